@@ -1,0 +1,150 @@
+/**
+ * The contract between the tiers: exit codes, log lines and markers. The tiers are separate processes that speak to
+ * each other only through these, so whatever one writes and another reads is defined here, once, both ways.
+ */
+
+/** Exit codes of every tier. Nothing else is ever used: 13, 78, 126, 127 and 128+n mean things to Node, launchd and sh. */
+export const EXIT = {
+  /** The gateway was healthy when I left (for monitor and guardian: nothing is left to do). */
+  healthy: 0,
+  /** Still down, or not delivered: the next tier's turn. */
+  down: 1,
+  /** Unusable flags or settings; nothing was touched. */
+  unusable: 2,
+  /** I stood down: paused, a higher tier or another run of me is at work, or a cooldown is running. */
+  stoodDown: 3,
+} as const
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+/** The tiers: level, script, the log it writes (its heartbeat) and how often it is started, in seconds. */
+export const TIERS = {
+  watchdog: { level: 1, script: 'gateway-watchdog', intervalSec: 180 },
+  healthcheck: { level: 2, script: 'gateway-healthcheck', intervalSec: 300 },
+  'emergency-recovery': { level: 3, script: 'emergency-recovery', intervalSec: undefined },
+  monitor: { level: 4, script: 'emergency-recovery-monitor', intervalSec: 300 },
+  guardian: { level: undefined, script: 'watchdog-guardian', intervalSec: 300 },
+} as const
+export type TierName = keyof typeof TIERS
+
+export type Severity = 'INFO' | 'WARN' | 'ERROR'
+
+/** One line of a tier's log, taken apart. */
+export interface LogLine {
+  at: Date
+  tier: string
+  severity: Severity
+  text: string
+}
+
+/**
+ * What other tiers may rely on in a log, apart from free text. `healthy` means: this line says that the gateway was
+ * observed healthy, which ends an incident.
+ */
+export type Marker =
+  | { kind: 'run-started'; pid: number }
+  | { kind: 'run-ended'; verdict: string; exitCode: number; seconds: number }
+  | { kind: 'down'; verdict: string; evidence: string }
+  | { kind: 'recovered'; level: number | undefined; seconds: number }
+  | { kind: 'escalate'; level: number; why: string }
+  | { kind: 'manual'; why: string }
+
+/** The write side of the markers: the text that goes behind `[time] [tier] [severity] `. */
+export const MARKER = {
+  runStarted: (pid: number): string => `RUN started (pid ${pid})`,
+  runEnded: (verdict: string, exitCode: number, seconds: number): string =>
+    `RUN ended: ${verdict}, exit ${exitCode} after ${seconds.toFixed(1)} s`,
+  down: (verdict: string, evidence: string): string => `DOWN ${verdict}: ${evidence}`,
+  /** `level` undefined: nobody of us did it; it recovered by itself or was repaired from outside. */
+  recovered: (level: number | undefined, seconds: number): string =>
+    level === undefined
+      ? `RECOVERED by itself or from outside after ${Math.round(seconds)} s`
+      : `RECOVERED by level ${level} after ${Math.round(seconds)} s`,
+  escalate: (level: number, why: string): string => `ESCALATE to level ${level}: ${why}`,
+  manual: (why: string): string => `MANUAL INTERVENTION REQUIRED: ${why}`,
+} as const
+
+/** The read side of the markers. `text` is a line's text as `parseLine` gives it; undefined: it is no marker. */
+export function parseMarker(text: string): Marker | undefined {
+  let m: RegExpExecArray | null
+  if ((m = /^RUN started \(pid (\d+)\)/.exec(text))) return { kind: 'run-started', pid: Number(m[1]) }
+  if ((m = /^RUN ended: (.+), exit (\d+) after ([\d.]+) s$/.exec(text)))
+    return { kind: 'run-ended', verdict: m[1]!, exitCode: Number(m[2]), seconds: Number(m[3]) }
+  if ((m = /^DOWN ([a-z-]+): (.*)/s.exec(text))) return { kind: 'down', verdict: m[1]!, evidence: m[2]! }
+  if ((m = /^RECOVERED by (?:level (\d)|itself or from outside) after (\d+) s/.exec(text)))
+    return { kind: 'recovered', level: m[1] === undefined ? undefined : Number(m[1]), seconds: Number(m[2]) }
+  if ((m = /^ESCALATE to level (\d): (.*)/s.exec(text))) return { kind: 'escalate', level: Number(m[1]), why: m[2]! }
+  if ((m = /^MANUAL INTERVENTION REQUIRED: (.*)/s.exec(text))) return { kind: 'manual', why: m[1]! }
+  return undefined
+}
+
+/** True when the marker says that somebody saw the gateway healthy: an incident ends there. */
+export function isHealthyObservation(marker: Marker | undefined): boolean {
+  return marker?.kind === 'recovered' || (marker?.kind === 'run-ended' && marker.verdict === 'healthy')
+}
+
+/**
+ * A log line: `[2026-11-22T05:44:10+09:00] [watchdog] [WARN] text`. Text of several lines continues on lines that
+ * begin with four spaces, and control characters (a gateway's log may hold terminal escapes) are taken out, so that
+ * nothing that came from outside can pass for a line of ours. The one way in which a text can begin with a marker is
+ * to be written with `MARKER`.
+ */
+export function formatLine(at: Date, tier: TierName, severity: Severity, text: string): string {
+  const [first = '', ...rest] = cleanText(text).split('\n')
+  return [`[${localIso(at)}] [${tier}] [${severity}] ${first}`, ...rest.map((line) => `    ${line}`)].join('\n')
+}
+
+const LINE = /^\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)\] \[([a-z-]+)\] \[(INFO|WARN|ERROR)\] (.*)$/
+
+/** Takes a log line apart; undefined for continuation lines and for anything that is not ours (half a line, noise). */
+export function parseLine(line: string): LogLine | undefined {
+  const m = LINE.exec(line)
+  if (!m) return undefined
+  const at = new Date(m[1]!)
+  if (Number.isNaN(at.getTime())) return undefined
+  return { at, tier: m[2]!, severity: m[3] as Severity, text: m[4]! }
+}
+
+/**
+ * Text from outside as one harmless line for a marker or a message: no line breaks, no control characters, cut to
+ * `maxChars` with an ellipsis.
+ */
+export function oneLine(text: string, maxChars = 300): string {
+  const flat = cleanText(text).replace(/\s+/g, ' ').trim()
+  return flat.length <= maxChars ? flat : `${flat.slice(0, maxChars - 1).replace(/[\ud800-\udbff]$/, '')}…`
+}
+
+/** Terminal escape sequences and control characters out, line breaks kept. */
+export function cleanText(text: string): string {
+  return (
+    text
+      .replace(/\r\n?/g, '\n')
+      // CSI … final byte, OSC … BEL or ST, and two-character escapes: what a terminal would act on.
+      .replace(
+        /\u001b\[[0-9;:<=>?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)?|\u001b[@-Z\\-_a-z0-9=>]?/g,
+        '',
+      )
+      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '')
+  )
+}
+
+/** ISO 8601 in local time with the offset, whole seconds: what a person at the machine reads off a clock. */
+export function localIso(at: Date): string {
+  const offsetMin = -at.getTimezoneOffset()
+  const shifted = new Date(at.getTime() + offsetMin * 60_000).toISOString().slice(0, 19)
+  const abs = Math.abs(offsetMin)
+  return `${shifted}${offsetMin < 0 ? '-' : '+'}${pad(Math.floor(abs / 60))}:${pad(abs % 60)}`
+}
+
+/** `YYYY-MM-DD` in local time, as in the names of the daily logs. */
+export function localDay(at: Date): string {
+  return localIso(at).slice(0, 10)
+}
+
+/** `YYYY-MM-DD-HHMMSS` in local time, as in the names of one incident's files. */
+export function localStamp(at: Date): string {
+  return localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
+}
+
+function pad(n: number): string {
+  return String(n).padStart(2, '0')
+}

@@ -1,0 +1,259 @@
+/** The tiers' logs: writing one's own, and reading everybody's back. A tier's log is its heartbeat. */
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import {
+  formatLine,
+  isHealthyObservation,
+  type LogLine,
+  localDay,
+  localStamp,
+  type Marker,
+  oneLine,
+  parseLine,
+  parseMarker,
+  type Severity,
+  type TierName,
+} from './contract.ts'
+import type { Settings } from './settings.ts'
+
+export interface Journal {
+  /** The log file; lines go there and to standard output. */
+  readonly path: string
+  info(text: string): void
+  warn(text: string): void
+  error(text: string): void
+}
+
+/** What one of our logs is called: by day, or for Level 3 by incident. */
+export function logName(tier: TierName, now: Date): string {
+  return tier === 'emergency-recovery' ? `emergency-recovery-${localStamp(now)}.log` : `${tier}-${localDay(now)}.log`
+}
+
+/** Every file this project writes into the log folder, but for the learnings, which are kept for ever. */
+const OURS =
+  /^(?:(?:watchdog|healthcheck|monitor|guardian)-\d{4}-\d\d-\d\d\.log|(?:emergency-recovery|emergency-recovery-report|claude-session)-\d{4}-\d\d-\d\d-\d{6}[a-z0-9.-]*)$/
+
+/**
+ * The folders in which logs are looked for: the log folder, and the fallback that is used when that one cannot be
+ * written (a wrong owner or a detached disk must not silence Level 3's call for a human).
+ */
+export function logFolders(settings: Settings): string[] {
+  return [settings.memoryDir, fallbackFolder(settings)]
+}
+
+function fallbackFolder(settings: Settings): string {
+  return join(settings.watchdogDir, 'logs')
+}
+
+/**
+ * Opens the tier's log.
+ * @param redact takes secrets out of every text before it is written
+ * @param dryRun write to standard output only
+ */
+export function openJournal(
+  settings: Settings,
+  tier: TierName,
+  redact: (text: string) => string,
+  dryRun: boolean,
+  now = new Date(),
+): Journal {
+  let path = join(settings.memoryDir, logName(tier, now))
+  let broken = dryRun
+  if (!dryRun) prepareLogFolder(settings, path, now)
+
+  const write = (severity: Severity, text: string) => {
+    const line = `${formatLine(new Date(), tier, severity, redact(text))}\n`
+    process.stdout.write(line)
+    if (broken) return
+    const failure = appendLine(path, line)
+    if (failure === undefined) return
+    const fallback = join(fallbackFolder(settings), logName(tier, now))
+    process.stderr.write(`${tier}: cannot write to ${path} (${failure}); logging to ${fallback} instead\n`)
+    path = fallback
+    const fallbackFailure = appendLine(path, line)
+    if (fallbackFailure === undefined) return
+    process.stderr.write(`${tier}: cannot write to ${path} either (${fallbackFailure}); going on without a log\n`)
+    broken = true
+  }
+  return {
+    get path() {
+      return path
+    },
+    info: (text) => write('INFO', text),
+    warn: (text) => write('WARN', text),
+    error: (text) => write('ERROR', text),
+  }
+}
+
+function appendLine(path: string, line: string): string | undefined {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    // A line that a crash or a full disk cut in half must not swallow ours.
+    appendFileSync(path, endsInsideLine(path) ? `\n${line}` : line, { mode: 0o600 })
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error)
+  }
+}
+
+function endsInsideLine(path: string): boolean {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch {
+    return false
+  }
+  try {
+    const { size } = fstatSync(fd)
+    const last = Buffer.alloc(1)
+    return size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function prepareLogFolder(settings: Settings, path: string, now: Date): void {
+  try {
+    if ((statSync(settings.memoryDir).mode & 0o077) !== 0) chmodSync(settings.memoryDir, 0o700)
+    // The first run of a day (or of an incident) tidies up.
+    if (!existsSync(path)) removeOldLogs(settings, now)
+  } catch {
+    // Whatever is wrong with the folder shows at the first line, which is where it is handled.
+  }
+}
+
+function removeOldLogs(settings: Settings, now: Date): void {
+  const oldest = now.getTime() - settings.logRetentionDays * 86_400_000
+  for (const name of readdirSync(settings.memoryDir)) {
+    if (!OURS.test(name)) continue
+    const file = join(settings.memoryDir, name)
+    if (statSync(file).mtimeMs < oldest) rmSync(file, { force: true })
+  }
+}
+
+/** The last `maxBytes` of a file as text, whole lines only when the file is longer; '' when there is no such file. */
+export function readTail(path: string, maxBytes: number): string {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch {
+    return ''
+  }
+  try {
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) return ''
+    const start = Math.max(0, stat.size - maxBytes)
+    const buffer = Buffer.alloc(stat.size - start)
+    const length = readSync(fd, buffer, 0, buffer.length, start)
+    const text = buffer.subarray(0, length).toString('utf8')
+    return start === 0 ? text : text.slice(text.indexOf('\n') + 1)
+  } catch {
+    return ''
+  } finally {
+    closeSync(fd)
+  }
+}
+
+export type MarkedLine = LogLine & { marker: Marker }
+
+/** The marked lines in the last 256 KiB of a log, in order. */
+export function markedLines(path: string): MarkedLine[] {
+  return readTail(path, 256 * 1024)
+    .split('\n')
+    .flatMap((raw) => {
+      const line = parseLine(raw)
+      const marker = line && parseMarker(line.text)
+      return line && marker ? [{ ...line, marker }] : []
+    })
+}
+
+/** Logs of the given tiers that were written in the last `withinSec` seconds, oldest first. */
+export function recentLogs(
+  settings: Settings,
+  tiers: readonly TierName[],
+  withinSec: number,
+  now = new Date(),
+): string[] {
+  const oldest = now.getTime() - withinSec * 1000
+  return logFolders(settings)
+    .flatMap((folder) => listFolder(folder).map((name) => join(folder, name)))
+    .filter((path) => tiers.some((tier) => new RegExp(`/${tier}-\\d{4}-\\d\\d-\\d\\d(?:-\\d{6})?\\.log$`).test(path)))
+    .map((path) => ({ path, mtimeMs: modifiedMs(path) }))
+    .filter(({ mtimeMs }) => mtimeMs >= oldest)
+    .sort((a, b) => a.mtimeMs - b.mtimeMs)
+    .map(({ path }) => path)
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function modifiedMs(path: string): number {
+  try {
+    return statSync(path).mtimeMs
+  } catch {
+    return 0
+  }
+}
+
+/** When the tier last wrote a line, from the file's time: its heartbeat. Undefined when it never did. */
+export function lastHeartbeat(settings: Settings, tier: TierName, now = new Date()): Date | undefined {
+  const newest = recentLogs(settings, [tier], settings.logRetentionDays * 86_400, now).at(-1)
+  return newest === undefined ? undefined : new Date(modifiedMs(newest))
+}
+
+/** An incident as the logs tell it. */
+export interface Incident {
+  /** The first DOWN since the gateway was last seen healthy. */
+  since: Date
+  verdict: string
+  evidence: string
+  /** Marked lines from there on, in order of time. */
+  lines: MarkedLine[]
+}
+
+/**
+ * Between two sightings of one outage there is never more than this: tiers look every 3 to 5 minutes. A longer silence
+ * (sleep, pause, power cut) says nothing about the gateway, so what came before it is not counted as down time.
+ */
+const MAX_SILENCE_SEC = 1800
+
+/**
+ * The incident that is going on, read from every tier's log of the last two days; undefined when the last word is that
+ * the gateway was healthy. Lines from the future (a clock that was set back) are passed over.
+ */
+export function currentIncident(settings: Settings, now = new Date()): Incident | undefined {
+  const lines = recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], 2 * 86_400, now)
+    .flatMap(markedLines)
+    .filter((line) => line.at.getTime() <= now.getTime() + 1000)
+    .sort((a, b) => a.at.getTime() - b.at.getTime())
+  let begin: number | undefined
+  let lastSighting = 0
+  lines.forEach((line, i) => {
+    if (isHealthyObservation(line.marker)) begin = undefined
+    else if (line.marker.kind === 'down') {
+      if (begin === undefined || line.at.getTime() - lastSighting > MAX_SILENCE_SEC * 1000) begin = i
+    }
+    if (begin !== undefined) lastSighting = line.at.getTime()
+  })
+  if (begin === undefined || now.getTime() - lastSighting > MAX_SILENCE_SEC * 1000) return undefined
+  const first = lines[begin]!
+  const marker = first.marker as Extract<Marker, { kind: 'down' }>
+  return { since: first.at, verdict: marker.verdict, evidence: oneLine(marker.evidence), lines: lines.slice(begin) }
+}

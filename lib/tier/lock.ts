@@ -1,0 +1,140 @@
+/** One run at a time: a lock that names its holder and can tell that the holder is dead. */
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { runCommand } from './command.ts'
+import { TIERS, type TierName } from './contract.ts'
+import type { Settings } from './settings.ts'
+import { isRecord, writeFileAtomic } from './state.ts'
+
+export interface LockHolder {
+  pid: number
+  tier: TierName
+  /** ISO time at which the holder took the lock. */
+  since: string
+  /** True while the holder is treating the gateway: lower tiers stand down. False: it only looks. */
+  atWork: boolean
+}
+
+export interface Lock {
+  /** Says in the lock that the holder now treats the gateway, so that the lower tiers stand down. */
+  markAtWork(): void
+  release(): void
+}
+
+/**
+ * Takes the tier's lock. Returns the lock, or the living holder who has it.
+ * A lock whose holder is dead (SIGKILL, power cut) or unreadable is taken over.
+ * Throws when the folder cannot be written.
+ */
+export async function takeLock(settings: Settings, tier: TierName): Promise<Lock | LockHolder> {
+  const path = lockPath(settings, tier)
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const holder: LockHolder = { pid: process.pid, tier, since: new Date().toISOString(), atWork: false }
+  const temporary = join(dirname(path), `.${tier}.lock.${process.pid}`)
+  writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
+  try {
+    for (;;) {
+      try {
+        // link(2) fails when the name exists, and the lock appears with its content: no empty lock is ever seen.
+        linkSync(temporary, path)
+        return heldLock(path, holder)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      }
+      const seen = readText(path)
+      if (seen === undefined) continue
+      const other = parseHolder(seen)
+      if (other && (await isAlive(other, settings))) return other
+      removeStale(path, seen)
+    }
+  } finally {
+    rmSync(temporary, { force: true })
+  }
+}
+
+/** Who holds the tier's lock right now, or undefined when nobody living does. Changes nothing. */
+export async function lockHolder(settings: Settings, tier: TierName): Promise<LockHolder | undefined> {
+  const text = readText(lockPath(settings, tier))
+  const holder = text === undefined ? undefined : parseHolder(text)
+  return holder && (await isAlive(holder, settings)) ? holder : undefined
+}
+
+export function isLock(taken: Lock | LockHolder): taken is Lock {
+  return 'release' in taken
+}
+
+function lockPath(settings: Settings, tier: TierName): string {
+  return join(settings.watchdogDir, `${tier}.lock`)
+}
+
+function heldLock(path: string, holder: LockHolder): Lock {
+  return {
+    markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
+    release: () => {
+      // Only our own lock: it may have been taken over if this process was stopped for long enough to look dead.
+      if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
+    },
+  }
+}
+
+/**
+ * Removes the stale lock `seen`, and only that one: between the reading and now another run may have replaced it, and
+ * then the fresh lock is put back. rename(2) makes sure that of many contenders one gets it.
+ */
+function removeStale(path: string, seen: string): void {
+  const aside = `${path}.stale.${process.pid}`
+  try {
+    renameSync(path, aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  if (readText(aside) !== seen) {
+    try {
+      linkSync(aside, path)
+    } catch {
+      // Somebody else holds the name already.
+    }
+  }
+  unlinkSync(aside)
+}
+
+/** Alive: the pid exists and its command line is that tier's script. A reused pid is somebody else. */
+async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean> {
+  try {
+    process.kill(holder.pid, 0)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  const ps = await runCommand('ps', ['-o', 'command=', '-p', String(holder.pid)], {
+    timeoutMs: 5000,
+    env: settings.childEnv,
+  })
+  // Without an answer from ps the holder gets the benefit of the doubt: two at once is worse than one too few.
+  if (ps.missing || ps.timedOut) return true
+  return ps.stdout.includes(TIERS[holder.tier].script)
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function parseHolder(text: string): LockHolder | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
+    if (typeof value.tier !== 'string' || !(value.tier in TIERS)) return undefined
+    return {
+      pid: Number(value.pid),
+      tier: value.tier as TierName,
+      since: String(value.since),
+      atWork: value.atWork === true,
+    }
+  } catch {
+    return undefined
+  }
+}

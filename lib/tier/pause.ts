@@ -1,0 +1,29 @@
+/** The pause switch: a file that a person creates to keep all tiers' hands off the gateway. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { localIso, oneLine } from './contract.ts'
+import type { Settings } from './settings.ts'
+
+/** The file that pauses all tiers. It may hold the time at which the pause ends, in any form `Date.parse` reads. */
+export function pausePath(settings: Settings): string {
+  return join(settings.stateDir, 'self-healing.paused')
+}
+
+/** Why everything is paused, as a sentence; undefined when nothing is paused (no file, or its end time has passed). */
+export function pauseReason(settings: Settings, now = new Date()): string | undefined {
+  const path = pausePath(settings)
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8').slice(0, 1000)
+  } catch (error) {
+    // A file that is there but cannot be read was put there to pause.
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : `paused by ${path} (which cannot be read)`
+  }
+  const firstLine = text.trim().split('\n')[0] ?? ''
+  if (firstLine === '') return `paused by ${path}, until it is removed`
+  const until = Date.parse(firstLine)
+  if (Number.isNaN(until))
+    return `paused by ${path}, until it is removed ("${oneLine(firstLine, 60)}" is no time that can be read)`
+  if (until <= now.getTime()) return undefined
+  return `paused by ${path} until ${localIso(new Date(until))}`
+}

@@ -1,0 +1,179 @@
+/** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
+import { parseArgs } from 'node:util'
+import { endRunningCommands } from './command.ts'
+import { EXIT, type ExitCode, MARKER, oneLine, TIERS, type TierName } from './contract.ts'
+import { type Journal, openJournal } from './journal.ts'
+import { isLock, type Lock, lockHolder, takeLock } from './lock.ts'
+import { pauseReason } from './pause.ts'
+import { loadSettings, type Settings, SettingsError } from './settings.ts'
+
+/** How a run ended: its exit code, and the verdict for the log's last line (`healthy` only if it was seen healthy). */
+export interface Outcome {
+  code: ExitCode
+  verdict: string
+}
+
+/** What a tier's `main` works with. */
+export interface TierRun {
+  settings: Settings
+  journal: Journal
+  /** Examine and say what would be done; change nothing, state files included. */
+  dryRun: boolean
+  /** The tier's own flags, beside --help and --dry-run; true when given. */
+  flags: Record<string, boolean>
+  /** Aborted when the tier is told to stop (SIGTERM, SIGINT, SIGHUP). */
+  signal: AbortSignal
+  /** Registers something to undo when the run ends, however it ends (SIGKILL excepted). Last registered, first run. */
+  onExit(cleanup: () => void | Promise<void>): void
+  /** Says in the lock that this tier now treats the gateway, so that lower tiers stand down. */
+  markAtWork(): void
+}
+
+export interface TierScript {
+  tier: TierName
+  /** What --help prints above the flags. */
+  help: string
+  /** Flags of this tier's own: name → meaning. */
+  flags?: Record<string, string>
+  /** Takes secrets out of everything that is logged; `secrets` are the known values. */
+  redact: (text: string, secrets: readonly string[]) => string
+  main: (run: TierRun) => Promise<Outcome>
+}
+
+/** Runs a tier's script. Sets `process.exitCode`; never throws. */
+export async function runTier(script: TierScript): Promise<void> {
+  // `… | head` closes the pipe early; the log file still gets every line.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  const flags = readFlags(script)
+  if (flags === undefined) return
+  let settings: Settings
+  try {
+    settings = loadSettings()
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error
+    process.stderr.write(`${script.tier}: ${error.message}\n`)
+    process.exitCode = EXIT.unusable
+    return
+  }
+  process.exitCode = await runWith(script, settings, flags)
+}
+
+function readFlags(script: TierScript): Record<string, boolean> | undefined {
+  const own = script.flags ?? {}
+  try {
+    const { values } = parseArgs({
+      options: Object.fromEntries(
+        ['help', 'dry-run', ...Object.keys(own)].map((name) => [name, { type: 'boolean' as const, default: false }]),
+      ),
+    })
+    if (!values.help) return values as Record<string, boolean>
+    process.stdout.write(`${helpText(script, own)}\n`)
+    process.exitCode = EXIT.healthy
+  } catch (error) {
+    process.stderr.write(`${script.tier}: ${(error as Error).message}\nTry --help.\n`)
+    process.exitCode = EXIT.unusable
+  }
+  return undefined
+}
+
+function helpText(script: TierScript, own: Record<string, string>): string {
+  const flags = { ...own, 'dry-run': 'examine and say what would be done; change nothing', help: 'print this' }
+  return [
+    script.help.trim(),
+    '',
+    'Flags:',
+    ...Object.entries(flags).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`),
+    '',
+    'Exit codes: 0 healthy when I left, 1 still down: the next tier’s turn, 2 unusable flags or settings, 3 stood down.',
+  ].join('\n')
+}
+
+async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
+  const started = performance.now()
+  const dryRun = flags['dry-run'] === true
+  const journal = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
+  const abort = new AbortController()
+  const cleanups: (() => void | Promise<void>)[] = []
+  let lock: Lock | undefined
+
+  const end = async (outcome: Outcome): Promise<ExitCode> => {
+    for (const cleanup of cleanups.splice(0).reverse()) {
+      try {
+        await cleanup()
+      } catch (error) {
+        journal.warn(`tidying up failed: ${oneLine(String(error))}`)
+      }
+    }
+    const line = MARKER.runEnded(outcome.verdict, outcome.code, (performance.now() - started) / 1000)
+    if (outcome.code === EXIT.down) journal.warn(line)
+    else journal.info(line)
+    lock?.release()
+    return outcome.code
+  }
+  const stop = (signal: NodeJS.Signals) => {
+    abort.abort()
+    endRunningCommands()
+    void end({ code: EXIT.down, verdict: `stopped by ${signal}` }).then((code) => process.exit(code))
+  }
+
+  const standDown = async (why: string) => {
+    journal.info(`standing down: ${why}`)
+    return end({ code: EXIT.stoodDown, verdict: 'stood down' })
+  }
+  const pause = pauseReason(settings)
+  if (pause !== undefined && !dryRun) return standDown(pause)
+
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => stop(signal))
+  try {
+    if (!dryRun) {
+      const taken = await takeLock(settings, script.tier)
+      if (!isLock(taken)) return await standDown(`another run is at work (pid ${taken.pid}, since ${taken.since})`)
+      lock = taken
+      const higher = await higherTierAtWork(settings, script.tier)
+      if (higher !== undefined) return await standDown(higher)
+    }
+    journal.info(MARKER.runStarted(process.pid))
+    if (pause !== undefined) journal.info(`dry run: would stand down: ${pause}`)
+    for (const problem of settings.envProblems) journal.warn(`${settings.envFile}: ${problem}`)
+    const outcome = await script.main({
+      settings,
+      journal,
+      dryRun,
+      flags,
+      signal: abort.signal,
+      onExit: (cleanup) => cleanups.push(cleanup),
+      markAtWork: () => lock?.markAtWork(),
+    })
+    return await end(outcome)
+  } catch (error) {
+    // Stopped: `stop` above is already writing the last line and will end the process.
+    if (abort.signal.aborted) return await new Promise<never>(() => {})
+    return await end(describeFailure(error, settings, journal))
+  }
+}
+
+/** An unknown error is a failure, never a success; a full or forbidden disk is said in words that help. */
+function describeFailure(error: unknown, settings: Settings, journal: Journal): Outcome {
+  const { code, path } = error as NodeJS.ErrnoException
+  if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].includes(code)) {
+    const where = path ?? settings.watchdogDir
+    // Without its memory a tier cannot count restarts, and one that cannot count must not restart.
+    journal.error(MARKER.manual(`${where} cannot be written (${code}); without its state this tier treats nothing`))
+    return { code: EXIT.down, verdict: `cannot write (${code})` }
+  }
+  journal.error(`unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+  return { code: EXIT.down, verdict: 'failed' }
+}
+
+/** A sentence when a tier above `tier` treats the gateway right now. Monitor and guardian stand beside the ladder. */
+export async function higherTierAtWork(settings: Settings, tier: TierName): Promise<string | undefined> {
+  const level = TIERS[tier].level
+  if (level === undefined || level >= 3) return undefined
+  for (const higher of ['emergency-recovery', 'healthcheck'] as const) {
+    if (TIERS[higher].level <= level) continue
+    const holder = await lockHolder(settings, higher)
+    if (holder?.atWork) return `level ${TIERS[higher].level} is at work (pid ${holder.pid}, since ${holder.since})`
+  }
+  return undefined
+}

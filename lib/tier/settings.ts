@@ -1,0 +1,372 @@
+/**
+ * Every setting, in one table: name, default, unit, meaning. Nothing else in the project reads `process.env`.
+ * Order: environment, then the `.env` file, then the default. An empty value means unset.
+ * `.env.example` and the README's table are made from this table, and a test holds them to it.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { parse as parseDotenv } from 'dotenv'
+
+/** A setting that cannot be used. The message names variable, value, expectation and file: it is the whole report. */
+export class SettingsError extends Error {}
+
+interface Setting<T> {
+  name: string
+  /** The default as it would stand in `.env`; empty: unset. */
+  fallback: string
+  unit: string
+  meaning: string
+  /** Returns the value, or throws what was expected instead. */
+  read: (text: string, home: string) => T
+}
+
+class Expected extends Error {}
+
+function number(name: string, fallback: number, unit: string, meaning: string, min = 0): Setting<number> {
+  return {
+    name,
+    fallback: String(fallback),
+    unit,
+    meaning,
+    read: (text) => {
+      const value = Number(text)
+      if (!/^\d+(\.\d+)?$/.test(text) || value < min || value > 1e9) throw new Expected(`${unit}, a number >= ${min}`)
+      return value
+    },
+  }
+}
+
+function wholeNumber(name: string, fallback: number, unit: string, meaning: string, min = 0, max = 1e6) {
+  return {
+    name,
+    fallback: String(fallback),
+    unit,
+    meaning,
+    read: (text: string) => {
+      if (!/^\d+$/.test(text) || Number(text) < min || Number(text) > max)
+        throw new Expected(`${unit}, a whole number from ${min} to ${max}`)
+      return Number(text)
+    },
+  }
+}
+
+function numberList(name: string, fallback: string, unit: string, meaning: string): Setting<number[]> {
+  return {
+    name,
+    fallback,
+    unit,
+    meaning,
+    read: (text) => {
+      const parts = text.split(/[\s,]+/).filter(Boolean)
+      if (parts.length === 0 || parts.some((part) => !/^\d+(\.\d+)?$/.test(part)))
+        throw new Expected(`${unit}, numbers >= 0 separated by spaces`)
+      return parts.map(Number)
+    },
+  }
+}
+
+function onOff(name: string, fallback: 'on' | 'off', meaning: string): Setting<boolean> {
+  return {
+    name,
+    fallback,
+    unit: 'on or off',
+    meaning,
+    read: (text) => {
+      if (!/^(on|off|true|false|1|0|yes|no)$/i.test(text)) throw new Expected('on or off')
+      return /^(on|true|1|yes)$/i.test(text)
+    },
+  }
+}
+
+function url(name: string, fallback: string, meaning: string): Setting<string> {
+  return {
+    name,
+    fallback,
+    unit: 'URL',
+    meaning,
+    read: (text) => {
+      if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+        throw new Expected('a URL that begins with http:// or https://')
+      return text
+    },
+  }
+}
+
+function path(name: string, fallback: string, meaning: string): Setting<string> {
+  return {
+    name,
+    fallback,
+    unit: 'path',
+    meaning,
+    read: (text, home) => {
+      const expanded = text.replace(/^~(?=\/|$)/, home)
+      if (!expanded.startsWith('/')) throw new Expected('an absolute path (~ and $HOME are understood)')
+      return expanded.length > 1 ? expanded.replace(/\/+$/, '') : expanded
+    },
+  }
+}
+
+function text(name: string, meaning: string, unit = 'text'): Setting<string> {
+  return { name, fallback: '', unit, meaning, read: (value) => value }
+}
+
+/** A value that must never leave the machine: redaction knows it by this unit. */
+const SECRET = 'secret'
+const secret = (name: string, meaning: string) => text(name, meaning, SECRET)
+function secretUrl(name: string, meaning: string): Setting<string> {
+  return { ...url(name, '', meaning), unit: SECRET }
+}
+
+export const SETTINGS = {
+  // The gateway
+  gatewayUrl: url('OPENCLAW_GATEWAY_URL', '', 'where the gateway answers; default `http://127.0.0.1:<port>/`'),
+  gatewayPort: wholeNumber('OPENCLAW_GATEWAY_PORT', 18789, 'port', "the gateway's port", 1, 65535),
+  stateDir: path('OPENCLAW_STATE_DIR', '~/.openclaw', "OpenClaw's own folder"),
+  configPath: path('OPENCLAW_CONFIG_PATH', '', "OpenClaw's config file; default `openclaw.json` in its folder"),
+  memoryDir: path('OPENCLAW_MEMORY_DIR', '~/openclaw/memory', 'where the logs, reports and learnings are written'),
+  // Level 1
+  watchdogHealthTimeoutSec: number('OPENCLAW_WATCHDOG_HEALTH_TIMEOUT', 5, 'seconds', "Level 1's HTTP timeout", 0.05),
+  watchdogMaxRetries: wholeNumber(
+    'OPENCLAW_WATCHDOG_MAX_RETRIES',
+    3,
+    'probes',
+    'probes that confirm a failure',
+    1,
+    100,
+  ),
+  watchdogRetryDelaySec: number('OPENCLAW_WATCHDOG_RETRY_DELAY', 10, 'seconds', 'between those probes'),
+  watchdogBackoffSec: numberList(
+    'OPENCLAW_WATCHDOG_BACKOFF',
+    '10 30 60 600',
+    'seconds',
+    'least time between two restarts, by the number of crashes',
+  ),
+  watchdogCrashDecayHours: number(
+    'OPENCLAW_WATCHDOG_CRASH_DECAY_HOURS',
+    6,
+    'hours',
+    'without a crash after which the crash counter starts anew',
+  ),
+  watchdogMemoryWarnMb: number(
+    'OPENCLAW_WATCHDOG_MEMORY_WARN_MB',
+    1536,
+    'MB',
+    'memory of the gateway worth a warning',
+    1,
+  ),
+  watchdogMemoryCriticalMb: number('OPENCLAW_WATCHDOG_MEMORY_CRITICAL_MB', 2048, 'MB', 'memory that is critical', 1),
+  startupGraceSec: number(
+    'OPENCLAW_STARTUP_GRACE',
+    300,
+    'seconds',
+    'how long one gateway process may take to start before it counts as hung',
+  ),
+  // Level 2
+  healthCheckMaxRetries: wholeNumber('HEALTH_CHECK_MAX_RETRIES', 3, 'restarts', "Level 2's retries", 1, 100),
+  healthCheckRetryDelaySec: number('HEALTH_CHECK_RETRY_DELAY', 30, 'seconds', 'between those retries'),
+  healthCheckEscalationWaitSec: number(
+    'HEALTH_CHECK_ESCALATION_WAIT',
+    300,
+    'seconds',
+    'how long the gateway must have been down in all before Level 3 is started',
+  ),
+  healthCheckHttpTimeoutSec: number('HEALTH_CHECK_HTTP_TIMEOUT', 10, 'seconds', "Level 2's HTTP timeout", 0.05),
+  configRollback: onOff('CONFIG_ROLLBACK', 'on', 'whether Level 2 may put back the last known-good config'),
+  knownGoodAfterSec: number(
+    'CONFIG_KNOWN_GOOD_AFTER',
+    600,
+    'seconds',
+    'healthy on an unchanged config, after which that config is kept as known-good',
+  ),
+  // Level 3
+  emergencyRecoveryTimeoutSec: number('EMERGENCY_RECOVERY_TIMEOUT', 1800, 'seconds', 'how long the doctor may work', 1),
+  emergencyRecoveryCheckIntervalSec: number(
+    'EMERGENCY_RECOVERY_CHECK_INTERVAL',
+    30,
+    'seconds',
+    'between looks at the gateway while the doctor works',
+    0.05,
+  ),
+  emergencyRecoveryIdleLimitSec: number(
+    'EMERGENCY_RECOVERY_IDLE_LIMIT',
+    300,
+    'seconds',
+    'without any sign of work after which the doctor counts as idle',
+    0.1,
+  ),
+  emergencyRecoveryReportWaitSec: number(
+    'EMERGENCY_RECOVERY_REPORT_WAIT',
+    120,
+    'seconds',
+    'how long a recovered gateway waits for the report',
+  ),
+  claudeTrustTimeoutSec: number(
+    'CLAUDE_WORKSPACE_TRUST_TIMEOUT',
+    10,
+    'seconds',
+    "how long Claude Code's trust question is waited for",
+    0.1,
+  ),
+  claudeStartupWaitSec: number('CLAUDE_STARTUP_WAIT', 60, 'seconds', 'how long Claude Code may take to be ready', 0.1),
+  doctorMaxPerDay: wholeNumber('DOCTOR_MAX_PER_DAY', 6, 'runs', 'how many doctors may be started in 24 hours', 0, 1000),
+  doctorSameFailureHours: number(
+    'DOCTOR_SAME_FAILURE_HOURS',
+    1,
+    'hours',
+    'in which no second doctor is started for the same unchanged failure',
+  ),
+  // What Claude Code signs in with, when it is not a login kept in HOME.
+  anthropicApiKey: secret('ANTHROPIC_API_KEY', "Claude Code's key, when it has no login of its own"),
+  claudeOauthToken: secret(
+    'CLAUDE_CODE_OAUTH_TOKEN',
+    'the token of `claude setup-token`, for a machine without a keychain',
+  ),
+  anthropicBaseUrl: url('ANTHROPIC_BASE_URL', '', "another address of Claude Code's service (a gateway or proxy)"),
+  // Level 4
+  alertWindowMin: number('EMERGENCY_ALERT_WINDOW', 30, 'minutes', 'how old a failure may be to be alerted', 1),
+  discordWebhookUrl: secretUrl('DISCORD_WEBHOOK_URL', 'where Level 4 calls the human'),
+  // The guardian, and all
+  guardianMaxRevivals: wholeNumber(
+    'GUARDIAN_MAX_REVIVALS',
+    3,
+    'revivals',
+    'in a row before the human is called',
+    1,
+    100,
+  ),
+  logRetentionDays: number('LOG_RETENTION_DAYS', 14, 'days', 'how long logs are kept (learnings are kept for ever)', 1),
+} as const satisfies Record<string, Setting<unknown>>
+
+type TableValues = { [K in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[K]['read']> }
+
+export interface Settings extends TableValues {
+  home: string
+  /** Our own state: `<stateDir>/watchdog`. */
+  watchdogDir: string
+  /** The `.env` file that was read, or undefined when there is none. */
+  envFile: string | undefined
+  /** Lines of the `.env` file that say nothing that can be understood; they were passed over. */
+  envProblems: string[]
+  /** The environment for child processes: what we got, with HOME and (Linux, cron) XDG_RUNTIME_DIR made sure of. */
+  childEnv: Record<string, string>
+  /** Values that must never leave the machine. */
+  secrets: string[]
+}
+
+/**
+ * Reads all settings. Throws `SettingsError` with one line that names variable, value, expectation and file.
+ * @param env the environment; only tests pass another than the process's own.
+ */
+export function loadSettings(env: NodeJS.ProcessEnv = process.env): Settings {
+  // os.homedir() falls back to the password database: cron entries and hand-made plists may lack HOME.
+  const home = env.HOME || homedir()
+  const { file, values, problems } = readEnvFile(home, env.OPENCLAW_STATE_DIR)
+
+  const read = <K extends keyof typeof SETTINGS>(key: K): TableValues[K] => {
+    const setting: Setting<unknown> = SETTINGS[key]
+    const fromEnv = env[setting.name]
+    const fromFile = values[setting.name]
+    const given = fromEnv || fromFile
+    const raw = given ? expandHome(given, home) : setting.fallback
+    if (raw === '') return '' as TableValues[K]
+    try {
+      return setting.read(raw.trim(), home) as TableValues[K]
+    } catch (error) {
+      if (!(error instanceof Expected)) throw error
+      const source = fromEnv ? 'environment' : `file ${file}`
+      const shown = setting.unit === SECRET ? '(secret)' : given
+      throw new SettingsError(`${setting.name}="${shown}": expected ${error.message} (${source})`)
+    }
+  }
+
+  const table = Object.fromEntries(
+    Object.keys(SETTINGS).map((key) => [key, read(key as keyof typeof SETTINGS)]),
+  ) as unknown as TableValues
+  const secrets = Object.entries(SETTINGS).flatMap(([key, setting]) =>
+    setting.unit === SECRET ? [String(table[key as keyof TableValues])] : [],
+  )
+  return {
+    ...table,
+    gatewayUrl: table.gatewayUrl || `http://127.0.0.1:${table.gatewayPort}/`,
+    gatewayPort:
+      table.gatewayUrl && !(env.OPENCLAW_GATEWAY_PORT || values.OPENCLAW_GATEWAY_PORT)
+        ? portOf(table.gatewayUrl)
+        : table.gatewayPort,
+    configPath: table.configPath || join(table.stateDir, 'openclaw.json'),
+    home,
+    watchdogDir: join(table.stateDir, 'watchdog'),
+    envFile: file,
+    envProblems: problems,
+    childEnv: childEnvironment(env, home),
+    // The .env file is shared with OpenClaw: it may hold secrets that are no settings of ours.
+    secrets: [...secrets, ...secretLooking(values), ...secretLooking(env)].filter((value) => value.length >= 6),
+  }
+}
+
+function portOf(address: string): number {
+  const { port, protocol } = new URL(address)
+  return port ? Number(port) : protocol === 'https:' ? 443 : 80
+}
+
+function secretLooking(values: Record<string, string | undefined>): string[] {
+  return Object.entries(values).flatMap(([name, value]) =>
+    /(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|WEBHOOK|CREDENTIAL|PRIVATE)/i.test(name) && value ? [value] : [],
+  )
+}
+
+function readEnvFile(home: string, stateDir: string | undefined) {
+  const candidates = [join(stateDir || join(home, '.openclaw'), '.env'), join(home, 'openclaw', '.env')]
+  const file = candidates.find((candidate) => existsSync(candidate))
+  if (file === undefined) return { file, values: {} as Record<string, string>, problems: [] }
+  let source: string
+  try {
+    source = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new SettingsError(
+      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code}): expected a file readable by this user`,
+    )
+  }
+  const lines = source.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
+  const values: Record<string, string> = parseDotenv(lines.map(keepHash).join('\n'))
+  return { file, values, problems: lines.flatMap((line, i) => describeOddLine(line, i + 1, values)) }
+}
+
+/**
+ * dotenv cuts an unquoted value at any `#`; the shell that read this file before us only at a `#` behind a blank.
+ * A webhook URL with `#` in it would be cut silently, so such a value is put in quotes first.
+ */
+function keepHash(line: string): string {
+  const m = /^(\s*(?:export\s+)?[\w.-]+\s*=\s*)([^'"`\s#][^\s'"`]*#[^'"`]*?)(\s+#.*)?$/.exec(line)
+  return m ? `${m[1]}"${m[2]}"${m[3] ?? ''}` : line
+}
+
+function describeOddLine(line: string, lineNumber: number, values: Record<string, string>): string[] {
+  const trimmed = line.trim()
+  if (trimmed === '' || trimmed.startsWith('#')) return []
+  const m = /^(?:export\s+)?([\w.-]+)\s*=/.exec(trimmed)
+  if (m && m[1]! in values) return []
+  // The second and later lines of a quoted value have no name of their own.
+  if (
+    !m &&
+    Object.values(values).some((value) => value.includes('\n') && value.includes(trimmed.replace(/["'`].*$/, '')))
+  )
+    return []
+  return [`line ${lineNumber} is not NAME=value and was passed over`]
+}
+
+/** `$HOME` and `${HOME}` as the shell would have expanded them; dotenv leaves them literal. */
+function expandHome(value: string, home: string): string {
+  return value.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home)
+}
+
+function childEnvironment(env: NodeJS.ProcessEnv, home: string): Record<string, string> {
+  const childEnv: Record<string, string> = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' }
+  for (const [name, value] of Object.entries(env)) if (value !== undefined) childEnv[name] = value
+  childEnv.HOME = home
+  // systemctl --user finds its manager by this; cron does not set it.
+  const uid = process.getuid?.()
+  if (uid !== undefined && !childEnv.XDG_RUNTIME_DIR && existsSync(`/run/user/${uid}`))
+    childEnv.XDG_RUNTIME_DIR = `/run/user/${uid}`
+  return childEnv
+}
