@@ -38,6 +38,7 @@ const SPELLINGS: ((name: string, value: string) => string)[] = [
   (name, value) => JSON.stringify({ msg: `sent ${JSON.stringify({ [name]: value })}` }),
   (name, value) => `https://example.org/path?a=1&${name}=${value}&b=2`,
   (name, value) => `[2026-11-22] INFO ${name}: ${value}`,
+  (name, value) => `{ ${JSON.stringify(`${name}s`)}: ["${value}", 'x${value}'] }`,
   (name, value) => `\u001b[33m${name}=${value}\u001b[0m done`,
   (name, value) => `curl -H '${name}: ${value}' http://127.0.0.1:18789/`,
 ]

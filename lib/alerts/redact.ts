@@ -50,7 +50,7 @@ export function isSecretName(name: string): boolean {
     .filter(Boolean)
   const last = words.at(-1) ?? ''
   const joined = words.join('')
-  if (/webhookur[li]$/.test(joined)) return true
+  if (/webhookur[li]s?$/.test(joined)) return true
   if (POINTERS.has(last) || (words.includes('tokens') && words.some((word) => COUNTS.has(word)))) return false
   if (words.some((word) => SECRET_WORDS.has(word))) return true
   return SECRET_ENDINGS.test(joined)
@@ -331,5 +331,5 @@ function readQuoted(text: string, start: number, opening: string): Span {
 const FLAT_LIST = /\[\s{0,64}(?:(?:"[^"\r\n]{0,4096}"|'[^'\r\n]{0,4096}')\s{0,64},?\s{0,64}){1,64}\]/y
 
 function redactItems(list: string): string {
-  return list.replace(/(["'`])(?!\[REDACTED\]\1)[^"'`\r\n]{1,4096}\1/g, `$1${REDACTED}$1`)
+  return list.replace(/"[^"\r\n]{1,4096}"|'[^'\r\n]{1,4096}'/g, (item) => `${item[0]}${REDACTED}${item[0]}`)
 }
