@@ -162,6 +162,12 @@ export const SETTINGS = {
     'seconds',
     'how long one gateway process may take to start before it counts as hung',
   ),
+  stopGraceSec: number(
+    'OPENCLAW_STOP_GRACE',
+    20,
+    'seconds',
+    'how long a hung gateway process gets to end by itself before it is killed (launchd gives as long)',
+  ),
   // Level 2
   healthCheckMaxRetries: wholeNumber('HEALTH_CHECK_MAX_RETRIES', 3, 'restarts', "Level 2's retries", 1, 100),
   healthCheckRetryDelaySec: number('HEALTH_CHECK_RETRY_DELAY', 30, 'seconds', 'between those retries'),

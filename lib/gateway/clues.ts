@@ -1,0 +1,123 @@
+/**
+ * What the gateway's own logs say about why it does not come up. One table; the texts are OpenClaw's (measured on
+ * 2026.9.6, or from its documentation and issues). Logs are hostile input: they only ever choose between verdicts that
+ * spend fewer restarts, and are quoted on one line.
+ */
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { runCommand } from '../tier/command.ts'
+import { cleanText, localDay, oneLine } from '../tier/contract.ts'
+import { readTail } from '../tier/journal.ts'
+import type { Settings } from '../tier/settings.ts'
+
+/** What a line of the log speaks for. */
+export type ClueVerdict = 'misconfigured' | 'blocked' | 'broken-install' | 'port-taken' | 'out-of-memory' | 'disk-full'
+
+export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
+  { pattern: /required secrets? (?:is|are) unavailable/i, verdict: 'blocked' },
+  { pattern: /uses newer schema version/i, verdict: 'blocked' },
+  { pattern: /database disk image is malformed/i, verdict: 'blocked' },
+  { pattern: /JSON5 parse failed/i, verdict: 'misconfigured' },
+  { pattern: /Gateway start blocked/i, verdict: 'misconfigured' },
+  { pattern: /Refusing to bind/i, verdict: 'misconfigured' },
+  { pattern: /Invalid config\b|Config(?:uration)? (?:file )?(?:is )?invalid/i, verdict: 'misconfigured' },
+  { pattern: /ERR_MODULE_NOT_FOUND|Cannot find (?:module|package)/, verdict: 'broken-install' },
+  { pattern: /requires Node|Unsupported Node/i, verdict: 'broken-install' },
+  { pattern: /EADDRINUSE|another gateway instance is already listening/i, verdict: 'port-taken' },
+  { pattern: /Reached heap limit|JavaScript heap out of memory/i, verdict: 'out-of-memory' },
+  { pattern: /\bENOSPC\b|no space left on device/i, verdict: 'disk-full' },
+]
+
+export interface Clue {
+  verdict: ClueVerdict
+  /** The line, cleaned and cut. */
+  line: string
+  /** When the log was last written, epoch milliseconds: the clue is not younger than this. */
+  loggedMs: number
+}
+
+/** A boot that got this far succeeded: what stands before it in the log is an older story. */
+const BOOTED = /\[gateway\] ready\b|"message":"ready"/
+
+const TAIL_BYTES = 64 * 1024
+
+/**
+ * The newest clue of the boot that failed, or undefined.
+ * @param sinceMs logs last written before this (the last healthy sighting) are not about this failure
+ */
+export async function findClue(
+  settings: Settings,
+  sinceMs: number,
+  unit: string | undefined,
+): Promise<Clue | undefined> {
+  const sources = [...gatewayLogs(settings).map(readLog), ...(unit ? [await readJournal(settings, unit, sinceMs)] : [])]
+  const clues = sources
+    .filter((source) => source.loggedMs >= sinceMs)
+    .flatMap((source) => {
+      const clue = lastClue(source.text)
+      return clue ? [{ ...clue, loggedMs: source.loggedMs }] : []
+    })
+  return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
+}
+
+function lastClue(text: string): Pick<Clue, 'verdict' | 'line'> | undefined {
+  const lines = cleanText(text).split('\n')
+  for (let i = lines.length - 1; i >= 0; i--) {
+    const line = lines[i]!
+    if (BOOTED.test(line)) return undefined
+    const clue = CLUES.find(({ pattern }) => pattern.test(line))
+    if (clue) return { verdict: clue.verdict, line: oneLine(messageOf(line), 240) }
+  }
+  return undefined
+}
+
+/** The readable part of one of OpenClaw's JSON log lines; other lines as they are. */
+function messageOf(line: string): string {
+  return /"message":"((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? line
+}
+
+/**
+ * The log of this user's gateways of all state folders together, when it exists. It does not say which gateway a line
+ * is of, so it is evidence for a reader and never decides a verdict.
+ */
+export function sharedLog(now = new Date()): string | undefined {
+  const path = join('/tmp/openclaw', `openclaw-${localDay(now)}.log`)
+  return modifiedMs(path) > 0 ? path : undefined
+}
+
+/** The log files of this gateway alone that exist, of today's and older layouts. */
+export function gatewayLogs(settings: Settings): string[] {
+  const library = join(settings.home, 'Library', 'Logs', 'openclaw')
+  const state = join(settings.stateDir, 'logs')
+  return [library, state].flatMap((folder) => {
+    try {
+      return readdirSync(folder)
+        .filter((name) => /^gateway.*\.log$/.test(name) && name !== 'gateway-restart.log')
+        .map((name) => join(folder, name))
+    } catch {
+      return []
+    }
+  })
+}
+
+function readLog(path: string) {
+  return { text: readTail(path, TAIL_BYTES), loggedMs: modifiedMs(path) }
+}
+
+async function readJournal(settings: Settings, unit: string, sinceMs: number) {
+  const since = new Date(Math.max(sinceMs, Date.now() - 86_400_000)).toISOString().slice(0, 19).replace('T', ' ')
+  const result = await runCommand(
+    'journalctl',
+    ['--user', '-u', unit, '--since', `${since} UTC`, '-n', '200', '-o', 'cat', '--no-pager'],
+    { timeoutMs: 10_000, env: settings.childEnv },
+  )
+  return { text: result.stdout, loggedMs: result.stdout.trim() ? Date.now() : 0 }
+}
+
+function modifiedMs(path: string): number {
+  try {
+    return statSync(path).mtimeMs
+  } catch {
+    return 0
+  }
+}

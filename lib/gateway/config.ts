@@ -1,0 +1,77 @@
+/** The gateway's config file: is it the reason why the gateway is down? */
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { runCommand } from '../tier/command.ts'
+import { oneLine } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord } from '../tier/state.ts'
+
+export interface ConfigFile {
+  text: string
+  hash: string
+  modifiedMs: number
+}
+
+/** The config as it stands; undefined when there is none that can be read. */
+export function readConfig(settings: Settings): ConfigFile | undefined {
+  try {
+    const text = readFileSync(settings.configPath, 'utf8')
+    return { text, hash: configHash(text), modifiedMs: statSync(settings.configPath).mtimeMs }
+  } catch {
+    return undefined
+  }
+}
+
+export function configHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+}
+
+/**
+ * What is plainly wrong with the file, as a phrase; undefined when it can be read as JSON5 (comments, trailing commas:
+ * jq calls valid configs broken). Costs no process, so Level 1 can afford it.
+ */
+export async function configSyntaxProblem(settings: Settings): Promise<string | undefined> {
+  let text: string
+  try {
+    text = readFileSync(settings.configPath, 'utf8')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    return code === 'ENOENT'
+      ? `${settings.configPath} does not exist`
+      : `${settings.configPath} cannot be read (${code})`
+  }
+  const { default: JSON5 } = await import('json5')
+  try {
+    const value: unknown = JSON5.parse(text)
+    return isRecord(value) ? undefined : `${settings.configPath} holds no object`
+  } catch (error) {
+    return `${settings.configPath} is not JSON5: ${oneLine((error as Error).message, 120)}`
+  }
+}
+
+export type Validation = { valid: true } | { valid: false; issues: string } | undefined
+
+/**
+ * Asks `openclaw config validate --json`: exit 0 valid, exit 1 with `valid:false` not; anything else is no verdict
+ * (undefined). Takes seconds, so it is Level 2's and Level 3's. "Valid" does not mean "boots".
+ */
+export async function validateConfig(settings: Settings): Promise<Validation> {
+  const result = await runCommand('openclaw', ['config', 'validate', '--json'], {
+    timeoutMs: 60_000,
+    env: settings.childEnv,
+  })
+  let answer: unknown
+  try {
+    answer = JSON.parse(result.stdout)
+  } catch {
+    return undefined
+  }
+  if (!isRecord(answer)) return undefined
+  if (result.code === 0 && answer.valid === true) return { valid: true }
+  if (result.code !== 1 || answer.valid !== false) return undefined
+  const issues = Array.isArray(answer.issues) ? answer.issues : []
+  const described = issues.map((issue) =>
+    isRecord(issue) ? [issue.path, issue.message].filter(Boolean).join(': ') : String(issue),
+  )
+  return { valid: false, issues: oneLine(described.join('; ') || 'no details given') }
+}

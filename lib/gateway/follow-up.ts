@@ -1,0 +1,43 @@
+/** What a tier writes into the patient's record after a look. */
+import { MARKER } from '../tier/contract.ts'
+import { currentIncident } from '../tier/journal.ts'
+import type { TierRun } from '../tier/run.ts'
+import type { Settings } from '../tier/settings.ts'
+import { readConfig } from './config.ts'
+import type { Examination } from './examine.ts'
+import { keepKnownGood } from './known-good.ts'
+import { readRecord, writeRecord } from './record.ts'
+
+/**
+ * The gateway was seen healthy: notes process, version and config, ends an incident that nobody has ended, and keeps
+ * the config as known-good when it has proven itself.
+ */
+export async function recordHealthy(run: TierRun, seen: Examination, nowMs: number): Promise<void> {
+  const { settings, journal } = run
+  const before = readRecord(settings).value
+  const config = readConfig(settings)
+  const sameConfig = config !== undefined && config.hash === before.configHash
+  const broken = seen.warnings.some((warning) => warning.startsWith('the config was broken'))
+  const after = {
+    lastHealthyMs: nowMs,
+    // An orphan stays a stranger: at every tick it is examined anew.
+    pid: seen.verdict === 'healthy' ? seen.process?.pid : undefined,
+    version: seen.version,
+    startedPid: before.startedPid,
+    configHash: broken ? before.configHash : config?.hash,
+    configHealthySinceMs: sameConfig || broken ? before.configHealthySinceMs : nowMs,
+    troubleSinceMs: 0,
+    putBack: [],
+  }
+  writeRecord(settings, after)
+  const incident = before.troubleSinceMs > 0 ? currentIncident(settings) : undefined
+  if (incident) journal.info(MARKER.recovered(undefined, (nowMs - incident.since.getTime()) / 1000))
+  const kept = await keepKnownGood(settings, after, seen.process, nowMs)
+  if (kept) journal.info(`config kept as known-good: ${kept}`)
+}
+
+/** The gateway was seen in trouble: notes since when. */
+export function recordTrouble(settings: Settings, nowMs: number): void {
+  const record = readRecord(settings).value
+  if (record.troubleSinceMs === 0) writeRecord(settings, { ...record, troubleSinceMs: nowMs })
+}

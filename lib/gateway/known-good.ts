@@ -1,0 +1,100 @@
+/** Configs that the gateway was healthy on, kept so that one of them can be put back. */
+import { constants, copyFileSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { localStamp } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
+import { writeFileAtomic } from '../tier/state.ts'
+import { configHash, readConfig, validateConfig } from './config.ts'
+import type { ProcessInfo } from './processes.ts'
+import type { PatientRecord } from './record.ts'
+
+const KEPT = 5
+
+export interface KnownGood {
+  path: string
+  hash: string
+  text: string
+}
+
+function folder(settings: Settings): string {
+  return join(settings.watchdogDir, 'known-good')
+}
+
+/** The kept configs, newest first. A file whose content does not match its name's hash is damaged and left out. */
+export function knownGoods(settings: Settings): KnownGood[] {
+  let names: string[]
+  try {
+    names = readdirSync(folder(settings)).filter((name) => /^\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{16}\.json5$/.test(name))
+  } catch {
+    return []
+  }
+  return names
+    .sort()
+    .reverse()
+    .flatMap((name) => {
+      const path = join(folder(settings), name)
+      try {
+        const text = readFileSync(path, 'utf8')
+        const hash = name.slice(-22, -6)
+        return configHash(text) === hash ? [{ path, hash, text }] : []
+      } catch {
+        return []
+      }
+    })
+}
+
+/**
+ * Keeps the present config when the gateway has been healthy on it for long enough and it is proven: the process
+ * started with it, or (it was changed since, and reloaded) OpenClaw's own validation passes it. The last five are kept.
+ * Returns the new file's path, or undefined when there was nothing to keep.
+ */
+export async function keepKnownGood(
+  settings: Settings,
+  record: PatientRecord,
+  gateway: ProcessInfo | undefined,
+  nowMs: number,
+): Promise<string | undefined> {
+  const config = readConfig(settings)
+  if (!config || config.hash !== record.configHash) return undefined
+  if (nowMs - record.configHealthySinceMs < settings.knownGoodAfterSec * 1000) return undefined
+  const kept = knownGoods(settings)
+  if (kept[0]?.hash === config.hash) return undefined
+  const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - gateway.ageSec * 1000
+  if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return undefined
+
+  const path = join(folder(settings), `${localStamp(new Date(nowMs))}-${config.hash}.json5`)
+  writeFileAtomic(path, config.text)
+  for (const old of kept.filter((one) => one.hash === config.hash)) rmSync(old.path, { force: true })
+  for (const old of knownGoods(settings).slice(KEPT)) rmSync(old.path, { force: true })
+  return path
+}
+
+/**
+ * Puts a known-good config back: the present file is first copied beside itself as `<name>.broken-<stamp>` (0600), then
+ * replaced in one step. A config that is a link stays a link; what it points to is replaced.
+ * Returns where the broken one is kept (undefined: there was none). Throws what the file system throws; the present
+ * config is whole then.
+ */
+export function putBack(settings: Settings, good: KnownGood, now: Date): string | undefined {
+  let target = settings.configPath
+  try {
+    target = realpathSync(settings.configPath)
+  } catch {
+    // There is no config at all: that is what is being repaired.
+    writeFileAtomic(target, good.text)
+    return undefined
+  }
+  const broken = `${target}.broken-${localStamp(now)}`
+  copyFileSync(target, broken, constants.COPYFILE_EXCL)
+  writeFileAtomic(target, good.text)
+  return broken
+}
+
+/**
+ * The next known-good config to try: not the one that is in place now, and none that was already tried for this
+ * failure (a config that was put back and did not boot is not put back again).
+ */
+export function nextCandidate(settings: Settings, tried: readonly string[]): KnownGood | undefined {
+  const present = readConfig(settings)?.hash
+  return knownGoods(settings).find((good) => good.hash !== present && !tried.includes(good.hash))
+}

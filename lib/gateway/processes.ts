@@ -1,0 +1,145 @@
+/** Which process is this gateway, and who owns its port. */
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { runCommand } from '../tier/command.ts'
+import { oneLine } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord } from '../tier/state.ts'
+
+export interface ProcessInfo {
+  pid: number
+  parentPid: number
+  memoryMb: number
+  ageSec: number
+  command: string
+}
+
+/**
+ * What ps says of the processes; those that are gone, or dead and not yet reaped (state Z), are left out.
+ * ps and not /proc, so that macOS and Linux are read alike; one fork, which a healthy tick can afford.
+ */
+export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
+  if (pids.length === 0) return []
+  const args = ['-o', 'pid=,ppid=,rss=,stat=,etime=,command=', '-p', pids.join(',')]
+  const stdout = await new Promise<string>((resolve) => {
+    execFile('ps', args, { timeout: 10_000, env: settings.childEnv, maxBuffer: 4 * 1024 * 1024 }, (_error, out) =>
+      // ps exits 1 when one of the pids is gone: what it printed of the others is still the answer.
+      resolve(out),
+    )
+  })
+  return stdout.split('\n').flatMap((line) => {
+    const m = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+([\d:-]+)\s+(.*)$/.exec(line)
+    if (!m || m[4]!.startsWith('Z')) return []
+    return [
+      {
+        pid: Number(m[1]),
+        parentPid: Number(m[2]),
+        memoryMb: Math.round(Number(m[3]) / 1024),
+        ageSec: elapsedSeconds(m[5]!),
+        command: m[6]!.trim(),
+      },
+    ]
+  })
+}
+
+/** `[[dd-]hh:]mm:ss`, the one elapsed-time form that both ps programs share. */
+function elapsedSeconds(etime: string): number {
+  const [days, clock] = etime.includes('-') ? etime.split('-') : ['0', etime]
+  const seconds = clock!.split(':').reduce((sum, part) => sum * 60 + Number(part), 0)
+  return Number(days) * 86_400 + seconds
+}
+
+/**
+ * True for the command line of a gateway: the title it gives itself (`openclaw` for the first seconds of its boot,
+ * then `openclaw-gateway`; measured on 2026.9.6), or `node …/openclaw… gateway` before that. A title hides the
+ * arguments, so this alone never tells *whose* gateway it is.
+ */
+export function isGatewayCommand(command: string): boolean {
+  if (/^openclaw(?:-gateway)?$/.test(command.trim())) return true
+  return /openclaw\S*\s+(?:\S+\s+)*?gateway\b/.test(command) || /\bopenclaw-gateway\b/.test(command)
+}
+
+/**
+ * The gateway of this state folder, whether its port is open or not; undefined when no living process is it.
+ * Evidence in this order: the lock files that the gateway keeps in its own state folder (2026.9.x; they name pid and
+ * config and stay behind after kill -9, so the process is looked at too), the supervisor's pid, the port's owner.
+ * @param supervisedPid the process its supervisor has, if any
+ * @param startedPid the bare process that we started last, if any
+ */
+export async function findGateway(
+  settings: Settings,
+  supervisedPid: number | undefined,
+  startedPid: number | undefined,
+): Promise<ProcessInfo | undefined> {
+  const known = [...lockedPids(settings), supervisedPid, startedPid].filter((pid) => pid !== undefined)
+  const alive = await processInfo(settings, [...new Set(known)])
+  // Whatever the supervisor runs as the gateway is the gateway, be it a wrapper by another name.
+  const found = alive.find((one) => isGatewayCommand(one.command)) ?? alive.find((one) => one.pid === supervisedPid)
+  if (found) return found
+  return (await portOwners(settings)).find((owner) => isGatewayCommand(owner.command))
+}
+
+/** Pids in the gateway's lock files: in its state folder, or (before the 2026.9 layout) in the temporary folder. */
+function lockedPids(settings: Settings): number[] {
+  const folderName = `openclaw-${process.getuid?.() ?? ''}`
+  const ownFolder = join(settings.stateDir, 'tmp', folderName)
+  const own = readLocks(ownFolder)
+  const shared = readLocks(join(tmpdir(), folderName)).filter((lock) => samePath(lock.configPath, settings.configPath))
+  return [...own, ...shared].map((lock) => lock.pid)
+}
+
+function readLocks(folder: string): { pid: number; configPath: unknown }[] {
+  let names: string[]
+  try {
+    names = readdirSync(folder).filter((name) => name.startsWith('gateway.') && name.endsWith('.lock'))
+  } catch {
+    return []
+  }
+  return names.flatMap((name) => {
+    try {
+      const lock: unknown = JSON.parse(readFileSync(join(folder, name), 'utf8'))
+      // Other roles (agent-embedded, sqlite-maintenance, …) are not the gateway.
+      if (!isRecord(lock) || (lock.role !== undefined && lock.role !== 'gateway')) return []
+      return Number.isInteger(lock.pid) ? [{ pid: Number(lock.pid), configPath: lock.configPath }] : []
+    } catch {
+      // Being rewritten at this moment (an in-process restart does that), or not a lock.
+      return []
+    }
+  })
+}
+
+function samePath(a: unknown, b: string): boolean {
+  if (typeof a !== 'string') return false
+  const real = (path: string) => {
+    try {
+      return realpathSync(path)
+    } catch {
+      return path
+    }
+  }
+  return a === b || real(a) === real(b)
+}
+
+/** Who listens on the gateway's port; empty when nobody does, or when it cannot be told (owner of another user). */
+export async function portOwners(settings: Settings): Promise<ProcessInfo[]> {
+  const port = settings.gatewayPort
+  const options = { timeoutMs: 10_000, env: settings.childEnv }
+  const lsof = await runCommand('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fp'], options)
+  let pids = [...lsof.stdout.matchAll(/^p(\d+)$/gm)].map((m) => Number(m[1]))
+  if (lsof.missing || (lsof.code !== 0 && pids.length === 0)) {
+    // Debian has no lsof by default; iproute2's ss it has.
+    const ss = await runCommand('ss', ['-ltnpH', `sport = :${port}`], options)
+    pids = [...ss.stdout.matchAll(/pid=(\d+)/g)].map((m) => Number(m[1]))
+  }
+  return processInfo(settings, [...new Set(pids)])
+}
+
+/** `nginx (pid 123)`: how an owner is named to a human. */
+export function describeProcess(one: ProcessInfo): string {
+  const words = one.command.split(' ')
+  const program = words[0]!.split('/').at(-1) ?? one.command
+  const rest = words.slice(1).join(' ')
+  return `${program} (pid ${one.pid}${rest ? `, \`${oneLine(one.command, 120)}\`` : ''})`
+}

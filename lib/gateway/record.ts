@@ -1,0 +1,62 @@
+/** What the tiers remember of the gateway between runs: the patient's record. */
+import { join } from 'node:path'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
+
+export interface PatientRecord {
+  /** Epoch milliseconds of the last healthy sighting; 0: never seen healthy. */
+  lastHealthyMs: number
+  /** The process that was healthy then: one that was healthy once is no longer starting up. */
+  pid: number | undefined
+  version: string | undefined
+  /** The bare process that a tier started last: it takes seconds until it can be recognised by its lock. */
+  startedPid: number | undefined
+  /** Since when it is healthy on the config `configHash`, epoch milliseconds. */
+  configHash: string | undefined
+  configHealthySinceMs: number
+  /** First sighting of the trouble that is going on, epoch milliseconds; 0: none. */
+  troubleSinceMs: number
+  /** Hashes of the known-good configs that were put back since then, and did not help. */
+  putBack: string[]
+}
+
+const NEVER_SEEN: PatientRecord = {
+  lastHealthyMs: 0,
+  pid: undefined,
+  version: undefined,
+  startedPid: undefined,
+  configHash: undefined,
+  configHealthySinceMs: 0,
+  troubleSinceMs: 0,
+  putBack: [],
+}
+
+/** Reads the record; a damaged one is kept aside (not in a dry run) and begun anew. */
+export function readRecord(settings: Settings, dryRun = false): StateRead<PatientRecord> {
+  return readState(recordPath(settings), check, NEVER_SEEN, !dryRun)
+}
+
+export function writeRecord(settings: Settings, record: PatientRecord): void {
+  writeState(recordPath(settings), record)
+}
+
+function recordPath(settings: Settings): string {
+  return join(settings.watchdogDir, 'gateway.json')
+}
+
+function check(value: unknown): PatientRecord | undefined {
+  if (!isRecord(value)) return undefined
+  const time = (x: unknown) => (typeof x === 'number' && Number.isFinite(x) && x >= 0 ? x : 0)
+  const pid = (x: unknown) => (Number.isInteger(x) && Number(x) > 0 ? Number(x) : undefined)
+  const text = (x: unknown) => (typeof x === 'string' ? x : undefined)
+  return {
+    lastHealthyMs: time(value.lastHealthyMs),
+    pid: pid(value.pid),
+    version: text(value.version),
+    startedPid: pid(value.startedPid),
+    configHash: text(value.configHash),
+    configHealthySinceMs: time(value.configHealthySinceMs),
+    troubleSinceMs: time(value.troubleSinceMs),
+    putBack: Array.isArray(value.putBack) ? value.putBack.filter((hash) => typeof hash === 'string') : [],
+  }
+}

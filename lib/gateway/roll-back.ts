@@ -1,0 +1,37 @@
+/** Level 2's remedy for a config that keeps the gateway down: the last one that it was healthy on is put back. */
+import { oneLine } from '../tier/contract.ts'
+import type { TierRun } from '../tier/run.ts'
+import { validateConfig } from './config.ts'
+import type { Examination } from './examine.ts'
+import { nextCandidate, putBack } from './known-good.ts'
+import { readRecord, writeRecord } from './record.ts'
+
+/**
+ * Puts the newest known-good config in place that was not tried for this failure and that validates. Says in the log
+ * what was done and where the broken file is kept. Returns false when nothing could be put back.
+ */
+export async function putBackKnownGood(run: TierRun, seen: Examination): Promise<boolean> {
+  const { settings, journal } = run
+  if (!settings.configRollback) {
+    journal.warn('the config is not touched: CONFIG_ROLLBACK is off')
+    return false
+  }
+  for (;;) {
+    const record = readRecord(settings).value
+    const good = nextCandidate(settings, record.putBack)
+    if (!good) {
+      journal.warn('there is no known-good config (left) to put back')
+      return false
+    }
+    // Noted first: a config that was put back once is not put back again, whatever happens in between.
+    writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash] })
+    const broken = putBack(settings, good, new Date())
+    journal.warn(
+      `NOTICE config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ` +
+        `${broken ? `the broken one is kept as ${broken}` : 'there was none'} (${oneLine(seen.evidence, 160)})`,
+    )
+    const validation = await validateConfig(settings)
+    if (validation?.valid !== false) return true
+    journal.warn(`that one does not validate either (${validation.issues}); trying an older one`)
+  }
+}

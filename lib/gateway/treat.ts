@@ -1,0 +1,138 @@
+/**
+ * What helps against what: the one table to read to know the whole system. For every verdict it says what each level
+ * may do. `remedies.ts` does it, the tier scripts decide when; the README's table is this one.
+ */
+import type { Verdict } from './examine.ts'
+
+export type Remedy =
+  /** All is well. */
+  | 'nothing'
+  /** Give it the time it needs; treat it as hung when that is over. */
+  | 'wait'
+  /** Say it, leave it alone. */
+  | 'report'
+  /** Ask the process to restart itself by the signal its version understands; if that does not help, restart it. */
+  | 'signal, else restart'
+  /** End it and start it, through its supervisor or as a bare process. */
+  | 'restart'
+  /** Start it: bootstrap an unloaded job, reset a parked one, kickstart, or start a bare process. */
+  | 'start'
+  /** Start it once; if the reason is still there, hand on. */
+  | 'start once'
+  /** Put the last config back that it was healthy on (the broken one is kept beside it), validate, start. */
+  | 'put back known-good config'
+  /** Nothing at this level can help: the next level, at once. */
+  | 'hand on'
+  /** Claude Code, inside its guardrails. */
+  | 'doctor'
+  /** No machine may fix this: MANUAL INTERVENTION REQUIRED, at once. */
+  | 'human'
+
+export interface Treatment {
+  /** What the verdict means, for the README. */
+  means: string
+  level1: Remedy
+  level2: Remedy
+  level3: Remedy
+  /** Why so, and not a restart. */
+  because: string
+}
+
+export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
+  healthy: {
+    means: 'it says that it is the gateway and that it is live',
+    level1: 'nothing',
+    level2: 'nothing',
+    level3: 'nothing',
+    because: 'a failing channel or a full disk is a warning: a restart helps neither',
+  },
+  starting: {
+    means: 'its process lives and has not come up yet',
+    level1: 'wait',
+    level2: 'wait',
+    level3: 'wait',
+    because: 'a boot with a migration takes minutes; a restart begins it anew',
+  },
+  draining: {
+    means: 'it finishes its work before a restart or a stop',
+    level1: 'wait',
+    level2: 'wait',
+    level3: 'wait',
+    because: 'the restart is already under way, and killing it loses work',
+  },
+  hung: {
+    means: 'its process lives and does not answer as it should',
+    level1: 'signal, else restart',
+    level2: 'restart',
+    level3: 'doctor',
+    because: 'only a process that answers HTTP would notice a signal',
+  },
+  absent: {
+    means: 'there is no process',
+    level1: 'start',
+    level2: 'restart',
+    level3: 'doctor',
+    because: 'it crashed and nobody started it again',
+  },
+  unloaded: {
+    means: 'its job is not loaded, and nobody stopped it deliberately',
+    level1: 'start',
+    level2: 'start',
+    level3: 'doctor',
+    because: 'kickstart cannot start a job that launchd does not have: bootstrap can',
+  },
+  parked: {
+    means: 'its supervisor gave up starting it',
+    level1: 'start',
+    level2: 'start',
+    level3: 'doctor',
+    because: 'KeepAlive does not come back from this by itself',
+  },
+  misconfigured: {
+    means: 'its config keeps it from starting',
+    level1: 'hand on',
+    level2: 'put back known-good config',
+    level3: 'doctor',
+    because: 'it would exit 78 again',
+  },
+  impostor: {
+    means: 'somebody else has its port',
+    level1: 'hand on',
+    level2: 'hand on',
+    level3: 'human',
+    because: 'a foreign process is never killed; whose port it is, a human decides',
+  },
+  orphan: {
+    means: 'it is up, but not as the process that its supervisor has',
+    level1: 'report',
+    level2: 'report',
+    level3: 'report',
+    because: 'the service works; a restart would end it',
+  },
+  'broken-install': {
+    means: 'its package or its Node is damaged',
+    level1: 'hand on',
+    level2: 'hand on',
+    level3: 'doctor',
+    because: 'the doctor may reinstall the same version; a restart runs the same broken files',
+  },
+  blocked: {
+    means: 'it refuses to start: a secret is missing, its database is newer than it or damaged',
+    level1: 'hand on',
+    level2: 'start once',
+    level3: 'human',
+    because: 'one retry for a secret store that was late; secrets and data are a human’s',
+  },
+  'stopped-on-purpose': {
+    means: 'somebody stopped it',
+    level1: 'report',
+    level2: 'report',
+    level3: 'report',
+    because: 'a deliberate stop is not undone',
+  },
+}
+
+/** True when no restart at level 1 or 2 can help: their retries are skipped. */
+export function restartCannotHelp(verdict: Verdict): boolean {
+  return TREATMENTS[verdict].level2 === 'hand on'
+}

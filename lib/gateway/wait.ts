@@ -1,0 +1,68 @@
+/** Waiting for a gateway to come up: as long as it may take, and no longer than it makes sense. */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { TierRun } from '../tier/run.ts'
+import type { Settings } from '../tier/settings.ts'
+import { type Examination, type ExamineOptions, examine, isUp, type Verdict } from './examine.ts'
+
+/** With these verdicts waiting longer changes nothing. */
+const FINAL: readonly Verdict[] = [
+  'misconfigured',
+  'impostor',
+  'broken-install',
+  'blocked',
+  'parked',
+  'stopped-on-purpose',
+]
+/** A process that is gone this many looks in a row, with no supervisor at it, is not coming by itself. */
+const ABSENT_LOOKS = 5
+
+/**
+ * Looks again and again (every 0.5 s at first, then every 2 s) until the gateway is up, until a look shows that it
+ * will not come, or until `limitSec` is over. Returns the last examination.
+ */
+export async function waitUntilUp(
+  settings: Settings,
+  options: ExamineOptions,
+  limitSec: number,
+  signal: AbortSignal,
+): Promise<Examination> {
+  const deadline = performance.now() + limitSec * 1000
+  let missing = 0
+  let pauseMs = 250
+  for (;;) {
+    const examination = await examine(settings, options)
+    const { verdict } = examination
+    if (isUp(verdict) || FINAL.includes(verdict)) return examination
+    missing = verdict === 'absent' || verdict === 'unloaded' ? missing + 1 : 0
+    if (missing >= ABSENT_LOOKS || performance.now() >= deadline) return examination
+    pauseMs = Math.min(pauseMs * 2, 2000)
+    await delay(Math.min(pauseMs, Math.max(0, deadline - performance.now()) + 10), undefined, { signal })
+  }
+}
+
+/**
+ * Confirms a failure by up to `watchdogMaxRetries` probes, `watchdogRetryDelaySec` apart: one timeout is a busy moment,
+ * not an outage. After a sleep everything is late at once, so the machine gets twice as many.
+ */
+export async function confirmFailure(
+  run: TierRun,
+  options: ExamineOptions,
+  first: Examination,
+  hasSlept: boolean,
+): Promise<Examination> {
+  const { settings, journal } = run
+  const probes = settings.watchdogMaxRetries * (hasSlept ? 2 : 1)
+  let seen = first
+  for (let probeNumber = 1; probeNumber < probes; probeNumber++) {
+    journal.info(`probe ${probeNumber}/${probes}: ${seen.verdict}: ${seen.evidence}`)
+    await delay(settings.watchdogRetryDelaySec * 1000, undefined, { signal: run.signal })
+    seen = await examine(settings, options)
+    if (isUp(seen.verdict) || !(seen.process || seen.portOwner)) return seen
+  }
+  return seen
+}
+
+/** Waits, unless the tier is told to stop. */
+export async function pauseFor(seconds: number, signal: AbortSignal): Promise<void> {
+  await delay(seconds * 1000, undefined, { signal })
+}

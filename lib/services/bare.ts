@@ -1,0 +1,58 @@
+/** The gateway without a supervisor: a process that we start and, when it must be, end. */
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Settings } from '../tier/settings.ts'
+
+/**
+ * Starts `openclaw gateway run` in a session of its own, so that it outlives this tier; its output is appended to
+ * `<stateDir>/logs/gateway.log`, where its users look for it. Returns the pid, or why it could not be started.
+ */
+export async function startBare(settings: Settings): Promise<{ pid: number } | { failure: string }> {
+  const folder = join(settings.stateDir, 'logs')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const log = openSync(join(folder, 'gateway.log'), 'a', 0o600)
+  try {
+    return await new Promise((resolve) => {
+      const child = spawn('openclaw', ['gateway', 'run'], {
+        cwd: settings.home,
+        detached: true,
+        stdio: ['ignore', log, log],
+        env: settings.childEnv,
+      })
+      child.once('error', (error: NodeJS.ErrnoException) =>
+        resolve({ failure: error.code === 'ENOENT' ? 'openclaw is not on the PATH' : `openclaw: ${error.message}` }),
+      )
+      child.once('spawn', () => {
+        child.unref()
+        resolve({ pid: child.pid! })
+      })
+    })
+  } finally {
+    closeSync(log)
+  }
+}
+
+/**
+ * Ends a process: SIGTERM, so that it can finish its work, and SIGKILL when it is still there after `graceMs`.
+ * @param isStillIt asked before each signal; a pid that has become somebody else's is left alone
+ * @returns true when it is gone
+ */
+export async function endProcess(pid: number, graceMs: number, isStillIt: () => Promise<boolean>): Promise<boolean> {
+  for (const [signal, limitMs] of [
+    ['SIGTERM', graceMs],
+    ['SIGKILL', 5000],
+  ] as const) {
+    if (!(await isStillIt())) return true
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // ESRCH: it ended in the same moment; EPERM shows below as still there.
+    }
+    for (const deadline = performance.now() + limitMs; performance.now() < deadline; await delay(200)) {
+      if (!(await isStillIt())) return true
+    }
+  }
+  return !(await isStillIt())
+}

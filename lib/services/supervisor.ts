@@ -1,0 +1,125 @@
+/** Who supervises the gateway: launchd, systemd, or nobody. One question, one answer, whatever the host. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Settings } from '../tier/settings.ts'
+import { bootstrap, kickstart, launchdJob } from './launchd.ts'
+import { resetFailed, systemdAction, systemdUnit } from './systemd.ts'
+
+/** The gateway's service as its supervisor sees it. */
+export interface Service {
+  kind: 'launchd' | 'systemd' | 'none'
+  /** Label or unit, for messages: `ai.openclaw.gateway`, `openclaw-gateway.service`, `no supervisor`. */
+  name: string
+  /** The supervisor has the job loaded. False for an unloaded launchd job whose plist is there. */
+  loaded: boolean
+  /** The process it supervises. */
+  pid?: number
+  lastExitCode?: number
+  /** It is about to start it by itself. */
+  restarting: boolean
+  /** It is being stopped right now. */
+  stopping: boolean
+  /** It has given up starting it (start limit, launchd after a crash burst, exit 78). */
+  parked: boolean
+  /** Loaded, not running, and not because of a failure: somebody stopped it. */
+  stopped: boolean
+  /** Its own words, for the evidence. */
+  detail: string
+}
+
+const LABEL = 'ai.openclaw.gateway'
+const UNIT = 'openclaw-gateway.service'
+
+/**
+ * Finds the gateway's service. A supervisor that cannot be asked, or that has no job file for the gateway, counts as
+ * none: then the gateway is a bare process.
+ */
+export async function gatewayService(settings: Settings): Promise<Service> {
+  return (await launchdService(settings)) ?? (await systemdService(settings)) ?? NOBODY
+}
+
+const NOBODY: Service = {
+  kind: 'none',
+  name: 'no supervisor',
+  loaded: false,
+  restarting: false,
+  stopping: false,
+  parked: false,
+  stopped: false,
+  detail: 'no supervisor has a job for the gateway',
+}
+
+function gatewayPlist(settings: Settings): string {
+  return join(settings.home, 'Library', 'LaunchAgents', `${LABEL}.plist`)
+}
+
+async function launchdService(settings: Settings): Promise<Service | undefined> {
+  // Without a plist there is nothing that launchd could ever start, and no need to ask it.
+  if (!existsSync(gatewayPlist(settings))) return undefined
+  const job = await launchdJob(settings, LABEL)
+  if (job === undefined) return undefined
+  const idle = job.loaded && !job.running && !job.spawning
+  return {
+    kind: 'launchd',
+    name: LABEL,
+    loaded: job.loaded,
+    pid: job.pid,
+    lastExitCode: job.lastExitCode,
+    restarting: job.spawning,
+    stopping: false,
+    // KeepAlive is true in OpenClaw's plist: loaded but not running means that launchd stopped respawning.
+    parked: idle,
+    stopped: false,
+    detail: job.loaded
+      ? `launchd: ${job.running ? `running, pid ${job.pid}` : job.spawning ? 'spawning' : 'not running'}, last exit code ${job.lastExitCode ?? '(never exited)'}`
+      : 'launchd: job not loaded',
+  }
+}
+
+async function systemdService(settings: Settings): Promise<Service | undefined> {
+  const unit = await systemdUnit(settings, UNIT)
+  if (unit === undefined || !unit.loaded) return undefined
+  return {
+    kind: 'systemd',
+    name: UNIT,
+    loaded: unit.enabled || unit.activeState !== 'inactive' || unit.everRan,
+    pid: unit.pid,
+    lastExitCode: unit.lastExitCode,
+    restarting: unit.activeState === 'activating',
+    stopping: unit.activeState === 'deactivating',
+    parked: unit.activeState === 'failed',
+    // Restart=always: after a run, inactive without a failure can only mean that somebody stopped it.
+    stopped: unit.activeState === 'inactive' && unit.everRan && unit.result === 'success',
+    detail: `systemd: ${unit.activeState} (${unit.subState}), result ${unit.result}, last exit status ${unit.lastExitCode ?? '(never ran)'}, ${unit.restarts} restarts`,
+  }
+}
+
+/** What doing something through a supervisor came to. `failure` is one line for the log. */
+export interface ActionResult {
+  done: string
+  failure?: string
+}
+
+/** Ends and starts the gateway through its supervisor. */
+export async function restartService(settings: Settings, service: Service): Promise<ActionResult> {
+  const result =
+    service.kind === 'launchd' ? await kickstart(settings, LABEL, true) : await systemdAction(settings, 'restart', UNIT)
+  const done = service.kind === 'launchd' ? `launchctl kickstart -k ${LABEL}` : `systemctl --user restart ${UNIT}`
+  return { done, failure: result.failure }
+}
+
+/** Starts the gateway through its supervisor, whatever state the job is in: loads it, resets it, starts it. */
+export async function startService(settings: Settings, service: Service): Promise<ActionResult> {
+  if (service.kind === 'launchd') {
+    if (service.loaded)
+      return { done: `launchctl kickstart ${LABEL}`, failure: (await kickstart(settings, LABEL, false)).failure }
+    const plist = gatewayPlist(settings)
+    return { done: `launchctl bootstrap ${plist}`, failure: (await bootstrap(settings, LABEL, plist)).failure }
+  }
+  if (service.parked) await resetFailed(settings, UNIT)
+  const started = await systemdAction(settings, 'start', UNIT)
+  return {
+    done: `${service.parked ? 'systemctl --user reset-failed + ' : 'systemctl --user '}start ${UNIT}`,
+    failure: started.failure,
+  }
+}

@@ -1,0 +1,200 @@
+#!/usr/bin/env -S npx tsx
+/**
+ * Level 2, the health check: the nurse. Catches what the watchdog missed; more patient, with more remedies.
+ * Started by LaunchAgent com.openclaw.healthcheck (Linux: a systemd user timer of that name) every 300 s, and at once
+ * when Level 1 escalates.
+ *
+ * Exit 0  the gateway was healthy when I left, or it was brought back (by me or by Level 3)
+ *      1  still down: Level 3 has failed and called for a human
+ *      2  unusable flags or settings, nothing was touched
+ *      3  I stood down: paused, Level 3 is at work, another health check runs, or somebody stopped the gateway
+ */
+import { fileURLToPath } from 'node:url'
+import { redact } from '../lib/alerts/redact.ts'
+import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
+import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
+import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
+import { readRecord } from '../lib/gateway/record.ts'
+import { type RemedyResult, restart, restartByCli, start } from '../lib/gateway/remedies.ts'
+import { putBackKnownGood } from '../lib/gateway/roll-back.ts'
+import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
+import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
+import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { currentIncident } from '../lib/tier/journal.ts'
+import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+
+await runTier({
+  tier: 'healthcheck',
+  help: `Level 2 of openclaw-self-healing: checks the OpenClaw Gateway over HTTP, restarts it up to three times, puts back
+the last known-good config, and starts Level 3 (Claude Code) when it has been down for five minutes.
+Started every 300 s by launchd or systemd; can be run by hand at any time.`,
+  redact,
+  main,
+})
+
+async function main(run: TierRun): Promise<Outcome> {
+  const { settings, journal, dryRun } = run
+
+  // 1. HTTP check.
+  let seen = await look(run, false)
+  if (isUp(seen.verdict)) return healthy(run, seen)
+  if (seen.verdict !== 'stopped-on-purpose') seen = await look(run, true)
+  if (isUp(seen.verdict)) return healthy(run, seen)
+  if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+  if (dryRun) {
+    journal.warn(`${seen.verdict}: ${seen.evidence}`)
+    journal.info(`dry run: level 2 would now: ${TREATMENTS[seen.verdict].level2}`)
+    return { code: EXIT.down, verdict: seen.verdict }
+  }
+  run.markAtWork()
+  recordTrouble(settings, Date.now())
+
+  // 2. Up to three retries, 30 s apart, each with the remedy that the table names.
+  const retries = settings.healthCheckMaxRetries
+  for (let retry = 1; retry <= retries; retry++) {
+    const higher = await higherTierAtWork(settings, 'healthcheck')
+    if (higher) return standDown(run, higher, seen)
+    journal.warn(MARKER.down(seen.verdict, seen.evidence))
+    if (restartCannotHelp(seen.verdict)) {
+      journal.warn(`no retries: ${TREATMENTS[seen.verdict].because}`)
+      break
+    }
+    journal.warn(`retry ${retry}/${retries}: ${TREATMENTS[seen.verdict].level2}`)
+    const treated = await treat(run, seen, retry)
+    if (treated === 'cannot') break
+    seen = await waitUntilUp(settings, options(run, true), patienceSec(run, seen), run.signal)
+    if (isUp(seen.verdict)) return recovered(run, seen)
+    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+    if (seen.process && treated === 'done') {
+      journal.warn(
+        `a fresh process had its ${settings.startupGraceSec} s and is ${seen.verdict}; another restart would be the same`,
+      )
+      break
+    }
+    if (retry < retries) await pauseFor(settings.healthCheckRetryDelaySec, run.signal)
+  }
+
+  // 3. Still down: watch on until the gateway has been down for five minutes in all.
+  const waitSec = settings.healthCheckEscalationWaitSec
+  journal.warn(MARKER.down(seen.verdict, seen.evidence))
+  for (let left = waitSec - downSec(run); left > 0; left = waitSec - downSec(run)) {
+    journal.info(`down for ${Math.round(downSec(run))} s; level 3 follows at ${waitSec} s`)
+    await pauseFor(Math.min(left, settings.healthCheckRetryDelaySec), run.signal)
+    seen = await look(run, false)
+    if (isUp(seen.verdict)) return recovered(run, seen)
+    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+  }
+
+  // 4. Level 3, in the foreground: launchd ends a job's children with the job.
+  const higher = await higherTierAtWork(settings, 'healthcheck')
+  if (higher) return standDown(run, higher, seen)
+  journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run))} s, ${seen.verdict}: ${seen.evidence}`))
+  const code = await runEmergencyRecovery(run)
+  journal.info(`level 3 ended with exit code ${code}`)
+  if (code !== EXIT.healthy)
+    return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
+  await recordHealthy(run, await look(run, false), Date.now())
+  return { code: EXIT.healthy, verdict: 'healthy' }
+}
+
+function options(run: TierRun, deep: boolean) {
+  const record = readRecord(run.settings, run.dryRun)
+  if (record.problem) run.journal.warn(record.problem)
+  return { httpTimeoutSec: run.settings.healthCheckHttpTimeoutSec, record: record.value, deep }
+}
+
+function look(run: TierRun, deep: boolean): Promise<Examination> {
+  return examine(run.settings, options(run, deep))
+}
+
+/**
+ * Does what the table says for Level 2. `cannot`: nothing more can be done here; `waiting`: nothing needed to be done.
+ * Restarts are counted in the budget that Level 1 keeps, before they are done.
+ */
+async function treat(run: TierRun, seen: Examination, retry: number): Promise<'done' | 'waiting' | 'cannot'> {
+  const { settings, journal } = run
+  const remedy = TREATMENTS[seen.verdict].level2
+  if (remedy === 'wait') return 'waiting'
+
+  const watch = readWatchState(settings, false).value
+  const coolingSec = cooldownLeftSec(watch.backoff, Date.now(), settings.watchdogBackoffSec)
+  if (watch.backoff.crashes > settings.healthCheckMaxRetries && coolingSec > 0) {
+    journal.warn(
+      `no restart for another ${Math.ceil(coolingSec)} s: ${watch.backoff.crashes} were spent on this already`,
+    )
+    return 'cannot'
+  }
+  if (remedy === 'start once' && retry > 1) return 'cannot'
+  if (remedy === 'put back known-good config' && !(await putBackKnownGood(run, seen))) return 'cannot'
+  writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
+  const result =
+    remedy === 'restart'
+      ? await restartAsAUser(run, seen)
+      : seen.process
+        ? await restart(settings, seen)
+        : await start(settings, seen)
+  say(run, result)
+  return 'done'
+}
+
+/** `openclaw gateway restart` first; where that does not work (no supervisor, a hung process) by our own means. */
+async function restartAsAUser(run: TierRun, seen: Examination): Promise<RemedyResult> {
+  const byCli = await restartByCli(run.settings, seen.service)
+  if (!byCli.failure) {
+    const after = await waitUntilUp(run.settings, options(run, false), 5, run.signal)
+    if (isUp(after.verdict) || after.verdict === 'starting' || after.verdict === 'draining') return byCli
+    seen = after
+  }
+  run.journal.info(`${byCli.done} did not bring it back${byCli.failure ? `: ${oneLine(byCli.failure)}` : ''}`)
+  return restart(run.settings, seen)
+}
+
+function say(run: TierRun, result: RemedyResult): void {
+  if (result.failure) run.journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
+  else run.journal.info(`restart: ${result.done}`)
+}
+
+async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
+  if (!run.dryRun) await recordHealthy(run, seen, Date.now())
+  return { code: EXIT.healthy, verdict: 'healthy' }
+}
+
+async function recovered(run: TierRun, seen: Examination): Promise<Outcome> {
+  run.journal.info(MARKER.recovered(TIERS.healthcheck.level, downSec(run)))
+  return healthy(run, seen)
+}
+
+function leaveStopped(run: TierRun, seen: Examination): Outcome {
+  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
+  return { code: EXIT.stoodDown, verdict: seen.verdict }
+}
+
+function standDown(run: TierRun, why: string, seen: Examination): Outcome {
+  run.journal.info(`standing down: ${why}`)
+  return { code: EXIT.stoodDown, verdict: seen.verdict }
+}
+
+/** For how long the gateway has been down in all, from the first DOWN of this incident in any tier's log. */
+function downSec(run: TierRun): number {
+  const incident = currentIncident(run.settings)
+  return incident ? Math.max(0, (Date.now() - incident.since.getTime()) / 1000) : 0
+}
+
+function patienceSec(run: TierRun, seen: Examination): number {
+  if (seen.verdict === 'draining') return 330 + run.settings.startupGraceSec
+  return seen.verdict === 'starting' ? seen.graceLeftSec : run.settings.startupGraceSec
+}
+
+/** Runs Level 3 as a child process with the same Node and the same loader, and passes its exit code on. */
+async function runEmergencyRecovery(run: TierRun): Promise<number> {
+  const { execa } = await import('execa')
+  const script = fileURLToPath(new URL('./emergency-recovery.ts', import.meta.url))
+  const child = execa(process.execPath, [...process.execArgv, script], { stdio: 'inherit', reject: false })
+  // Told to stop, we tell Level 3, which has a tmux session to end, and wait for it.
+  run.onExit(async () => {
+    if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await child
+  })
+  const result = await child
+  return result.exitCode ?? EXIT.down
+}

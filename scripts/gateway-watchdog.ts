@@ -1,0 +1,189 @@
+#!/usr/bin/env -S npx tsx
+/**
+ * Level 1, the watchdog: the first responder. Catches simple crashes (process died, hung, unresponsive).
+ * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
+ *
+ * Exit 0  the gateway was healthy when I left, or I brought it back
+ *      1  still down: Level 2's turn (the log says `ESCALATE to level 2: <why>`)
+ *      2  unusable flags or settings, nothing was touched
+ *      3  I stood down: paused, Level 2 or 3 is at work, another watchdog runs, a restart is cooling down, or
+ *         somebody stopped the gateway deliberately
+ */
+import { redact } from '../lib/alerts/redact.ts'
+import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
+import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
+import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
+import { noticeMemory } from '../lib/gateway/memory.ts'
+import { readRecord } from '../lib/gateway/record.ts'
+import { type RemedyResult, restart, restartBySignal, start } from '../lib/gateway/remedies.ts'
+import { TREATMENTS } from '../lib/gateway/treat.ts'
+import { confirmFailure, waitUntilUp } from '../lib/gateway/wait.ts'
+import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { currentIncident } from '../lib/tier/journal.ts'
+import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+
+await runTier({
+  tier: 'watchdog',
+  help: `Level 1 of openclaw-self-healing: looks at the OpenClaw Gateway once and restarts it when it is down.
+Started every 180 s by launchd or systemd; can be run by hand at any time.`,
+  redact,
+  main,
+})
+
+async function main(run: TierRun): Promise<Outcome> {
+  const { settings, journal, dryRun } = run
+  const watch = readWatchState(settings, dryRun)
+  const { value: record, problem } = readRecord(settings, dryRun)
+  for (const trouble of [watch.problem, problem]) if (trouble) journal.warn(trouble)
+  const look = { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record, deep: false }
+
+  // 1. Process check and HTTP health check.
+  let seen = await examine(settings, look)
+  if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
+  if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+  if (!dryRun) recordTrouble(settings, Date.now())
+
+  // 2. A gateway that is on its way is left alone for as long as it may take.
+  if (TREATMENTS[seen.verdict].level1 === 'wait') {
+    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(waitSec(run, seen))} s`)
+    if (dryRun) return dryRunEnds(run, seen, 'wait')
+    seen = await waitUntilUp(settings, look, waitSec(run, seen), run.signal)
+    if (isUp(seen.verdict)) return recovered(run, watch.value, seen, undefined)
+  }
+
+  // 3. A failure is confirmed by further probes; a missing process needs no confirmation.
+  else if (seen.process || seen.portOwner) {
+    seen = await confirmFailure(run, look, seen, hasSlept(watch.value))
+    if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
+  }
+  if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+  journal.warn(MARKER.down(seen.verdict, seen.evidence))
+
+  // 4. What a restart cannot help goes on to Level 2 at once.
+  const remedy = TREATMENTS[seen.verdict].level1
+  if (dryRun) return dryRunEnds(run, seen, remedy)
+  if (remedy === 'hand on') return escalate(run, seen, `${TREATMENTS[seen.verdict].because}; a restart cannot help`)
+
+  // 5. Exponential backoff: 10 → 30 → 60 → 600 s between restarts.
+  const coolingSec = cooldownLeftSec(watch.value.backoff, Date.now(), settings.watchdogBackoffSec)
+  if (coolingSec > 0) {
+    journal.warn(
+      `no restart for another ${Math.ceil(coolingSec)} s: ${watch.value.backoff.crashes} crashes, the last restart has to cool down`,
+    )
+    return { code: EXIT.stoodDown, verdict: seen.verdict }
+  }
+
+  // 6. Graceful restart by signal, or through the supervisor. It is counted before it is done, so that a watchdog that
+  //    is killed in the middle does not forget it.
+  const spent: WatchState = {
+    ...watch.value,
+    backoff: afterRestart(watch.value.backoff, Date.now()),
+    lastTickMs: Date.now(),
+  }
+  writeWatchState(settings, spent)
+  await keepEvidence(run, seen)
+  seen = await restartAndWait(run, look, seen)
+
+  // 7. Verify recovery, else escalate to Level 2.
+  if (isUp(seen.verdict)) return recovered(run, spent, seen, TIERS.watchdog.level)
+  return escalate(run, seen, `${seen.verdict} after a restart: ${seen.evidence}`)
+}
+
+async function restartAndWait(
+  run: TierRun,
+  look: Parameters<typeof examine>[1],
+  seen: Examination,
+): Promise<Examination> {
+  const { settings, journal } = run
+  const wait = (limitSec: number) =>
+    waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal)
+  const say = (result: RemedyResult) =>
+    result.failure
+      ? journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
+      : journal.info(`restart: ${result.done}`)
+
+  if (TREATMENTS[seen.verdict].level1 === 'signal, else restart') {
+    const signalled = await restartBySignal(settings, seen, look.record)
+    if (signalled) {
+      say(signalled)
+      const after = await wait(settings.stopGraceSec)
+      if (isUp(after.verdict)) return after
+      if (after.verdict === 'starting' || after.verdict === 'draining') return wait(settings.startupGraceSec)
+      seen = after
+    }
+  }
+  say(seen.process ? await restart(settings, seen) : await start(settings, seen))
+  return wait(settings.startupGraceSec)
+}
+
+/** 1a. Healthy: crash counter decays, memory thresholds, warnings, known-good config. */
+async function healthy(run: TierRun, watch: WatchState, seen: Examination): Promise<Outcome> {
+  const { settings, journal, dryRun } = run
+  const nowMs = Date.now()
+  const memory = noticeMemory(watch.memory, seen.process?.memoryMb ?? 0, {
+    warnMb: settings.watchdogMemoryWarnMb,
+    criticalMb: settings.watchdogMemoryCriticalMb,
+  })
+  if (memory.notice) (memory.level === 'ok' ? journal.info : journal.warn)(memory.notice)
+  const warnings = seen.verdict === 'orphan' ? [seen.evidence, ...seen.warnings] : seen.warnings
+  for (const warning of warnings.filter((w) => !watch.warnings.includes(w))) journal.warn(warning)
+  for (const over of watch.warnings.filter((w) => !warnings.includes(w))) journal.info(`over: ${over}`)
+  if (!dryRun) {
+    const backoff = afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours)
+    writeWatchState(settings, { backoff, memory: memory.level, warnings, lastTickMs: nowMs })
+    await recordHealthy(run, seen, nowMs)
+  }
+  // An orphan is up: for the incident it is as good as healthy.
+  return { code: EXIT.healthy, verdict: 'healthy' }
+}
+
+async function recovered(
+  run: TierRun,
+  watch: WatchState,
+  seen: Examination,
+  level: number | undefined,
+): Promise<Outcome> {
+  const incident = currentIncident(run.settings)
+  if (incident || level !== undefined) {
+    const sinceMs = incident?.since.getTime() ?? Date.now()
+    run.journal.info(MARKER.recovered(level, (Date.now() - sinceMs) / 1000))
+  }
+  await recordHealthy(run, seen, Date.now())
+  writeWatchState(run.settings, { ...watch, lastTickMs: Date.now() })
+  return { code: EXIT.healthy, verdict: 'healthy' }
+}
+
+function escalate(run: TierRun, seen: Examination, why: string): Outcome {
+  run.journal.warn(MARKER.escalate(2, why))
+  return { code: EXIT.down, verdict: seen.verdict }
+}
+
+function leaveStopped(run: TierRun, seen: Examination): Outcome {
+  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
+  return { code: EXIT.stoodDown, verdict: seen.verdict }
+}
+
+function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
+  run.journal.info(`dry run: level 1 would now: ${remedy}`)
+  return { code: EXIT.down, verdict: seen.verdict }
+}
+
+/** Before a hung process is ended: what it looked like, for whoever wants to know why. */
+async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
+  if (seen.verdict !== 'hung' || !seen.process) return
+  const { $ } = await import('zx')
+  const shell = $({ nothrow: true, quiet: true, env: run.settings.childEnv, timeout: '10s' })
+  const ps = await shell`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
+  run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
+}
+
+/** True when this tick comes much later than it should: the machine slept, and then everything is late, not dead. */
+function hasSlept(watch: WatchState): boolean {
+  return watch.lastTickMs > 0 && Date.now() - watch.lastTickMs > 3 * TIERS.watchdog.intervalSec * 1000
+}
+
+/** A drain may take 330 s under systemd (TimeoutStopSec of OpenClaw's unit), and the boot comes after it. */
+function waitSec(run: TierRun, seen: Examination): number {
+  return seen.verdict === 'draining' ? 330 + run.settings.startupGraceSec : seen.graceLeftSec
+}
