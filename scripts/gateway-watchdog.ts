@@ -19,8 +19,8 @@ import { type RemedyResult, restart, restartBySignal, start } from '../lib/gatew
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { confirmFailure, waitUntilUp } from '../lib/gateway/wait.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
-import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident } from '../lib/tier/journal.ts'
+import { EXIT, formatLine, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
 await runTier({
@@ -156,6 +156,7 @@ async function recovered(
 
 function escalate(run: TierRun, seen: Examination, why: string): Outcome {
   run.journal.warn(MARKER.escalate(2, why))
+  noteEscalation(run.settings, formatLine(new Date(), 'watchdog', 'WARN', MARKER.escalate(2, why)))
   return { code: EXIT.down, verdict: seen.verdict }
 }
 

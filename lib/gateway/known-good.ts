@@ -86,6 +86,7 @@ export function putBack(settings: Settings, good: KnownGood, now: Date): string 
   }
   const broken = `${target}.broken-${localStamp(now)}`
   copyFileSync(target, broken, constants.COPYFILE_EXCL)
+  chmodSync(broken, 0o600)
   writeFileAtomic(target, good.text)
   return broken
 }

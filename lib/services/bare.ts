@@ -47,6 +47,8 @@ export async function endProcess(pid: number, graceMs: number, isStillIt: () => 
     if (!(await isStillIt())) return true
     try {
       process.kill(pid, signal)
+      // A stopped process (SIGSTOP) would never see the SIGTERM; systemd sends SIGCONT after it for the same reason.
+      if (signal === 'SIGTERM') process.kill(pid, 'SIGCONT')
     } catch {
       // ESRCH: it ended in the same moment; EPERM shows below as still there.
     }

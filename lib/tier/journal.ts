@@ -11,6 +11,7 @@ import {
   readSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
@@ -140,6 +141,18 @@ function removeOldLogs(settings: Settings, now: Date): void {
     if (!OURS.test(name)) continue
     const file = join(settings.memoryDir, name)
     if (statSync(file).mtimeMs < oldest) rmSync(file, { force: true })
+  }
+}
+
+/**
+ * Level 1's escalation, in a file that changes at no other time: on macOS a `WatchPaths` on it starts Level 2 at once.
+ * It holds the last escalation only; the history is in the watchdog's log. Failing here costs minutes, not the healing.
+ */
+export function noteEscalation(settings: Settings, line: string): void {
+  try {
+    writeFileSync(join(settings.memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 })
+  } catch {
+    // Level 2 comes by its own timer too.
   }
 }
 
