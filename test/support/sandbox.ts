@@ -1,0 +1,364 @@
+/**
+ * A sandbox for one test: a HOME, a port, a PATH and processes of its own. The tier scripts run in it as they are
+ * installed, as processes with an environment that holds nothing but HOME and PATH.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { delimiter, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Faults, StandInEvent } from './faults.ts'
+import { processesOfHome } from './processes-of-home.ts'
+
+const supportDir = import.meta.dirname
+export const projectDir = join(supportDir, '..', '..')
+
+/** What stands on the PATH beside the stand-ins `openclaw` and `claude`, if the machine has it. Nothing else does: no systemctl, launchctl, crontab, npm. */
+const SYSTEM_TOOLS =
+  'sh bash env node ps lsof ss tmux curl cat sleep ls grep sed awk tail head date rm mkdir touch mv cp ln chmod id uname tr wc sort find mktemp dirname basename cut uniq tee true false which hostname printf'.split(
+    ' ',
+  )
+
+/** Short waits, for machines that are busy: whatever is an upper limit stays generous. */
+const SHORT_WAITS = {
+  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '2',
+  OPENCLAW_WATCHDOG_RETRY_DELAY: '0.1',
+  OPENCLAW_WATCHDOG_BACKOFF: '0',
+  OPENCLAW_STARTUP_GRACE: '20',
+  HEALTH_CHECK_RETRY_DELAY: '0.3',
+  HEALTH_CHECK_ESCALATION_WAIT: '1',
+  HEALTH_CHECK_HTTP_TIMEOUT: '2',
+  EMERGENCY_RECOVERY_TIMEOUT: '60',
+  EMERGENCY_RECOVERY_CHECK_INTERVAL: '0.3',
+  EMERGENCY_RECOVERY_IDLE_LIMIT: '10',
+  EMERGENCY_RECOVERY_REPORT_WAIT: '5',
+  CLAUDE_WORKSPACE_TRUST_TIMEOUT: '10',
+  CLAUDE_STARTUP_WAIT: '30',
+}
+
+export interface SandboxOptions {
+  /** Executables that this machine shall not have, e.g. `tmux`, `claude`, `openclaw`, `bash`. */
+  absent?: string[]
+  /** Settings for the `.env` file, beside the port and the short waits. */
+  settings?: Record<string, string>
+}
+
+export interface Run {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface RunOptions {
+  /** Added to (or, when undefined, taken out of) the sandbox's environment. */
+  env?: Record<string, string | undefined>
+  /** After this the script counts as hanging, and the test fails. Default 60 s. */
+  timeoutMs?: number
+}
+
+export interface RunningScript {
+  pid: number
+  child: ChildProcess
+  finished: Promise<Run>
+}
+
+export type Sandbox = Awaited<ReturnType<typeof createSandbox>>
+
+/** Makes a sandbox. Every test that makes one closes it: `onTestFinished(sandbox.close)`. */
+export async function createSandbox(options: SandboxOptions = {}) {
+  // In /tmp and not in os.tmpdir(): macOS's is too long for a tmux socket. The real path, as processes will report it.
+  const root = mkdtempSync(join(realpathSync('/tmp'), 'oc-'))
+  const home = join(root, 'home')
+  const binDir = join(root, 'bin')
+  const controlDir = join(root, 'control')
+  const stateDir = join(home, '.openclaw')
+  const memoryDir = join(home, 'openclaw', 'memory')
+  const configPath = join(stateDir, 'openclaw.json')
+  const gatewayLog = join(stateDir, 'logs', 'gateway.log')
+  const logFile = join(root, 'tmp', 'openclaw.log')
+  for (const dir of [binDir, controlDir, join(stateDir, 'logs'), join(root, 'tmp')]) mkdirSync(dir, { recursive: true })
+  const port = await freePort()
+  const env: Record<string, string> = {
+    HOME: home,
+    PATH: binDir,
+    TMPDIR: join(root, 'tmp'),
+    TMUX_TMPDIR: join(root, 'tmp'),
+  }
+  const started = new Set<ChildProcess>()
+
+  const absent = new Set(options.absent)
+  for (const tool of SYSTEM_TOOLS) {
+    const path = tool === 'node' ? process.execPath : findOnPath(tool)
+    if (path && !absent.has(tool)) symlinkSync(path, join(binDir, tool))
+  }
+  const addStandIn = (name: string, file: string) => {
+    addTool(
+      name,
+      `export STAND_IN_CONTROL='${controlDir}'\nexec '${process.execPath}' '${join(supportDir, file)}' "$@"`,
+    )
+  }
+  if (!absent.has('openclaw')) addStandIn('openclaw', 'openclaw-cli.mjs')
+  if (!absent.has('claude')) addStandIn('claude', 'scripted-doctor.mjs')
+  writeConfig()
+  writeEnvFile(options.settings)
+
+  /** Puts an executable of the test's own on the PATH: a POSIX shell script, without its first line. */
+  function addTool(name: string, script: string): void {
+    const path = join(binDir, name)
+    rmSync(path, { force: true })
+    writeFileSync(path, `#!/bin/sh\n${script}\n`)
+    chmodSync(path, 0o755)
+  }
+
+  /** Writes openclaw.json: one that boots, one with sections added to that, or any text. */
+  function writeConfig(content: string | Record<string, unknown> = {}): void {
+    const gateway = {
+      mode: 'local',
+      port,
+      bind: 'loopback',
+      auth: { mode: 'token', token: 'stand-in-token-0123456789' },
+    }
+    const text =
+      typeof content === 'string'
+        ? content
+        : JSON.stringify({ gateway, logging: { file: logFile }, ...content }, null, 2)
+    writeFileSync(configPath, `${text}\n`, { mode: 0o600 })
+  }
+
+  /** Writes `~/.openclaw/.env`: the port, short waits and these settings, or exactly this text. */
+  function writeEnvFile(content: string | Record<string, string> = {}): void {
+    const values = {
+      OPENCLAW_GATEWAY_PORT: String(port),
+      ...SHORT_WAITS,
+      ...(typeof content === 'string' ? {} : content),
+    }
+    const lines = Object.entries(values).map(([name, value]) => `${name}="${value}"\n`)
+    writeFileSync(join(stateDir, '.env'), typeof content === 'string' ? content : lines.join(''), { mode: 0o600 })
+  }
+
+  /** Sets what the stand-in gateway does from now on; what is left out is as usual. */
+  function setFaults(faults: Faults): void {
+    writeFileSync(join(controlDir, 'faults.json'), JSON.stringify(faults))
+  }
+
+  /** Plans other answers of the `openclaw` command than the usual: `{'gateway restart': {code: 2}}`. */
+  function planCli(
+    answers: Record<string, { code?: number; stdout?: string; stderr?: string; hangs?: boolean }>,
+  ): void {
+    writeFileSync(join(controlDir, 'cli-answers.json'), JSON.stringify(answers))
+  }
+
+  /** Everything that the stand-ins did, oldest first. */
+  function events(): StandInEvent[] {
+    const path = join(controlDir, 'events.jsonl')
+    if (!existsSync(path)) return []
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as StandInEvent)
+  }
+
+  /** Every call of the `openclaw` command, e.g. `gateway restart`. */
+  function openclawCalls(): string[] {
+    return events().flatMap(({ what }) => (what.startsWith('openclaw ') ? [what.slice('openclaw '.length)] : []))
+  }
+
+  /**
+   * Starts the stand-in gateway with `openclaw gateway run` and waits for an event of it. Its output goes to
+   * `~/.openclaw/logs/gateway.log`, where its LaunchAgent puts it.
+   */
+  async function startGateway(faults: Faults = {}, until: 'boot' | 'listening' | 'ready' | 'exit' = 'ready') {
+    setFaults(faults)
+    const out = openSync(gatewayLog, 'a')
+    const child = spawn(join(binDir, 'openclaw'), ['gateway', 'run'], {
+      env,
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', out, out],
+    })
+    track(child)
+    const seen = () => events().some(({ pid, what }) => pid === child.pid && what.startsWith(until))
+    await waitFor(() => seen() || child.exitCode !== null, `the gateway's ${until}`)
+    if (!seen() && until !== 'exit')
+      throw new Error(`the gateway ended with ${child.exitCode} before ${until}:\n${readFileSync(gatewayLog, 'utf8')}`)
+    if (until === 'exit') await waitFor(() => child.exitCode !== null, "the gateway's end")
+    return { pid: child.pid!, exitCode: child.exitCode }
+  }
+
+  /** Starts `scripts/<name>.ts` as launchd would: from `/`, with this environment and no other. */
+  function startScript(name: string, args: string[] = [], runOptions: RunOptions = {}): RunningScript {
+    const merged = Object.entries({ ...env, ...runOptions.env }).filter((entry) => entry[1] !== undefined)
+    const script = join(projectDir, 'scripts', `${name}.ts`)
+    const child = spawn(process.execPath, [...typescriptLoader(), script, ...args], {
+      env: Object.fromEntries(merged) as Record<string, string>,
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    track(child)
+    return { pid: child.pid!, child, finished: collect(child, name, runOptions.timeoutMs ?? 60_000) }
+  }
+
+  /** Runs `scripts/<name>.ts` to its end. */
+  function runScript(name: string, args: string[] = [], runOptions: RunOptions = {}): Promise<Run> {
+    return startScript(name, args, runOptions).finished
+  }
+
+  async function collect(child: ChildProcess, name: string, timeoutMs: number): Promise<Run> {
+    const run = { stdout: '', stderr: '' }
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (run.stdout += text))
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (run.stderr += text))
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      const complain = () => reject(new Error(`${name} still runs after ${timeoutMs} ms:\n${run.stdout}${run.stderr}`))
+      timer = setTimeout(complain, timeoutMs)
+    })
+    // `exit`, not `close`: a gateway that the script started may rightly keep the pipe open.
+    const ended = new Promise<Pick<Run, 'code' | 'signal'>>((resolve) => {
+      child.once('exit', (code, signal) => setImmediate(() => resolve({ code, signal })))
+    })
+    try {
+      const { code, signal } = await Promise.race([ended, late])
+      return { code, signal, ...run }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  function track(child: ChildProcess): void {
+    started.add(child)
+    child.once('exit', () => started.delete(child))
+  }
+
+  /** The text of all logs in the memory folder whose names begin so, oldest name first; `''`: of all. */
+  function log(beginning = ''): string {
+    return memoryFiles(beginning)
+      .map((name) => readFileSync(join(memoryDir, name), 'utf8'))
+      .join('')
+  }
+
+  /** The names of the files in the memory folder that begin so. */
+  function memoryFiles(beginning = ''): string[] {
+    if (!existsSync(memoryDir)) return []
+    return readdirSync(memoryDir)
+      .filter((name) => name.startsWith(beginning))
+      .sort()
+  }
+
+  /** Ends every process of the sandbox, removes it, and fails if `openclaw` was called in a way nobody planned. */
+  async function close(): Promise<void> {
+    await endProcesses()
+    const unplanned = events().filter(({ what }) => what.startsWith('unplanned: '))
+    rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    if (unplanned.length > 0) throw new Error(unplanned.map(({ what }) => what).join('\n'))
+  }
+
+  async function endProcesses(): Promise<void> {
+    await waitFor(() => {
+      const alive = [...processesOfHome(home), ...[...started].map((child) => child.pid!)]
+      for (const pid of alive) kill(pid)
+      return alive.length === 0
+    }, 'the end of all processes of the sandbox')
+  }
+
+  return {
+    root,
+    home,
+    port,
+    env,
+    binDir,
+    controlDir,
+    stateDir,
+    memoryDir,
+    configPath,
+    gatewayLog,
+    /** Where the processes of this sandbox are found, e.g. to see that none is left. */
+    processes: () => processesOfHome(home),
+    addTool,
+    writeConfig,
+    writeEnvFile,
+    setFaults,
+    planCli,
+    events,
+    openclawCalls,
+    startGateway,
+    startScript,
+    runScript,
+    log,
+    memoryFiles,
+    close,
+  }
+}
+
+/**
+ * Waits until something is so, looking every 50 ms.
+ * @param what is named in the error when it never comes true
+ */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  what: string,
+  timeoutMs = 30_000,
+): Promise<NonNullable<T>> {
+  const deadline = Date.now() + timeoutMs
+  for (;;) {
+    const result = await condition()
+    if (result) return result
+    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`)
+    await sleep(50)
+  }
+}
+
+/** How this Node runs a TypeScript file: by itself, or (before 22.18) through tsx, found by its absolute path. */
+export function typescriptLoader(): string[] {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  if (major > 22 || (major === 22 && minor >= 18)) return []
+  return ['--import', import.meta.resolve('tsx')]
+}
+
+let nextPort = 0
+
+/**
+ * A port that no other test process will take: below the ports that the system gives out by itself, in a row of
+ * twenty that belongs to this process.
+ */
+async function freePort(): Promise<number> {
+  for (let i = 0; i < 20; i++) {
+    const port = 20_000 + (process.pid % 600) * 20 + (nextPort++ % 20)
+    if ((await isFree(port, '127.0.0.1')) && (await isFree(port, '::1'))) return port
+  }
+  throw new Error('no free port')
+}
+
+function isFree(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'EADDRINUSE'))
+    server.listen(port, host, () => server.close(() => resolve(true)))
+  })
+}
+
+function findOnPath(name: string): string | undefined {
+  const folders = (process.env.PATH ?? '').split(delimiter)
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended in the meantime.
+  }
+}
