@@ -1,5 +1,5 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
-import { constants, copyFileSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { chmodSync, constants, copyFileSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { localStamp } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
