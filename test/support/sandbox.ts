@@ -19,6 +19,7 @@ import {
 import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
 import { processesOfHome } from './processes-of-home.ts'
 
@@ -161,14 +162,24 @@ export async function createSandbox(options: SandboxOptions = {}) {
     writeFileSync(join(controlDir, 'cli-answers.json'), JSON.stringify(answers))
   }
 
+  /** Sets what the scripted doctor, the stand-in for `claude`, does when it is next started. */
+  function writeDoctorScript(script: DoctorScript): void {
+    writeFileSync(join(controlDir, 'doctor.json'), JSON.stringify(script))
+  }
+
+  /** The prompts that reached a doctor, whole. */
+  function prompts(): string[] {
+    return readLines('prompts.jsonl').map((line) => JSON.parse(line) as string)
+  }
+
+  function readLines(name: string): string[] {
+    const path = join(controlDir, name)
+    return existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : []
+  }
+
   /** Everything that the stand-ins did, oldest first. */
   function events(): StandInEvent[] {
-    const path = join(controlDir, 'events.jsonl')
-    if (!existsSync(path)) return []
-    return readFileSync(path, 'utf8')
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as StandInEvent)
+    return readLines('events.jsonl').map((line) => JSON.parse(line) as StandInEvent)
   }
 
   /** Every call of the `openclaw` command, e.g. `gateway restart`. */
@@ -292,6 +303,8 @@ export async function createSandbox(options: SandboxOptions = {}) {
     writeEnvFile,
     setFaults,
     planCli,
+    writeDoctorScript,
+    prompts,
     events,
     openclawCalls,
     startGateway,
