@@ -1,0 +1,78 @@
+/**
+ * The first code of every tier, started by scripts/run-tier.sh: `node start.mjs <script.ts> [flags]`.
+ * Plain JavaScript without dependencies, because it has to speak when TypeScript, node_modules or the script itself is
+ * broken: a script that cannot be loaded would otherwise leave nothing but an exit code.
+ */
+import { existsSync } from 'node:fs'
+import module from 'node:module'
+import { homedir } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+const script = process.argv[2]
+// From here on argv is what it would be had Node been given the script itself.
+process.argv.splice(1, 1)
+
+process.on('uncaughtException', (error) => {
+  cannotStart(describe(error))
+  process.exit(1)
+})
+process.on('exit', (code) => {
+  // 13 is Node's word for a top-level await that can never end; the contract between the tiers has no 13.
+  if (code !== 13) return
+  cannotStart('it waits for something that can never happen (unsettled top-level await)')
+  process.exitCode = 1
+})
+
+try {
+  useCompileCache()
+  // Node before 22.18 does not run TypeScript by itself. The bare name is looked up from this file, so the working
+  // directory (launchd's and cron's is / or HOME) does not matter.
+  if (!process.features.typescript) (await import('tsx/esm/api')).register()
+  await import(pathToFileURL(script).href)
+} catch (error) {
+  cannotStart(describe(error))
+  process.exitCode = 1
+}
+
+/** Saves about two thirds of the start-up. Only in a state folder that is there, and never in a dry run. */
+function useCompileCache() {
+  const stateDir = process.env.OPENCLAW_STATE_DIR || join(process.env.HOME || homedir(), '.openclaw')
+  const folder = join(stateDir, 'watchdog')
+  if (!process.argv.includes('--dry-run') && existsSync(folder)) {
+    // Absent before Node 22.1.
+    module.enableCompileCache?.(join(folder, 'compile-cache'))
+  }
+}
+
+/** One line: where, what, and what helps. */
+function describe(error) {
+  const message = String(error?.message ?? error)
+  const stack = String(error?.stack ?? '')
+  // A syntax error's stack begins with its place; any other error's place is in the first frame of ours.
+  const place = /^(?:file:\/\/)?(\/[^\n]+:\d+)\n/.exec(stack) ?? /\((?:file:\/\/)?(\/[^\n)]+:\d+):\d+\)/.exec(stack)
+  const where = place && !message.includes(place[1]) ? ` (${decode(place[1])})` : ''
+  const packageMissing =
+    /Cannot find (?:package|module)/.test(message) && !existsSync(join(root, 'node_modules', 'tsx'))
+  const help = packageMissing ? `; \`npm ci\` in ${root} brings the packages back` : ''
+  return `${message.replace(/\s+/g, ' ').trim().slice(0, 400)}${where}${help}`
+}
+
+function decode(path) {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
+  }
+}
+
+/** Log line and Discord message are the launcher's, which must be able to do both without Node. */
+function cannotStart(cause) {
+  const { spawnSync } = module.createRequire(import.meta.url)('node:child_process')
+  spawnSync('/bin/sh', [join(root, 'scripts', 'run-tier.sh'), '--cannot-start', basename(script, '.ts')], {
+    input: cause,
+    stdio: ['pipe', 'inherit', 'inherit'],
+    timeout: 30_000,
+  })
+}

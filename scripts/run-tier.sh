@@ -1,0 +1,279 @@
+#!/bin/sh
+# Starts one tier:  sh run-tier.sh gateway-watchdog [flags]   (a script's name without .ts)
+# LaunchAgents, systemd timers and cron call this.
+#
+# The watchers share Node with the gateway: after a Node upgrade all of them would die silently together. So a Node that
+# works is looked for at every start, and a tier that cannot even start is written into its own log and told to Discord,
+# at most once an hour per cause. In the ordinary case this shell becomes the tier (exec): pid and exit code are its own.
+#
+# Exit 1  the tier could not be started
+#      2  unusable arguments
+#      else the tier's own
+#
+# `run-tier.sh --cannot-start <script>` only reports the cause it reads from standard input; lib/tier/start.mjs uses it.
+
+set -u
+
+LOWEST_NODE=20.19
+
+main() {
+  case $0 in
+    /*) root=$0 ;;
+    *) root=$PWD/$0 ;;
+  esac
+  root=${root%/*}
+  case $root in
+    */scripts) root=${root%/scripts} ;;
+    *) root=$root/.. ;;
+  esac
+  [ -n "${HOME:-}" ] || find_home
+  state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw}
+
+  script=${1:-}
+  if [ "$script" = --cannot-start ]; then
+    script=${2:-}
+    tier_of "$script" || usage
+    cannot_start "$(cat)"
+    exit 1
+  fi
+  tier_of "$script" || usage
+  shift
+
+  find_node "$@"
+  # launchd and cron give a poor PATH. What they gave comes first; then the places where openclaw, claude, tmux and
+  # lsof usually are.
+  PATH=$PATH:$HOME/.local/bin:$HOME/.npm-global/bin:$HOME/.claude/local:$HOME/bin:$HOME/.bun/bin:$HOME/.local/share/pnpm
+  PATH=$PATH:$HOME/Library/pnpm:/opt/homebrew/bin:/usr/local/bin:/home/linuxbrew/.linuxbrew/bin:/opt/local/bin
+  PATH=$PATH:/usr/bin:/bin:/usr/sbin:/sbin
+  export PATH
+
+  for file in "$root/lib/tier/start.mjs" "$root/scripts/$script.ts"; do
+    [ -f "$file" ] || { cannot_start "$file is missing"; exit 1; }
+  done
+  exec "$node" --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
+}
+
+usage() {
+  printf '%s\n' "usage: sh run-tier.sh <script> [flags]" \
+    "scripts: gateway-watchdog gateway-healthcheck emergency-recovery emergency-recovery-monitor watchdog-guardian" >&2
+  exit 2
+}
+
+# Sets $tier, the name under which the script logs.
+tier_of() {
+  case $1 in
+    gateway-watchdog) tier=watchdog ;;
+    gateway-healthcheck) tier=healthcheck ;;
+    emergency-recovery) tier=emergency-recovery ;;
+    emergency-recovery-monitor) tier=monitor ;;
+    watchdog-guardian) tier=guardian ;;
+    *) return 1 ;;
+  esac
+}
+
+# A hand-made plist or crontab may lack HOME.
+find_home() {
+  HOME=/
+  user=$(id -un)
+  case $user in
+    '' | *[!A-Za-z0-9._-]*) ;;
+    *) eval "HOME=~$user" ;;
+  esac
+  export HOME
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Node
+
+# Sets $node, or reports and ends; gets the tier's flags. The ordinary case costs one fork: the `--version` of the Node that setup recorded, or
+# of the one on PATH. It is asked every time: a Node whose file is there may still not run (a library is gone).
+find_node() {
+  record=$state/watchdog/node-path
+  recorded=
+  [ -r "$record" ] && IFS= read -r recorded <"$record"
+  if [ -n "$recorded" ] && usable "$recorded"; then
+    node=$recorded
+    PATH=$PATH:${node%/*}
+    return
+  fi
+  if usable node; then
+    node=node
+    return
+  fi
+
+  node=
+  for candidate in /opt/homebrew/bin/node /usr/local/bin/node /home/linuxbrew/.linuxbrew/bin/node /opt/local/bin/node \
+    /usr/bin/node /snap/bin/node "$HOME/.local/bin/node" "$HOME/.volta/bin/node" "$HOME/n/bin/node"; do
+    if usable "$candidate"; then
+      node=$candidate
+      break
+    fi
+  done
+  [ -n "$node" ] || newest_managed
+  if [ -z "$node" ]; then
+    cannot_start "no Node.js that works (>= $LOWEST_NODE) was found: looked at ${recorded:+$recorded, }PATH ($PATH), Homebrew, nvm, fnm, volta, asdf, mise, n"
+    exit 1
+  fi
+  # Whatever `node` is on PATH was just seen not to work: openclaw and claude must find this one before it.
+  PATH=${node%/*}:$PATH
+  case " $* " in
+    *' --dry-run '*) ;;
+    *) [ -z "$recorded" ] || printf '%s\n' "$node" >"$record" 2>/dev/null || true ;;
+  esac
+}
+
+# True when the given Node runs and is new enough; sets $major and $minor.
+usable() {
+  case $1 in
+    */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
+  esac
+  major=$("$1" --version 2>/dev/null) || return 1
+  major=${major#v}
+  minor=${major#*.}
+  minor=${minor%%.*}
+  major=${major%%.*}
+  case $major$minor in
+    '' | *[!0-9]*) return 1 ;;
+  esac
+  [ "$major" -gt "${LOWEST_NODE%.*}" ] || { [ "$major" -eq "${LOWEST_NODE%.*}" ] && [ "$minor" -ge "${LOWEST_NODE#*.}" ]; }
+}
+
+# The newest Node of a version manager.
+newest_managed() {
+  best=0
+  for candidate in "${NVM_DIR:-$HOME/.nvm}"/versions/node/*/bin/node \
+    "${FNM_DIR:-$HOME/.local/share/fnm}"/node-versions/*/installation/bin/node \
+    "$HOME/Library/Application Support/fnm"/node-versions/*/installation/bin/node \
+    "$HOME"/.fnm/node-versions/*/installation/bin/node \
+    "${VOLTA_HOME:-$HOME/.volta}"/tools/image/node/*/bin/node \
+    "${ASDF_DATA_DIR:-$HOME/.asdf}"/installs/nodejs/*/bin/node \
+    "${MISE_DATA_DIR:-$HOME/.local/share/mise}"/installs/node/*/bin/node \
+    "$HOME"/.nodenv/versions/*/bin/node \
+    /usr/local/n/versions/node/*/bin/node \
+    /opt/homebrew/opt/node@*/bin/node /usr/local/opt/node@*/bin/node; do
+    if usable "$candidate" && [ $((major * 1000 + minor)) -gt "$best" ]; then
+      best=$((major * 1000 + minor))
+      node=$candidate
+    fi
+  done
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A tier that cannot start. Nothing below runs in the ordinary case.
+
+cannot_start() {
+  umask 077
+  # One line without control characters, so that nothing in it can pass for a line of its own.
+  cause=$(printf '%s' "$1" | tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
+  text="cannot start: $cause"
+  # Nobody else would write what Level 4 looks for when it is Level 3 that cannot start.
+  [ "$tier" = emergency-recovery ] && text="MANUAL INTERVENTION REQUIRED: level 3 $text"
+  write_log ERROR "$text"
+  tell_discord "$cause"
+}
+
+write_log() {
+  stamp=$(date +%Y-%m-%dT%H:%M:%S%z)
+  line="[${stamp%??}:${stamp#"${stamp%??}"}] [$tier] [$1] $2"
+  printf '%s\n' "$line" >&2
+  if [ -z "${log_name:-}" ]; then
+    log_name=$tier-${stamp%%T*}.log
+    [ "$tier" = emergency-recovery ] && log_name=$tier-${stamp%%T*}-$(date +%H%M%S).log
+  fi
+  logs=$(setting OPENCLAW_MEMORY_DIR)
+  logs=${logs:-$HOME/openclaw/memory}
+  for folder in "$logs" "$state/watchdog/logs"; do
+    mkdir -p "$folder" 2>/dev/null || continue
+    # A line that a crash cut in half must not swallow ours.
+    [ -s "$folder/$log_name" ] && [ -n "$(tail -c 1 "$folder/$log_name" 2>/dev/null)" ] && line="
+$line"
+    { printf '%s\n' "$line" >>"$folder/$log_name"; } 2>/dev/null && return
+  done
+  printf '%s\n' "$tier: neither $logs nor $state/watchdog/logs can be written" >&2
+}
+
+# Tells Discord, unless this cause was told (by whichever tier) within the hour.
+tell_discord() {
+  webhook=$(setting DISCORD_WEBHOOK_URL)
+  [ -n "$webhook" ] || return 0
+  case $webhook in
+    *[\"\\[:space:]]*)
+      write_log WARN "Discord was not told: DISCORD_WEBHOOK_URL is no URL"
+      return 0
+      ;;
+  esac
+  told=$state/watchdog/told
+  claim=$told/$(printf '%s' "$1" | cksum | tr ' ' '-')
+  mkdir -p "$told" 2>/dev/null
+  claim_hour || return 0
+  # The address goes in by standard input: a command line can be read by everybody on the machine.
+  if failure=$(curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
+    --header 'Content-Type: application/json' --data-binary "$(message "$1")" 2>&1 <<CONFIG
+url = "$webhook"
+CONFIG
+  ); then
+    find "$told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
+  else
+    # Not delivered: the next run tries again.
+    rm -f "$claim"
+    write_log WARN "Discord was not told: ${failure:-curl failed}"
+  fi
+}
+
+# True when it is up to this run to tell: of several tiers that fail together one creates the file (noclobber).
+claim_hour() {
+  now=$(date +%s)
+  if [ -e "$claim" ]; then
+    at=
+    IFS= read -r at 2>/dev/null <"$claim"
+    case $at in
+      # Another run is writing it, or the disk is full: its age tells.
+      '' | *[!0-9]*) [ -z "$(find "$claim" -mmin -60)" ] || return 1 ;;
+      # A minute into the future is another run's clock reading; more than that is a clock that was set back.
+      *) [ $((now - at)) -ge 3600 ] || [ $((now - at)) -lt -60 ] || return 1 ;;
+    esac
+    # rename: of several runs that see the old claim one takes it away.
+    mv "$claim" "$claim.$$" 2>/dev/null || return 1
+    rm -f "$claim.$$"
+  fi
+  (
+    set -C
+    printf '%s\n' "$now" >"$claim"
+  ) 2>/dev/null
+}
+
+# Prints the message as JSON: at most 1500 bytes of text, UTF-8 or else plain ASCII.
+message() {
+  text=$(printf '%s' "openclaw-self-healing on $(uname -n): $tier cannot start: $1" | LC_ALL=C cut -c 1-1500)
+  printf '%s' "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
+    text=$(printf '%s' "$text" | LC_ALL=C tr -c '\040-\176' '?')
+  text=$(printf '%s' "$text" | LC_ALL=C sed -e 's/\\/\\\\/g' -e 's/"/\\"/g')
+  printf '{"content":"%s","allowed_mentions":{"parse":[]}}' "$text"
+}
+
+# Prints a setting: from the environment, else from the .env file that lib/tier/settings.ts reads.
+setting() {
+  eval "value=\${$1:-}"
+  if [ -z "$value" ]; then
+    env_file=$state/.env
+    [ -f "$env_file" ] || env_file=$HOME/openclaw/.env
+    [ -r "$env_file" ] || return 0
+    # The last assignment counts. A quoted value ends at its quote, another at a # behind a blank.
+    value=$(
+      tr -d '\r' <"$env_file" | sed -n \
+        -e "s/^[[:blank:]]*\(export[[:blank:]]\{1,\}\)\{0,1\}$1[[:blank:]]*=[[:blank:]]*//" -e 't found' -e d \
+        -e ':found' -e 's/^"\([^"]*\)".*/\1/p' -e t -e "s/^'\([^']*\)'.*/\1/p" -e t \
+        -e 's/[[:blank:]]\{1,\}#.*//' -e 's/[[:blank:]]*$//' -e p | tail -n 1
+    )
+  fi
+  # The words between quotes are what stands in the file: nothing is to be expanded here.
+  # shellcheck disable=SC2016,SC2088
+  case $value in
+    '~' | '~/'*) value=$HOME${value#'~'} ;;
+    '$HOME'*) value=$HOME${value#'$HOME'} ;;
+    '${HOME}'*) value=$HOME${value#'${HOME}'} ;;
+  esac
+  printf '%s\n' "$value"
+}
+
+main "$@"
