@@ -84,7 +84,7 @@ export async function examine(settings: Settings, options: ExamineOptions): Prom
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
   if (answer.kind === 'live') return examineLive(settings, options.record, answer)
   const service = await gatewayService(settings)
-  const process = await findGateway(settings, service.pid, options.record.startedPid)
+  const process = await findGateway(settings, service.pid, [options.record.pid, options.record.startedPid])
   const base = { warnings: [], portOwner: undefined, service, process, version: answer.version, graceLeftSec: 0 }
 
   if (answer.kind !== 'refused') {
@@ -150,7 +150,7 @@ async function liveProcess(settings: Settings, supervisedPid: number | undefined
   return (
     owners.find((owner) => owner.pid === supervisedPid) ??
     owners.find((owner) => isGatewayCommand(owner.command)) ??
-    (await findGateway(settings, supervisedPid, undefined))
+    (await findGateway(settings, supervisedPid, []))
   )
 }
 

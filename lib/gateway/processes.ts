@@ -66,14 +66,15 @@ export function isGatewayCommand(command: string): boolean {
  * Evidence in this order: the lock files that the gateway keeps in its own state folder (2026.9.x; they name pid and
  * config and stay behind after kill -9, so the process is looked at too), the supervisor's pid, the port's owner.
  * @param supervisedPid the process its supervisor has, if any
- * @param startedPid the bare process that we started last, if any
+ * @param rememberedPids processes that were this gateway before, or that we started as one: while a gateway restarts
+ *   itself its lock is gone for a moment (measured), and a new one has none for its first seconds
  */
 export async function findGateway(
   settings: Settings,
   supervisedPid: number | undefined,
-  startedPid: number | undefined,
+  rememberedPids: readonly (number | undefined)[],
 ): Promise<ProcessInfo | undefined> {
-  const known = [...lockedPids(settings), supervisedPid, startedPid].filter((pid) => pid !== undefined)
+  const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
   const alive = await processInfo(settings, [...new Set(known)])
   // Whatever the supervisor runs as the gateway is the gateway, be it a wrapper by another name.
   const found = alive.find((one) => isGatewayCommand(one.command)) ?? alive.find((one) => one.pid === supervisedPid)

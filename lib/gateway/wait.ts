@@ -14,7 +14,7 @@ const FINAL: readonly Verdict[] = [
   'stopped-on-purpose',
 ]
 /** A process that is gone this many looks in a row, with no supervisor at it, is not coming by itself. */
-const ABSENT_LOOKS = 5
+const ABSENT_LOOKS = 3
 
 /**
  * Looks again and again (every 0.5 s at first, then every 2 s) until the gateway is up, until a look shows that it

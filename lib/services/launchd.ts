@@ -24,12 +24,16 @@ const TIMEOUT_MS = 15_000
 /** The job's state; undefined with no answer from launchctl (missing, timeout): then nothing is known. */
 export async function launchdJob(settings: Settings, label: string): Promise<LaunchdJob | undefined> {
   const result = await launchctl(settings, ['print', `${domain()}/${label}`])
-  if (result.missing || result.timedOut) return undefined
-  if (result.code === COULD_NOT_FIND || /could not find service/i.test(result.stderr + result.stdout))
+  return result.code === null ? undefined : readLaunchdJob(result.code, result.stdout, result.stderr)
+}
+
+/** Reads what `launchctl print` of one job answered; undefined: it is no answer that can be read. */
+export function readLaunchdJob(code: number, stdout: string, stderr: string): LaunchdJob | undefined {
+  if (code === COULD_NOT_FIND || /could not find service/i.test(stderr + stdout))
     return { loaded: false, running: false, spawning: false }
-  if (result.code !== 0) return undefined
+  if (code !== 0) return undefined
   // The job's own lines are indented by one tab; nested blocks (endpoints, environment) by more.
-  const field = (name: string) => new RegExp(`^\\s{0,8}${name} = (.+)$`, 'm').exec(result.stdout)?.[1]?.trim()
+  const field = (name: string) => new RegExp(`^\\s{0,8}${name} = (.+)$`, 'm').exec(stdout)?.[1]?.trim()
   const number = (name: string) => {
     const value = Number.parseInt(field(name) ?? '', 10)
     return Number.isNaN(value) ? undefined : value

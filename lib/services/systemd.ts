@@ -31,9 +31,7 @@ export async function systemdUnit(settings: Settings, unit: string): Promise<Sys
     'LoadState,ActiveState,SubState,Result,MainPID,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
   const result = await systemctl(settings, ['show', unit, `--property=${names}`], QUERY_TIMEOUT_MS)
   if (result.code !== 0) return undefined
-  const fields = new Map(
-    result.stdout.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
-  )
+  const fields = readFields(result.stdout)
   const number = (name: string) => Number.parseInt(fields.get(name) ?? '', 10) || 0
   const everRan = number('ExecMainStartTimestampMonotonic') > 0
   return {
@@ -47,6 +45,22 @@ export async function systemdUnit(settings: Settings, unit: string): Promise<Sys
     everRan,
     enabled: /^(enabled|static|linked|generated|alias)/.test(fields.get('UnitFileState') ?? ''),
   }
+}
+
+/** `Name=value` lines of one unit, as `systemctl show` prints them. */
+function readFields(block: string): Map<string, string> {
+  return new Map(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
+}
+
+/** What `systemctl show` printed of several units, by their `Id`; the blocks are parted by an empty line. */
+export function readUnits(stdout: string): Map<string, Map<string, string>> {
+  return new Map(
+    stdout.split(/\n\n+/).flatMap((block) => {
+      const fields = readFields(block.trim())
+      const id = fields.get('Id')
+      return id === undefined ? [] : [[id, fields] as const]
+    }),
+  )
 }
 
 /** `start`, `restart` or `stop`, waiting for it to be done. */

@@ -52,10 +52,15 @@ export async function takeLock(settings: Settings, tier: TierName): Promise<Lock
   }
 }
 
+/** What the tier's lock file says, without asking whether that holder is still alive: no fork. */
+export function readLock(settings: Settings, tier: TierName): LockHolder | undefined {
+  const text = readText(lockPath(settings, tier))
+  return text === undefined ? undefined : parseHolder(text)
+}
+
 /** Who holds the tier's lock right now, or undefined when nobody living does. Changes nothing. */
 export async function lockHolder(settings: Settings, tier: TierName): Promise<LockHolder | undefined> {
-  const text = readText(lockPath(settings, tier))
-  const holder = text === undefined ? undefined : parseHolder(text)
+  const holder = readLock(settings, tier)
   return holder && (await isAlive(holder, settings)) ? holder : undefined
 }
 

@@ -156,7 +156,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
 /** An unknown error is a failure, never a success; a full or forbidden disk is said in words that help. */
 function describeFailure(error: unknown, settings: Settings, journal: Journal): Outcome {
   const { code, path } = error as NodeJS.ErrnoException
-  if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].includes(code)) {
+  if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code)) {
     const where = path ?? settings.watchdogDir
     // Without its memory a tier cannot count restarts, and one that cannot count must not restart.
     journal.error(MARKER.manual(`${where} cannot be written (${code}); without its state this tier treats nothing`))

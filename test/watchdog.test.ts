@@ -1,0 +1,551 @@
+/** Level 1 as a process, against the stand-in gateway. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
+
+async function sandbox(options?: SandboxOptions): Promise<Sandbox> {
+  const box = await createSandbox(options)
+  onTestFinished(box.close)
+  return box
+}
+
+/** Starts a process that has the port and answers 200 to everything, like `python3 -m http.server`. */
+function stranger(box: Sandbox): Promise<{ pid: number; isAlive: () => boolean }> {
+  const script = join(box.root, 'stranger.mjs')
+  writeFileSync(
+    script,
+    `import { createServer } from 'node:http'
+createServer((_, res) => res.end('<h1>Directory listing</h1>')).listen(${box.port}, '127.0.0.1', () => console.log('up'))`,
+  )
+  box.addTool('stranger', `exec node '${script}'`)
+  return startTool(box, 'stranger')
+}
+
+async function startTool(box: Sandbox, name: string) {
+  const { spawn } = await import('node:child_process')
+  const child = spawn(join(box.binDir, name), { env: box.env, stdio: ['ignore', 'pipe', 'inherit'] })
+  await new Promise((resolve) => child.stdout.once('data', resolve))
+  return { pid: child.pid!, isAlive: () => child.exitCode === null && child.signalCode === null }
+}
+
+const kill = (pid: number, signal: NodeJS.Signals) => process.kill(pid, signal)
+const restarts = (box: Sandbox) => box.log('watchdog').match(/\[INFO\] restart: /g)?.length ?? 0
+
+test('a healthy gateway is left alone: exit 0, two lines, private files', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  const run = await box.runScript('gateway-watchdog')
+  expect(run).toMatchObject({ code: 0, stderr: '' })
+  const lines = box.log('watchdog').trim().split('\n')
+  expect(lines[0]).toMatch(/^\[\d{4}-\d\d-\d\dT[\d:]{8}[+-]\d\d:\d\d\] \[watchdog\] \[INFO\] RUN started \(pid \d+\)$/)
+  expect(lines.at(-1)).toMatch(/\[watchdog\] \[INFO\] RUN ended: healthy, exit 0 after [\d.]+ s$/)
+  expect(lines).toHaveLength(2)
+  expect(statSync(box.memoryDir).mode & 0o777).toBe(0o700)
+  expect(statSync(join(box.memoryDir, box.memoryFiles()[0]!)).mode & 0o777).toBe(0o600)
+  expect(box.openclawCalls()).toEqual(['gateway run'])
+})
+
+test('a gateway that was killed is started again and seen healthy', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  kill(pid, 'SIGKILL')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/DOWN absent: connection refused/)
+  expect(box.log('watchdog')).toMatch(/RECOVERED by level 1 after \d+ s/)
+  expect(restarts(box)).toBe(1)
+})
+
+test('the control UI switched off (404 on /) does not make a healthy gateway unhealthy', async () => {
+  const box = await sandbox()
+  await box.startGateway({ controlUiOff: true })
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(restarts(box)).toBe(0)
+})
+
+test('a version from before /health is healthy when its own process answers 200 on /', async () => {
+  const box = await sandbox()
+  await box.startGateway({ version: '2026.2.1' })
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(restarts(box)).toBe(0)
+})
+
+test('a stranger that answers 200 on the port is not healthy, is not killed, and goes on to Level 2', async () => {
+  const box = await sandbox()
+  const other = await stranger(box)
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toMatch(new RegExp(`DOWN impostor: port ${box.port} belongs to node \\(pid ${other.pid}`))
+  expect(box.log('watchdog')).toMatch(/ESCALATE to level 2: /)
+  expect(readFileSync(join(box.memoryDir, 'escalations.log'), 'utf8')).toMatch(/ESCALATE to level 2/)
+  expect(restarts(box)).toBe(0)
+  expect(other.isAlive()).toBe(true)
+})
+
+test('a stranger that listens and never speaks is an impostor too', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.3' } })
+  const server = createServer(() => {}).listen(box.port, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/DOWN impostor/)
+})
+
+test('a hung gateway (SIGSTOP) is confirmed by three probes, then ended and started: a probe has a time limit', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '1' } })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  kill(pid, 'SIGSTOP')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(box.log('watchdog').match(/probe \d\/3: hung/g)).toHaveLength(2)
+  expect(box.log('watchdog')).toMatch(/evidence before the restart:\n {4}\s*PID/)
+  expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
+})
+
+test('a gateway whose event loop is blocked is killed at last, not signalled for ever', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '0.5' } })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ health: 'blocked' })
+  // Once it is killed, its successor boots well.
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.log('watchdog').includes('DOWN hung'), 'the failure to be confirmed')
+  box.setFaults({})
+  expect((await watchdog.finished).code).toBe(0)
+  expect(box.processes()).not.toContain(pid)
+  expect(box.events().filter(({ what }) => what === 'signal SIGUSR2')).toEqual([])
+})
+
+test('one late answer is no outage: a gateway that answers at the second probe is not restarted', async () => {
+  const box = await sandbox({
+    settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.4', OPENCLAW_WATCHDOG_RETRY_DELAY: '1' },
+  })
+  await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ health: 'silent' })
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.log('watchdog').includes('probe 1/3'), 'the first probe')
+  box.setFaults({})
+  expect((await watchdog.finished).code).toBe(0)
+  expect(restarts(box)).toBe(0)
+  expect(box.log('watchdog')).not.toMatch(/DOWN/)
+})
+
+test('a gateway that answers wrongly is asked by SIGUSR2 to restart itself, the process stays', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ health: { status: 500, body: 'oops' } })
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.events().some(({ what }) => what === 'signal SIGUSR2'), 'the signal')
+  box.setFaults({})
+  expect((await watchdog.finished).code).toBe(0)
+  expect(box.events().filter(({ what }) => what === 'debugger opened')).toEqual([])
+  expect(box.processes()).toContain(pid)
+})
+
+test('a gateway of before 2026.9.6 gets SIGUSR1, and never SIGUSR2, which would kill it', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway({ version: '2026.8.2' })
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ version: '2026.8.2', health: { status: 500, body: 'oops' } })
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.events().some(({ what }) => what === 'signal SIGUSR1'), 'the signal')
+  box.setFaults({ version: '2026.8.2' })
+  expect((await watchdog.finished).code).toBe(0)
+  expect(box.processes()).toContain(pid)
+})
+
+test('commands.restart false blocks the signal; then the process is restarted from outside', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_STOP_GRACE: '1' } })
+  box.writeConfig({ commands: { restart: false } })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ health: { status: 500, body: 'oops' } })
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.log('watchdog').includes('sent SIGUSR2'), 'the signal')
+  await waitFor(() => !box.processes().includes(pid), 'the end of the old process')
+  box.setFaults({})
+  expect((await watchdog.finished).code).toBe(0)
+})
+
+test('a gateway that is still starting is left alone', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway({ bootDelayMs: 2000 }, 'boot')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(restarts(box)).toBe(0)
+  expect(box.processes()).toContain(pid)
+  expect(box.log('watchdog')).not.toMatch(/DOWN/)
+})
+
+test('a planned restart (SIGUSR2: the port is refused for some seconds) is left alone', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ restartMs: 1500 })
+  kill(pid, 'SIGUSR2')
+  await waitFor(() => box.events().some(({ what }) => what === 'restart'), 'the restart')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(restarts(box)).toBe(0)
+  expect(box.processes()).toContain(pid)
+})
+
+test('a draining gateway is left alone', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ drainMs: 2000, restartMs: 300 })
+  kill(pid, 'SIGUSR2')
+  await waitFor(() => box.events().some(({ what }) => what === 'draining'), 'the drain')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(run.stdout).toMatch(/draining/)
+  expect(restarts(box)).toBe(0)
+})
+
+test('a broken config goes on to Level 2 at once, without a restart', async () => {
+  const box = await sandbox()
+  box.writeConfig('{ gateway: { mode: "local", ')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/DOWN misconfigured: .*openclaw\.json is not JSON5/)
+  expect(box.openclawCalls()).toEqual([])
+})
+
+test('comments and trailing commas are no broken config: openclaw.json is JSON5', async () => {
+  const box = await sandbox()
+  box.writeConfig(
+    `// mine\n{ gateway: { mode: 'local', port: ${box.port}, bind: 'loopback', auth: { mode: 'token', token: 'abcdefghijkl', }, }, }`,
+  )
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+})
+
+test('a config broken while the gateway runs is a warning, said once, and no restart', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.writeConfig('{ broken')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog').match(/the config was broken while the gateway runs/g)).toHaveLength(1)
+  expect(restarts(box)).toBe(0)
+})
+
+test('a gateway that refuses its valid config (exit 78) is not restarted for ever', async () => {
+  const box = await sandbox()
+  box.writeConfig(`{ "gateway": { "port": ${box.port} } }`)
+  await box.startGateway({}, 'exit')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/DOWN misconfigured: its log says: .*Gateway start blocked/)
+  expect(restarts(box)).toBe(0)
+})
+
+test.each([
+  ['a missing secret', 'required secrets are unavailable: OPENAI_API_KEY', 'blocked'],
+  ['a newer database', 'database uses newer schema version 42', 'blocked'],
+  ['a damaged database', 'database disk image is malformed', 'blocked'],
+  ['a damaged package', 'Error [ERR_MODULE_NOT_FOUND]: Cannot find package', 'broken-install'],
+])('%s is told from a crash, and no restart is spent on it', async (_name, stderr, verdict) => {
+  const box = await sandbox()
+  await box.startGateway({ exitAtBoot: { code: 78, stderr } }, 'exit')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toContain(`DOWN ${verdict}: `)
+  expect(restarts(box)).toBe(0)
+})
+
+test('a channel that is down or suppressed is a warning, never a restart', async () => {
+  const box = await sandbox()
+  await box.startGateway({ failing: ['telegram'], suppressed: ['discord'] })
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/not ready: telegram/)
+  expect(box.log('watchdog')).toMatch(/safe mode: channels suppressed.*discord/)
+  expect(restarts(box)).toBe(0)
+})
+
+test('memory over a threshold is noticed once per crossing', async () => {
+  const box = await sandbox({
+    settings: { OPENCLAW_WATCHDOG_MEMORY_WARN_MB: '1', OPENCLAW_WATCHDOG_MEMORY_CRITICAL_MB: '100000' },
+  })
+  await box.startGateway()
+  for (let i = 0; i < 3; i++) expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog').match(/memory warning/g)).toHaveLength(1)
+})
+
+test('a gateway that crashes again and again is restarted once, and then cools down: exit 3', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' } })
+  box.setFaults({ exitAtBoot: { code: 1, stderr: 'boom' } })
+  expect((await box.runScript('gateway-watchdog')).code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/ESCALATE to level 2: absent after a restart/)
+  const second = await box.runScript('gateway-watchdog')
+  expect(second.code).toBe(3)
+  expect(second.stdout).toMatch(/no restart for another \d+ s/)
+  expect(restarts(box)).toBe(1)
+  expect(box.openclawCalls().filter((call) => call === 'gateway run')).toHaveLength(1)
+})
+
+test('the crash counter is kept across runs and decays by one per healthy tick', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  const state = join(box.stateDir, 'watchdog', 'watchdog.json')
+  await box.runScript('gateway-watchdog')
+  const saved = JSON.parse(readFileSync(state, 'utf8'))
+  writeFileSync(state, JSON.stringify({ ...saved, backoff: { crashes: 3, lastCrashMs: Date.now(), lastRestartMs: 1 } }))
+  await box.runScript('gateway-watchdog')
+  expect(JSON.parse(readFileSync(state, 'utf8')).backoff.crashes).toBe(2)
+})
+
+test('`openclaw gateway stop` is respected: left alone, said, exit 3', async () => {
+  const box = await sandbox()
+  mkdirSync(join(box.stateDir, 'logs'), { recursive: true })
+  writeFileSync(
+    join(box.stateDir, 'logs', 'gateway-restart.log'),
+    `[${new Date().toISOString()}] openclaw gateway lifecycle source=cli action=stop mode=sigterm pid=1 interactive=1\n`,
+  )
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(3)
+  expect(run.stdout).toMatch(/left alone: somebody ran `openclaw gateway stop`/)
+  expect(box.openclawCalls()).toEqual([])
+})
+
+test('without openclaw on the PATH the failed start is said, not claimed', async () => {
+  const box = await sandbox({ absent: ['openclaw'] })
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/\[ERROR\] .*FAILED: openclaw is not on the PATH/)
+  expect(box.log('watchdog')).not.toMatch(/RECOVERED/)
+})
+
+test('without bash on the PATH it works all the same', async () => {
+  const box = await sandbox({
+    absent: ['bash'],
+    settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '1' },
+  })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  kill(pid, 'SIGSTOP')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
+})
+
+test('the pause switch pauses, an end time that has passed does not, and nonsense pauses', async () => {
+  const box = await sandbox()
+  const switchPath = join(box.stateDir, 'self-healing.paused')
+  await box.startGateway()
+  writeFileSync(switchPath, '')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(3)
+  writeFileSync(switchPath, new Date(Date.now() + 3_600_000).toISOString())
+  expect(await box.runScript('gateway-watchdog')).toMatchObject({
+    code: 3,
+    stdout: expect.stringMatching(/paused by .* until /),
+  })
+  writeFileSync(switchPath, new Date(Date.now() - 1000).toISOString())
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  writeFileSync(switchPath, 'till tea time')
+  expect(await box.runScript('gateway-watchdog')).toMatchObject({
+    code: 3,
+    stdout: expect.stringContaining('no time that can be read'),
+  })
+})
+
+test('two watchdogs at once: one works, the other stands down', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '5' } })
+  await box.startGateway({ health: 'silent' })
+  const first = box.startScript('gateway-watchdog')
+  await waitFor(() => existsSync(join(box.stateDir, 'watchdog', 'watchdog.lock')), 'the lock')
+  const second = await box.runScript('gateway-watchdog')
+  expect(second.code).toBe(3)
+  expect(second.stdout).toMatch(new RegExp(`another run is at work \\(pid ${first.pid}`))
+  kill(first.pid, 'SIGTERM')
+  expect((await first.finished).code).toBe(1)
+  expect(existsSync(join(box.stateDir, 'watchdog', 'watchdog.lock'))).toBe(false)
+})
+
+test('a lock left by SIGKILL, or one whose pid is now somebody else, is taken over', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  const lock = join(box.stateDir, 'watchdog', 'watchdog.lock')
+  mkdirSync(join(box.stateDir, 'watchdog'), { recursive: true })
+  for (const content of [
+    JSON.stringify({ pid: 4_000_000, tier: 'watchdog', since: 'x', atWork: true }),
+    JSON.stringify({ pid, tier: 'watchdog', since: 'x', atWork: true }),
+    '{"pid":',
+    '',
+  ]) {
+    writeFileSync(lock, content)
+    expect((await box.runScript('gateway-watchdog')).code, content).toBe(0)
+  }
+})
+
+test('while Level 2 is at work Level 1 stands down', async () => {
+  const box = await sandbox({ settings: { HEALTH_CHECK_RETRY_DELAY: '60' } })
+  box.setFaults({ exitAtBoot: { code: 1, stderr: 'boom' } })
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('healthcheck').includes('retry 1/3'), 'Level 2 at work')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run).toMatchObject({ code: 3, stdout: expect.stringContaining('level 2 is at work') })
+  kill(nurse.pid, 'SIGTERM')
+  await nurse.finished
+})
+
+test('--dry-run examines, says what it would do, and changes nothing', async () => {
+  const box = await sandbox()
+  const before = readdirSync(box.home, { recursive: true }).sort()
+  const run = await box.runScript('gateway-watchdog', ['--dry-run'])
+  expect(run.code).toBe(1)
+  expect(run.stdout).toMatch(/dry run: level 1 would now: start/)
+  expect(readdirSync(box.home, { recursive: true }).sort()).toEqual(before)
+  expect(box.openclawCalls()).toEqual([])
+})
+
+test.each(['gateway-watchdog', 'gateway-healthcheck'])(
+  '%s --help says what it is and does; an unknown flag is exit 2',
+  async (name) => {
+    const box = await sandbox()
+    const help = await box.runScript(name, ['--help'])
+    expect(help.code).toBe(0)
+    expect(help.stdout).toMatch(/--dry-run/)
+    expect(help.stdout).toMatch(/Exit codes: 0/)
+    expect((await box.runScript(name, ['--frobnicate'])).code).toBe(2)
+  },
+)
+
+test('an unusable setting is exit 2 and one line that names it; nothing is touched', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_RETRY_DELAY: 'soon' } })
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(2)
+  expect(run.stderr.trim().split('\n')).toHaveLength(1)
+  expect(run.stderr).toContain('OPENCLAW_WATCHDOG_RETRY_DELAY="soon": expected seconds')
+  expect(run.stderr).toContain(join(box.stateDir, '.env'))
+  expect(existsSync(join(box.stateDir, 'watchdog'))).toBe(false)
+})
+
+test('a log folder that cannot be made is said, the log goes to the state folder, the gateway is healed', async () => {
+  const box = await sandbox()
+  mkdirSync(join(box.home, 'openclaw'), { recursive: true })
+  writeFileSync(box.memoryDir, 'a file where the folder should be')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(run.stderr).toMatch(/cannot write to .*memory.* \(ENOTDIR|EEXIST\)/)
+  const fallback = join(box.stateDir, 'watchdog', 'logs')
+  expect(readFileSync(join(fallback, readdirSync(fallback)[0]!), 'utf8')).toMatch(/RECOVERED by level 1/)
+})
+
+test('a state folder that cannot be written: nothing is restarted, a human is called', async () => {
+  const box = await sandbox()
+  writeFileSync(join(box.stateDir, 'watchdog'), 'a file where the folder should be')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/MANUAL INTERVENTION REQUIRED: .*watchdog.* cannot be written/)
+  expect(box.openclawCalls()).toEqual([])
+})
+
+test.each(['', '{', '[]', '{"backoff":{"crashes":"many"}}', '\u0000\u0000', 'x'.repeat(100_000)])(
+  'a damaged state file (%j) is kept aside, said, and begun anew',
+  async (content) => {
+    const box = await sandbox()
+    await box.startGateway()
+    const folder = join(box.stateDir, 'watchdog')
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'watchdog.json'), content)
+    const run = await box.runScript('gateway-watchdog')
+    expect(run.code).toBe(0)
+    expect(run.stdout).toMatch(/state file .*watchdog\.json was damaged; kept as watchdog\.json\.corrupt-/)
+    expect(readdirSync(folder).some((name) => name.startsWith('watchdog.json.corrupt-'))).toBe(true)
+    expect(JSON.parse(readFileSync(join(folder, 'watchdog.json'), 'utf8')).backoff.crashes).toBe(0)
+  },
+)
+
+test('a secret in the evidence does not reach the log', async () => {
+  const box = await sandbox()
+  await box.startGateway(
+    {
+      exitAtBoot: {
+        code: 78,
+        stderr:
+          'required secrets are unavailable: token=stand-in-token-0123456789 sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789',
+      },
+    },
+    'exit',
+  )
+  await box.runScript('gateway-watchdog')
+  expect(box.log('watchdog')).toContain('DOWN blocked')
+  expect(box.log('watchdog')).not.toContain('abcdefghijklmnopqrstuvwxyz0123456789')
+})
+
+test('logs are kept for fourteen days, learnings for ever', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  mkdirSync(box.memoryDir, { recursive: true })
+  const old = new Date(Date.now() - 15 * 86_400_000)
+  for (const name of [
+    'watchdog-2020-01-01.log',
+    'emergency-recovery-2020-01-01-010101.log',
+    'recovery-learnings.md',
+    'my-own.log',
+  ]) {
+    writeFileSync(join(box.memoryDir, name), 'x')
+    utimesSync(join(box.memoryDir, name), old, old)
+  }
+  await box.runScript('gateway-watchdog')
+  const left = box.memoryFiles()
+  expect(left).toContain('recovery-learnings.md')
+  expect(left).toContain('my-own.log')
+  expect(left).not.toContain('watchdog-2020-01-01.log')
+  expect(left).not.toContain('emergency-recovery-2020-01-01-010101.log')
+})
+
+test('a line that a crash cut in half does not swallow the next one', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  const log = join(box.memoryDir, box.memoryFiles('watchdog')[0]!)
+  writeFileSync(log, `${readFileSync(log, 'utf8')}[2026-11-22T02:0`)
+  await box.runScript('gateway-watchdog')
+  expect(box.log('watchdog')).toMatch(/\n\[2026-11-22T02:0\n\[\d{4}-/)
+})
+
+test('an incident that nobody of us ended is closed as ended from outside', async () => {
+  const box = await sandbox()
+  box.writeConfig('{ broken')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(1)
+  box.writeConfig()
+  await box.startGateway()
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/RECOVERED by itself or from outside after \d+ s/)
+})
+
+test('a config that the gateway is healthy on is kept as known-good, privately, and at most five', async () => {
+  const box = await sandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
+  const folder = join(box.stateDir, 'watchdog', 'known-good')
+  for (let i = 0; i < 7; i++) {
+    box.writeConfig(
+      `// ${i}\n{ gateway: { mode: 'local', port: ${box.port}, bind: 'loopback', auth: { mode: 'token', token: 'abcdefghijkl' } } }`,
+    )
+    if (i === 0) await box.startGateway()
+    await box.runScript('gateway-watchdog')
+    await box.runScript('gateway-watchdog')
+  }
+  const kept = readdirSync(folder)
+  expect(kept).toHaveLength(5)
+  expect(statSync(join(folder, kept[0]!)).mode & 0o777).toBe(0o600)
+  expect(readFileSync(join(folder, kept.sort().at(-1)!), 'utf8')).toBe(readFileSync(box.configPath, 'utf8'))
+  rmSync(folder, { recursive: true })
+  chmodSync(box.home, 0o755)
+})
