@@ -95,7 +95,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
   const env: Record<string, string> = {
     HOME: home,
     PATH: binDir,
-    TMPDIR: join(root, 'tmp'),
     TMUX_TMPDIR: join(root, 'tmp'),
   }
   const started = new Set<ChildProcess>()
