@@ -71,7 +71,7 @@ async function boot(version) {
 }
 
 function moduleMissing(path) {
-  return `[openclaw] The CLI command failed.\n[openclaw] Reason: Cannot find module '${path}' imported from ${join(path, '..', 'run-command.mjs')}\n[openclaw] Debug: set OPENCLAW_DEBUG=1 to include the stack trace.\n[openclaw] Try: openclaw doctor\n[openclaw] Help: openclaw --help`
+  return `[openclaw] The CLI command failed.\n[openclaw] Reason: Cannot find module '${path}' imported from ${join(path, '..', 'entry.js')}\n[openclaw] Debug: set OPENCLAW_DEBUG=1 to include the stack trace.\n[openclaw] Try: openclaw doctor\n[openclaw] Help: openclaw --help`
 }
 
 function leave(code, words) {
