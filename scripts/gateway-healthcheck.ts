@@ -186,15 +186,21 @@ function patienceSec(run: TierRun, seen: Examination): number {
   return seen.verdict === 'starting' ? seen.graceLeftSec : run.settings.startupGraceSec
 }
 
-/** Runs Level 3 as a child process with the same Node and the same loader, and passes its exit code on. */
+/**
+ * Runs Level 3 as a child process, through the launcher (which says so where even the marker is needed when it cannot
+ * start), and passes its exit code on.
+ */
 async function runEmergencyRecovery(run: TierRun): Promise<number> {
   const { execa } = await import('execa')
-  const script = fileURLToPath(new URL('./emergency-recovery.ts', import.meta.url))
-  const child = execa(process.execPath, [...process.execArgv, script], { stdio: 'inherit', reject: false })
+  const launcher = fileURLToPath(new URL('./run-tier.sh', import.meta.url))
+  const child = execa('sh', [launcher, 'emergency-recovery'], { stdio: 'inherit', reject: false })
   // Told to stop, we tell Level 3, which has a tmux session to end, and wait for it.
   run.onExit(async () => {
     if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await child
   })
-  const result = await child
-  return result.exitCode ?? EXIT.down
+  const { exitCode, signal } = await child
+  if (exitCode !== undefined && exitCode <= EXIT.stoodDown) return exitCode
+  // Killed, it could not leave the marker itself.
+  run.journal.error(MARKER.manual(`level 3 ended by ${signal ?? `exit code ${exitCode}`} before it was done`))
+  return EXIT.down
 }
