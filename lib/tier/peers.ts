@@ -61,10 +61,13 @@ export interface PeerBook {
   peers: Partial<Record<TierName, PeerMemory>>
 }
 
-/** A peer that looks dead. `silent`: it writes no log; `overdue`: one run of it lasts far longer than any may. */
+/**
+ * A peer that looks dead. `silent`: it writes no log; `overdue`: one run of it lasts far longer than any may;
+ * `unregistered`: launchd or systemd does not have its job (found by who asks them, not here).
+ */
 export interface Suspect {
   tier: TierName
-  sign: 'silent' | 'overdue'
+  sign: 'silent' | 'overdue' | 'unregistered'
   /** For the log: `has written no log for 9 min (it is due every 3 min)`. */
   evidence: string
   pid: number | undefined
@@ -89,7 +92,8 @@ const LATE_INTERVALS = 2.5
 
 /**
  * Brings the watcher's book up to date. Pure.
- * @returns the new book, and who looks dead; nobody ever, unless this tick and the one before it were on time
+ * @returns the new book; who looks dead (nobody, unless this tick came on time after the one before it); and who was
+ *   revived and has proven by now that it runs by itself again
  */
 export function observe(
   book: PeerBook,
@@ -97,21 +101,22 @@ export function observe(
   sightings: Partial<Record<TierName, Sighting>>,
   settings: Settings,
   nowMs: number,
-): { book: PeerBook; suspects: Suspect[]; onTime: boolean } {
+): { book: PeerBook; suspects: Suspect[]; steady: TierName[]; onTime: boolean } {
   const gapSec = (nowMs - book.lastTickMs) / 1000
   const onTime = gapSec >= 0 && gapSec <= ON_TIME_INTERVALS * TIERS[watcher].intervalSec
   const peers: PeerBook['peers'] = {}
   const suspects: Suspect[] = []
+  const steady: TierName[] = []
   for (const tier of WATCHES[watcher]) {
     const seen = sightings[tier]
     if (!seen) continue
     const before = book.peers[tier]
     const memory = remember(before, seen, onTime ? gapSec : undefined, TIERS[tier].intervalSec)
     peers[tier] = memory
-    const suspect = onTime && before ? judge(tier, memory, settings) : undefined
-    if (suspect) suspects.push(suspect)
+    if (onTime && before) suspects.push(...judge(tier, memory, settings))
+    if (before && before.revivals > 0 && memory.revivals === 0) steady.push(tier)
   }
-  return { book: { lastTickMs: nowMs, peers }, suspects, onTime }
+  return { book: { lastTickMs: nowMs, peers }, suspects, steady, onTime }
 }
 
 /** @param gapSec since the last tick; undefined when that was not on time: then all counting starts anew. */
@@ -136,19 +141,22 @@ function remember(
   }
 }
 
-function judge(tier: TierName, memory: PeerMemory, settings: Settings): Suspect | undefined {
+/** A long silence may be a long run, so both signs may come at once; whether the run is alive decides which holds. */
+function judge(tier: TierName, memory: PeerMemory, settings: Settings): Suspect[] {
+  const suspects: Suspect[] = []
   const limitSec = longestRunSec(settings, tier)
   if (memory.run && memory.run.observedSec > limitSec) {
     const evidence = `has been in one run for ${minutes(memory.run.observedSec)} (the longest may take ${minutes(limitSec)})`
-    return { tier, sign: 'overdue', evidence, pid: memory.run.pid }
+    suspects.push({ tier, sign: 'overdue', evidence, pid: memory.run.pid })
   }
   const { intervalSec } = TIERS[tier]
-  if (intervalSec === undefined) return undefined
   // One that was revived and has not written since has used up its patience.
   const patience = memory.revivals > 0 && memory.aliveSec === 0 ? 1 : LATE_INTERVALS
-  if (memory.silentSec <= patience * intervalSec) return undefined
-  const evidence = `has written no log for ${minutes(memory.silentSec)} (it is due every ${minutes(intervalSec)})`
-  return { tier, sign: 'silent', evidence, pid: memory.run?.pid }
+  if (intervalSec !== undefined && memory.silentSec > patience * intervalSec) {
+    const evidence = `has written no log for ${minutes(memory.silentSec)} (it is due every ${minutes(intervalSec)})`
+    suspects.push({ tier, sign: 'silent', evidence, pid: memory.run?.pid })
+  }
+  return suspects
 }
 
 /** The peer was revived, or it was tried: the counting starts anew, the revivals add up. */

@@ -1,0 +1,75 @@
+/** Bringing a dead peer back: ending a run that hangs, starting the job again, putting the crontab lines back. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { runCommand } from '../tier/command.ts'
+import { TIERS, type TierName } from '../tier/contract.ts'
+import { type Suspect, sight } from '../tier/peers.ts'
+import type { TierRun } from '../tier/run.ts'
+import type { Settings } from '../tier/settings.ts'
+import { endProcess } from './bare.ts'
+import { askJobs, type Job, type JobTier, reviveJob } from './jobs.ts'
+
+/** What a revival came to. */
+export interface Revival {
+  /** Undefined: that shows only at a later tick. */
+  alive: boolean | undefined
+  /** What was done, for the log. */
+  did?: string
+  failure?: string
+}
+
+/** A started tier writes its first line within a second or two; a busy machine gets more. */
+const FIRST_LINE_WAIT_MS = 30_000
+
+/** Revives Level 1 or Level 2 and waits for its sign of life. */
+export async function reviveScheduled(
+  run: TierRun,
+  tier: JobTier,
+  sign: Suspect['sign'],
+  known: Job | undefined,
+): Promise<Revival> {
+  const { settings, journal } = run
+  const heartbeatMs = sight(settings, tier, new Date()).heartbeatMs
+  const job = known ?? (await askJobs(settings, [tier])).get(tier)!
+  if (sign === 'silent' && job.pid !== undefined) {
+    // It may have been started this very second.
+    if (await waitForHeartbeat(run, tier, heartbeatMs, 10_000)) return { alive: true }
+    journal.warn(`${job.detail}; it writes no log and holds no lock: it hangs`)
+    await endRun(run, tier, job.pid)
+  }
+  const { done, failure } = await reviveJob(settings, tier, job)
+  if (failure) return { alive: false, did: done, failure: `${failure} (${job.detail})` }
+  if (await waitForHeartbeat(run, tier, heartbeatMs, FIRST_LINE_WAIT_MS)) return { alive: true, did: done }
+  return { alive: false, did: done, failure: `it was started and wrote nothing for ${FIRST_LINE_WAIT_MS / 1000} s` }
+}
+
+/** Brings back what cron runs. Whether that helped shows at cron's next turn. */
+export async function reviveCron(_run: TierRun): Promise<Revival> {
+  return { alive: false, failure: 'cron does not run it' }
+}
+
+/** Ends a run that hangs, if the process `pid` really is a run of that tier. */
+export async function endRun(run: TierRun, tier: TierName, pid: number | undefined): Promise<void> {
+  const { settings, journal } = run
+  if (pid === undefined || !(await isRunOf(settings, tier, pid))) return
+  const gone = await endProcess(pid, settings.stopGraceSec * 1000, () => isRunOf(settings, tier, pid))
+  if (gone) journal.warn(`ended the hanging ${tier} (pid ${pid})`)
+  else journal.error(`the hanging ${tier} (pid ${pid}) could not be ended`)
+}
+
+/** True when the process is alive and is that tier's script: started by Node, or by the launcher on its way to Node. */
+async function isRunOf(settings: Settings, tier: TierName, pid: number): Promise<boolean> {
+  const ps = await runCommand('ps', ['-o', 'stat=,command=', '-p', String(pid)], {
+    timeoutMs: 5000,
+    env: settings.childEnv,
+  })
+  const m = /^\s*(\S+)\s+(.*)/s.exec(ps.stdout)
+  if (!m || m[1]!.startsWith('Z')) return false
+  return new RegExp(`^\\S*(?:node|sh|bash|dash)\\s.*\\b${TIERS[tier].script}(?:\\.ts)?(?:\\s|$)`, 's').test(m[2]!)
+}
+
+async function waitForHeartbeat(run: TierRun, tier: TierName, beforeMs: number, limitMs: number): Promise<boolean> {
+  for (const deadline = performance.now() + limitMs; ; await delay(250)) {
+    if (sight(run.settings, tier, new Date()).heartbeatMs !== beforeMs) return true
+    if (run.signal.aborted || performance.now() > deadline) return false
+  }
+}
