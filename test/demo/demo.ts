@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process'
 import { createSandbox } from '../support/sandbox.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 import { brokenConfig, crash, damagedPackage, foreignProcess, prologue } from './acts.ts'
-import { type ActResult, narrate, table, title } from './stage.ts'
+import { type ActResult, fallSilent, narrate, table, title } from './stage.ts'
 
 const SHORT_INTERVALS = {
   CONFIG_KNOWN_GOOD_AFTER: '1',
@@ -42,9 +42,13 @@ async function play(): Promise<number> {
     ['SIGHUP', 129],
   ] as const)
     process.once(signal, () => {
+      fallSilent()
       process.stdout.write('\nStopped; tidying up.\n')
       void tidyUp().finally(() => process.exit(code))
     })
+
+  // `… | head` closes the pipe early; the acts go on and everything is tidied up all the same.
+  process.stdout.on('error', fallSilent)
 
   try {
     title('openclaw-self-healing: four faults, four levels')

@@ -10,7 +10,7 @@ export const configPath = process.env.OPENCLAW_CONFIG_PATH || join(stateDir, 'op
 /** The top-level sections that the real schema knows and a test may use. */
 const KNOWN_SECTIONS = ['gateway', 'commands', 'logging', 'agents', 'channels', 'plugins', 'meta', 'tools', 'session']
 
-/** Parses and checks the config: its value, and what is wrong with it in the form of `config validate --json`. */
+/** Parses and checks the config: its text, its value, and what is wrong with it in the form of `config validate --json`. */
 export function readConfig() {
   let text
   try {
@@ -25,7 +25,7 @@ export function readConfig() {
   try {
     value = JSON5.parse(text)
   } catch (error) {
-    return { value: {}, issues: [{ path: '<root>', message: `JSON5 parse failed: ${error}` }] }
+    return { text, value: {}, issues: [{ path: '<root>', message: `JSON5 parse failed: ${error}` }] }
   }
   const issues = []
   for (const key of Object.keys(value))
@@ -33,7 +33,7 @@ export function readConfig() {
   const port = value.gateway?.port
   if (port !== undefined && typeof port !== 'number')
     issues.push({ path: 'gateway.port', message: `Invalid input: expected number, received ${typeof port}` })
-  return { value, issues }
+  return { text, value, issues }
 }
 
 /** Why a gateway with this config refuses to start; undefined when it does not. All of these end with exit code 78. */

@@ -5,7 +5,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, unwatchFile, watchFile, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -22,6 +22,7 @@ const lockFiles = ['state', createHash('sha256').update(configPath).digest('hex'
 let phase = 'starting'
 let listeningSince = 0
 let servers = []
+let configWatch
 /** Keeps the memory ballast alive. */
 const held = []
 /** Whether the running gateway lets a signal restart it (`commands.restart`, read at boot). */
@@ -67,7 +68,7 @@ async function boot(version) {
   phase = 'started'
   recordEvent('ready')
   log('gateway', 'ready')
-  watchConfig()
+  watchConfig(config.text)
 }
 
 function moduleMissing(path) {
@@ -249,7 +250,7 @@ async function restart(signal, version) {
   log('gateway', `received ${signal}; restarting`)
   await drain()
   await closeServers()
-  unwatchFile(configPath)
+  clearInterval(configWatch)
   log('gateway', 'restart mode: in-process restart')
   recordEvent('restart')
   dropLocks()
@@ -276,13 +277,17 @@ async function drain() {
 // --- what else a running gateway does
 
 /** A broken config does not end a running gateway: it says so and runs on with the old one. */
-function watchConfig() {
-  watchFile(configPath, { interval: 200, persistent: false }, () => {
-    const { issues } = readConfig()
+function watchConfig(text) {
+  clearInterval(configWatch)
+  let known = text
+  configWatch = setInterval(() => {
+    const { text: now, issues } = readConfig()
+    if (now === known) return
+    known = now
     const reason = issues.map((issue) => `: ${issue.message}`).join('; ')
     if (issues.length > 0) logError(`[reload] config reload skipped (invalid config): ${reason}`)
     else log('reload', 'config change detected; evaluating reload (gateway)')
-  })
+  }, 100)
 }
 
 /** Compares versions of the form year.month.patch. */
