@@ -23,6 +23,7 @@ import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident } from '../lib/tier/journal.ts'
 import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+import { openShell } from '../lib/tier/shell.ts'
 
 await runTier({
   tier: 'healthcheck',
@@ -89,6 +90,7 @@ async function main(run: TierRun): Promise<Outcome> {
   // 4. Level 3, in the foreground: launchd ends a job's children with the job.
   const higher = await higherTierAtWork(settings, 'healthcheck')
   if (higher) return standDown(run, higher, seen)
+  await keepEvidence(run)
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
   journal.info(`level 3 ended with exit code ${code}`)
@@ -173,6 +175,14 @@ function leaveStopped(run: TierRun, seen: Examination): Outcome {
 function standDown(run: TierRun, why: string, seen: Examination): Outcome {
   run.journal.info(`standing down: ${why}`)
   return { code: EXIT.stoodDown, verdict: seen.verdict }
+}
+
+/** Before Level 3 is called: what the machine looks like, for the doctor and for the human after it. */
+async function keepEvidence(run: TierRun): Promise<void> {
+  const $ = await openShell(run.settings)
+  const disk = await $`df -k ${run.settings.stateDir}`
+  const load = await $`uptime`
+  run.journal.info(`evidence for level 3:\n${disk.stdout.trim()}\n${load.stdout.trim()}`)
 }
 
 /** For how long the gateway has been down in all, from the first DOWN of this incident in any tier's log. */

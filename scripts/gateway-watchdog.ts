@@ -22,6 +22,7 @@ import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway
 import { EXIT, formatLine, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+import { openShell } from '../lib/tier/shell.ts'
 
 await runTier({
   tier: 'watchdog',
@@ -173,9 +174,8 @@ function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
 /** Before a hung process is ended: what it looked like, for whoever wants to know why. */
 async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
   if (seen.verdict !== 'hung' || !seen.process) return
-  const { $ } = await import('zx')
-  const shell = $({ nothrow: true, quiet: true, env: run.settings.childEnv, timeout: '10s' })
-  const ps = await shell`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
+  const $ = await openShell(run.settings)
+  const ps = await $`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
   run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
 }
 

@@ -342,6 +342,7 @@ test('without bash on the PATH it works all the same', async () => {
   kill(pid, 'SIGSTOP')
   expect((await box.runScript('gateway-watchdog')).code).toBe(0)
   expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
+  expect(box.log('watchdog')).toMatch(/evidence before the restart:\n {4}\s*PID/)
 })
 
 test('the pause switch pauses, an end time that has passed does not, and nonsense pauses', async () => {
