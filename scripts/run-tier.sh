@@ -40,11 +40,10 @@ main() {
   shift
 
   find_node "$@"
-  # launchd and cron give a poor PATH. What they gave comes first; then the places where openclaw, claude, tmux and
-  # lsof usually are.
+  # launchd and cron give a poor PATH: the places where openclaw, claude, tmux and lsof usually are go behind it.
   PATH=$PATH:$HOME/.local/bin:$HOME/.npm-global/bin:$HOME/.claude/local:$HOME/bin:$HOME/.bun/bin:$HOME/.local/share/pnpm
   PATH=$PATH:$HOME/Library/pnpm:/opt/homebrew/bin:/usr/local/bin:/home/linuxbrew/.linuxbrew/bin:/opt/local/bin
-  PATH=$PATH:/usr/bin:/bin:/usr/sbin:/sbin
+  PATH=$PATH:/usr/sbin:/sbin
   export PATH
 
   for file in "$root/lib/tier/start.mjs" "$root/scripts/$script.ts"; do
@@ -85,12 +84,17 @@ find_home() {
 # ---------------------------------------------------------------------------------------------------------------------
 # Node
 
-# Sets $node, or reports and ends; gets the tier's flags. The ordinary case costs one fork: the `--version` of the Node that setup recorded, or
-# of the one on PATH. It is asked every time: a Node whose file is there may still not run (a library is gone).
+# Sets $node, or reports and ends; gets the tier's flags. The ordinary case costs one fork: the `--version` of the Node
+# that setup recorded, or of the one on PATH. It is asked every time: a Node whose file is there may still not run (a
+# library is gone).
 find_node() {
-  record=$state/watchdog/node-path
+  record=$state/watchdog/launcher
   recorded=
-  [ -r "$record" ] && IFS= read -r recorded <"$record"
+  recorded_path=
+  [ -r "$record" ] && { IFS= read -r recorded && IFS= read -r recorded_path; } <"$record"
+  # The PATH of the shell in which setup was run comes first: whoever starts a tier, it finds the same openclaw, claude
+  # and tmux.
+  PATH=${recorded_path:+$recorded_path:}$PATH
   if [ -n "$recorded" ] && usable "$recorded"; then
     node=$recorded
     PATH=$PATH:${node%/*}
@@ -118,7 +122,7 @@ find_node() {
   PATH=${node%/*}:$PATH
   case " $* " in
     *' --dry-run '*) ;;
-    *) [ -z "$recorded" ] || printf '%s\n' "$node" >"$record" 2>/dev/null || true ;;
+    *) [ -z "$recorded" ] || { printf '%s\n' "$node" "$recorded_path" >"$record"; } 2>/dev/null ;;
   esac
 }
 
