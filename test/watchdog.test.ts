@@ -550,3 +550,79 @@ test('a config that the gateway is healthy on is kept as known-good, privately, 
   rmSync(folder, { recursive: true })
   chmodSync(box.home, 0o755)
 })
+
+test('an old complaint in the log does not outlive the repair of the config', async () => {
+  const box = await sandbox()
+  box.writeConfig(`{ "gateway": { "port": ${box.port} } }`)
+  await box.startGateway({}, 'exit')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(1)
+  const later = new Date(Date.now() + 2000)
+  box.writeConfig()
+  utimesSync(box.configPath, later, later)
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(restarts(box)).toBe(1)
+})
+
+/** A launchctl that answers as documented: from the file `job`, and by starting the gateway. */
+function launchctl(box: Sandbox, job: string): void {
+  const plist = join(box.home, 'Library', 'LaunchAgents', 'ai.openclaw.gateway.plist')
+  mkdirSync(join(plist, '..'), { recursive: true })
+  writeFileSync(plist, '<plist/>')
+  writeFileSync(join(box.root, 'job'), job)
+  box.addTool(
+    'launchctl',
+    `echo "$*" >>'${box.root}/launchctl.calls'
+run() { printf 'state = running\\npid = %s\\n' "$1" >'${box.root}/job'; }
+case "$1" in
+  print) [ -s '${box.root}/job' ] || { echo 'Could not find service "ai.openclaw.gateway" in domain for user gui' >&2; exit 113; }
+    printf 'gui/501/ai.openclaw.gateway = {\\n'; sed 's/^/\t/' '${box.root}/job'; printf '}\\n' ;;
+  enable) ;;
+  bootstrap) [ -e '${box.root}/let-go' ] || { touch '${box.root}/let-go'; echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; }
+    openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
+  kickstart) openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
+esac`,
+  )
+}
+const launchctlCalls = (box: Sandbox) =>
+  readFileSync(join(box.root, 'launchctl.calls'), 'utf8').replace(/gui\/\d+/g, 'gui/UID')
+
+test('a job that launchd does not have is enabled and bootstrapped, again after "5: Input/output error"', async () => {
+  const box = await sandbox()
+  launchctl(box, '')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/DOWN unloaded: .*launchd: job not loaded/)
+  expect(launchctlCalls(box)).toMatch(
+    /enable gui\/UID\/ai\.openclaw\.gateway\n[\s\S]*bootstrap gui\/UID [\s\S]*bootstrap gui\/UID /,
+  )
+  expect(launchctlCalls(box)).not.toMatch(/kickstart/)
+})
+
+test('a job that launchd stopped respawning is kickstarted once', async () => {
+  const box = await sandbox()
+  launchctl(box, 'state = not running\nruns = 12\nlast exit code = 1\n')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/DOWN parked: .*last exit code 1/)
+  expect(launchctlCalls(box).match(/kickstart/g)).toHaveLength(1)
+})
+
+test('a parked job whose last exit code is 78 is not started again: it says that it would refuse', async () => {
+  const box = await sandbox()
+  launchctl(box, 'state = not running\nruns = 3\nlast exit code = 78\n')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/DOWN misconfigured: exit 78/)
+  expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/)
+})
+
+test('a gateway beside its supervisor (orphan) is up: reported once, not restarted', async () => {
+  const box = await sandbox()
+  launchctl(box, 'state = not running\nruns = 3\nlast exit code = 1\n')
+  const { pid } = await box.startGateway()
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(
+    box.log('watchdog').match(/the gateway answers, but as .*which is not what ai\.openclaw\.gateway supervises/g),
+  ).toHaveLength(1)
+  expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/)
+  expect(box.processes()).toContain(pid)
+})
