@@ -16,12 +16,15 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
+import { freePort } from './ports.ts'
 import { processesOfHome } from './processes-of-home.ts'
+import { collect, type Run, type RunningScript, typescriptLoader } from './script-process.ts'
+import { waitFor } from './wait-for.ts'
+
+export { waitFor }
 
 const supportDir = import.meta.dirname
 export const projectDir = join(supportDir, '..', '..')
@@ -56,24 +59,11 @@ export interface SandboxOptions {
   settings?: Record<string, string>
 }
 
-export interface Run {
-  code: number | null
-  signal: NodeJS.Signals | null
-  stdout: string
-  stderr: string
-}
-
 export interface RunOptions {
   /** Added to (or, when undefined, taken out of) the sandbox's environment. */
   env?: Record<string, string | undefined>
   /** After this the script counts as hanging, and the test fails. Default 60 s. */
   timeoutMs?: number
-}
-
-export interface RunningScript {
-  pid: number
-  child: ChildProcess
-  finished: Promise<Run>
 }
 
 export type Sandbox = Awaited<ReturnType<typeof createSandbox>>
@@ -227,27 +217,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
     return startScript(name, args, runOptions).finished
   }
 
-  async function collect(child: ChildProcess, name: string, timeoutMs: number): Promise<Run> {
-    const run = { stdout: '', stderr: '' }
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => (run.stdout += text))
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => (run.stderr += text))
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      const complain = () => reject(new Error(`${name} still runs after ${timeoutMs} ms:\n${run.stdout}${run.stderr}`))
-      timer = setTimeout(complain, timeoutMs)
-    })
-    // `exit`, not `close`: a gateway that the script started may rightly keep the pipe open.
-    const ended = new Promise<Pick<Run, 'code' | 'signal'>>((resolve) => {
-      child.once('exit', (code, signal) => setImmediate(() => resolve({ code, signal })))
-    })
-    try {
-      const { code, signal } = await Promise.race([ended, late])
-      return { code, signal, ...run }
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
   function track(child: ChildProcess): void {
     started.add(child)
     child.once('exit', () => started.delete(child))
@@ -313,53 +282,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
     memoryFiles,
     close,
   }
-}
-
-/**
- * Waits until something is so, looking every 50 ms.
- * @param what is named in the error when it never comes true
- */
-export async function waitFor<T>(
-  condition: () => T | Promise<T>,
-  what: string,
-  timeoutMs = 30_000,
-): Promise<NonNullable<T>> {
-  const deadline = Date.now() + timeoutMs
-  for (;;) {
-    const result = await condition()
-    if (result) return result
-    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`)
-    await sleep(50)
-  }
-}
-
-/** How this Node runs a TypeScript file: by itself, or (before 22.18) through tsx, found by its absolute path. */
-export function typescriptLoader(): string[] {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  if (major > 22 || (major === 22 && minor >= 18)) return []
-  return ['--import', import.meta.resolve('tsx')]
-}
-
-let nextPort = 0
-
-/**
- * A port that no other test process will take: below the ports that the system gives out by itself, in a row of
- * twenty that belongs to this process.
- */
-async function freePort(): Promise<number> {
-  for (let i = 0; i < 20; i++) {
-    const port = 20_000 + (process.pid % 600) * 20 + (nextPort++ % 20)
-    if ((await isFree(port, '127.0.0.1')) && (await isFree(port, '::1'))) return port
-  }
-  throw new Error('no free port')
-}
-
-function isFree(port: number, host: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'EADDRINUSE'))
-    server.listen(port, host, () => server.close(() => resolve(true)))
-  })
 }
 
 function findOnPath(name: string): string | undefined {
