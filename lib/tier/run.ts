@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { endRunningCommands } from './command.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, TIERS, type TierName } from './contract.ts'
 import { type Journal, openJournal } from './journal.ts'
-import { isLock, type Lock, lockHolder, takeLock } from './lock.ts'
+import { isLock, type Lock, type LockHolder, lockHolder, takeLock } from './lock.ts'
 import { pauseReason } from './pause.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 
@@ -35,6 +35,11 @@ export interface TierScript {
   help: string
   /** Flags of this tier's own: name → meaning. */
   flags?: Record<string, string>
+  /**
+   * True for Level 4, which has to speak exactly when nothing can be written: its `main` runs even when the lock cannot
+   * be taken for that reason.
+   */
+  runsWithoutLock?: boolean
   /** Takes secrets out of everything that is logged; `secrets` are the known values. */
   redact: (text: string, secrets: readonly string[]) => string
   main: (run: TierRun) => Promise<Outcome>
@@ -127,8 +132,9 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => stop(signal))
   try {
     if (!dryRun) {
-      const taken = await takeLock(settings, script.tier)
-      if (!isLock(taken)) return await standDown(`another run is at work (pid ${taken.pid}, since ${taken.since})`)
+      const taken = await takeLockOf(script, settings)
+      if (taken !== undefined && !isLock(taken))
+        return await standDown(`another run is at work (pid ${taken.pid}, since ${taken.since})`)
       lock = taken
       const higher = await higherTierAtWork(settings, script.tier)
       if (higher !== undefined) return await standDown(higher)
@@ -150,6 +156,16 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     // Stopped: `stop` above is already writing the last line and will end the process.
     if (abort.signal.aborted) return await new Promise<never>(() => {})
     return await end(describeFailure(error, settings, journal))
+  }
+}
+
+/** Undefined when the lock cannot be written and the tier can do without. */
+async function takeLockOf(script: TierScript, settings: Settings): Promise<Lock | LockHolder | undefined> {
+  try {
+    return await takeLock(settings, script.tier)
+  } catch (error) {
+    if (script.runsWithoutLock) return undefined
+    throw error
   }
 }
 

@@ -231,6 +231,7 @@ export const SETTINGS = {
   anthropicBaseUrl: url('ANTHROPIC_BASE_URL', '', "another address of Claude Code's service (a gateway or proxy)"),
   // Level 4
   alertWindowMin: number('EMERGENCY_ALERT_WINDOW', 30, 'minutes', 'how old a failure may be to be alerted', 1),
+  alertTimeoutSec: number('ALERT_HTTP_TIMEOUT', 10, 'seconds', 'how long a channel may take to answer', 0.05),
   discordWebhookUrl: secretUrl('DISCORD_WEBHOOK_URL', 'where Level 4 calls the human'),
   // The guardian, and all
   guardianMaxRevivals: wholeNumber(

@@ -1,0 +1,45 @@
+/** Can the folders be written that everything else depends on? When they cannot, no tier can leave a word anywhere. */
+import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Settings } from '../tier/settings.ts'
+
+/** As much as a state file and a few lines of a log need. */
+const PROBE = Buffer.alloc(16 * 1024)
+
+const WORDS: Record<string, string> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EROFS: 'the file system is read-only',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  ENOTDIR: 'something that is no folder is in its place',
+  EEXIST: 'something that is no folder is in its place',
+}
+
+/**
+ * One phrase for each of our folders that cannot be written, e.g. `/home/u/openclaw/memory: the disk is full (ENOSPC)`.
+ * @param dryRun only asks for permissions, writes nothing
+ */
+export function unwritableFolders(settings: Settings, dryRun: boolean): string[] {
+  return [settings.watchdogDir, settings.memoryDir].flatMap((folder) => {
+    try {
+      if (dryRun) {
+        if (existsSync(folder)) accessSync(folder, constants.W_OK)
+      } else writeProbe(folder)
+      return []
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? String(error)
+      return [`${folder}: ${WORDS[code] ?? 'cannot be written'} (${code})`]
+    }
+  })
+}
+
+function writeProbe(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const path = join(folder, '.can-be-written')
+  try {
+    writeFileSync(path, PROBE, { mode: 0o600 })
+  } finally {
+    rmSync(path, { force: true })
+  }
+}
