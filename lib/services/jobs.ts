@@ -1,6 +1,5 @@
 /** Our own scheduled jobs, Level 1 and Level 2, as launchd or systemd has them: registered? running? started again. */
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CommandResult } from '../tier/command.ts'
 import { oneLine, type TierName } from '../tier/contract.ts'
@@ -32,35 +31,33 @@ export function jobPlist(settings: Settings, tier: JobTier): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${jobName(tier)}.plist`)
 }
 
+/** Who starts Level 1 and Level 2, when it is not cron. */
+export type JobScheduler = 'launchd' | 'systemd'
+
 /** Asks for the jobs' states; at most one fork per job, so that a tick that finds all well stays cheap. */
-export async function askJobs(settings: Settings, tiers: readonly JobTier[]): Promise<Map<JobTier, Job>> {
-  const underLaunchd = tiers.filter((tier) => existsSync(jobPlist(settings, tier)))
-  const others = tiers.filter((tier) => !underLaunchd.includes(tier))
-  const asked = await Promise.all([
-    ...underLaunchd.map((tier) => askLaunchd(settings, tier)),
-    others.length > 0 ? askSystemd(settings, others) : [],
-  ])
-  return new Map(asked.flat())
+export async function askJobs(
+  settings: Settings,
+  scheduler: JobScheduler,
+  tiers: readonly JobTier[],
+): Promise<Map<JobTier, Job>> {
+  if (scheduler === 'systemd') return new Map(await askSystemd(settings, tiers))
+  return new Map(await Promise.all(tiers.map((tier) => askLaunchd(settings, tier))))
 }
 
-async function askLaunchd(settings: Settings, tier: JobTier): Promise<[JobTier, Job][]> {
+async function askLaunchd(settings: Settings, tier: JobTier): Promise<[JobTier, Job]> {
   const answer = await ask(settings, 'launchctl', ['print', `gui/${process.getuid?.() ?? 501}/${jobName(tier)}`])
   const job = answer.code === undefined ? undefined : readLaunchdJob(answer.code, answer.stdout, answer.stderr)
-  if (job === undefined) return [[tier, noAnswer('launchctl', answer)]]
-  const detail = job.loaded
-    ? `launchd: loaded, ${job.running ? `running, pid ${job.pid}` : 'between runs'}`
-    : NOT_LOADED
-  return [[tier, { registered: job.loaded, pid: job.pid, detail }]]
+  if (job === undefined) return [tier, noAnswer('launchctl', answer)]
+  const detail = !job.loaded ? 'not loaded' : job.running ? `loaded, running, pid ${job.pid}` : 'loaded, between runs'
+  return [tier, { registered: job.loaded, pid: job.pid, detail: `launchd: ${detail}` }]
 }
-
-const NOT_LOADED = 'launchd does not have it loaded'
 
 async function askSystemd(settings: Settings, tiers: readonly JobTier[]): Promise<[JobTier, Job][]> {
   const units = tiers.flatMap((tier) => [`${jobName(tier)}.timer`, `${jobName(tier)}.service`])
-  const properties = 'Id,LoadState,ActiveState,SubState,UnitFileState,MainPID'
+  const properties = 'Id,LoadState,ActiveState,SubState,MainPID'
   const answer = await ask(settings, 'systemctl', ['--user', 'show', ...units, `--property=${properties}`])
   const found = answer.code === 0 ? readUnits(answer.stdout) : undefined
-  return tiers.map((tier) => {
+  return tiers.map((tier): [JobTier, Job] => {
     const timer = found?.get(`${jobName(tier)}.timer`)
     const service = found?.get(`${jobName(tier)}.service`)
     if (!timer || !service) return [tier, noAnswer('systemctl', answer)]
@@ -82,9 +79,14 @@ function noAnswer(program: string, answer: Answer): Job {
 }
 
 /** Makes launchd or systemd run the job again, now and when it is due. */
-export async function reviveJob(settings: Settings, tier: JobTier, job: Job): Promise<ActionResult> {
+export async function reviveJob(
+  settings: Settings,
+  scheduler: JobScheduler,
+  tier: JobTier,
+  job: Job,
+): Promise<ActionResult> {
   const name = jobName(tier)
-  if (existsSync(jobPlist(settings, tier))) {
+  if (scheduler === 'launchd') {
     if (job.registered)
       return { done: `launchctl kickstart ${name}`, failure: (await kickstart(settings, name, false)).failure }
     const plist = jobPlist(settings, tier)

@@ -9,6 +9,7 @@ import {
   observe,
   type PeerBook,
   readPeerBook,
+  receiptPath,
   type Suspect,
   sight,
   WATCHES,
@@ -17,7 +18,8 @@ import {
 } from '../tier/peers.ts'
 import type { TierRun } from '../tier/run.ts'
 import { askJobs, type Job, type JobTier } from './jobs.ts'
-import { endRun, type Revival, reviveCron, reviveScheduled } from './revive.ts'
+import { type Receipt, readReceipt } from './receipt.ts'
+import { endRun, type Revival, reviveCron, reviveScheduled, waitForHeartbeat } from './revive.ts'
 import { runMonitorIfCronIsDead } from './stand-in.ts'
 
 /** What a look at the peers came to. */
@@ -32,7 +34,20 @@ export interface PeerCare {
   revived: TierName[]
 }
 
-type Jobs = ReadonlyMap<JobTier, Job>
+/** One watcher's look at its peers, with all that is known for it. */
+interface Round {
+  run: TierRun
+  watcher: Watcher
+  book: PeerBook
+  /** Undefined: it cannot be read. */
+  receipt: Receipt | undefined
+  /** What launchd or systemd said of the jobs; empty when they were not asked. */
+  jobs: ReadonlyMap<JobTier, Job>
+  care: PeerCare
+}
+
+/** Nobody is accused at first sight; a second one comes after this. */
+const SECOND_LOOK_MS = 10_000
 
 /**
  * Looks at the watcher's peers once, and does what has to be done about them. When all are alive it stats a few files,
@@ -52,13 +67,12 @@ export async function lookAfterPeers(run: TierRun, watcher: Watcher): Promise<Pe
   if (!dryRun) writePeerBook(settings, watcher, book)
   for (const tier of steady) journal.info(`${tier} runs by itself again`)
 
-  const jobs: Jobs = watcher === 'guardian' && onTime ? await askJobs(settings, ['watchdog', 'healthcheck']) : new Map()
-  for (const [tier, job] of jobs)
-    if (job.registered === undefined) journal.info(`whether ${tier} is registered is unknown: ${job.detail}`)
-  if ([...jobs.values()].some((job) => job.registered === false)) suspects.push(...(await unregistered(run, suspects)))
+  if (suspects.length === 0 && watcher !== 'guardian') return care
 
-  for (const group of byCause(suspects))
-    if (!group.some(({ tier }) => isSettled(care, tier))) await treat(run, watcher, book, care, group, jobs)
+  const round: Round = { run, watcher, book, receipt: readReceipt(settings), jobs: new Map(), care }
+  if (watcher === 'guardian' && onTime) suspects.push(...(await findUnregistered(round, suspects)))
+  for (const group of byCause(suspects, round.receipt))
+    if (!group.some(({ tier }) => isSettled(care, tier))) await treat(round, group)
   return care
 }
 
@@ -80,40 +94,54 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
   }
 }
 
-/** Jobs that launchd or systemd does not have, asked a second time: an installer at work takes them out for a moment. */
-async function unregistered(run: TierRun, suspects: Suspect[]): Promise<Suspect[]> {
-  await delay(3000)
-  if (!isInstalled(run.settings)) return []
-  const jobs = await askJobs(run.settings, ['watchdog', 'healthcheck'])
-  return [...jobs].flatMap(([tier, { registered, detail, pid }]) =>
-    registered !== false || suspects.some((suspect) => suspect.tier === tier)
-      ? []
-      : [{ tier, sign: 'unregistered' as const, evidence: `is not registered (${detail})`, pid }],
-  )
+/**
+ * Asks launchd or systemd for the jobs. Those that they do not have are asked for a second time: an installer at work
+ * takes them out for a moment.
+ */
+async function findUnregistered(round: Round, suspects: Suspect[]): Promise<Suspect[]> {
+  const { settings, journal } = round.run
+  const scheduler = round.receipt?.scheduler
+  if (scheduler === undefined || scheduler === 'cron') return []
+  const missing = async () => {
+    round.jobs = await askJobs(settings, scheduler, ['watchdog', 'healthcheck'])
+    return [...round.jobs].filter(([, { registered }]) => registered === false)
+  }
+  let found = await missing()
+  if (found.length > 0) {
+    await delay(SECOND_LOOK_MS)
+    found = await missing()
+  }
+  for (const [tier, { registered, detail }] of round.jobs)
+    if (registered === undefined) journal.info(`whether ${tier} is registered is unknown: ${detail}`)
+  return found
+    .filter(([tier]) => !suspects.some((suspect) => suspect.tier === tier))
+    .map(([tier, { detail, pid }]) => ({ tier, sign: 'unregistered', evidence: `is not registered (${detail})`, pid }))
 }
 
 /** What cron starts has one cause when it is silent together; the human gets one message. */
-function byCause(suspects: Suspect[]): Suspect[][] {
-  const isCrons = ({ tier, sign }: Suspect) => sign === 'silent' && (tier === 'monitor' || tier === 'guardian')
-  const silentByCron = suspects.filter(isCrons)
+function byCause(suspects: Suspect[], receipt: Receipt | undefined): Suspect[][] {
+  const isCrons = ({ tier, sign }: Suspect) => sign === 'silent' && isRunByCron(tier, receipt)
+  // Where cron was not to be had, the installation wrote no lines, and nothing of cron's is missed.
+  const silentByCron = receipt?.cronLines.length === 0 ? [] : suspects.filter(isCrons)
   const others = suspects.filter((suspect) => !isCrons(suspect)).map((suspect) => [suspect])
   return silentByCron.length > 0 ? [...others, silentByCron] : others
 }
 
+function isRunByCron(tier: TierName, receipt: Receipt | undefined): boolean {
+  return tier === 'monitor' || tier === 'guardian' || (tier !== 'emergency-recovery' && receipt?.scheduler === 'cron')
+}
+
 /** @param suspects one peer, or several with one cause */
-async function treat(
-  run: TierRun,
-  watcher: Watcher,
-  book: PeerBook,
-  care: PeerCare,
-  suspects: Suspect[],
-  jobs: Jobs,
-): Promise<void> {
+async function treat(round: Round, suspects: Suspect[]): Promise<void> {
+  const { run, watcher, book, care } = round
   const { settings, journal, dryRun } = run
   const [first] = suspects as [Suspect]
   const isRunning = (await lockHolder(settings, first.tier)) !== undefined
   // A long run writes no log for as long as it waits for the gateway; and a dead run's lock file is no hanging run.
   if (first.sign === (isRunning ? 'silent' : 'overdue')) return
+  // In the seconds after waking up everybody is late, and who runs first is chance.
+  if (first.sign === 'silent' && (await writesInTime(round, first.tier))) return
+  if (run.signal.aborted || !isInstalled(settings)) return
   const found = suspects.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
   const tiers = suspects.map(({ tier }) => tier)
   if (dryRun) {
@@ -123,7 +151,7 @@ async function treat(
   }
 
   journal.warn(found)
-  const revival = await revive(run, first, jobs)
+  const revival = await revive(round, suspects)
   if (revival.did) journal.info(`revival: ${revival.did}`)
   if (revival.failure) journal.error(`not revived: ${oneLine(revival.failure)}`)
   if (revival.alive) care.revived.push(...tiers)
@@ -143,21 +171,26 @@ async function treat(
   writePeerBook(settings, watcher, book)
 }
 
-async function revive(run: TierRun, suspect: Suspect, jobs: Jobs): Promise<Revival> {
-  const { tier, sign } = suspect
-  if (sign === 'overdue') await endRun(run, tier, suspect.pid)
-  switch (tier) {
-    case 'watchdog':
-    case 'healthcheck':
-      return reviveScheduled(run, tier, sign, jobs.get(tier))
-    case 'monitor':
-    case 'guardian':
-      // Cron starts the next run by itself.
-      return sign === 'overdue' ? { alive: true } : reviveCron(run)
-    case 'emergency-recovery':
-      callForHungDoctor(run, suspect)
-      return { alive: true }
+function writesInTime({ run, book }: Round, tier: TierName): Promise<boolean> {
+  return waitForHeartbeat(run, tier, book.peers[tier]!.heartbeatMs, SECOND_LOOK_MS)
+}
+
+async function revive({ run, receipt, jobs }: Round, suspects: Suspect[]): Promise<Revival> {
+  const [first] = suspects as [Suspect]
+  if (first.sign === 'overdue') await endRun(run, first.tier, first.pid)
+  if (first.tier === 'emergency-recovery') {
+    callForHungDoctor(run, first)
+    return { alive: true }
   }
+  if (!receipt) return { alive: false, failure: `${receiptPath(run.settings)} cannot be read; setup writes it anew` }
+  const { tier, sign } = first
+  if (receipt.scheduler === 'cron' || tier === 'monitor' || tier === 'guardian') {
+    // One that was ended is started by cron again when it is due.
+    if (sign === 'overdue') return { alive: true }
+    const tiers = suspects.map((suspect) => suspect.tier)
+    return reviveCron(run.settings, tiers)
+  }
+  return reviveScheduled(run, receipt.scheduler, tier, sign, jobs.get(tier))
 }
 
 /** A Level 3 that had to be killed left no call for a human; nobody but the one who killed it can make up for that. */

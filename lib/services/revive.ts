@@ -6,7 +6,8 @@ import { type Suspect, sight } from '../tier/peers.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { endProcess } from './bare.ts'
-import { askJobs, type Job, type JobTier, reviveJob } from './jobs.ts'
+import { cronTiers, putBackCronLines, readCrontab } from './cron.ts'
+import { askJobs, type Job, type JobScheduler, type JobTier, reviveJob } from './jobs.ts'
 
 /** What a revival came to. */
 export interface Revival {
@@ -23,28 +24,37 @@ const FIRST_LINE_WAIT_MS = 30_000
 /** Revives Level 1 or Level 2 and waits for its sign of life. */
 export async function reviveScheduled(
   run: TierRun,
+  scheduler: JobScheduler,
   tier: JobTier,
   sign: Suspect['sign'],
   known: Job | undefined,
 ): Promise<Revival> {
   const { settings, journal } = run
   const heartbeatMs = sight(settings, tier, new Date()).heartbeatMs
-  const job = known ?? (await askJobs(settings, [tier])).get(tier)!
+  const job = known ?? (await askJobs(settings, scheduler, [tier])).get(tier)!
   if (sign === 'silent' && job.pid !== undefined) {
-    // It may have been started this very second.
-    if (await waitForHeartbeat(run, tier, heartbeatMs, 10_000)) return { alive: true }
     journal.warn(`${job.detail}; it writes no log and holds no lock: it hangs`)
     await endRun(run, tier, job.pid)
   }
-  const { done, failure } = await reviveJob(settings, tier, job)
+  const { done, failure } = await reviveJob(settings, scheduler, tier, job)
   if (failure) return { alive: false, did: done, failure: `${failure} (${job.detail})` }
   if (await waitForHeartbeat(run, tier, heartbeatMs, FIRST_LINE_WAIT_MS)) return { alive: true, did: done }
   return { alive: false, did: done, failure: `it was started and wrote nothing for ${FIRST_LINE_WAIT_MS / 1000} s` }
 }
 
-/** Brings back what cron runs. Whether that helped shows at cron's next turn. */
-export async function reviveCron(_run: TierRun): Promise<Revival> {
-  return { alive: false, failure: 'cron does not run it' }
+/** Puts our crontab lines back if they are gone. Whether that helped shows at cron's next turn. */
+export async function reviveCron(settings: Settings, tiers: readonly TierName[]): Promise<Revival> {
+  const crontab = await readCrontab(settings)
+  if ('failure' in crontab) return { alive: false, failure: crontab.failure }
+  const present = cronTiers(crontab.text)
+  if (tiers.every((tier) => present.includes(tier)))
+    return {
+      alive: false,
+      failure:
+        'its crontab line is in place, so the cron daemon does not run, or may not run it (Linux: `systemctl status cron`; macOS: Full Disk Access for cron)',
+    }
+  const { done, failure } = await putBackCronLines(settings)
+  return failure ? { alive: false, did: done, failure } : { alive: undefined, did: done }
 }
 
 /** Ends a run that hangs, if the process `pid` really is a run of that tier. */
@@ -67,7 +77,13 @@ async function isRunOf(settings: Settings, tier: TierName, pid: number): Promise
   return new RegExp(`^\\S*(?:node|sh|bash|dash)\\s.*\\b${TIERS[tier].script}(?:\\.ts)?(?:\\s|$)`, 's').test(m[2]!)
 }
 
-async function waitForHeartbeat(run: TierRun, tier: TierName, beforeMs: number, limitMs: number): Promise<boolean> {
+/** Waits for the peer's next line; false when none came in time. */
+export async function waitForHeartbeat(
+  run: TierRun,
+  tier: TierName,
+  beforeMs: number,
+  limitMs: number,
+): Promise<boolean> {
   for (const deadline = performance.now() + limitMs; ; await delay(250)) {
     if (sight(run.settings, tier, new Date()).heartbeatMs !== beforeMs) return true
     if (run.signal.aborted || performance.now() > deadline) return false

@@ -28,12 +28,9 @@ export async function runMonitorIfCronIsDead(run: TierRun): Promise<void> {
   const found = `cron has not run monitor and guardian since ${localIso(new Date(sinceMs))}`
   if (dryRun) return journal.info(`dry run: ${found}: would run the monitor`)
   journal.warn(`${found}: running the monitor in its place`)
-  const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
-  const result = await runCommand(
-    process.execPath,
-    [...process.execArgv, path('../tier/start.mjs'), path(`../../scripts/${TIERS.monitor.script}.ts`)],
-    { timeoutMs: TIMEOUT_MS, env: settings.childEnv },
-  )
+  const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
+  const options = { timeoutMs: TIMEOUT_MS, env: settings.childEnv }
+  const result = await runCommand('sh', [launcher, TIERS.monitor.script], options)
   if (result.code === EXIT.healthy || result.code === EXIT.stoodDown)
     journal.info(`the monitor ended with exit code ${result.code}`)
   else journal.warn(`the monitor: ${result.failure}`)
