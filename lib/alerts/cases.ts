@@ -2,6 +2,7 @@
  * Which failures are one and the same. A case is opened by the first call for a human and stays open until the gateway
  * (or, for the watchers, the guardian's run) was seen healthy; whatever is said again in between is the same failure.
  */
+import { createHash } from 'node:crypto'
 import { isHealthyObservation } from '../tier/contract.ts'
 import { isRecord } from '../tier/state.ts'
 import type { Scope, Sighting } from './sightings.ts'
@@ -12,7 +13,7 @@ export interface Case {
   openedAt: string
   /** ISO time of the last one. */
   lastCallAt: string
-  /** What was called already, numbers taken out. */
+  /** What was called already, see `sameness`. */
   failures: string[]
 }
 
@@ -44,9 +45,9 @@ export function updateCases(
   return { cases, news }
 }
 
-/** Pids, seconds and counts differ each time that the same thing is said. */
+/** Pids, seconds and counts differ each time that the same thing is said. A hash: the text may hold secrets. */
 function sameness(why: string): string {
-  return why.replace(/\d+/g, '#').slice(0, 300)
+  return createHash('sha256').update(why.replace(/\d+/g, '#')).digest('hex').slice(0, 16)
 }
 
 function endsCase({ tier, marker, at }: Sighting, open: Case): boolean {

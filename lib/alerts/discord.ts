@@ -64,7 +64,7 @@ export function discordContent(alert: Alert, { now, mayBeRepetition }: Circumsta
     alert.evidence && codeSpan(alert.evidence, 200),
   ].filter(Boolean)
   if (facts.length > 0) lines.push(facts.join(' · '))
-  lines.push(...alert.todo.map((step) => `➜ ${step}`))
+  lines.push(...alert.todo.map((step) => `➜ ${defuse(clean(step))}`))
   for (const { who, what } of alert.tried) lines.push(`• ${escapeMarkdown(who)}: ${codeSpan(what, 120)}`)
   if (alert.log) lines.push(`Log: ${codeSpan(alert.log.path, 150)}`)
   const text = linesThatFit(lines, MAX_CONTENT - ROOM_FOR_LOG)

@@ -91,7 +91,7 @@ export function parseRetryAfter(header: string | null, nowMs: number): number | 
 /** How long a Retry-After may be to be waited for within the run; a longer one is for a later run. */
 const MAX_WAIT_IN_RUN_SEC = 30
 /** Before the second and the third try after a server's error. */
-const SERVER_ERROR_PAUSES_SEC = [1, 3]
+const SERVER_ERROR_PAUSES_SEC = [0.5, 2]
 
 /**
  * `post`, tried again where that is likely to help at once: when told to wait a moment (429), and after a server's

@@ -100,13 +100,14 @@ function ledgerPaths(settings: Settings): string[] {
   return [settings.watchdogDir, settings.memoryDir, temporary].map((folder) => join(folder, 'alerts.json'))
 }
 
-/** A file of ours in a folder of ours: in `/tmp` anybody could have laid one there. */
+/** There, and nobody else's, nor in a folder of somebody else: in `/tmp` anybody could have laid one ready. */
 function isOurOwn(path: string): boolean {
-  const uid = process.getuid?.()
-  return [path, dirname(path)].every((one) => {
-    const stat = lstatSync(one, { throwIfNoEntry: false })
-    return stat !== undefined && (stat.uid === uid || !path.startsWith(tmpdir()))
-  })
+  try {
+    const uids = [lstatSync(path).uid, lstatSync(dirname(path)).uid]
+    return !path.startsWith(tmpdir()) || uids.every((uid) => uid === process.getuid?.())
+  } catch {
+    return false
+  }
 }
 
 function checkLedger(value: unknown): Ledger | undefined {

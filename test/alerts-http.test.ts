@@ -1,0 +1,156 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { gzipSync } from 'node:zlib'
+import { expect, onTestFinished, test } from 'vitest'
+import { type Answer, judge } from '../lib/alerts/channel.ts'
+import { parseRetryAfter, post, postPatiently } from '../lib/alerts/http.ts'
+
+const TIMEOUT_MS = 1000
+
+/** A server that does this with each request; answers its URL. */
+async function serve(handle: (req: IncomingMessage, res: ServerResponse) => void): Promise<string> {
+  const server = createServer(handle)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+}
+
+async function answerOf(handle: (req: IncomingMessage, res: ServerResponse) => void): Promise<Answer> {
+  return judge(await post(await serve(handle), '{}', {}, TIMEOUT_MS))
+}
+
+const status = (code: number, body = '', headers: Record<string, string> = {}) => {
+  return answerOf((_, res) => void res.writeHead(code, headers).end(body))
+}
+
+test('204, and 200 with what the service says, are delivered', async () => {
+  expect(await status(204)).toMatchObject({ kind: 'delivered' })
+  expect(await status(200, '{"id":"1"}', { 'content-type': 'application/json' })).toMatchObject({ kind: 'delivered' })
+})
+
+test('a login page with status 200 is not taken for the service', async () => {
+  expect(await status(200, '<html>log in</html>')).toMatchObject({ kind: 'later', arrived: 'no' })
+  expect(await status(200, 'x', { 'content-type': 'text/html' })).toMatchObject({ kind: 'later', arrived: 'no' })
+})
+
+test('a redirect is not followed: who is named in it gets nothing', async () => {
+  let reached = false
+  const elsewhere = await serve((_, res) => {
+    reached = true
+    res.end()
+  })
+  expect(await status(307, '', { location: elsewhere })).toMatchObject({ kind: 'later', arrived: 'no' })
+  expect(reached).toBe(false)
+})
+
+test('429 is waited out for as long as header or body say', async () => {
+  expect(await status(429, '', { 'retry-after': '65' })).toMatchObject({ kind: 'later', waitSec: 65 })
+  expect(await status(429, '{"message":"slow","retry_after":64.57}')).toMatchObject({ waitSec: 64.57 })
+  expect(await status(429)).toMatchObject({ waitSec: 60 })
+})
+
+test('a server error is a matter of time; after a gateway time-out the message may have arrived', async () => {
+  expect(await status(500)).toMatchObject({ kind: 'later', arrived: 'no' })
+  expect(await status(502, '<html>Bad Gateway</html>')).toMatchObject({ kind: 'later', arrived: 'no' })
+  expect(await status(504)).toMatchObject({ kind: 'later', arrived: 'perhaps' })
+})
+
+test("what the service says is told, and a wall in front of it is not taken for the service's word", async () => {
+  const said = '{"message": "Unknown Webhook", "code": 10015}'
+  expect(await status(404, said)).toEqual({ kind: 'refused', why: 'HTTP 404 (Unknown Webhook)' })
+  expect(await status(403, 'error code: 1015')).toMatchObject({ kind: 'later', waitSec: 600 })
+})
+
+test('a server that never answers, drips or never ends costs no more than the time limit', async () => {
+  expect(await answerOf(() => {})).toMatchObject({ kind: 'later', why: 'no answer within 1 s', arrived: 'perhaps' })
+  const drip = (res: ServerResponse, text: string) => {
+    const timer = setInterval(() => res.write(text), 20)
+    res.on('close', () => clearInterval(timer))
+  }
+  // The status has been said: it counts, whatever becomes of the body.
+  expect(await answerOf((_, res) => drip(res.writeHead(200), '.'))).toMatchObject({ kind: 'delivered' })
+  expect(await answerOf((_, res) => drip(res.writeHead(500), 'x'.repeat(100_000)))).toMatchObject({ kind: 'later' })
+})
+
+test('a body that is small on the wire and huge in memory is not unpacked', async () => {
+  const bomb = gzipSync(Buffer.alloc(100 * 1024 * 1024))
+  const before = process.memoryUsage().arrayBuffers
+  const result = await post(
+    await serve((_, res) => void res.writeHead(500, { 'content-encoding': 'gzip' }).end(bomb)),
+    '{}',
+    {},
+    10_000,
+  )
+  expect(result).toMatchObject({ status: 500 })
+  expect('body' in result && result.body.length).toBeLessThanOrEqual(16 * 1024)
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(50 * 1024 * 1024)
+})
+
+test('a broken connection may have carried the message, a refused one has not', async () => {
+  expect(await answerOf((req) => void req.socket.destroy())).toMatchObject({ kind: 'later', arrived: 'perhaps' })
+  const closed = createServer()
+  await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
+  const { port } = closed.address() as AddressInfo
+  await new Promise((resolve) => closed.close(resolve))
+  const refused = await post(`http://127.0.0.1:${port}/`, '{}', {}, TIMEOUT_MS)
+  expect(judge(refused)).toMatchObject({
+    kind: 'later',
+    why: 'the connection was refused (ECONNREFUSED)',
+    arrived: 'no',
+  })
+})
+
+test('TLS on the plain port and plain words on the TLS port are failures, said in words', async () => {
+  const plain = await serve((_, res) => void res.end())
+  const result = await post(plain.replace('http:', 'https:'), '{}', {}, TIMEOUT_MS)
+  expect(result).toHaveProperty('failure')
+  const tls = createTlsServer(() => {})
+  await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void tls.close())
+  const url = `http://127.0.0.1:${(tls.address() as AddressInfo).port}/`
+  expect(await post(url, '{}', {}, TIMEOUT_MS)).toHaveProperty('failure')
+})
+
+test('Retry-After is read as seconds, fractions and dates; nonsense is none, and a year is not believed', () => {
+  const now = Date.parse('2026-11-22T12:00:00Z')
+  expect(parseRetryAfter(null, now)).toBeUndefined()
+  expect(parseRetryAfter('soon', now)).toBeUndefined()
+  expect(parseRetryAfter('0.5', now)).toBe(0.5)
+  expect(parseRetryAfter('Sun, 22 Nov 2026 12:01:00 GMT', now)).toBe(60)
+  expect(parseRetryAfter('Sun, 22 Nov 2026 11:00:00 GMT', now)).toBe(0)
+  expect(parseRetryAfter('31536000', now)).toBe(3600)
+})
+
+test('a short Retry-After and a passing server error are waited out within the run, others are not', async () => {
+  const script = (answers: [number, string?][]) => {
+    let requests = 0
+    const url = serve((_, res) => {
+      const [code, retryAfter] = answers[requests++] ?? [204]
+      res.writeHead(code, retryAfter ? { 'retry-after': retryAfter } : {}).end()
+    })
+    return async () => {
+      const result = await postPatiently(await url, '{}', {}, TIMEOUT_MS, new AbortController().signal)
+      return ['status' in result ? result.status : result.failure, requests]
+    }
+  }
+  expect(
+    await script([
+      [429, '0.05'],
+      [503, '0.05'],
+    ])(),
+  ).toEqual([204, 3])
+  expect(await script([[429, '600']])()).toEqual([429, 1])
+  expect(
+    await script([
+      [500, '0'],
+      [500, '0'],
+      [500, '0'],
+      [500, '0'],
+    ])(),
+  ).toEqual([500, 3])
+  expect(await script([[404]])()).toEqual([404, 1])
+})

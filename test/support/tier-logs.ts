@@ -1,0 +1,26 @@
+/** Writes lines into the tiers' logs as the tiers write them, at any time of the past. */
+import { appendFileSync, mkdirSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
+import { formatLine, type Severity, type TierName } from '../../lib/tier/contract.ts'
+import { logName } from '../../lib/tier/journal.ts'
+
+export interface Entry {
+  text: string
+  minutesAgo?: number
+  severity?: Severity
+}
+
+/**
+ * Appends entries to a tier's log; the log is named after and was last written at the time of the entries.
+ * @returns the log's path
+ */
+export function writeTierLog(memoryDir: string, tier: TierName, ...entries: Entry[]): string {
+  const times = entries.map(({ minutesAgo = 0 }) => new Date(Date.now() - minutesAgo * 60_000))
+  const path = join(memoryDir, logName(tier, times[0]!))
+  mkdirSync(memoryDir, { recursive: true })
+  entries.forEach(({ text, severity = 'WARN' }, i) => {
+    appendFileSync(path, `${formatLine(times[i]!, tier, severity, text)}\n`)
+  })
+  utimesSync(path, times.at(-1)!, times.at(-1)!)
+  return path
+}
