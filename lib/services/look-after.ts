@@ -46,9 +46,6 @@ interface Round {
   care: PeerCare
 }
 
-/** Nobody is accused at first sight; a second one comes after this. */
-const SECOND_LOOK_MS = 10_000
-
 /**
  * Looks at the watcher's peers once, and does what has to be done about them. When all are alive it stats a few files,
  * writes one, and (the guardian only) asks launchd or systemd about the jobs.
@@ -70,11 +67,15 @@ export async function lookAfterPeers(run: TierRun, watcher: Watcher): Promise<Pe
   if (suspects.length === 0 && watcher !== 'guardian') return care
 
   const round: Round = { run, watcher, book, receipt: readReceipt(settings), jobs: new Map(), care }
-  if (watcher === 'guardian' && onTime) suspects.push(...(await findUnregistered(round, suspects)))
+  if (watcher === 'guardian' && onTime) suspects.push(...(await findUnregistered(round)))
+  suspects.sort((a, b) => PLAINEST_FIRST.indexOf(a.sign) - PLAINEST_FIRST.indexOf(b.sign))
   for (const group of byCause(suspects, round.receipt))
     if (!group.some(({ tier }) => isSettled(care, tier))) await treat(round, group)
   return care
 }
+
+/** A peer with several signs is treated for the first: a run that hangs, or a job that is not there, explains silence. */
+const PLAINEST_FIRST: Suspect['sign'][] = ['overdue', 'unregistered', 'silent']
 
 function isSettled(care: PeerCare, tier: TierName): boolean {
   return care.dead.includes(tier) || care.revived.includes(tier)
@@ -98,7 +99,7 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
  * Asks launchd or systemd for the jobs. Those that they do not have are asked for a second time: an installer at work
  * takes them out for a moment.
  */
-async function findUnregistered(round: Round, suspects: Suspect[]): Promise<Suspect[]> {
+async function findUnregistered(round: Round): Promise<Suspect[]> {
   const { settings, journal } = round.run
   const scheduler = round.receipt?.scheduler
   if (scheduler === undefined || scheduler === 'cron') return []
@@ -107,15 +108,16 @@ async function findUnregistered(round: Round, suspects: Suspect[]): Promise<Susp
     return [...round.jobs].filter(([, { registered }]) => registered === false)
   }
   let found = await missing()
-  if (found.length > 0) {
-    await delay(SECOND_LOOK_MS)
+  const isKnown = ([tier]: [JobTier, Job]) => (round.book.peers[tier]?.revivals ?? 0) > 0
+  if (!found.every(isKnown)) {
+    await delay(round.run.settings.guardianPatienceSec * 1000)
     found = await missing()
   }
   for (const [tier, { registered, detail }] of round.jobs)
     if (registered === undefined) journal.info(`whether ${tier} is registered is unknown: ${detail}`)
-  return found
-    .filter(([tier]) => !suspects.some((suspect) => suspect.tier === tier))
-    .map(([tier, { detail, pid }]) => ({ tier, sign: 'unregistered', evidence: `is not registered (${detail})`, pid }))
+  return found.map(([tier, { detail, pid }]) => {
+    return { tier, sign: 'unregistered', evidence: `is not registered (${detail})`, pid }
+  })
 }
 
 /** What cron starts has one cause when it is silent together; the human gets one message. */
@@ -139,8 +141,9 @@ async function treat(round: Round, suspects: Suspect[]): Promise<void> {
   const isRunning = (await lockHolder(settings, first.tier)) !== undefined
   // A long run writes no log for as long as it waits for the gateway; and a dead run's lock file is no hanging run.
   if (first.sign === (isRunning ? 'silent' : 'overdue')) return
-  // In the seconds after waking up everybody is late, and who runs first is chance.
-  if (first.sign === 'silent' && (await writesInTime(round, first.tier))) return
+  const { revivals, heartbeatMs } = book.peers[first.tier]!
+  // Nobody is accused at first sight: in the seconds after waking up everybody is late, and who runs first is chance.
+  if (first.sign === 'silent' && revivals === 0 && (await waitForHeartbeat(run, first.tier, heartbeatMs))) return
   if (run.signal.aborted || !isInstalled(settings)) return
   const found = suspects.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
   const tiers = suspects.map(({ tier }) => tier)
@@ -152,27 +155,24 @@ async function treat(round: Round, suspects: Suspect[]): Promise<void> {
 
   journal.warn(found)
   const revival = await revive(round, suspects)
-  if (revival.did) journal.info(`revival: ${revival.did}`)
-  if (revival.failure) journal.error(`not revived: ${oneLine(revival.failure)}`)
+  const did = revival.did ? `: ${revival.did}` : ''
+  if (revival.failure) journal.error(`${tiers.join(' and ')} not revived${did}: ${oneLine(revival.failure)}`)
+  else journal.info(`NOTICE revived ${tiers.join(' and ')}${did}`)
   if (revival.alive) care.revived.push(...tiers)
   else care.dead.push(...tiers)
 
   // Level 3 has no schedule: its end is all there is to do, and the next run is another story.
   if (first.tier === 'emergency-recovery') return
   for (const tier of tiers) book.peers[tier] = afterRevival(book.peers[tier]!)
-  const revivals = Math.max(...tiers.map((tier) => book.peers[tier]!.revivals))
+  const inARow = Math.max(...tiers.map((tier) => book.peers[tier]!.revivals))
   const limit = settings.guardianMaxRevivals
-  const isHopeless = revivals > limit || (revivals === limit && revival.failure !== undefined)
+  const isHopeless = inARow > limit || (inARow === limit && revival.failure !== undefined)
   if (isHopeless && !tiers.some((tier) => book.peers[tier]!.humanCalled)) {
     const why = revival.failure ? `: ${oneLine(revival.failure)}` : ''
-    journal.error(MARKER.manual(`${found}; ${watcher} tried to revive it ${revivals} times in a row${why}`))
+    journal.error(MARKER.manual(`${found}; ${watcher} tried to revive it ${inARow} times in a row${why}`))
     for (const tier of tiers) book.peers[tier]!.humanCalled = true
   }
   writePeerBook(settings, watcher, book)
-}
-
-function writesInTime({ run, book }: Round, tier: TierName): Promise<boolean> {
-  return waitForHeartbeat(run, tier, book.peers[tier]!.heartbeatMs, SECOND_LOOK_MS)
 }
 
 async function revive({ run, receipt, jobs }: Round, suspects: Suspect[]): Promise<Revival> {

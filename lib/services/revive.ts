@@ -18,9 +18,6 @@ export interface Revival {
   failure?: string
 }
 
-/** A started tier writes its first line within a second or two; a busy machine gets more. */
-const FIRST_LINE_WAIT_MS = 30_000
-
 /** Revives Level 1 or Level 2 and waits for its sign of life. */
 export async function reviveScheduled(
   run: TierRun,
@@ -38,8 +35,8 @@ export async function reviveScheduled(
   }
   const { done, failure } = await reviveJob(settings, scheduler, tier, job)
   if (failure) return { alive: false, did: done, failure: `${failure} (${job.detail})` }
-  if (await waitForHeartbeat(run, tier, heartbeatMs, FIRST_LINE_WAIT_MS)) return { alive: true, did: done }
-  return { alive: false, did: done, failure: `it was started and wrote nothing for ${FIRST_LINE_WAIT_MS / 1000} s` }
+  if (await waitForHeartbeat(run, tier, heartbeatMs)) return { alive: true, did: done }
+  return { alive: false, did: done, failure: `it was started and wrote nothing for ${settings.guardianPatienceSec} s` }
 }
 
 /** Puts our crontab lines back if they are gone. Whether that helped shows at cron's next turn. */
@@ -78,13 +75,8 @@ async function isRunOf(settings: Settings, tier: TierName, pid: number): Promise
 }
 
 /** Waits for the peer's next line; false when none came in time. */
-export async function waitForHeartbeat(
-  run: TierRun,
-  tier: TierName,
-  beforeMs: number,
-  limitMs: number,
-): Promise<boolean> {
-  for (const deadline = performance.now() + limitMs; ; await delay(250)) {
+export async function waitForHeartbeat(run: TierRun, tier: TierName, beforeMs: number): Promise<boolean> {
+  for (const deadline = performance.now() + run.settings.guardianPatienceSec * 1000; ; await delay(250)) {
     if (sight(run.settings, tier, new Date()).heartbeatMs !== beforeMs) return true
     if (run.signal.aborted || performance.now() > deadline) return false
   }

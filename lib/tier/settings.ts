@@ -242,6 +242,13 @@ export const SETTINGS = {
     1,
     100,
   ),
+  guardianPatienceSec: number(
+    'GUARDIAN_PATIENCE',
+    20,
+    'seconds',
+    'how long a watcher that seems dead, or was just started again, may take to show a sign of life',
+    0.05,
+  ),
   logRetentionDays: number('LOG_RETENTION_DAYS', 14, 'days', 'how long logs are kept (learnings are kept for ever)', 1),
 } as const satisfies Record<string, Setting<unknown>>
 

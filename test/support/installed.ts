@@ -1,0 +1,168 @@
+/**
+ * A sandbox on which the system counts as installed: receipt, living peers, and a launchctl, systemctl or crontab that
+ * records how it is called. Time passes by making everything that the watchers remember older.
+ */
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { formatLine, type TierName } from '../../lib/tier/contract.ts'
+import { logName } from '../../lib/tier/journal.ts'
+import { createSandbox, projectDir, type SandboxOptions } from './sandbox.ts'
+
+export type Installed = Awaited<ReturnType<typeof createInstalled>>
+
+export async function createInstalled(
+  scheduler: 'launchd' | 'systemd' | 'cron',
+  options: SandboxOptions & { cron?: boolean } = {},
+) {
+  const box = await createSandbox({ ...options, settings: { GUARDIAN_PATIENCE: '0.5', ...options.settings } })
+  const watchdogDir = join(box.stateDir, 'watchdog')
+  const receipt = join(watchdogDir, 'receipt.json')
+  const callsFile = join(box.controlDir, 'scheduler-calls')
+  const crontabFile = join(box.controlDir, 'crontab')
+  const cronLines =
+    options.cron === false
+      ? []
+      : ['emergency-recovery-monitor', 'watchdog-guardian'].map(
+          (script) => `*/5 * * * * /bin/sh '${join(projectDir, 'scripts', 'run-tier.sh')}' ${script} >/dev/null 2>&1`,
+        )
+  mkdirSync(watchdogDir, { recursive: true })
+  mkdirSync(box.memoryDir, { recursive: true })
+  const content = { installedAt: new Date().toISOString(), root: projectDir, scheduler, cronLines, entries: [] }
+  writeFileSync(receipt, JSON.stringify(content))
+  writeCrontab(cronLines)
+  addSchedulers()
+  for (const tier of ['watchdog', 'healthcheck', 'monitor', 'guardian'] as const) writesLog(tier)
+
+  /** The tier writes a line into its log, as a run of it would. */
+  function writesLog(tier: TierName): void {
+    const now = new Date()
+    appendFileSync(join(box.memoryDir, logName(tier, now)), `${formatLine(now, tier, 'INFO', 'I am alive')}\n`)
+  }
+
+  /** Everything that the watchers remember becomes older by this. */
+  function letTimePass(sec: number): void {
+    for (const name of readdirSync(watchdogDir).filter((name) => /^peers-.*\.json$/.test(name))) {
+      const path = join(watchdogDir, name)
+      const older = (key: string, value: unknown) => (/Ms$/.test(key) && value ? Number(value) - sec * 1000 : value)
+      writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, 'utf8'), older)))
+    }
+    for (const path of [
+      ...(existsSync(receipt) ? [receipt] : []),
+      ...readdirSync(box.memoryDir).map((name) => join(box.memoryDir, name)),
+    ]) {
+      const changed = new Date(Math.round(statSync(path).mtimeMs) - sec * 1000)
+      utimesSync(path, changed, changed)
+    }
+  }
+
+  /** Whether launchd has the job, or systemd's timer is active. */
+  function setRegistered(tier: TierName, isRegistered: boolean): void {
+    const path = join(box.controlDir, `com.openclaw.${tier}.off`)
+    if (isRegistered) rmSync(path, { force: true })
+    else writeFileSync(path, '')
+  }
+
+  /** What launchd or systemd says of the job's running process; undefined: it is between runs. */
+  function setRunning(tier: TierName, pid: number): void {
+    writeFileSync(join(box.controlDir, `com.openclaw.${tier}.pid`), String(pid))
+  }
+
+  /** From now on starting a job fails, or (`mute`) brings no sign of life. */
+  function breakStarting(): void {
+    writeFileSync(join(box.controlDir, 'broken'), '')
+  }
+
+  function writeCrontab(lines: string[]): void {
+    writeFileSync(crontabFile, lines.map((line) => `${line}\n`).join(''))
+  }
+
+  function addSchedulers(): void {
+    // A started job writes into its log, as the real one would within a second.
+    const starts = (name: string) => `
+      [ -e '${box.controlDir}/broken' ] && { echo 'Domain does not support specified action' >&2; exit 125; }
+      rm -f "${box.controlDir}/${name}.off" "${box.controlDir}/${name}.pid"
+      tier=${name}; tier=\${tier#com.openclaw.}
+      echo started >>"${box.memoryDir}/$tier-$(date +%Y-%m-%d).log"`
+    box.addTool(
+      'launchctl',
+      `echo "launchctl $*" >>'${callsFile}'
+name=\${2##*/}
+case $1 in
+  print)
+    [ -e "${box.controlDir}/$name.off" ] && { echo "Could not find service \\"$name\\" in domain for user gui: 501" >&2; exit 113; }
+    echo "gui/501/$name = {"
+    if [ -e "${box.controlDir}/$name.pid" ]; then
+      printf '\\tstate = running\\n\\tpid = %s\\n' "$(cat "${box.controlDir}/$name.pid")"
+    else
+      printf '\\tstate = not running\\n'
+    fi
+    printf '\\truns = 7\\n\\tlast exit code = 0\\n}\\n' ;;
+  enable) ;;
+  kickstart) ${starts('$name')} ;;
+  bootstrap) name=\${3##*/}; name=\${name%.plist}; ${starts('$name')} ;;
+  *) echo "unplanned: launchctl $*" >&2; exit 64 ;;
+esac`,
+    )
+    box.addTool(
+      'systemctl',
+      `echo "systemctl $*" >>'${callsFile}'
+shift
+case $1 in
+  show)
+    shift
+    for unit; do
+      name=\${unit%.*}
+      case $unit in
+        *.timer)
+          active=active; sub=waiting
+          [ -e "${box.controlDir}/$name.off" ] && active=inactive sub=dead
+          printf 'Id=%s\\nLoadState=loaded\\nActiveState=%s\\nSubState=%s\\n\\n' "$unit" "$active" "$sub" ;;
+        *.service)
+          printf 'MainPID=%s\\nId=%s\\nLoadState=loaded\\nActiveState=inactive\\nSubState=dead\\n\\n' \\
+            "$(cat "${box.controlDir}/$name.pid" 2>/dev/null || echo 0)" "$unit" ;;
+      esac
+    done ;;
+  daemon-reload | reset-failed | enable | restart) ;;
+  start) name=\${3%.service}; ${starts('$name')} ;;
+  *) echo "unplanned: systemctl $*" >&2; exit 64 ;;
+esac`,
+    )
+    box.addTool(
+      'crontab',
+      `echo "crontab $*" >>'${callsFile}'
+case $1 in
+  -l) cat '${crontabFile}' ;;
+  -) cat >'${crontabFile}' ;;
+  *) echo "unplanned: crontab $*" >&2; exit 64 ;;
+esac`,
+    )
+  }
+
+  return {
+    ...box,
+    receipt,
+    cronLines,
+    writesLog,
+    letTimePass,
+    setRegistered,
+    setRunning,
+    breakStarting,
+    writeCrontab,
+    crontab: () => readFileSync(crontabFile, 'utf8'),
+    /** How launchctl, systemctl and crontab were called, but for mere questions. */
+    actions: () =>
+      (existsSync(callsFile) ? readFileSync(callsFile, 'utf8') : '')
+        .split('\n')
+        .filter((call) => call && !/^(?:launchctl print|systemctl --user show|crontab -l)/.test(call)),
+  }
+}
