@@ -1,9 +1,10 @@
 /** The stand-ins are held to what the real parts were seen to do. */
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import type { DoctorScript } from './support/doctor-script.ts'
 import { createSandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
 import { ANSWERS, startWebhookReceiver } from './support/webhook-receiver.ts'
 
@@ -214,16 +215,19 @@ describe('the webhook receiver', () => {
 })
 
 describe('the scripted doctor, in a real tmux', () => {
-  async function inTmux(script: Parameters<Awaited<ReturnType<typeof sandboxed>>['writeDoctorScript']>[0]) {
+  async function inTmux(script: DoctorScript, hook?: string) {
     const sandbox = await sandboxed()
     sandbox.writeDoctorScript(script)
+    const settings = join(sandbox.root, 'settings.json')
+    const hooks = hook && { PreToolUse: [{ matcher: '*', hooks: [{ type: 'command', command: hook }] }] }
+    writeFileSync(settings, JSON.stringify({ hooks }))
     const tmux = (...args: string[]) =>
       execFileSync('tmux', ['-L', 'doctor', '-f', '/dev/null', ...args], {
         env: sandbox.env,
         cwd: '/',
         encoding: 'utf8',
       })
-    tmux('new-session', '-d', '-x', '120', '-y', '40', 'claude')
+    tmux('new-session', '-d', '-x', '120', '-y', '40', 'claude', ...(hook ? ['--settings', settings] : []))
     const shows = (text: string | RegExp) =>
       waitFor(() => {
         const screen = tmux('capture-pane', '-p')
@@ -256,6 +260,20 @@ describe('the scripted doctor, in a real tmux', () => {
     expect(prompts()).toEqual([prompt])
     expect(readFileSync(join(root, 'done'), 'utf8')).toBe('done\n')
     expect(events().map(({ what }) => what)).toContain('doctor was prompted')
+  })
+
+  test('runs no tool that the PreToolUse hook refuses', async () => {
+    const deny = '{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":"Not this one."}}'
+    const hook = `case "$(cat)" in *forbidden*) echo '${deny}';; esac`
+    const steps = [{ bash: 'touch "$HOME/forbidden"' }, { bash: 'touch "$HOME/fine"' }]
+    const { tmux, shows, home } = await inTmux({ mode: 'trusted', steps }, hook)
+    await shows('shift+tab to cycle')
+    tmux('send-keys', 'go')
+    await shows('❯ go')
+    tmux('send-keys', 'Enter')
+    await shows('Not this one.')
+    await shows('I am done.')
+    expect([existsSync(join(home, 'forbidden')), existsSync(join(home, 'fine'))]).toEqual([false, true])
   })
 
   test('takes text and Enter in one call for a paste, and submits nothing', async () => {

@@ -25,12 +25,32 @@ const transcript = []
 let input = { shown: '', text: '' }
 let highlighted = 0
 /** @type {'trust' | 'ready' | 'working'} */
-let screen = mode === 'trusted' ? 'ready' : 'trust'
+let screen = 'trust'
 
-if (process.argv.includes('--version')) {
-  console.log('2.1.330 (Claude Code)')
-} else {
-  start()
+if (process.argv.includes('--version')) console.log('2.1.330 (Claude Code)')
+else if (process.argv.includes('--help')) console.log(help())
+else start()
+
+/** The options of 2.1.330 that a caller may want to know about, as its `--help` lists them. */
+function help() {
+  return `Usage: claude [options] [command] [prompt]
+
+Options:
+  --disable-slash-commands              Disable all skills and commands
+  --no-chrome                           Turn off Claude in Chrome
+  --permission-mode <mode>              Permission mode to use for the session
+                                        (choices: "acceptEdits", "auto",
+                                        "bypassPermissions", "manual",
+                                        "dontAsk", "plan")
+  --setting-sources <sources>           Comma-separated list of setting sources
+                                        to load (user, project, local).
+  --settings <file-or-json>             Settings file or JSON string to load
+                                        more settings from
+  --strict-mcp-config                   Only use MCP servers from --mcp-config,
+                                        ignoring all other MCP configurations
+  --tools <tools...>                    Built-in tools to make available
+  --verbose                             Override the verbose setting
+  -v, --version                         Output the version number`
 }
 
 function start() {
@@ -43,7 +63,14 @@ function start() {
   process.stdin.setRawMode?.(true)
   process.stdin.setEncoding('utf8').on('data', keys)
   process.stdout.write('\x1b[?2004h') // from now on a paste comes in brackets
+  if (mode === 'trusted') beReady()
   draw()
+}
+
+/** The settings are taken over once the folder is trusted; a hook that waits for the session hears of it then. */
+function beReady() {
+  screen = 'ready'
+  callHooks('SessionStart', { source: 'startup' })
 }
 
 // --- keys
@@ -67,7 +94,7 @@ function trustKeys(chunk) {
   if (chunk === '\r') {
     recordEvent(`doctor was told: ${TRUST_OPTIONS[highlighted]}`)
     if (/No, exit/.test(TRUST_OPTIONS[highlighted])) process.exit(1)
-    screen = 'ready'
+    beReady()
   }
   draw()
 }
@@ -81,8 +108,9 @@ async function submit() {
   recordEvent('doctor was prompted')
   appendFileSync(join(controlDir, 'prompts.jsonl'), `${JSON.stringify(prompt)}\n`)
   transcript.push(`❯ ${prompt.split('\n')[0]}`)
-  if (mode === 'login') return answerOnly('  ⎿  Not logged in · Please run /login')
-  if (mode === 'quota') return answerOnly("  ⎿  You've hit your limit · resets 3am (UTC)")
+  callHooks('UserPromptSubmit', { prompt })
+  if (mode === 'login') return failTurn('authentication_failed', 'Not logged in · Please run /login')
+  if (mode === 'quota') return failTurn('rate_limit', "You've hit your limit · resets 3am (UTC)")
   screen = 'working'
   draw()
   for (const step of script.steps ?? []) await takeStep(step)
@@ -93,9 +121,10 @@ async function submit() {
   callHooks('Stop', {})
 }
 
-function answerOnly(line) {
-  transcript.push(line)
+function failTurn(error, message) {
+  transcript.push(`  ⎿  ${message}`)
   draw()
+  callHooks('StopFailure', { error, last_assistant_message: message })
 }
 
 async function takeStep(step) {
@@ -142,17 +171,16 @@ function callHooks(event, details) {
     permission_mode: 'default',
   }
   const stdin = JSON.stringify({ ...common, hook_event_name: event, ...details })
-  for (const { command } of (hooks[event] ?? []).flatMap((entry) => entry.hooks)) {
-    const { status, stdout, stderr } = spawnSync('sh', ['-c', command], {
-      input: stdin,
-      encoding: 'utf8',
-      timeout: 60_000,
-    })
-    if (status === 2) return stderr
-    const decision = stdout.trim() && JSON.parse(stdout).hookSpecificOutput
+  for (const { command, onFailure } of (hooks[event] ?? []).flatMap((entry) => entry.hooks)) {
+    const ran = spawnSync('sh', ['-c', command], { input: stdin, encoding: 'utf8', timeout: 60_000 })
+    // Exit 2 blocks; any other failure lets the call pass unless the hook says otherwise.
+    if (ran.status === 2 || (ran.status !== 0 && onFailure === 'block')) return ran.stderr || 'the hook failed'
+    const decision = event === 'PreToolUse' && ran.stdout.trim() && JSON.parse(ran.stdout).hookSpecificOutput
+    if (decision?.permissionDecision === 'allow') return undefined
     if (decision?.permissionDecision === 'deny') return decision.permissionDecisionReason ?? 'no reason given'
   }
-  return undefined
+  // In this mode what no hook allows is refused without a question.
+  return event === 'PreToolUse' && process.argv.includes('dontAsk') ? 'not allowed, and nobody is asked' : undefined
 }
 
 // --- the screen
