@@ -1,0 +1,156 @@
+/** Programs that carry a small language of their own: sed, awk, jq, find, test and printf, and what in them stays text. */
+import { Refused } from './guard.ts'
+import { readArguments } from './guard-arguments.ts'
+import type { Command } from './guard-shell.ts'
+
+/** What is left of the arguments once the program's own script has been judged. */
+export interface Filter {
+  files: string[]
+}
+
+/** sed that prints and substitutes. Its commands w, W, r, R and e, and -i, open files or run programs. */
+export function readSed(command: Command): Filter {
+  const { operands, options } = readArguments(command, {
+    flags: 'nErsuz',
+    valued: 'e',
+    long: 'quiet silent regexp-extended',
+  })
+  const scripts = options.values('e')
+  if (scripts.length === 0) scripts.push(...operands.splice(0, 1))
+  if (scripts.length === 0) throw new Refused('unclear', 'sed lacks its script.')
+  const address = String.raw`(?:\d+|\$|/(?:\\.|[^/\\\n])*/)`
+  const substitution = ['/', '|', ',', '#', '@', '%', ':']
+    .map(
+      (d) =>
+        String.raw`s${d === '|' ? '\\|' : d}(?:\\.|[^\\\n${d}])*${d === '|' ? '\\|' : d}(?:\\.|[^\\\n${d}])*${d === '|' ? '\\|' : d}[gpIi\d]*`,
+    )
+    .join('|')
+  const one = String.raw`\s*(?:${address}(?:,(?:${address}|[+~]\d+))?)?\s*!?\s*(?:[pdqQ=]|${substitution})\s*`
+  const plain = new RegExp(`^${one}(?:[;\\n]${one})*;?$`)
+  for (const script of scripts) {
+    if (!plain.test(script)) {
+      throw new Refused(
+        'unclear',
+        `The sed script ${script} is not one of p, d, q, = and s/…/…/; use grep, head or tail.`,
+      )
+    }
+  }
+  return { files: operands }
+}
+
+/** Names through which awk runs programs, opens files, or reads its environment. */
+const AWK_DANGERS =
+  /\b(?:system|getline|ENVIRON|PROCINFO|SYMTAB|FUNCTAB|ARGV|ARGC|ARGIND|FILENAME|nextfile|close|fflush|function|func|BEGINFILE|ENDFILE)\b|@|\/inet/
+
+export function readAwk(command: Command): Filter {
+  const { operands, options } = readArguments(command, { valued: 'Fv', longValued: 'field-separator assign' })
+  const program = operands.shift()
+  if (program === undefined) throw new Refused('unclear', 'awk lacks its program.')
+  for (const assigned of options.values('v', '--assign')) {
+    if (!/^(?:[a-z]\w*|[OI]?FS|O?RS)=/.test(assigned)) throw new Refused('unclear', `awk -v ${assigned} is unusual.`)
+  }
+  if (AWK_DANGERS.test(program) || program.replaceAll('||', '').includes('|') || !hasOnlyComparisons(program)) {
+    throw new Refused('unclear', 'This awk program could open files or run programs; use grep, cut, sort or jq.')
+  }
+  // awk takes name=value among its files for an assignment.
+  if (operands.some((one) => one.includes('='))) throw new Refused('unclear', 'awk is given an assignment as a file.')
+  return { files: operands }
+}
+
+/** Is every `>` a comparison? Behind print it opens a file; before the first brace, or in parentheses, it compares. */
+function hasOnlyComparisons(program: string): boolean {
+  if (!program.includes('>')) return true
+  if (/["/\\#\n]/.test(program)) return false
+  let braces = 0
+  let parentheses = 0
+  for (const c of program) {
+    if (c === '{') braces++
+    else if (c === '}') braces--
+    else if (c === '(') parentheses++
+    else if (c === ')') parentheses--
+    else if (c === '>' && braces > 0 && parentheses <= 0) return false
+  }
+  return true
+}
+
+/** jq reads its files and computes; `env`, `$ENV`, imports and its file options would show more. */
+export function readJq(command: Command): Filter & { readsNothing: boolean } {
+  const args = [...command.args]
+  const rest: Command['args'] = []
+  for (let i = 0; i < args.length; i++) {
+    if (args[i] === '--arg' || args[i] === '--argjson') i += 2
+    else rest.push(args[i])
+  }
+  const { operands, options } = readArguments(
+    { ...command, args: rest },
+    {
+      flags: 'rcsSeMCnRja',
+      long: 'raw-output compact-output slurp sort-keys exit-status monochrome-output color-output null-input raw-input join-output ascii-output tab stream seq',
+      longValued: 'indent',
+    },
+  )
+  const filter = operands.shift()
+  if (filter === undefined) throw new Refused('unclear', 'jq lacks its filter.')
+  if (
+    /(^|\.\.|[^.\w])env\b|\$ENV|\$__prog|\b(?:import|include|modulemeta|input_filename|get_search_list|debug|stderr|halt_error)\b/.test(
+      filter,
+    )
+  ) {
+    throw new Refused('secrets', 'This jq filter reads the environment or other files.')
+  }
+  return { files: operands, readsNothing: options.has('n', '--null-input') }
+}
+
+/** find that only looks. -exec, -ok, -delete, -fprint and -fls do more. */
+export function readFind(args: readonly string[]): void {
+  const primaries = new Set(
+    `-name -iname -path -ipath -wholename -type -maxdepth -mindepth -depth -mtime -mmin -ctime -cmin -atime -amin -newer -newermt
+    -anewer -cnewer -size -empty -print -print0 -printf -ls -not -a -and -o -or -prune -user -group -perm -follow -xdev -mount -H -L -P
+    -regex -iregex -E -X -readable -writable -executable -quit -true -false -links -inum -nouser -nogroup ! ( )`.split(
+      /\s+/,
+    ),
+  )
+  for (const arg of args) {
+    if (/^-[A-Za-z]/.test(arg) && !primaries.has(arg)) {
+      const rule = /^-(delete|exec|ok)/.test(arg) ? 'delete' : 'unclear'
+      throw new Refused(rule, `find ${arg} does more than look.`)
+    }
+  }
+}
+
+/**
+ * `test` and `[`. Unquoted text from a command may become several words, among them -v, which evaluates its operand; and
+ * zsh evaluates both sides of -eq. So only the plain forms are taken: a value, an operator and a value, value operator value.
+ */
+export function readTest(command: Command): void {
+  const args = command.program === '[' ? command.args.slice(0, -1) : [...command.args]
+  if (command.program === '[' && command.args.at(-1) !== ']') throw new Refused('unclear', '[ lacks its ].')
+  if (args.includes(null)) throw new Refused('unclear', `Put quotes around what ${command.program} compares.`)
+  if (args[0] === '!') args.shift()
+  const [first, operator, last] = args
+  const isInteger = (value: Command['args'][number] | undefined) => typeof value === 'string' && /^-?\d+$/.test(value)
+  if (args.length === 1) return
+  if (args.length === 2 && typeof first === 'string' && /^-[abcdefghknoprsStuwxzGLNO]$/.test(first)) return
+  if (args.length === 3 && typeof operator === 'string') {
+    if (/^(=|==|!=|<|>|-nt|-ot|-ef)$/.test(operator)) return
+    if (/^-(eq|ne|lt|le|gt|ge)$/.test(operator) && isInteger(first) && isInteger(last)) return
+    if (/^-(eq|ne|lt|le|gt|ge)$/.test(operator)) {
+      throw new Refused('unclear', 'It compares something that may not be a number; use = or != instead.')
+    }
+  }
+  throw new Refused('unclear', `Write this ${command.program} as separate plain tests.`)
+}
+
+/** printf that prints: a literal format, and numbers only where numbers are asked for (zsh evaluates them). */
+export function readPrintf(command: Command): void {
+  const [format, ...values] = command.args
+  if (typeof format !== 'string' || format.startsWith('-'))
+    throw new Refused('unclear', 'Give printf a literal format.')
+  const conversions = [...format.replaceAll('%%', '').matchAll(/%[-+ #0]*\d*(?:\.\d+)?(.)/g)].map((m) => m[1])
+  if (conversions.some((one) => !/[sbdiufxq]/.test(one ?? '')))
+    throw new Refused('unclear', `printf's format ${format} is unusual.`)
+  const isText = conversions.every((one) => one === 's' || one === 'b' || one === 'q')
+  if (!isText && !values.every((one) => typeof one === 'string' && /^(-?\d+(\.\d+)?|[\w .:,-]*)$/.test(one))) {
+    throw new Refused('unclear', 'Print numbers from commands with %s.')
+  }
+}

@@ -1,0 +1,80 @@
+/** How Claude Code asks the guard: the hook's entry in the settings file, its input and its answer. */
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { isRecord } from '../tier/state.ts'
+import { type Decision, decide } from './guard.ts'
+import type { ToolCall } from './guard-judge.ts'
+
+/** The guard answers or is killed within this time. */
+export const GUARD_LIMIT_MS = 25_000
+/** Claude Code's own limit for the hook, in seconds; far behind ours, because at this one it lets the call pass. */
+const HOOK_TIMEOUT_SEC = 120
+
+const SCRIPT = fileURLToPath(new URL('../../scripts/doctor-guard.ts', import.meta.url))
+
+/**
+ * The `hooks` part of the settings file for a run: every tool call is put to the guard.
+ *
+ * Claude Code (2.1.330, measured; its hooks reference) blocks a call only when the hook prints a decision or exits with 2.
+ * Any other exit code, a hook that cannot be started and a hook that takes too long let the call pass. So the shell
+ * turns every failure into exit 2, the guard has a shorter limit of its own, and `onFailure` (since 2.1.295; older
+ * releases pass over it) says the same once more.
+ */
+export function guardHooks(contextPath: string): Record<string, unknown> {
+  const hook = { type: 'command', command: guardCommand(contextPath), timeout: HOOK_TIMEOUT_SEC, onFailure: 'block' }
+  return { PreToolUse: [{ matcher: '*', hooks: [hook] }] }
+}
+
+/** The hook's command line, for any POSIX shell. */
+export function guardCommand(contextPath: string): string {
+  const argv = [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath]
+  return `${argv.map(quoted).join(' ')} || { echo 'The guard failed, so this call is refused.' >&2; exit 2; }`
+}
+
+/** What Node needs to run the guard's TypeScript: nothing from 22.18 on, tsx by its absolute address before. */
+export function typeScriptOptions(): string[] {
+  if ('typescript' in process.features && process.features.typescript) return []
+  return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href]
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** The answer that Claude Code reads from the hook's standard output. */
+export function answerOf(decision: Decision): string {
+  return JSON.stringify({
+    hookSpecificOutput: {
+      hookEventName: 'PreToolUse',
+      permissionDecision: decision.allow ? 'allow' : 'deny',
+      permissionDecisionReason: decision.allow ? `Allowed: ${decision.reason}.` : `Refused: ${decision.reason}`,
+    },
+  })
+}
+
+/** True for a text that is such an answer, whole. */
+export function isAnswer(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text)
+    const output = isRecord(value) && isRecord(value.hookSpecificOutput) ? value.hookSpecificOutput : {}
+    return output.permissionDecision === 'allow' || output.permissionDecision === 'deny'
+  } catch {
+    return false
+  }
+}
+
+/** The answer when the guard itself fails. */
+export function failedAnswer(why: string): string {
+  return answerOf(decide('guard-failed', why))
+}
+
+/** Reads the hook's input. Throws with a sentence when it is not what Claude Code sends. */
+export function readCall(text: string): ToolCall {
+  const value: unknown = JSON.parse(text)
+  if (!isRecord(value)) throw new Error('the hook was given no object')
+  const { tool_name: tool, tool_input: input, cwd } = value
+  if (typeof tool !== 'string' || tool === '') throw new Error('the hook was given no tool_name')
+  if (!isRecord(input)) throw new Error('the hook was given no tool_input')
+  if (typeof cwd !== 'string' || !cwd.startsWith('/')) throw new Error('the hook was given no cwd')
+  return { tool, input, cwd }
+}

@@ -1,0 +1,266 @@
+/** The programs with which the doctor treats the gateway: openclaw, the service managers, npm, kill, curl. */
+import { existsSync, readFileSync } from 'node:fs'
+import { isSecretName, secretValues } from '../alerts/redact.ts'
+import { isRecord } from '../tier/state.ts'
+import { Refused, type RuleId } from './guard.ts'
+import { literals, readArguments } from './guard-arguments.ts'
+import { configWith, configWithout, judgeConfigValue, parseOrNothing, splitPath } from './guard-config.ts'
+import type { World } from './guard-context.ts'
+import { repairMark } from './guard-record.ts'
+import { service } from './guard-service.ts'
+import type { Command } from './guard-shell.ts'
+
+type Rule = (command: Command, world: World) => RuleId | Promise<RuleId>
+
+/** One line per openclaw command that may be used: its words, its rule, its options without and with a value. */
+const OPENCLAW: readonly (readonly [words: string, rule: RuleId, long?: string, longValued?: string])[] = [
+  ['status', 'diagnose', 'all json deep usage verbose debug', 'timeout'],
+  ['health', 'diagnose', 'json verbose debug', 'timeout'],
+  ['gateway status', 'diagnose', 'json deep no-probe require-rpc', 'timeout'],
+  ['gateway health', 'diagnose', 'json', 'timeout'],
+  ['gateway probe', 'diagnose', 'json', 'timeout'],
+  ['daemon status', 'diagnose', 'json deep no-probe', 'timeout'],
+  ['gateway restart', 'restart', 'json force safe preserve-definition skip-deferral', 'wait'],
+  ['gateway start', 'restart', 'json'],
+  ['daemon restart', 'restart', 'json'],
+  ['daemon start', 'restart', 'json'],
+  ['config validate', 'diagnose', 'json'],
+  ['config file', 'diagnose'],
+  ['config schema', 'diagnose'],
+  ['logs', 'diagnose', 'json plain local-time utc', 'limit max-bytes timeout'],
+  ['channels status', 'diagnose', 'json probe', 'timeout'],
+  ['channels list', 'diagnose', 'json'],
+  ['models status', 'diagnose', 'json'],
+  ['models list', 'diagnose', 'json all'],
+  ['plugins list', 'diagnose', 'json verbose'],
+  ['plugins doctor', 'diagnose', 'json'],
+  ['cron status', 'diagnose', 'json'],
+  ['update status', 'diagnose', 'json'],
+  ['security audit', 'diagnose', 'json deep'],
+  ['memory status', 'diagnose', 'json'],
+]
+
+/** Words with which openclaw would do something that has a rule of its own. */
+const OPENCLAW_REFUSED: Readonly<Record<string, RuleId>> = {
+  secrets: 'secrets',
+  devices: 'security',
+  pairing: 'security',
+  approvals: 'security',
+  'exec-approvals': 'security',
+  'exec-policy': 'security',
+  dashboard: 'secrets',
+  qr: 'secrets',
+  backup: 'delete',
+  reset: 'delete',
+  uninstall: 'delete',
+  sessions: 'delete',
+  message: 'network',
+  agent: 'network',
+  dns: 'network',
+  docs: 'network',
+  cron: 'schedule',
+  automations: 'schedule',
+  configure: 'security',
+  onboard: 'security',
+}
+
+const openclaw: Rule = (command, world) => {
+  const args = literals(command)
+  while (args[0] === '--no-color') args.shift()
+  const isHelp = args.includes('--help') || args.includes('-h') || args[0] === 'help'
+  if (isHelp && args.every((arg) => /^(-h|--help|[a-z-]+)$/.test(arg))) return 'diagnose'
+  if (args.length === 1 && /^(--version|-V|-v)$/.test(args[0]!)) return 'diagnose'
+  const words = args.slice(0, 2)
+  if (words[0] === 'doctor') return openclawDoctor(command, args.slice(1), world)
+  if (words[0] === 'config' && words[1] === 'get') return configGet(command, args.slice(2), world)
+  if (words[0] === 'config' && words[1] === 'set') return configSet(command, args.slice(2), world)
+  if (words[0] === 'config' && words[1] === 'unset') return configUnset(command, args.slice(2), world)
+  const known = OPENCLAW.find(([name]) => name === words.join(' ')) ?? OPENCLAW.find(([name]) => name === words[0])
+  if (!known) {
+    const rule =
+      words.join(' ') === 'gateway auth-token' ? 'secrets' : (OPENCLAW_REFUSED[words[0] ?? ''] ?? 'not-allowed')
+    throw new Refused(rule, `\`openclaw ${words.join(' ')}\`:`)
+  }
+  const [name, rule, long = '', longValued = ''] = known
+  const rest = args.slice(name.split(' ').length)
+  const { operands } = readArguments(command, { long: `${long} no-color`, longValued }, rest)
+  if (operands.length > 0) throw new Refused('unclear', `openclaw ${name} takes no ${operands[0]}.`)
+  return rule
+}
+
+/** OpenClaw's own doctor: looking always, repairing once in a run (it has stripped configs), forcing never. */
+function openclawDoctor(command: Command, args: string[], world: World): RuleId {
+  const { options, operands } = readArguments(
+    command,
+    {
+      long: 'non-interactive deep lint json all no-workspace-suggestions post-upgrade no-color fix repair yes',
+      longValued: 'only skip severity-min',
+    },
+    args,
+  )
+  if (operands.length > 0) throw new Refused('unclear', `openclaw doctor takes no ${operands[0]}.`)
+  if (!options.has('--fix', '--repair', '--yes')) return 'diagnose'
+  if (!options.has('--non-interactive'))
+    throw new Refused('unclear', 'Add --non-interactive, or it would wait for answers.')
+  if (existsSync(repairMark(world))) {
+    throw new Refused('not-allowed', '`openclaw doctor --fix` was already run in this recovery.')
+  }
+  return 'repair'
+}
+
+function configGet(command: Command, args: string[], world: World): RuleId {
+  const { operands } = readArguments(command, { long: 'json no-color' }, args)
+  const names = splitPath(operands[0] ?? '')
+  let value: unknown = parseOrNothing(textOrNothing(world.configPath) ?? '')
+  for (const name of names) value = isRecord(value) ? value[name] : undefined
+  if (isSecretName(names.at(-1)!) || secretValues(value, names.at(-1)).length > 0) {
+    throw new Refused('secrets', `The config’s ${operands[0]} holds one.`)
+  }
+  return 'diagnose'
+}
+
+function configSet(command: Command, args: string[], world: World): RuleId {
+  const { operands, options } = readArguments(command, { long: 'json strict-json dry-run no-color' }, args)
+  const [path, value, ...more] = operands
+  if (path === undefined || value === undefined || more.length > 0) {
+    throw new Refused('unclear', 'Write it as `openclaw config set <path> <value>`.')
+  }
+  judgeConfigCommand(world, (before) => configWith(before, path, value))
+  return options.has('--dry-run') ? 'diagnose' : 'edit-config'
+}
+
+function configUnset(command: Command, args: string[], world: World): RuleId {
+  const { operands } = readArguments(command, { long: 'no-color' }, args)
+  const [path, ...more] = operands
+  if (path === undefined || more.length > 0) throw new Refused('unclear', 'Write it as `openclaw config unset <path>`.')
+  judgeConfigCommand(world, (before) => configWithout(before, path))
+  return 'edit-config'
+}
+
+function judgeConfigCommand(world: World, change: (before: unknown) => unknown): void {
+  const before = textOrNothing(world.configPath)
+  const parsed = before === undefined ? undefined : parseOrNothing(before)
+  if (parsed === undefined) throw new Refused('unclear', 'The config cannot be parsed; repair it with Edit first.')
+  judgeConfigValue(change(parsed), { before, knownGood: undefined, gatewayPort: world.gatewayPort })
+}
+
+export function textOrNothing(path: string | undefined): string | undefined {
+  try {
+    return path === undefined ? undefined : readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** Signals that end or continue a process. SIGUSR1 opens Node's debugger on today's gateway and is not among them. */
+const SIGNALS = /^(SIG)?(TERM|KILL|INT|HUP|QUIT|CONT|USR2|ABRT)$/
+const SIGNAL_NUMBERS = new Set(['0', '1', '2', '3', '6', '9', '15'])
+
+const kill: Rule = async (command, world) => {
+  const args = literals(command)
+  if (args.length === 1 && args[0] === '-l') return 'list'
+  let isProbe = false
+  const takesSignal = (name: string) => {
+    if (!SIGNALS.test(name.toUpperCase()) && !SIGNAL_NUMBERS.has(name)) {
+      throw new Refused('security', `Signal ${name} is not one that ends a process.`)
+    }
+    isProbe = name === '0'
+  }
+  if (args[0] === '-s' || args[0] === '-n') {
+    takesSignal(args[1] ?? '')
+    args.splice(0, 2)
+  } else if (args[0]?.startsWith('-') && args[0] !== '--') {
+    takesSignal(args.shift()!.slice(1))
+  }
+  if (args[0] === '--') args.shift()
+  if (args.length === 0) throw new Refused('unclear', 'kill lacks its pid.')
+  for (const arg of args) {
+    // 0, -1 and -group mean many processes; a name or %1 is not a pid.
+    if (!/^[1-9]\d{0,8}$/.test(arg) || arg === '1') throw new Refused('foreign-process', `\`kill ${arg}\`:`)
+    if (!isProbe && !(await world.isGatewayProcess(Number(arg)))) {
+      throw new Refused('foreign-process', `Process ${arg} is not shown to be the gateway’s own.`)
+    }
+  }
+  return isProbe ? 'processes' : 'end-process'
+}
+
+const curl: Rule = (command, world) => {
+  const { operands, options } = readArguments(command, {
+    flags: 'sSfiIvk46#',
+    valued: 'mowX',
+    long: 'silent show-error fail head include verbose insecure retry-connrefused no-progress-meter compressed ipv4',
+    longValued: 'max-time connect-timeout output write-out request retry retry-delay retry-max-time noproxy',
+  })
+  for (const output of options.values('o', '--output')) {
+    if (output !== '/dev/null' && output !== '-') throw new Refused('write', `curl would write ${output}.`)
+  }
+  for (const method of options.values('X', '--request')) {
+    if (method !== 'GET' && method !== 'HEAD') throw new Refused('network', `curl would send a ${method}.`)
+  }
+  for (const format of options.values('w', '--write-out')) {
+    if (format.startsWith('@') || format.includes('%output'))
+      throw new Refused('unclear', `curl -w ${format} uses files.`)
+  }
+  const address = /^(?:https?:\/\/)?(?:127\.0\.0\.1|localhost|\[::1\]):(\d+)(?:\/(?:healthz?|readyz|startupz)?)?$/
+  for (const url of operands) {
+    const port = address.exec(url)?.[1]
+    if (port !== String(world.gatewayPort)) {
+      throw new Refused(
+        'network',
+        `curl may only ask http://127.0.0.1:${world.gatewayPort}/health, /readyz or /startupz.`,
+      )
+    }
+  }
+  if (operands.length === 0) throw new Refused('unclear', 'curl lacks its address.')
+  return 'probe'
+}
+
+/** Package managers: information, and the gateway's package at the version that is installed. */
+const packages: Rule = (command, world) => {
+  const args = literals(command)
+  const plain = args.filter(
+    (arg) => !/^(-g|--global|--no-fund|--no-audit|--force|--verbose|--json|--depth=\d+|--loglevel=\w+)$/.test(arg),
+  )
+  const isGlobal = args.includes('-g') || args.includes('--global') || plain[0] === 'global'
+  const [verb = '', ...names] = plain[0] === 'global' ? plain.slice(1) : plain
+  const what = names.join(' ')
+  if (/^(--version|-v)$/.test(verb) && what === '') return 'diagnose'
+  if (/^(ls|list|root|prefix|bin)$/.test(verb) && /^(openclaw)?$/.test(what)) return 'diagnose'
+  if (verb === 'config' && /^get (prefix|cache|globalconfig|registry|engine-strict)$/.test(what)) return 'diagnose'
+  if (!/^(install|i|add)$/.test(verb)) throw new Refused('not-allowed', `\`${command.program} ${verb}\`:`)
+  if (!world.installedVersion) throw new Refused('not-allowed', 'Which version is installed could not be told.')
+  if (!isGlobal || what !== `openclaw@${world.installedVersion}`) {
+    throw new Refused('not-allowed', `Only \`npm install -g openclaw@${world.installedVersion}\` may be installed.`)
+  }
+  return 'reinstall'
+}
+
+/** The journal of the gateway's own unit. Vacuuming, following and other units are left out. */
+const journalctl: Rule = (command, world) => {
+  const { operands, options } = readArguments(command, {
+    flags: 'erxqa',
+    valued: 'unopbSUg',
+    long: 'user no-pager reverse catalog utc no-hostname all quiet pager-end',
+    longValued: 'unit user-unit lines output priority boot since until grep',
+  })
+  if (operands.length > 0) throw new Refused('unclear', `journalctl takes no ${operands[0]}.`)
+  const own = world.systemdUnit.replace(/\.service$/, '')
+  const units = options.values('u', 'U', '--unit', '--user-unit')
+  if (units.length === 0 || units.some((unit) => unit.replace(/\.service$/, '') !== own)) {
+    throw new Refused('not-allowed', `journalctl is for the gateway: --user -u ${world.systemdUnit} -n 100 --no-pager.`)
+  }
+  return 'read'
+}
+
+export const PATIENT_PROGRAMS: Readonly<Record<string, Rule>> = {
+  openclaw,
+  kill,
+  curl,
+  npm: packages,
+  pnpm: packages,
+  bun: packages,
+  yarn: packages,
+  journalctl,
+  launchctl: (command, world) => service(command, world),
+  systemctl: (command, world) => service(command, world),
+}

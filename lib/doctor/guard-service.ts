@@ -1,0 +1,142 @@
+/** launchctl and systemctl: the gateway's own job, and nobody else's. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { Refused, type RuleId } from './guard.ts'
+import { literals, readArguments } from './guard-arguments.ts'
+import type { World } from './guard-context.ts'
+import { assertReadable, realPaths } from './guard-paths.ts'
+import type { Command } from './guard-shell.ts'
+
+export function service(command: Command, world: World): RuleId {
+  return command.program === 'launchctl' ? launchctl(command, world) : systemctl(command, world)
+}
+
+function launchctl(command: Command, world: World): RuleId {
+  const [verb = '', ...args] = literals(command)
+  const plist = join(world.home, 'Library/LaunchAgents', `${world.launchdLabel}.plist`)
+  const domains = [`gui/${world.uid}`, `user/${world.uid}`]
+  const ownTarget = (target: string | undefined) => {
+    if (domains.some((domain) => target === `${domain}/${world.launchdLabel}`)) return
+    refuseForeign(target, `${domains[0]}/${world.launchdLabel}`)
+  }
+  const ownPlist = (path: string | undefined) => {
+    const found = path === undefined ? [] : realPaths(path, command.cwds, world.home)
+    if (found.length === 0 || found.some((one) => one !== realPaths(plist, ['/'], world.home)[0]))
+      refuseForeign(path, plist)
+  }
+  switch (verb) {
+    case 'list':
+      if (args.length > 0 && args[0] !== world.launchdLabel) refuseForeign(args[0], world.launchdLabel)
+      return 'diagnose'
+    case 'print':
+      // print shows the job's environment; what may stand there is what its plist puts there.
+      if (args.length !== 1) throw new Refused('unclear', 'launchctl print takes one target.')
+      ownTarget(args[0])
+      assertReadable(plist, ['/'], world)
+      return 'diagnose'
+    case 'print-disabled':
+      if (args.length !== 1 || !domains.includes(args[0]!)) refuseForeign(args[0], domains[0]!)
+      return 'diagnose'
+    case 'kickstart':
+      ownTarget(args.filter((arg) => !/^-[kp]+$/.test(arg)).join(' '))
+      return 'service'
+    case 'enable':
+      ownTarget(args.join(' '))
+      return 'service'
+    case 'bootstrap':
+      if (!domains.includes(args[0] ?? '') || args.length !== 2) refuseForeign(args[0], `${domains[0]} ${plist}`)
+      ownPlist(args[1])
+      return 'service'
+    case 'bootout':
+      if (args.length === 1) ownTarget(args[0])
+      else if (args.length === 2 && domains.includes(args[0]!)) ownPlist(args[1])
+      else refuseForeign(args[0], `${domains[0]}/${world.launchdLabel}`)
+      return 'service'
+    case 'start':
+    case 'stop':
+      if (args.join(' ') !== world.launchdLabel) refuseForeign(args[0], world.launchdLabel)
+      return 'service'
+    case 'load':
+    case 'unload':
+      ownPlist(args.filter((arg) => !/^-[wF]+$/.test(arg)).join(' '))
+      return 'service'
+    case 'kill':
+      if (!/^(SIG)?(TERM|KILL|INT|HUP)$|^(9|15|2|1)$/.test(args[0] ?? ''))
+        throw new Refused('security', `Signal ${args[0]}:`)
+      ownTarget(args.slice(1).join(' '))
+      return 'service'
+    case 'getenv':
+    case 'export':
+    case 'setenv':
+    case 'unsetenv':
+      throw new Refused('secrets', `\`launchctl ${verb}\`:`)
+    case 'submit':
+      throw new Refused('schedule', '`launchctl submit`:')
+    default:
+      throw new Refused('not-allowed', `\`launchctl ${verb}\`:`)
+  }
+}
+
+function refuseForeign(target: string | undefined, own: string): never {
+  const rule = /com\.openclaw\./.test(target ?? '') ? 'project' : 'not-allowed'
+  throw new Refused(rule, `${target || 'Nothing'} is not the gateway’s own job, which is ${own}.`)
+}
+
+const SYSTEMCTL_READS = new Set([
+  'status',
+  'is-active',
+  'is-failed',
+  'is-enabled',
+  'show',
+  'cat',
+  'list-units',
+  'list-unit-files',
+  'list-timers',
+  'list-dependencies',
+])
+const SYSTEMCTL_ACTS = new Set(['restart', 'start', 'stop', 'try-restart', 'reset-failed', 'enable'])
+
+function systemctl(command: Command, world: World): RuleId {
+  const { operands, options } = readArguments(command, {
+    flags: 'laq',
+    valued: 'nopt',
+    long: 'user no-pager full no-legend plain all failed quiet no-block',
+    longValued: 'lines output property type state',
+  })
+  const [verb = 'list-units', ...units] = operands
+  if (verb === 'daemon-reload' && units.length === 0 && options.has('--user')) return 'service'
+  if (/environment/.test(verb)) throw new Refused('secrets', `\`systemctl ${verb}\`:`)
+  if (verb === 'edit' || verb === 'set-property' || verb === 'mask' || verb === 'disable' || verb === 'link') {
+    throw new Refused('security', `\`systemctl ${verb}\`:`)
+  }
+  const acts = SYSTEMCTL_ACTS.has(verb)
+  if (!acts && !SYSTEMCTL_READS.has(verb)) throw new Refused('not-allowed', `\`systemctl ${verb}\`:`)
+  const own = world.systemdUnit.replace(/\.service$/, '')
+  const isList = verb.startsWith('list-')
+  for (const unit of units) {
+    if (!isList && unit.replace(/\.service$/, '') !== own) {
+      const rule = unit.startsWith('com.openclaw.') ? 'project' : 'not-allowed'
+      throw new Refused(rule, `${unit} is not the gateway’s own unit, which is ${world.systemdUnit}.`)
+    }
+  }
+  if (!isList && units.length === 0 && verb !== 'status')
+    throw new Refused('unclear', `systemctl ${verb} lacks its unit.`)
+  if (verb === 'show') {
+    const properties = options.values('p', '--property')
+    if (properties.length === 0 || properties.some((one) => /env/i.test(one))) {
+      throw new Refused(
+        'secrets',
+        'Name the properties: `systemctl --user show -p ActiveState,SubState,ExecMainStatus <unit>`.',
+      )
+    }
+  }
+  if (verb === 'cat') for (const file of unitFiles(world)) assertReadable(file, ['/'], world)
+  if (acts && !options.has('--user')) throw new Refused('privilege', 'The gateway is a unit of this user: add --user.')
+  return acts ? 'service' : 'diagnose'
+}
+
+function unitFiles(world: World): string[] {
+  const unit = join(world.home, '.config/systemd/user', world.systemdUnit)
+  const folder = `${unit}.d`
+  return [unit, ...(existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [])]
+}

@@ -1,0 +1,316 @@
+/**
+ * A command line taken apart: every simple command that it would run, with its arguments as they will be, and every
+ * file that it opens by a redirection. Whatever cannot be told before it runs is refused here, with two exceptions:
+ * text that is only printed or compared may come from another (judged) command.
+ *
+ * Claude Code runs the user's own shell, so a construct that bash and zsh read differently is refused as well.
+ */
+import { parse, type SyntaxNode } from 'unbash'
+import { Refused } from './guard.ts'
+import type { World } from './guard-context.ts'
+import { assertReadable, assertWritableReport, isFolder, realPaths } from './guard-paths.ts'
+import { coversSource } from './guard-source.ts'
+import { assertExpandable, type Value, type Variables, variablesOf, type Word, wordValues } from './guard-words.ts'
+
+/** One simple command as it will run. */
+export interface Command {
+  program: string
+  args: Value[]
+  /** What comes in on standard input. */
+  stdin: 'nothing' | 'pipe' | 'file' | 'text'
+  /** Every folder that may be the current one at this point. */
+  cwds: readonly string[]
+}
+
+type Node<T extends SyntaxNode['type']> = Extract<SyntaxNode, { type: T }>
+
+/** Deeper nesting than any repair needs. */
+const DEEPEST = 12
+/** A loop over names multiplies the commands to be judged. */
+const MOST_VARIANTS = 64
+
+/** Variables that may be set in front of a command, for that command. */
+const HARMLESS_PREFIX = new Set(['LC_ALL', 'LANG', 'LC_TIME', 'TZ', 'NO_COLOR', 'COLUMNS', 'LINES'])
+
+/**
+ * Calls `onCommand` for every simple command in the source, and refuses what cannot be understood.
+ * @param cwd the folder in which it will run
+ */
+export async function walkShell(
+  source: string,
+  cwd: string,
+  world: World,
+  onCommand: (command: Command, depth: number) => Promise<void>,
+  depth = 0,
+): Promise<void> {
+  if (depth > DEEPEST) throw new Refused('unclear', 'It is nested too deeply.')
+  // Carriage returns, escapes and other control characters are read differently by parser, shell and eye.
+  if (/[\u0000-\u0008\u000b-\u001f\u007f\u0085\u2028\u2029]/.test(source)) {
+    throw new Refused('unclear', 'It holds control characters.')
+  }
+  const script = parse(source)
+  assertParsed(script)
+  if (!coversSource(script, source)) throw new Refused('unclear', 'Parts of it could not be read as a command.')
+  // Every folder that may be the current one at this point of the walk.
+  let cwds = [cwd]
+  const variables = variablesOf(script, world)
+  await statements(script.commands, true)
+
+  /** `isSure`: once its beginning is reached, every statement of the list runs, once. */
+  async function statements(list: readonly Node<'Statement'>[], isSure: boolean): Promise<void> {
+    for (const one of list) {
+      if (one.background) throw new Refused('background', 'It ends in `&`.')
+      await node(one.command, isSure)
+    }
+  }
+
+  /** Walks a part that runs or does not, or in a shell of its own: what `cd` did in it is a possibility afterwards. */
+  async function branch(list: readonly Node<'Statement'>[]): Promise<void> {
+    const before = cwds
+    await statements(list, true)
+    cwds = [...new Set([...before, ...cwds])]
+  }
+
+  async function chain(one: Node<'AndOr'>, isSure: boolean): Promise<void> {
+    let reached = isSure
+    let otherwise = cwds
+    for (const [i, part] of one.commands.entries()) {
+      // Behind && everything before it has succeeded; behind || something has not.
+      if (i > 0 && one.operators[i - 1] === '||') {
+        reached = false
+        cwds = [...new Set([...otherwise, ...cwds])]
+      }
+      await node(part, reached)
+      if (i === 0) otherwise = cwds
+    }
+    cwds = [...new Set([...otherwise, ...cwds])]
+  }
+
+  async function node(one: SyntaxNode, isSure = false): Promise<void> {
+    switch (one.type) {
+      case 'Command':
+        return simple(one, false, isSure)
+      case 'AndOr':
+        return chain(one, isSure)
+      case 'Pipeline':
+        for (const [i, part] of one.commands.entries()) {
+          if (part.type === 'Command') await simple(part, i > 0, false)
+          else await node(part)
+        }
+        return
+      case 'CompoundList':
+      case 'BraceGroup':
+      case 'Subshell':
+        return branch(one.type === 'CompoundList' ? one.commands : one.body.commands)
+      case 'If':
+        await branch(one.clause.commands)
+        await branch(one.then.commands)
+        for (const other of one.elif) {
+          await branch(other.clause.commands)
+          await branch(other.then.commands)
+        }
+        return one.else && branch(one.else.commands)
+      case 'While':
+        await statements(one.clause.commands, false)
+        return statements(one.body.commands, false)
+      case 'For':
+        for (const word of one.wordlist ?? []) await substitutions(word)
+        return statements(one.body.commands, false)
+      case 'Case':
+        await substitutions(one.word)
+        for (const item of one.items) {
+          for (const pattern of item.pattern) await substitutions(pattern)
+          await branch(item.body.commands)
+        }
+        return
+      case 'TestCommand':
+        return test(one.expression)
+      case 'Redirected':
+        await redirections(one.redirects)
+        return node(one.command, isSure)
+      case 'Function':
+        throw new Refused('unclear', 'It defines a function.')
+      case 'Coproc':
+        throw new Refused('background', 'It starts a coprocess.')
+      default:
+        throw new Refused('unclear', `It uses ${one.type}, which is not needed here.`)
+    }
+  }
+
+  async function simple(one: Node<'Command'>, isPiped: boolean, isSure: boolean): Promise<void> {
+    await redirections(one.redirects)
+    for (const part of one.prefix) if (part.type === 'Assignment') await assignment(part, one.name !== undefined)
+    if (!one.name) {
+      // zsh would run a pager or cat for `< file`, and truncate for `> file`.
+      if (one.redirects.length > 0) throw new Refused('unclear', 'It redirects without a command.')
+      return
+    }
+    const name = plainName(one.name)
+    const words: Word[] = []
+    for (const argument of one.args) {
+      if (argument.type === 'Assignment') throw new Refused('unclear', `It sets ${argument.name} as an argument.`)
+      await substitutions(argument)
+      words.push(argument)
+    }
+    const stdin = isPiped ? 'pipe' : stdinOf(one.redirects)
+    const program = programName(name)
+    if (program === 'cd') return changeFolder(words, isSure)
+    for (const args of variants(words, variables, cwds, world)) {
+      await onCommand({ program, args, stdin, cwds }, depth)
+    }
+  }
+
+  async function assignment(one: Node<'Assignment'>, isPrefix: boolean): Promise<void> {
+    if (one.value.type !== 'Word' || one.index || one.append) throw new Refused('unclear', `It changes ${one.name}.`)
+    await substitutions(one.value)
+    if (isPrefix && !HARMLESS_PREFIX.has(one.name)) {
+      throw new Refused('unclear', `It sets ${one.name} for a command.`)
+    }
+    // Any other name was checked by variablesOf.
+  }
+
+  /** Unless `cd` surely runs and its folder is there, the old folder stays a possibility. */
+  function changeFolder(words: readonly Word[], isSure: boolean): void {
+    const targets = words.length === 0 ? [world.home] : wordValues(words[0]!, variables, cwds, world)
+    const found = targets.flatMap((target) => {
+      if (words.length > 1 || typeof target !== 'string' || !/^[/~]/.test(target)) {
+        throw new Refused('unclear', 'Give `cd` an absolute folder.')
+      }
+      return realPaths(target, ['/'], world.home)
+    })
+    const succeeds = isSure && targets.length === 1 && found.every(isFolder)
+    cwds = [...new Set(succeeds ? found : [...cwds, ...found])]
+  }
+
+  async function redirections(list: Node<'Command'>['redirects']): Promise<void> {
+    for (const one of list) {
+      if (one.descriptor?.type === 'FileDescriptorVariable') throw new Refused('unclear', 'It names a descriptor.')
+      if (one.type === 'HereDoc') {
+        for (const part of one.body.parts ?? []) await substitutions(part)
+        continue
+      }
+      if (!one.target) throw new Refused('unclear', 'It redirects to nothing.')
+      await substitutions(one.target)
+      if (one.type === 'HereString') continue
+      for (const target of wordValues(one.target, variables, cwds, world)) redirect(one.operator, target)
+    }
+  }
+
+  function redirect(operator: string, target: Value): void {
+    if (typeof target !== 'string') throw new Refused('unclear', 'Where it redirects to is only known when it runs.')
+    const isDuplicate = (operator === '>&' || operator === '<&') && /^(\d|-)$/.test(target)
+    if (isDuplicate || target === '/dev/null') return
+    if (operator === '<>' || operator === '<&') throw new Refused('write', `It opens ${target} for writing.`)
+    if (operator === '<') assertReadable(target, cwds, world)
+    else assertWritableReport(target, cwds, world)
+  }
+
+  async function test(one: SyntaxNode): Promise<void> {
+    switch (one.type) {
+      case 'TestUnary':
+        // -v, -R and the like evaluate a subscript, which may run a command.
+        if (!/^-[abcdefghknoprstuwxzGLNOS]$/.test(one.operator))
+          throw new Refused('unclear', `It tests ${one.operator}.`)
+        return substitutions(one.operand)
+      case 'TestBinary':
+        // Both shells evaluate the sides of -eq as arithmetic, in which a[$(…)] runs a command.
+        if (/^-/.test(one.operator)) assertNumbers([one.left, one.right])
+        await substitutions(one.left)
+        return substitutions(one.right)
+      case 'TestLogical':
+        for (const operand of one.operands) await test(operand)
+        return
+      case 'TestNot':
+        return test(one.operand)
+      case 'TestGroup':
+        return test(one.expression)
+    }
+  }
+
+  function assertNumbers(words: readonly Word[]): void {
+    for (const word of words) {
+      for (const value of wordValues(word, variables, cwds, world)) {
+        if (typeof value !== 'string' || !/^-?\d+$/.test(value)) {
+          throw new Refused('unclear', 'It compares something that may not be a number; use = or != instead.')
+        }
+      }
+    }
+  }
+
+  /** Judges the commands inside a word (`$(…)`, backticks, nested to any depth), and which variables it reads. */
+  async function substitutions(one: SyntaxNode): Promise<void> {
+    if (one.type === 'CommandExpansion') {
+      const isPlain = one.text.startsWith('$(') || one.text.startsWith('`')
+      if (!isPlain || !one.script || one.script.commands.length === 0) {
+        throw new Refused('unclear', `It uses ${one.text}.`)
+      }
+      assertParsed(one.script)
+      return branch(one.script.commands)
+    }
+    if (one.type === 'Word') {
+      for (const part of one.parts ?? []) await substitutions(part)
+    } else if (one.type === 'DoubleQuoted') {
+      for (const part of one.parts) await substitutions(part)
+    } else if (one.type === 'Glob') {
+      for (const part of one.parts ?? []) await substitutions(part)
+    } else {
+      assertExpandable(one as Part, variables, world)
+    }
+  }
+}
+
+type Part = NonNullable<Word['parts']>[number]
+
+function assertParsed(script: Node<'Script'> & { errors?: readonly { message: string }[] }): void {
+  const [error] = script.errors ?? []
+  if (error) throw new Refused('unclear', `It cannot be parsed: ${error.message}.`)
+}
+
+/** A command's name must be written out: no expansion, no pattern, nothing that a shell reads in a way of its own. */
+function plainName(word: Word): string {
+  if (word.parts?.some((part) => !['Literal', 'SingleQuoted', 'DoubleQuoted'].includes(part.type))) {
+    throw new Refused('unclear', `Which command \`${word.text}\` is, is only known when it runs.`)
+  }
+  if (word.parts?.some((part) => part.type === 'DoubleQuoted' && part.parts.some((one) => one.type !== 'Literal'))) {
+    throw new Refused('unclear', `Which command \`${word.text}\` is, is only known when it runs.`)
+  }
+  return word.value
+}
+
+/** Where programs of the system and of package managers lie; a program from anywhere else is not taken for its name. */
+const PROGRAM_FOLDERS = /^(\/usr(\/local)?)?\/s?bin\/|^\/opt\/homebrew\/s?bin\/|^\/home\/linuxbrew\/\.linuxbrew\/bin\//
+
+function programName(name: string): string {
+  if (!name.includes('/')) return name
+  const base = name.replace(PROGRAM_FOLDERS, '')
+  if (base.includes('/')) throw new Refused('not-allowed', `${name} is not a program of the system.`)
+  return base
+}
+
+function stdinOf(redirects: Node<'Command'>['redirects']): Command['stdin'] {
+  for (const one of redirects) {
+    if (one.type === 'HereDoc' || one.type === 'HereString') return 'text'
+    if (one.operator === '<') return 'file'
+  }
+  return 'nothing'
+}
+
+/** All argument lists that the words can become: variables that loop over values, and patterns that match files. */
+function variants(words: readonly Word[], variables: Variables, cwds: string[], world: World): Value[][] {
+  let lists: Value[][] = [[]]
+  for (const word of words) {
+    const values = wordValues(word, variables, cwds, world)
+    if (isPattern(word)) {
+      // A pattern gives all its files as arguments at once.
+      lists = lists.map((list) => [...list, ...values])
+    } else {
+      lists = values.flatMap((value) => lists.map((list) => [...list, value]))
+    }
+    if (lists.length > MOST_VARIANTS) throw new Refused('unclear', 'Its loops have too many variants.')
+  }
+  return lists
+}
+
+function isPattern(word: Word): boolean {
+  return word.parts?.some((part) => part.type === 'Glob') ?? false
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env -S npx tsx
+// The doctor's guard. Claude Code starts it before every tool call of the emergency doctor (Level 3's run writes the
+// settings that say so), gives it the call as JSON on standard input, and does what it answers: allow, or deny with a
+// reason that the doctor can act on. The policy is the table in lib/doctor/guard.ts.
+//
+// Usage: doctor-guard.ts <context.json>     (the context is written by Level 3, one per run)
+//
+// It always exits with 0 and one line of JSON. Whatever goes wrong (bad input, a crash, too slow) is a deny: the judging
+// is done in a child process that is killed at the limit, because no timer fires in a process that hangs.
+// Exit codes: 0 answered, 2 could not even answer; the hook's command line turns everything else into 2, which blocks.
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { readGuardContext } from '../lib/doctor/guard-context.ts'
+import {
+  answerOf,
+  failedAnswer,
+  GUARD_LIMIT_MS,
+  isAnswer,
+  readCall,
+  typeScriptOptions,
+} from '../lib/doctor/guard-hook.ts'
+import { judge } from '../lib/doctor/guard-judge.ts'
+import { prepare, recordDecision } from '../lib/doctor/guard-record.ts'
+import { worldOf } from '../lib/doctor/guard-world.ts'
+
+const [contextPath = '', role] = process.argv.slice(2)
+
+if (role === 'judge') await answerCall()
+else await askJudge()
+
+/** The outer process: passes the call on and waits, no longer than the limit. */
+async function askJudge(): Promise<void> {
+  const script = fileURLToPath(import.meta.url)
+  const argv = [...typeScriptOptions(), script, contextPath, 'judge']
+  const child = spawn(process.execPath, argv, {
+    stdio: ['inherit', 'pipe', 'ignore'],
+    timeout: GUARD_LIMIT_MS,
+    killSignal: 'SIGKILL',
+  })
+  let answer = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (answer += text))
+  const code = await new Promise<number | null>((resolve) => {
+    child.on('error', () => resolve(null))
+    child.on('close', resolve)
+  })
+  const isSound = code === 0 && isAnswer(answer)
+  process.stdout.write(isSound ? answer : `${failedAnswer('(It crashed or took too long.)')}\n`)
+}
+
+/** The inner process: judges the call, notes the decision in the recovery log, and prints it. */
+async function answerCall(): Promise<void> {
+  process.stdout.write(`${await decisionOnCall()}\n`)
+}
+
+async function decisionOnCall(): Promise<string> {
+  try {
+    const call = readCall(await standardInput())
+    const context = readGuardContext(contextPath)
+    const world = worldOf(context)
+    const decision = await judge(call, world)
+    // No copy, no edit; no line in the log, no action.
+    if (decision.allow) prepare(decision.rules, context)
+    recordDecision(decision, call, context, world.secrets)
+    return answerOf(decision)
+  } catch (error) {
+    return failedAnswer(`(${(error as Error).message})`)
+  }
+}
+
+async function standardInput(): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString('utf8')
+}
