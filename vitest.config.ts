@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           name: 'real',
           include: ['test/real/*.test.ts'],
+          globalSetup: ['test/real/parts.ts'],
           testTimeout: 600_000,
           hookTimeout: 900_000,
           fileParallelism: false,

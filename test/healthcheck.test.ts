@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
+import { startStranger } from './support/stranger.ts'
 
 async function sandbox(options?: SandboxOptions): Promise<Sandbox> {
   const box = await createSandbox(options)
@@ -112,22 +113,13 @@ test('a gateway that crashes at every start gets three restarts and no more, the
 
 test('a stranger on the port: no retries, no restart, the stranger lives, Level 3 calls for a human', async () => {
   const box = await sandbox()
-  const script = join(box.root, 'stranger.mjs')
-  writeFileSync(
-    script,
-    `import { createServer } from 'node:http'
-createServer((_, res) => res.end('hello')).listen(${box.port}, '127.0.0.1', () => console.log('up'))`,
-  )
-  box.addTool('stranger', `exec node '${script}'`)
-  const { spawn } = await import('node:child_process')
-  const other = spawn(join(box.binDir, 'stranger'), { env: box.env, stdio: ['ignore', 'pipe', 'inherit'] })
-  await new Promise((resolve) => other.stdout.once('data', resolve))
+  const other = await startStranger(box)
   const run = await box.runScript('gateway-healthcheck')
   expect(run.code).toBe(1)
   expect(box.log('healthcheck')).toMatch(/no retries/)
   expect(box.openclawCalls()).not.toContain('gateway restart')
   expect(box.openclawCalls()).not.toContain('gateway run')
-  expect(other.exitCode).toBeNull()
+  expect(other.isAlive()).toBe(true)
   expect(box.log('emergency-recovery')).toMatch(new RegExp(`MANUAL INTERVENTION REQUIRED: .*pid ${other.pid}`))
 })
 

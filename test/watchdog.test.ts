@@ -14,30 +14,12 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
+import { startStranger } from './support/stranger.ts'
 
 async function sandbox(options?: SandboxOptions): Promise<Sandbox> {
   const box = await createSandbox(options)
   onTestFinished(box.close)
   return box
-}
-
-/** Starts a process that has the port and answers 200 to everything, like `python3 -m http.server`. */
-function stranger(box: Sandbox): Promise<{ pid: number; isAlive: () => boolean }> {
-  const script = join(box.root, 'stranger.mjs')
-  writeFileSync(
-    script,
-    `import { createServer } from 'node:http'
-createServer((_, res) => res.end('<h1>Directory listing</h1>')).listen(${box.port}, '127.0.0.1', () => console.log('up'))`,
-  )
-  box.addTool('stranger', `exec node '${script}'`)
-  return startTool(box, 'stranger')
-}
-
-async function startTool(box: Sandbox, name: string) {
-  const { spawn } = await import('node:child_process')
-  const child = spawn(join(box.binDir, name), { env: box.env, stdio: ['ignore', 'pipe', 'inherit'] })
-  await new Promise((resolve) => child.stdout.once('data', resolve))
-  return { pid: child.pid!, isAlive: () => child.exitCode === null && child.signalCode === null }
 }
 
 const kill = (pid: number, signal: NodeJS.Signals) => process.kill(pid, signal)
@@ -85,7 +67,7 @@ test('a version from before /health is healthy when its own process answers 200 
 
 test('a stranger that answers 200 on the port is not healthy, is not killed, and goes on to Level 2', async () => {
   const box = await sandbox()
-  const other = await stranger(box)
+  const other = await startStranger(box)
   const run = await box.runScript('gateway-watchdog')
   expect(run.code).toBe(1)
   expect(box.log('watchdog')).toMatch(new RegExp(`DOWN impostor: port ${box.port} belongs to node \\(pid ${other.pid}`))

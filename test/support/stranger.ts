@@ -1,0 +1,35 @@
+/** A process that has the gateway's port and is not the gateway: it answers 200 to everything, like `python3 -m http.server`. */
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Sandbox } from './sandbox.ts'
+
+export interface Stranger {
+  pid: number
+  isAlive(): boolean
+  end(): void
+}
+
+/** Starts the stranger and waits until it has the port (a gateway that was just killed may hold it for a moment). */
+export async function startStranger(box: Sandbox): Promise<Stranger> {
+  const script = join(box.root, 'stranger.mjs')
+  writeFileSync(
+    script,
+    `import { createServer } from 'node:http'
+const server = createServer((_, res) => res.end('<h1>Directory listing</h1>'))
+const listen = () => server.listen(${box.port}, '127.0.0.1')
+server.on('listening', () => console.log('up')).on('error', () => setTimeout(listen, 100))
+listen()`,
+  )
+  // Its HOME is the sandbox's: closing the sandbox ends it.
+  const child = spawn(process.execPath, [script], { env: { HOME: box.home }, stdio: ['ignore', 'pipe', 'inherit'] })
+  await new Promise((resolve, reject) => {
+    child.stdout.once('data', resolve)
+    child.once('exit', (code) => reject(new Error(`the stranger ended with ${code}`)))
+  })
+  return {
+    pid: child.pid!,
+    isAlive: () => child.exitCode === null && child.signalCode === null,
+    end: () => void child.kill('SIGKILL'),
+  }
+}
