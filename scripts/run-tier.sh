@@ -27,6 +27,7 @@ main() {
     *) root=$root/.. ;;
   esac
   [ -n "${HOME:-}" ] || find_home
+  PATH=${PATH:-/usr/bin:/bin}
   state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw}
 
   script=${1:-}

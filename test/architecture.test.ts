@@ -25,6 +25,7 @@ const FLOOR: Record<string, number> = {
   'lib/gateway': 2,
   'lib/alerts': 3,
   'lib/doctor': 3,
+  'lib/install': 4,
   scripts: 5,
 }
 const folderOf = (file: string) =>

@@ -1,7 +1,6 @@
 /**
  * The user's crontab: our lines stand between two marker lines, everything else in it stays as it is, byte for byte.
- * The block goes to the top: then no `SHELL=`, `PATH=` or `MAILTO=` of the user's own applies to it, and a last line
- * without a line break is nobody's problem.
+ * The block goes to the top: then no `SHELL=`, `PATH=` or `MAILTO=` of the user's own applies to it.
  */
 import type { CommandResult } from '../tier/command.ts'
 import { oneLine, TIERS, type TierName } from '../tier/contract.ts'
@@ -43,7 +42,10 @@ export async function writeCrontab(settings: Settings, { text, exists }: Crontab
 /** `text` with our block at its top, in place of one that it may hold already. */
 export function withBlock(text: string, lines: readonly string[]): string {
   const block = [BEGIN, ...lines.map((line) => Buffer.from(line).toString('latin1')), END]
-  return `${block.join('\n')}\n${withoutBlock(text)}`
+  const rest = withoutBlock(text)
+  // crontab(1) takes no text without a line break at its end; one that was put into the spool by hand may lack it.
+  const end = rest === '' || rest.endsWith('\n') ? '' : '\n'
+  return `${block.join('\n')}\n${rest}${end}`
 }
 
 /**

@@ -37,7 +37,11 @@ export interface Receipt {
 
 /** The receipt, or undefined when nothing is installed or the receipt cannot be read. Changes nothing. */
 export function readReceipt(settings: Settings): Receipt | undefined {
-  return readState<Receipt | undefined>(receiptPath(settings), check, undefined, false).value
+  return readReceiptAt(receiptPath(settings))
+}
+
+export function readReceiptAt(path: string): Receipt | undefined {
+  return readState<Receipt | undefined>(path, check, undefined, false).value
 }
 
 export function writeReceipt(settings: Settings, receipt: Receipt): void {

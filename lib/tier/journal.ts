@@ -46,6 +46,11 @@ export function logName(tier: TierName, now: Date): string {
 const OURS =
   /^(?:(?:watchdog|healthcheck|monitor|guardian)-\d{4}-\d\d-\d\d\.log|(?:emergency-recovery|emergency-recovery-report|claude-session)-\d{4}-\d\d-\d\d-\d{6}[a-z0-9.-]*)$/
 
+/** True for the name of a log of ours; the learnings, which are kept for ever, are none. */
+export function isOurLog(name: string): boolean {
+  return OURS.test(name)
+}
+
 /**
  * The folders in which logs are looked for: the log folder, and the fallback that is used when that one cannot be
  * written (a wrong owner or a detached disk must not silence Level 3's call for a human).
@@ -138,7 +143,7 @@ function prepareLogFolder(settings: Settings, path: string, now: Date): void {
 function removeOldLogs(settings: Settings, now: Date): void {
   const oldest = now.getTime() - settings.logRetentionDays * 86_400_000
   for (const name of readdirSync(settings.memoryDir)) {
-    if (!OURS.test(name)) continue
+    if (!isOurLog(name)) continue
     const file = join(settings.memoryDir, name)
     if (statSync(file).mtimeMs < oldest) rmSync(file, { force: true })
   }
@@ -200,9 +205,15 @@ export function recentLogs(
   now = new Date(),
 ): string[] {
   const oldest = now.getTime() - withinSec * 1000
+  const wanted = new RegExp(`^(?:${tiers.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log$`)
+  // No run lasts for days: a log that was begun long before need not be asked for its age, however many there are.
+  const firstDay = localDay(new Date(Math.max(0, oldest - 2 * 86_400_000)))
   return logFolders(settings)
-    .flatMap((folder) => listFolder(folder).map((name) => join(folder, name)))
-    .filter((path) => tiers.some((tier) => new RegExp(`/${tier}-\\d{4}-\\d\\d-\\d\\d(?:-\\d{6})?\\.log$`).test(path)))
+    .flatMap((folder) =>
+      listFolder(folder)
+        .filter((name) => (wanted.exec(name)?.[1] ?? '') >= firstDay)
+        .map((name) => join(folder, name)),
+    )
     .map((path) => ({ path, mtimeMs: modifiedMs(path) }))
     .filter(({ mtimeMs }) => mtimeMs >= oldest)
     .sort((a, b) => a.mtimeMs - b.mtimeMs)

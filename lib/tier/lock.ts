@@ -6,9 +6,12 @@ import { TIERS, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
 import { isRecord, writeFileAtomic } from './state.ts'
 
+/** Whose lock: a tier's, or the installation's, of which there may be one at a time too. */
+export type LockName = TierName | 'setup'
+
 export interface LockHolder {
   pid: number
-  tier: TierName
+  tier: LockName
   /** ISO time at which the holder took the lock. */
   since: string
   /** True while the holder is treating the gateway: lower tiers stand down. False: it only looks. */
@@ -26,7 +29,7 @@ export interface Lock {
  * A lock whose holder is dead (SIGKILL, power cut) or unreadable is taken over.
  * Throws when the folder cannot be written.
  */
-export async function takeLock(settings: Settings, tier: TierName): Promise<Lock | LockHolder> {
+export async function takeLock(settings: Settings, tier: LockName): Promise<Lock | LockHolder> {
   const path = lockPath(settings, tier)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const holder: LockHolder = { pid: process.pid, tier, since: new Date().toISOString(), atWork: false }
@@ -53,13 +56,13 @@ export async function takeLock(settings: Settings, tier: TierName): Promise<Lock
 }
 
 /** What the tier's lock file says, without asking whether that holder is still alive: no fork. */
-export function readLock(settings: Settings, tier: TierName): LockHolder | undefined {
+export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
   const text = readText(lockPath(settings, tier))
   return text === undefined ? undefined : parseHolder(text)
 }
 
 /** Who holds the tier's lock right now, or undefined when nobody living does. Changes nothing. */
-export async function lockHolder(settings: Settings, tier: TierName): Promise<LockHolder | undefined> {
+export async function lockHolder(settings: Settings, tier: LockName): Promise<LockHolder | undefined> {
   const holder = readLock(settings, tier)
   return holder && (await isAlive(holder, settings)) ? holder : undefined
 }
@@ -68,7 +71,7 @@ export function isLock(taken: Lock | LockHolder): taken is Lock {
   return 'release' in taken
 }
 
-function lockPath(settings: Settings, tier: TierName): string {
+function lockPath(settings: Settings, tier: LockName): string {
   return join(settings.watchdogDir, `${tier}.lock`)
 }
 
@@ -117,7 +120,7 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
   })
   // Without an answer from ps the holder gets the benefit of the doubt: two at once is worse than one too few.
   if (ps.missing || ps.timedOut) return true
-  return ps.stdout.includes(TIERS[holder.tier].script)
+  return ps.stdout.includes(holder.tier === 'setup' ? 'install.ts' : TIERS[holder.tier].script)
 }
 
 function readText(path: string): string | undefined {
@@ -132,10 +135,10 @@ function parseHolder(text: string): LockHolder | undefined {
   try {
     const value: unknown = JSON.parse(text)
     if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
-    if (typeof value.tier !== 'string' || !(value.tier in TIERS)) return undefined
+    if (typeof value.tier !== 'string' || !(value.tier in TIERS || value.tier === 'setup')) return undefined
     return {
       pid: Number(value.pid),
-      tier: value.tier as TierName,
+      tier: value.tier as LockName,
       since: String(value.since),
       atWork: value.atWork === true,
     }

@@ -1,0 +1,66 @@
+/** What the system needs on this machine, what suffers without it, and how to get it. */
+import { statSync } from 'node:fs'
+import { SETTINGS, type Settings } from '../tier/settings.ts'
+import { findOnPath } from './files.ts'
+
+export interface Prerequisite {
+  name: string
+  /** Where it is; undefined: missing. */
+  path: string | undefined
+  /** What suffers without it, and how to get it. */
+  without: string
+}
+
+const isMac = process.platform === 'darwin'
+const systemPackage = (name: string) => (isMac ? `brew install ${name}` : `sudo apt-get install ${name}`)
+
+const NEEDED: [names: string[], without: string][] = [
+  [['openclaw'], 'no level can restart the gateway through its own command; `npm install -g openclaw`'],
+  [['tmux'], `Level 3 cannot give the doctor a terminal; \`${systemPackage('tmux')}\``],
+  [['claude'], 'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in'],
+  [['bash'], `Level 1 keeps less evidence of a hung gateway; \`${systemPackage('bash')}\``],
+  [['curl'], `a tier that cannot start cannot tell Discord; \`${systemPackage('curl')}\``],
+  [['crontab'], `Level 4 and the guardian are not started; \`${systemPackage('cron')}\``],
+  [['lsof', 'ss'], `nobody can say who has the gateway's port; \`${systemPackage('lsof')}\``],
+]
+
+/** Looks for everything on the PATH that the jobs will have. */
+export function prerequisites(searchPath: string): Prerequisite[] {
+  return NEEDED.map(([names, without]) => ({
+    name: names.join(' or '),
+    path: names.map((name) => findOnPath(name, searchPath)).find((path) => path !== undefined),
+    without,
+  }))
+}
+
+/** Things about where and as whom setup runs that would make a broken installation; one line each. */
+export function obstacles(home: string, root: string): string[] {
+  const found: string[] = []
+  const owner = statSync(home, { throwIfNoEntry: false })?.uid
+  if (owner === undefined) found.push(`the home folder ${home} does not exist`)
+  else if (process.getuid !== undefined && owner !== process.getuid())
+    found.push(
+      `the home folder ${home} belongs to another user (uid ${owner}): run setup as the user who runs the gateway, without sudo`,
+    )
+  for (const path of [home, root])
+    if (/[\n\r\0]/.test(path)) found.push(`a path with a line break in it cannot be scheduled: ${JSON.stringify(path)}`)
+  return found
+}
+
+/** Things worth knowing that stop nothing. */
+export function warnings(settings: Settings, root: string): string[] {
+  const { home } = settings
+  const found: string[] = []
+  const protectedFolder = ['Desktop', 'Documents', 'Downloads'].find((name) => root.startsWith(`${home}/${name}/`))
+  if (isMac && protectedFolder)
+    found.push(
+      `${root} is in ~/${protectedFolder}, which macOS protects: launchd and cron may be refused there. Move the checkout elsewhere, e.g. to ~/openclaw-self-healing`,
+    )
+  const inShell = Object.values(SETTINGS)
+    .map(({ name }) => name)
+    // Which state folder it is has to be known before .env can be found: the jobs are given that one.
+    .filter((name) => settings.childEnv[name] && name !== 'OPENCLAW_STATE_DIR')
+  if (inShell.length > 0)
+    found.push(`set in this shell, which no job will see: ${inShell.join(', ')}; put it into .env`)
+  return found
+}

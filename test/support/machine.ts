@@ -1,0 +1,128 @@
+/**
+ * A sandbox that can be installed on: with a launchd or a systemd, and a crontab, all of them stand-ins; and with
+ * `install.ts` and the launcher to run.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createSandbox, projectDir, type SandboxOptions } from './sandbox.ts'
+import { collect, type Run, typescriptLoader } from './script-process.ts'
+import { type StandInOptions, startStandInLaunchd } from './stand-in-launchd.ts'
+
+export type Machine = Awaited<ReturnType<typeof createMachine>>
+
+export interface MachineOptions extends SandboxOptions {
+  launchd?: StandInOptions
+  /** Has no crontab command. */
+  withoutCron?: boolean
+  /** Has no `.env`. */
+  withoutEnv?: boolean
+}
+
+/** Makes a machine. Every test that makes one closes it: `onTestFinished(machine.close)`. */
+export async function createMachine(kind: 'mac' | 'linux', options: MachineOptions = {}) {
+  const box = await createSandbox(options)
+  const { controlDir, home } = box
+  const crontabFile = join(controlDir, 'crontab')
+  const callsFile = join(controlDir, 'scheduler-calls')
+  const systemdState = join(controlDir, 'systemd.json')
+  const support = join(projectDir, 'test', 'support')
+  const launchd = kind === 'mac' ? await startStandInLaunchd(options.launchd) : undefined
+  const node = (file: string, ...args: string[]) =>
+    `exec '${process.execPath}' '${join(support, file)}' ${args.map((arg) => `'${arg}'`).join(' ')} "$@"`
+
+  if (launchd) box.addTool('launchctl', node('stand-in-launchctl.mjs', launchd.socket))
+  else {
+    box.addTool('systemctl', node('stand-in-systemctl.mjs', systemdState, callsFile))
+    box.addTool('loginctl', `echo "loginctl $*" >>'${callsFile}'`)
+  }
+  if (!options.withoutCron)
+    box.addTool('crontab', `exec sh '${join(support, 'stand-in-crontab.sh')}' '${crontabFile}' '${callsFile}' "$@"`)
+  for (const tool of ['cksum', 'iconv', 'uname']) if (!existsSync(join(box.binDir, tool))) linkTool(tool)
+  if (options.withoutEnv) box.writeEnvFile('')
+
+  function linkTool(tool: string): void {
+    const path = ['/usr/bin', '/bin'].map((folder) => join(folder, tool)).find((each) => existsSync(each))
+    if (path) symlinkSync(path, join(box.binDir, tool))
+  }
+
+  /** Starts `install.ts` of a checkout, as `npm run setup -- …` would. */
+  function startSetup(args: string[], run: { env?: Record<string, string>; input?: string; checkout?: string } = {}) {
+    const script = join(run.checkout ?? projectDir, 'install.ts')
+    const child = spawn(process.execPath, [...typescriptLoader(), script, ...args], {
+      env: { ...box.env, ...run.env },
+      cwd: run.checkout ?? projectDir,
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    child.stdin.on('error', () => {})
+    child.stdin.end(run.input ?? '')
+    return { child, finished: collect(child, 'setup', 120_000) }
+  }
+
+  /** Runs `install.ts` to its end. */
+  function setup(args: string[] = [], run: Parameters<typeof startSetup>[1] = {}): Promise<Run> {
+    return startSetup(args, run).finished
+  }
+
+  /** Runs a tier through the launcher, as its scheduler would: from `/`. */
+  function launch(args: string[], run: { env?: Record<string, string>; shell?: string; checkout?: string } = {}) {
+    const launcher = join(run.checkout ?? projectDir, 'scripts', 'run-tier.sh')
+    const child = spawn(run.shell ?? '/bin/sh', [launcher, ...args], {
+      env: { ...box.env, ...run.env },
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    return collect(child, args.join(' '), 60_000)
+  }
+
+  /** Every file and folder in HOME with its content, for a comparison before and after. */
+  function listing(): Record<string, string> {
+    const found: Record<string, string> = {}
+    const walk = (folder: string) => {
+      for (const name of readdirSync(folder).sort()) {
+        const path = join(folder, name)
+        const stat = lstatSync(path)
+        const mode = (stat.mode & 0o777).toString(8)
+        const what = stat.isSymbolicLink()
+          ? `-> ${readlinkSync(path)}`
+          : stat.isDirectory()
+            ? 'folder'
+            : readFileSync(path, 'latin1')
+        found[path.slice(home.length + 1)] = `${mode} ${what}`
+        if (stat.isDirectory()) walk(path)
+      }
+    }
+    walk(home)
+    return found
+  }
+
+  return {
+    ...box,
+    launchd,
+    watchdogDir: join(box.stateDir, 'watchdog'),
+    agentsDir: join(home, 'Library', 'LaunchAgents'),
+    unitsDir: join(home, '.config', 'systemd', 'user'),
+    startSetup,
+    setup,
+    launch,
+    listing,
+    linkTool,
+    /** The crontab's text; undefined: there is none. */
+    crontab: () => (existsSync(crontabFile) ? readFileSync(crontabFile, 'latin1') : undefined),
+    writeCrontab: (text: string) => writeFileSync(crontabFile, text, 'latin1'),
+    /** From now on `crontab -` is refused. */
+    refuseCrontab: () => writeFileSync(`${crontabFile}.refuses`, ''),
+    schedulerCalls: () => (existsSync(callsFile) ? readFileSync(callsFile, 'utf8').split('\n').filter(Boolean) : []),
+    systemdState: () =>
+      JSON.parse(readFileSync(systemdState, 'utf8')) as { loaded: Record<string, string>; active: string[] },
+    /** From now on `systemctl --user <…>` that contains this fails. */
+    breakSystemctl: (what: string) =>
+      writeFileSync(systemdState, JSON.stringify({ loaded: {}, active: [], broken: what })),
+    async close() {
+      await launchd?.close()
+      await box.close()
+    },
+  }
+}
