@@ -182,7 +182,8 @@ async function keepEvidence(run: TierRun): Promise<void> {
   const $ = await openShell(run.settings)
   const disk = await $`df -k ${run.settings.stateDir}`
   const load = await $`uptime`
-  run.journal.info(`evidence for level 3:\n${disk.stdout.trim()}\n${load.stdout.trim()}`)
+  const evidence = `${disk.stdout}${load.stdout}`.trim()
+  if (evidence) run.journal.info(`evidence for level 3:\n${evidence}`)
 }
 
 /** For how long the gateway has been down in all, from the first DOWN of this incident in any tier's log. */
