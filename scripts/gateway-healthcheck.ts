@@ -20,6 +20,7 @@ import { putBackKnownGood } from '../lib/gateway/roll-back.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident } from '../lib/tier/journal.ts'
 import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
@@ -35,6 +36,13 @@ Started every 300 s by launchd or systemd; can be run by hand at any time.`,
 })
 
 async function main(run: TierRun): Promise<Outcome> {
+  const outcome = await tend(run)
+  // 5. Whatever became of the gateway: the watchers watch each other.
+  await glanceAtPeers(run, 'healthcheck')
+  return outcome
+}
+
+async function tend(run: TierRun): Promise<Outcome> {
   const { settings, journal, dryRun } = run
 
   // 1. HTTP check.

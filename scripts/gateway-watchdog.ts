@@ -19,6 +19,7 @@ import { type RemedyResult, restart, restartBySignal, start } from '../lib/gatew
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { confirmFailure, waitUntilUp } from '../lib/gateway/wait.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { EXIT, formatLine, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
@@ -33,6 +34,13 @@ Started every 180 s by launchd or systemd; can be run by hand at any time.`,
 })
 
 async function main(run: TierRun): Promise<Outcome> {
+  const outcome = await tend(run)
+  // 8. Whatever became of the gateway: the watchers watch each other.
+  await glanceAtPeers(run, 'watchdog')
+  return outcome
+}
+
+async function tend(run: TierRun): Promise<Outcome> {
   const { settings, journal, dryRun } = run
   const watch = readWatchState(settings, dryRun)
   const { value: record, problem } = readRecord(settings, dryRun)
