@@ -1,6 +1,6 @@
 /** From when on Level 4 reads: its own log says when it last did. */
-import type { MarkedLine } from '../tier/journal.ts'
-import { markedLines, recentLogs } from '../tier/journal.ts'
+import { join } from 'node:path'
+import { logFolders, logName, type MarkedLine, markedLines } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 /** How runs end that have read the logs; others (stood down, stopped, a test) leave that to the next. */
@@ -20,11 +20,12 @@ const MAX_LOOK_BACK_SEC = 86_400
  */
 export function readFrom(settings: Settings, now: Date): Date {
   const window = now.getTime() - settings.alertWindowMin * 60_000
-  const last = recentLogs(settings, ['monitor'], MAX_LOOK_BACK_SEC, now)
+  const earliest = now.getTime() - MAX_LOOK_BACK_SEC * 1000
+  const last = [new Date(earliest), now]
+    .flatMap((day) => logFolders(settings).map((folder) => join(folder, logName('monitor', day))))
     .flatMap(markedLines)
     .filter(hasRead)
     .reduce((latest, { at }) => Math.max(latest, at.getTime()), 0)
-  const earliest = now.getTime() - MAX_LOOK_BACK_SEC * 1000
   return new Date(last === 0 ? window : Math.min(window, Math.max(last, earliest)))
 }
 
