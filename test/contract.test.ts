@@ -29,6 +29,7 @@ test('every marker that is written can be read back', () => {
   expect(parseMarker(MARKER.recovered(undefined, 5))).toEqual({ kind: 'recovered', level: undefined, seconds: 5 })
   expect(parseMarker(MARKER.escalate(3, 'why'))).toEqual({ kind: 'escalate', level: 3, why: 'why' })
   expect(parseMarker(MARKER.manual('port taken'))).toEqual({ kind: 'manual', why: 'port taken' })
+  expect(parseMarker(MARKER.notice('config rolled back'))).toEqual({ kind: 'notice', what: 'config rolled back' })
 })
 
 test('the marker of Level 3 is the one that Level 4 looks for, capitals and all', () => {

@@ -47,6 +47,8 @@ export type Marker =
   | { kind: 'recovered'; level: number | undefined; seconds: number }
   | { kind: 'escalate'; level: number; why: string }
   | { kind: 'manual'; why: string }
+  /** Something that was done or noticed and that nobody has to act upon: told to a human who asked for that. */
+  | { kind: 'notice'; what: string }
 
 /** The write side of the markers: the text that goes behind `[time] [tier] [severity] `. */
 export const MARKER = {
@@ -61,6 +63,7 @@ export const MARKER = {
       : `RECOVERED by level ${level} after ${Math.round(seconds)} s`,
   escalate: (level: number, why: string): string => `ESCALATE to level ${level}: ${why}`,
   manual: (why: string): string => `MANUAL INTERVENTION REQUIRED: ${why}`,
+  notice: (what: string): string => `NOTICE ${what}`,
 } as const
 
 /** The read side of the markers. `text` is a line's text as `parseLine` gives it; undefined: it is no marker. */
@@ -74,6 +77,7 @@ export function parseMarker(text: string): Marker | undefined {
     return { kind: 'recovered', level: m[1] === undefined ? undefined : Number(m[1]), seconds: Number(m[2]) }
   if ((m = /^ESCALATE to level (\d): (.*)/s.exec(text))) return { kind: 'escalate', level: Number(m[1]), why: m[2]! }
   if ((m = /^MANUAL INTERVENTION REQUIRED: (.*)/s.exec(text))) return { kind: 'manual', why: m[1]! }
+  if ((m = /^NOTICE (.*)/s.exec(text))) return { kind: 'notice', what: m[1]! }
   return undefined
 }
 
