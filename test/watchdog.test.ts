@@ -439,21 +439,25 @@ test('a state folder that cannot be written: nothing is restarted, a human is ca
   expect(box.openclawCalls()).toEqual([])
 })
 
-test.each(['', '{', '[]', '{"backoff":{"crashes":"many"}}', '\u0000\u0000', 'x'.repeat(100_000)])(
-  'a damaged state file (%j) is kept aside, said, and begun anew',
-  async (content) => {
-    const box = await sandbox()
-    await box.startGateway()
-    const folder = join(box.stateDir, 'watchdog')
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'watchdog.json'), content)
-    const run = await box.runScript('gateway-watchdog')
-    expect(run.code).toBe(0)
-    expect(run.stdout).toMatch(/state file .*watchdog\.json was damaged; kept as watchdog\.json\.corrupt-/)
-    expect(readdirSync(folder).some((name) => name.startsWith('watchdog.json.corrupt-'))).toBe(true)
-    expect(JSON.parse(readFileSync(join(folder, 'watchdog.json'), 'utf8')).backoff.crashes).toBe(0)
-  },
-)
+test.each([
+  ['empty', ''],
+  ['half written', '{'],
+  ['of another shape', '[]'],
+  ['with a nonsensical number', '{"backoff":{"crashes":"many"}}'],
+  ['binary', '\u0000\u0000'],
+  ['huge', 'x'.repeat(100_000)],
+])('a damaged state file (%s) is kept aside, said, and begun anew', async (_name, content) => {
+  const box = await sandbox()
+  await box.startGateway()
+  const folder = join(box.stateDir, 'watchdog')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'watchdog.json'), content)
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(run.stdout).toMatch(/state file .*watchdog\.json was damaged; kept as watchdog\.json\.corrupt-/)
+  expect(readdirSync(folder).some((name) => name.startsWith('watchdog.json.corrupt-'))).toBe(true)
+  expect(JSON.parse(readFileSync(join(folder, 'watchdog.json'), 'utf8')).backoff.crashes).toBe(0)
+})
 
 test('a secret in the evidence does not reach the log', async () => {
   const box = await sandbox()
