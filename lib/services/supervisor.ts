@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
 import { bootstrap, kickstart, launchdJob } from './launchd.ts'
-import { resetFailed, systemdAction, systemdUnit } from './systemd.ts'
+import { resetFailed, type SystemdUnit, systemdAction, systemdUnit } from './systemd.ts'
 
 /** The gateway's service as its supervisor sees it. */
 export interface Service {
@@ -78,20 +78,50 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
 
 async function systemdService(settings: Settings): Promise<Service | undefined> {
   const unit = await systemdUnit(settings, UNIT)
-  if (unit === undefined || !unit.loaded) return undefined
+  if (unit === undefined || !(unit.loaded || unit.masked)) return undefined
+  const stopped = isStoppedUnit(unit)
   return {
     kind: 'systemd',
     name: UNIT,
-    loaded: unit.enabled || unit.activeState !== 'inactive' || unit.everRan,
+    loaded: true,
     pid: unit.pid,
     lastExitCode: unit.lastExitCode,
     restarting: unit.activeState === 'activating',
     stopping: unit.activeState === 'deactivating',
-    parked: unit.activeState === 'failed',
-    // Restart=always: after a run, inactive without a failure can only mean that somebody stopped it.
-    stopped: unit.activeState === 'inactive' && unit.everRan && unit.result === 'success',
-    detail: `systemd: ${unit.activeState} (${unit.subState}), result ${unit.result}, last exit status ${unit.lastExitCode ?? '(never ran)'}, ${unit.restarts} restarts`,
+    parked: unit.activeState === 'failed' && !stopped,
+    stopped,
+    detail: describeUnit(unit),
   }
+}
+
+/**
+ * With Restart=always (OpenClaw's unit) nothing but a person or a program that was told to makes a unit inactive; all
+ * of this was seen on systemd 252. A unit that did not stop in time is killed and shows as failed with `timeout`. A
+ * disabled one is forgotten when it stops, so that nothing but its being disabled tells. Enabled and never run: it is
+ * about to be started, or should be.
+ */
+function isStoppedUnit(unit: SystemdUnit): boolean {
+  if (unit.masked) return true
+  if (unit.activeState === 'failed') return unit.result === 'timeout'
+  return unit.activeState === 'inactive' && (unit.everRan || !unit.enabled)
+}
+
+function describeUnit(unit: SystemdUnit): string {
+  if (unit.masked) return 'systemd: masked'
+  const end =
+    unit.lastSignal !== undefined
+      ? `last ended by signal ${unit.lastSignal}`
+      : unit.lastExitCode !== undefined
+        ? `last exit status ${unit.lastExitCode}`
+        : undefined
+  const words = [
+    `${unit.activeState} (${unit.subState})`,
+    unit.enabled ? undefined : 'disabled',
+    unit.result === 'success' ? undefined : `result ${unit.result}`,
+    end,
+    unit.restarts > 0 ? `${unit.restarts} restarts` : undefined,
+  ]
+  return `systemd: ${words.filter(Boolean).join(', ')}`
 }
 
 /** What doing something through a supervisor came to. `failure` is one line for the log. */

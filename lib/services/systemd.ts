@@ -3,8 +3,10 @@ import { type CommandResult, runCommand } from '../tier/command.ts'
 import type { Settings } from '../tier/settings.ts'
 
 export interface SystemdUnit {
-  /** The manager knows the unit file. */
+  /** The manager knows the unit file, and may start it. */
   loaded: boolean
+  /** Somebody forbade every start (`systemctl mask`). */
+  masked: boolean
   /** `active`, `inactive`, `failed`, `activating`, `deactivating`. */
   activeState: string
   /** `running`, `dead`, `auto-restart`, `stop-sigterm`, … */
@@ -12,10 +14,11 @@ export interface SystemdUnit {
   /** `success`, `exit-code`, `signal`, `start-limit-hit`, `oom-kill`, … */
   result: string
   pid?: number
-  /** Exit status of the main process's last run; undefined while it never ran. */
+  /** How the main process's last run ended; neither while it runs or never ran. */
   lastExitCode?: number
+  lastSignal?: number
   restarts: number
-  /** True when it ever ran since the manager started. */
+  /** True when it ever ran since the manager loaded it: one that is disabled is forgotten as soon as it stops. */
   everRan: boolean
   enabled: boolean
 }
@@ -28,21 +31,24 @@ const ACTION_TIMEOUT_MS = 400_000
 /** The unit's state; undefined when there is no systemctl or no user manager to ask. */
 export async function systemdUnit(settings: Settings, unit: string): Promise<SystemdUnit | undefined> {
   const names =
-    'LoadState,ActiveState,SubState,Result,MainPID,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
+    'LoadState,ActiveState,SubState,Result,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
   const result = await systemctl(settings, ['show', unit, `--property=${names}`], QUERY_TIMEOUT_MS)
   if (result.code !== 0) return undefined
   const fields = readFields(result.stdout)
   const number = (name: string) => Number.parseInt(fields.get(name) ?? '', 10) || 0
-  const everRan = number('ExecMainStartTimestampMonotonic') > 0
+  const [code, status] = [number('ExecMainCode'), number('ExecMainStatus')]
   return {
     loaded: fields.get('LoadState') === 'loaded',
+    masked: fields.get('LoadState') === 'masked',
     activeState: fields.get('ActiveState') ?? '',
     subState: fields.get('SubState') ?? '',
     result: fields.get('Result') ?? '',
     pid: number('MainPID') || undefined,
-    lastExitCode: everRan ? number('ExecMainStatus') : undefined,
+    // CLD_EXITED, CLD_KILLED and CLD_DUMPED of waitid(2): for the latter two the status is the signal's number.
+    lastExitCode: code === 1 ? status : undefined,
+    lastSignal: code === 2 || code === 3 ? status : undefined,
     restarts: number('NRestarts'),
-    everRan,
+    everRan: number('ExecMainStartTimestampMonotonic') > 0,
     enabled: /^(enabled|static|linked|generated|alias)/.test(fields.get('UnitFileState') ?? ''),
   }
 }
