@@ -1,0 +1,68 @@
+/** How often a doctor may be called: a budget per day, and no second one for a failure that the first left unchanged. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { readConfig } from '../gateway/config.ts'
+import type { Examination } from '../gateway/examine.ts'
+import { localIso } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
+
+/** A visit as it is remembered. */
+export interface PastVisit {
+  /** Epoch milliseconds at which it began. */
+  at: number
+  /** The same for the same unchanged failure. */
+  failure: string
+}
+
+const DAY_MS = 86_400_000
+
+/** Reads the visits of the last days. */
+export function readVisits(settings: Settings, dryRun: boolean): StateRead<PastVisit[]> {
+  return readState(visitsPath(settings), check, [], !dryRun)
+}
+
+/** Notes a visit before it begins: one that kills the machine counts, too. Throws when it cannot be written. */
+export function noteVisit(settings: Settings, visits: readonly PastVisit[], visit: PastVisit): void {
+  const kept = visits.filter(({ at }) => at > visit.at - 7 * DAY_MS)
+  writeState(visitsPath(settings), [...kept, visit])
+}
+
+/**
+ * What makes a failure the same one: its verdict, its evidence without the numbers that differ every time, the config as
+ * it stands. A config that was changed since is a reason to call a doctor again.
+ */
+export function failureKey(settings: Settings, seen: Examination): string {
+  const evidence = seen.evidence.replace(/\d+/g, '#')
+  const config = readConfig(settings)?.hash ?? 'no config'
+  return createHash('sha256').update(`${seen.verdict}\n${evidence}\n${config}`).digest('hex').slice(0, 16)
+}
+
+/** Why no doctor may be called now, as a sentence; undefined when one may. */
+export function whyNoDoctor(
+  settings: Settings,
+  visits: readonly PastVisit[],
+  failure: string,
+  nowMs: number,
+): string | undefined {
+  // A clock that was set back must not keep the doctor away: visits of the future do not count.
+  const past = visits.filter(({ at }) => at <= nowMs)
+  const today = past.filter(({ at }) => at > nowMs - DAY_MS)
+  if (today.length >= settings.doctorMaxPerDay)
+    return `the doctor was called ${today.length} times in 24 hours (DOCTOR_MAX_PER_DAY=${settings.doctorMaxPerDay})`
+  const since = nowMs - settings.doctorSameFailureHours * 3_600_000
+  const same = past.findLast((visit) => visit.failure === failure && visit.at > since)
+  if (same)
+    return `a doctor was called for this same failure at ${localIso(new Date(same.at))}, and nothing has changed since`
+  return undefined
+}
+
+function visitsPath(settings: Settings): string {
+  return join(settings.watchdogDir, 'doctor-visits.json')
+}
+
+function check(value: unknown): PastVisit[] | undefined {
+  if (!Array.isArray(value)) return undefined
+  const isVisit = (one: unknown) => isRecord(one) && typeof one.at === 'number' && typeof one.failure === 'string'
+  return value.every(isVisit) ? (value as PastVisit[]) : undefined
+}

@@ -1,0 +1,55 @@
+/**
+ * OpenClaw's own repair: `openclaw triage` (also after a failed update) starts a coding agent that works on the same
+ * patient. It is waited for, not fought. (OpenClaw 2026.9.6, docs/gateway/restart-recovery.md and docs/cli/triage; what
+ * it starts was read there and not run.)
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { runCommand } from '../tier/command.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord } from '../tier/state.ts'
+
+/** A sentence when OpenClaw's own triage or embedded repair agent is at work right now. */
+export async function ownTriage(settings: Settings): Promise<string | undefined> {
+  const ps = await runCommand('ps', ['-axo', 'pid=,ppid=,stat=,command='], {
+    timeoutMs: 10_000,
+    env: settings.childEnv,
+  })
+  const all = ps.stdout.split('\n').flatMap((line) => {
+    const m = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line)
+    return m && !m[3]!.startsWith('Z') ? [{ pid: Number(m[1]), parent: Number(m[2]), command: m[4]! }] : []
+  })
+  const embedded = embeddedAgents(settings).find((pid) => all.some((one) => one.pid === pid))
+  if (embedded !== undefined) return `OpenClaw's own repair agent is at work (pid ${embedded})`
+  const agent = all.find((one) => {
+    if (!AGENT.test(one.command)) return false
+    const parent = all.find(({ pid }) => pid === one.parent)
+    // A running command shows its bare title; its arguments are gone then.
+    return parent !== undefined && /^openclaw(?:\s|$)|\/openclaw\S*\s+(?:triage|update)\b/.test(parent.command)
+  })
+  return agent && `OpenClaw's own triage is at work (pid ${agent.pid})`
+}
+
+/** The coding agents that `openclaw triage` knows, as their command lines begin. */
+const AGENT =
+  /^(?:\S*\bnode\s+)?(?:\S*\/)?(?:codex|claude|pi|opencode|muse|grok|cursor-agent|kimi|qwen)(?:\.[a-z]+)?(?:\s|$)/
+
+/** Pids in the state folder's lock files that were taken by an embedded agent. */
+function embeddedAgents(settings: Settings): number[] {
+  const uid = process.getuid?.() ?? 0
+  const folder = join(settings.stateDir, 'tmp', `openclaw-${uid}`)
+  let names: string[]
+  try {
+    names = readdirSync(folder).filter((name) => name.endsWith('.lock'))
+  } catch {
+    return []
+  }
+  return names.flatMap((name) => {
+    try {
+      const lock: unknown = JSON.parse(readFileSync(join(folder, name), 'utf8'))
+      return isRecord(lock) && lock.role === 'agent-embedded' && Number.isInteger(lock.pid) ? [Number(lock.pid)] : []
+    } catch {
+      return []
+    }
+  })
+}
