@@ -52,7 +52,7 @@ function followDoctor(sandbox: Sandbox): { stop: () => void } {
       const m = /^doctor (ran|was refused) (\w+): (.*)$/.exec(what)
       if (!m) continue
       const input = JSON.parse(m[3]!) as { command?: string; file_path?: string }
-      const call = `${m[2]}(${input.command ?? input.file_path})`
+      const call = `${m[2]}(${input.command ?? input.file_path})`.replaceAll(sandbox.home, '~')
       if (m[1] === 'ran') say('doctor', call)
       else say('doctor', `${call}: REFUSED by the guard, not run`, 'yellow')
     }
@@ -140,15 +140,14 @@ export function brokenConfig(scene: Scene): Promise<ActResult> {
 export function damagedPackage(scene: Scene): Promise<ActResult> {
   const { sandbox } = scene
   return perform(3, 'a fault that only the doctor can fix', 'damaged package', async () => {
-    const missing = join(sandbox.home, '.npm-global/lib/node_modules/openclaw/dist/run-command.mjs')
-    installPackage(sandbox, missing)
+    const missing = addPackageFile(sandbox)
     sandbox.setFaults({ missingModule: missing })
     sandbox.writeDoctorScript({
       steps: [
         { say: 'I look at the log first.', bash: `tail -n 5 ${sandbox.gatewayLog}` },
         {
           say: 'A file of the package is missing. I clear the package away.',
-          bash: `rm -rf ${dirname(dirname(missing))}`,
+          bash: `rm -rf ${sandbox.packageDir}`,
         },
         { say: 'That is not mine to do. I reinstall the same version.', bash: 'npm install -g openclaw@2026.9.6' },
         { bash: 'openclaw gateway status --json' },
@@ -186,19 +185,19 @@ Reinstalled the installed version: npm install -g openclaw@2026.9.6.
 Do not tidy up inside node_modules.
 `
 
-/** OpenClaw's package as far as this act needs it, and an `npm` that can put it back. */
-function installPackage(sandbox: Sandbox, modulePath: string): void {
-  const folder = dirname(dirname(modulePath))
-  mkdirSync(dirname(modulePath), { recursive: true })
-  writeFileSync(modulePath, '')
-  writeFileSync(join(folder, 'package.json'), '{"name":"openclaw","version":"2026.9.6"}\n')
+/** A file that OpenClaw's package needs, and an `npm` that can put it back. */
+function addPackageFile(sandbox: Sandbox): string {
+  const path = join(sandbox.packageDir, 'dist', 'run-command.mjs')
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, '')
   sandbox.addTool(
     'npm',
     `case "$*" in
-      "install -g openclaw@2026.9.6") touch '${modulePath}'; echo "changed 1 package" ;;
+      "install -g openclaw@2026.9.6") touch '${path}'; echo "changed 1 package" ;;
       *) echo "unknown to this npm: $*" >&2; exit 1 ;;
     esac`,
   )
+  return path
 }
 
 export function foreignProcess(scene: Scene): Promise<ActResult> {
@@ -206,8 +205,12 @@ export function foreignProcess(scene: Scene): Promise<ActResult> {
   return perform(4, 'a stranger on the port', 'foreign process on the port', async () => {
     sandbox.setFaults({})
     await killGateway(scene)
-    const server = `require('node:http').createServer((q, r) => r.end('hello')).listen(${sandbox.port}, () => console.log('up'))`
-    const stranger = spawn(process.execPath, ['-e', server, 'my-dev-server'], {
+    const server = join(sandbox.home, 'dev-server.mjs')
+    writeFileSync(
+      server,
+      `import { createServer } from 'node:http'\ncreateServer((q, r) => r.end('hello')).listen(${sandbox.port}, () => console.log('up'))\n`,
+    )
+    const stranger = spawn(process.execPath, [server], {
       env: sandbox.env,
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -30,6 +30,8 @@ const SPEAKERS: Record<string, [name: string, style: Style]> = {
 }
 
 let actStartedMs = performance.now()
+/** What was said in this act: exact repetitions are left out, the logs have them. */
+const said = new Set<string>()
 
 export function title(text: string): void {
   print(`\n${paint('bold', text)}\n${'═'.repeat(text.length)}`)
@@ -40,6 +42,7 @@ export function act(number: number, name: string): void {
   const heading = `Act ${number}: ${name}`
   print(`\n${paint('bold', heading)}\n${'─'.repeat(heading.length)}`)
   actStartedMs = performance.now()
+  said.clear()
 }
 
 /** What happens, told by the narrator. */
@@ -72,6 +75,9 @@ export function tierSays(line: string): void {
 }
 
 function entry(speaker: string, text: string, style: Style, tone: Style | undefined): void {
+  const key = `${speaker}: ${text}`
+  if (said.has(key)) return
+  said.add(key)
   const seconds = `+${((performance.now() - actStartedMs) / 1000).toFixed(1)}s`.padStart(7)
   const [first = '', ...rest] = wrap(text, WIDTH - 20)
   print(`${paint('dim', seconds)}  ${paint(style, speaker.padEnd(9))}  ${tone ? paint(tone, first) : first}`)

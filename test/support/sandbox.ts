@@ -94,14 +94,17 @@ export async function createSandbox(options: SandboxOptions = {}) {
     const path = tool === 'node' ? process.execPath : findOnPath(tool)
     if (path && !absent.has(tool)) symlinkSync(path, join(binDir, tool))
   }
-  const addStandIn = (name: string, file: string) => {
-    addTool(
-      name,
-      `export STAND_IN_CONTROL='${controlDir}'\nexec '${process.execPath}' '${join(supportDir, file)}' "$@"`,
-    )
+  const standIn = (file: string) =>
+    `#!/bin/sh\nexport STAND_IN_CONTROL='${controlDir}'\nexec '${process.execPath}' '${join(supportDir, file)}' "$@"\n`
+  // As npm installs it globally: a package folder, and a link to its executable.
+  const packageDir = join(home, '.npm-global', 'lib', 'node_modules', 'openclaw')
+  mkdirSync(packageDir, { recursive: true })
+  if (!absent.has('openclaw')) {
+    writeFileSync(join(packageDir, 'openclaw.mjs'), standIn('openclaw-cli.mjs'), { mode: 0o755 })
+    symlinkSync(join(packageDir, 'openclaw.mjs'), join(binDir, 'openclaw'))
   }
-  if (!absent.has('openclaw')) addStandIn('openclaw', 'openclaw-cli.mjs')
-  if (!absent.has('claude')) addStandIn('claude', 'scripted-doctor.mjs')
+  if (!absent.has('claude')) writeFileSync(join(binDir, 'claude'), standIn('scripted-doctor.mjs'), { mode: 0o755 })
+  setFaults({})
   writeConfig()
   writeEnvFile(options.settings)
 
@@ -142,6 +145,8 @@ export async function createSandbox(options: SandboxOptions = {}) {
   /** Sets what the stand-in gateway does from now on; what is left out is as usual. */
   function setFaults(faults: Faults): void {
     writeFileSync(join(controlDir, 'faults.json'), JSON.stringify(faults))
+    const manifest = { name: 'openclaw', version: faults.version ?? '2026.9.6', type: 'module' }
+    writeFileSync(join(packageDir, 'package.json'), JSON.stringify(manifest))
   }
 
   /** Plans other answers of the `openclaw` command than the usual: `{'gateway restart': {code: 2}}`. */
@@ -264,6 +269,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
     memoryDir,
     configPath,
     gatewayLog,
+    packageDir,
     /** Where the processes of this sandbox are found, e.g. to see that none is left. */
     processes: () => processesOfHome(home),
     addTool,
