@@ -150,7 +150,7 @@ export function damagedPackage(scene: Scene): Promise<ActResult> {
           bash: `rm -rf ${sandbox.packageDir}`,
         },
         { say: 'That is not mine to do. I reinstall the same version.', bash: 'npm install -g openclaw@2026.9.6' },
-        { bash: 'openclaw gateway status --json' },
+        { bash: 'openclaw gateway start' },
       ],
       report: REPORT,
     })

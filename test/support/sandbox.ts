@@ -31,7 +31,7 @@ export const projectDir = join(supportDir, '..', '..')
 
 /** What stands on the PATH beside the stand-ins `openclaw` and `claude`, if the machine has it. Nothing else does: no systemctl, launchctl, crontab, npm. */
 const SYSTEM_TOOLS =
-  'sh bash env node ps lsof ss tmux curl cat sleep ls grep sed awk tail head date rm mkdir touch mv cp ln chmod id uname tr wc sort find mktemp dirname basename cut uniq tee true false which hostname printf'.split(
+  'sh bash env node ps lsof ss tmux curl cat sleep ls grep sed awk tail head date rm mkdir touch mv cp ln chmod id uname tr wc sort find mktemp dirname basename cut uniq tee true false which hostname printf cksum od expr test'.split(
     ' ',
   )
 
