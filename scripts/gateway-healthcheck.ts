@@ -14,7 +14,7 @@ import { redact } from '../lib/alerts/redact.ts'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
-import { readRecord } from '../lib/gateway/record.ts'
+import { readRecord, writeRecord } from '../lib/gateway/record.ts'
 import { type RemedyResult, restart, restartByCli, start } from '../lib/gateway/remedies.ts'
 import { putBackKnownGood } from '../lib/gateway/roll-back.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
@@ -70,7 +70,7 @@ async function tend(run: TierRun): Promise<Outcome> {
       break
     }
     journal.warn(`retry ${retry}/${retries}: ${TREATMENTS[seen.verdict].level2}`)
-    const treated = await treat(run, seen, retry)
+    const treated = await treat(run, seen)
     if (treated === 'cannot') break
     seen = await waitUntilUp(settings, options(run, true), patienceSec(run, seen), run.signal)
     if (isUp(seen.verdict)) return recovered(run, seen)
@@ -122,7 +122,7 @@ function look(run: TierRun, deep: boolean): Promise<Examination> {
  * Does what the table says for Level 2. `cannot`: nothing more can be done here; `waiting`: nothing needed to be done.
  * Restarts are counted in the budget that Level 1 keeps, before they are done.
  */
-async function treat(run: TierRun, seen: Examination, retry: number): Promise<'done' | 'waiting' | 'cannot'> {
+async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting' | 'cannot'> {
   const { settings, journal } = run
   const remedy = TREATMENTS[seen.verdict].level2
   if (remedy === 'wait') return 'waiting'
@@ -135,7 +135,11 @@ async function treat(run: TierRun, seen: Examination, retry: number): Promise<'d
     )
     return 'cannot'
   }
-  if (remedy === 'start once' && retry > 1) return 'cannot'
+  if (remedy === 'start once') {
+    const record = readRecord(settings).value
+    if (record.startedOnce) return 'cannot'
+    writeRecord(settings, { ...record, startedOnce: true })
+  }
   if (remedy === 'put back known-good config' && !(await putBackKnownGood(run, seen))) return 'cannot'
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
   const result =

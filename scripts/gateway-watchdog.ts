@@ -13,17 +13,20 @@ import { redact } from '../lib/alerts/redact.ts'
 import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
-import { noticeMemory } from '../lib/gateway/memory.ts'
+import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import { type RemedyResult, restart, restartBySignal, start } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { confirmFailure, waitUntilUp } from '../lib/gateway/wait.ts'
+import { followWarnings } from '../lib/gateway/warnings.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { EXIT, formatLine, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
+
+const DAY_MS = 86_400_000
 
 await runTier({
   tier: 'watchdog',
@@ -88,8 +91,11 @@ async function tend(run: TierRun): Promise<Outcome> {
   const spent: WatchState = {
     ...watch.value,
     backoff: afterRestart(watch.value.backoff, Date.now()),
+    outOfMemoryMs: seen.cause === 'out-of-memory' ? Date.now() : watch.value.outOfMemoryMs,
     lastTickMs: Date.now(),
   }
+  if (seen.cause === 'out-of-memory' && Date.now() - watch.value.outOfMemoryMs < DAY_MS)
+    journal.warn(MARKER.notice('the gateway ran out of memory for the second time within a day; it is started again'))
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
   seen = await restartAndWait(run, look, seen)
@@ -135,16 +141,34 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
     criticalMb: settings.watchdogMemoryCriticalMb,
   })
   if (memory.notice) (memory.level === 'ok' ? journal.info : journal.warn)(memory.notice)
-  const warnings = seen.verdict === 'orphan' ? [seen.evidence, ...seen.warnings] : seen.warnings
-  for (const warning of warnings.filter((w) => !watch.warnings.includes(w))) journal.warn(warning)
-  for (const over of watch.warnings.filter((w) => !warnings.includes(w))) journal.info(`over: ${over}`)
+  const warnings = followWarnings(watch.warnings, warningsOf(run, seen, memory.level), nowMs)
+  for (const begun of warnings.begun) journal.warn(begun)
+  for (const over of warnings.over) journal.info(`over: ${over}`)
   if (!dryRun) {
     const backoff = afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours)
-    writeWatchState(settings, { backoff, memory: memory.level, warnings, lastTickMs: nowMs })
+    // Said before it is written down: a watchdog that is killed between the two says it twice rather than never.
+    for (const due of warnings.due)
+      journal.warn(MARKER.notice(`the gateway is up, but since 10 minutes or more: ${due}; a restart would not help`))
+    writeWatchState(settings, {
+      ...watch,
+      backoff,
+      memory: memory.level,
+      warnings: warnings.standing,
+      lastTickMs: nowMs,
+    })
     await recordHealthy(run, seen, nowMs)
   }
   // An orphan is up: for the incident it is as good as healthy.
   return { code: EXIT.healthy, verdict: 'healthy' }
+}
+
+/** What is wrong with it although it is up. */
+function warningsOf(run: TierRun, seen: Examination, memory: MemoryLevel): string[] {
+  return [
+    ...(seen.verdict === 'orphan' ? [seen.evidence] : []),
+    ...seen.warnings,
+    ...(memory === 'critical' ? [`its memory stays over ${run.settings.watchdogMemoryCriticalMb} MB`] : []),
+  ]
 }
 
 async function recovered(

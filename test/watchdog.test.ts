@@ -13,6 +13,7 @@ import {
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { launchctlCalls, standInLaunchctl } from './support/launchctl.ts'
 import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
 import { startStranger } from './support/stranger.ts'
 
@@ -240,8 +241,8 @@ test('a gateway that refuses its valid config (exit 78) is not restarted for eve
 
 test.each([
   ['a missing secret', 'required secrets are unavailable: OPENAI_API_KEY', 'blocked'],
-  ['a newer database', 'database uses newer schema version 42', 'blocked'],
-  ['a damaged database', 'database disk image is malformed', 'blocked'],
+  ['a newer database', 'database uses newer schema version 42', 'unusable-state'],
+  ['a damaged database', 'database disk image is malformed', 'unusable-state'],
   ['a damaged package', 'Error [ERR_MODULE_NOT_FOUND]: Cannot find package', 'broken-install'],
 ])('%s is told from a crash, and no restart is spent on it', async (_name, stderr, verdict) => {
   const box = await sandbox()
@@ -549,32 +550,9 @@ test('an old complaint in the log does not outlive the repair of the config', as
   expect(restarts(box)).toBe(1)
 })
 
-/** A launchctl that answers as documented: from the file `job`, and by starting the gateway. */
-function launchctl(box: Sandbox, job: string): void {
-  const plist = join(box.home, 'Library', 'LaunchAgents', 'ai.openclaw.gateway.plist')
-  mkdirSync(join(plist, '..'), { recursive: true })
-  writeFileSync(plist, '<plist/>')
-  writeFileSync(join(box.root, 'job'), job)
-  box.addTool(
-    'launchctl',
-    `echo "$*" >>'${box.root}/launchctl.calls'
-run() { printf 'state = running\\npid = %s\\n' "$1" >'${box.root}/job'; }
-case "$1" in
-  print) [ -s '${box.root}/job' ] || { echo 'Could not find service "ai.openclaw.gateway" in domain for user gui' >&2; exit 113; }
-    printf 'gui/501/ai.openclaw.gateway = {\\n'; sed 's/^/\t/' '${box.root}/job'; printf '}\\n' ;;
-  enable) ;;
-  bootstrap) [ -e '${box.root}/let-go' ] || { touch '${box.root}/let-go'; echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; }
-    openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
-  kickstart) openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
-esac`,
-  )
-}
-const launchctlCalls = (box: Sandbox) =>
-  readFileSync(join(box.root, 'launchctl.calls'), 'utf8').replace(/gui\/\d+/g, 'gui/UID')
-
 test('a job that launchd does not have is enabled and bootstrapped, again after "5: Input/output error"', async () => {
   const box = await sandbox()
-  launchctl(box, '')
+  standInLaunchctl(box, '')
   const run = await box.runScript('gateway-watchdog')
   expect(run.code).toBe(0)
   expect(box.log('watchdog')).toMatch(/DOWN unloaded: .*launchd: job not loaded/)
@@ -586,7 +564,7 @@ test('a job that launchd does not have is enabled and bootstrapped, again after 
 
 test('a job that launchd stopped respawning is kickstarted once', async () => {
   const box = await sandbox()
-  launchctl(box, 'state = not running\nruns = 12\nlast exit code = 1\n')
+  standInLaunchctl(box, 'state = not running\nruns = 12\nlast exit code = 1\n')
   expect((await box.runScript('gateway-watchdog')).code).toBe(0)
   expect(box.log('watchdog')).toMatch(/DOWN parked: .*last exit code 1/)
   expect(launchctlCalls(box).match(/kickstart/g)).toHaveLength(1)
@@ -594,7 +572,7 @@ test('a job that launchd stopped respawning is kickstarted once', async () => {
 
 test('a parked job whose last exit code is 78 is not started again: it says that it would refuse', async () => {
   const box = await sandbox()
-  launchctl(box, 'state = not running\nruns = 3\nlast exit code = 78\n')
+  standInLaunchctl(box, 'state = not running\nruns = 3\nlast exit code = 78\n')
   expect((await box.runScript('gateway-watchdog')).code).toBe(1)
   expect(box.log('watchdog')).toMatch(/DOWN misconfigured: exit 78/)
   expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/)
@@ -602,7 +580,7 @@ test('a parked job whose last exit code is 78 is not started again: it says that
 
 test('a gateway beside its supervisor (orphan) is up: reported once, not restarted', async () => {
   const box = await sandbox()
-  launchctl(box, 'state = not running\nruns = 3\nlast exit code = 1\n')
+  standInLaunchctl(box, 'state = not running\nruns = 3\nlast exit code = 1\n')
   const { pid } = await box.startGateway()
   expect((await box.runScript('gateway-watchdog')).code).toBe(0)
   expect((await box.runScript('gateway-watchdog')).code).toBe(0)

@@ -11,12 +11,19 @@ import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 /** What a line of the log speaks for. */
-export type ClueVerdict = 'misconfigured' | 'blocked' | 'broken-install' | 'port-taken' | 'out-of-memory' | 'disk-full'
+export type ClueVerdict =
+  | 'misconfigured'
+  | 'blocked'
+  | 'unusable-state'
+  | 'broken-install'
+  | 'port-taken'
+  | 'out-of-memory'
+  | 'disk-full'
 
 export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
   { pattern: /required secrets? (?:is|are) unavailable/i, verdict: 'blocked' },
-  { pattern: /uses newer schema version/i, verdict: 'blocked' },
-  { pattern: /database disk image is malformed/i, verdict: 'blocked' },
+  { pattern: /uses newer schema version/i, verdict: 'unusable-state' },
+  { pattern: /database disk image is malformed/i, verdict: 'unusable-state' },
   { pattern: /JSON5 parse failed/i, verdict: 'misconfigured' },
   { pattern: /Gateway start blocked/i, verdict: 'misconfigured' },
   { pattern: /Refusing to bind/i, verdict: 'misconfigured' },
@@ -25,7 +32,8 @@ export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
   { pattern: /requires Node|Unsupported Node/i, verdict: 'broken-install' },
   { pattern: /EADDRINUSE|another gateway instance is already listening/i, verdict: 'port-taken' },
   { pattern: /Reached heap limit|JavaScript heap out of memory/i, verdict: 'out-of-memory' },
-  { pattern: /\bENOSPC\b|no space left on device/i, verdict: 'disk-full' },
+  // Linux says ENOSPC also when it has no more file watchers; the disk has room then.
+  { pattern: /\bENOSPC\b(?!.*file watchers)|no space left on device/i, verdict: 'disk-full' },
 ]
 
 export interface Clue {

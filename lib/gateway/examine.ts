@@ -9,6 +9,7 @@ import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Clue, findClue } from './clues.ts'
 import { configSyntaxProblem, readConfig, validateConfig } from './config.ts'
+import { FULL_DISK_MB, freeDiskMb, LOW_DISK_MB } from './disk.ts'
 import { get, type Probe, probe } from './probe.ts'
 import {
   describeProcess,
@@ -43,8 +44,12 @@ export type Verdict =
   | 'orphan'
   /** Its package or its Node is damaged. */
   | 'broken-install'
-  /** It refuses to start for a reason that only a human can put right. */
+  /** It refuses to start: a secret is missing. */
   | 'blocked'
+  /** It refuses to start: its database is newer than it, or damaged. */
+  | 'unusable-state'
+  /** It is down and there is no room to start it. */
+  | 'disk-full'
   /** Somebody stopped it deliberately. */
   | 'stopped-on-purpose'
 
@@ -65,6 +70,8 @@ export interface Examination {
   answersHttp: boolean
   /** For `starting`: how long it may still take, in seconds. */
   graceLeftSec: number
+  /** What its log says why it went down, when that is no verdict of its own. */
+  cause?: Clue['verdict']
 }
 
 export interface ExamineOptions {
@@ -173,6 +180,9 @@ async function warningsOf(
     if (problem)
       warnings.push(`the config was broken while the gateway runs: ${problem}; it would not survive a restart`)
   }
+  const freeMb = freeDiskMb(settings.stateDir)
+  if (freeMb !== undefined && freeMb < LOW_DISK_MB)
+    warnings.push(`the disk of ${settings.stateDir} is nearly full: ${freeMb} MB left`)
   if (process === undefined) warnings.push('its process was not found; memory cannot be watched')
   return warnings
 }
@@ -229,6 +239,9 @@ async function examineAbsence(
   if (stop) return is('stopped-on-purpose', stop)
   if (service.stopping) return is('draining', `${seen}; ${service.detail}`)
 
+  const freeMb = freeDiskMb(settings.stateDir)
+  if (freeMb !== undefined && freeMb < FULL_DISK_MB)
+    return is('disk-full', `${seen}; ${freeMb} MB are left on the disk of ${settings.stateDir}`)
   const problem = await configSyntaxProblem(settings)
   if (problem) return is('misconfigured', problem)
   const clue = await findClue(
@@ -251,6 +264,7 @@ async function examineAbsence(
   if (service.parked && service.lastExitCode === 78)
     return is('misconfigured', `exit 78 without a reason in its log; ${service.detail}`)
   const hint = clue ? `; its log says: ${clue.line}` : ''
+  base.cause = clue?.verdict
   if (service.kind !== 'none' && !service.loaded) return is('unloaded', `${seen}; ${service.detail}${hint}`)
   if (service.parked) return is('parked', `${seen}; ${service.detail}${hint}`)
   return is('absent', `${seen}; no gateway process (${service.detail})${hint}`)
@@ -262,9 +276,9 @@ function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {
     const config = readConfig(settings)
     return config && config.modifiedMs > clue.loggedMs ? undefined : 'misconfigured'
   }
-  if (clue.verdict === 'blocked' || clue.verdict === 'broken-install') return clue.verdict
-  // The port was taken and is free now, memory ran out, the disk is full: starting it is still right; a full disk
-  // is said in the evidence.
+  if (clue.verdict === 'blocked' || clue.verdict === 'unusable-state' || clue.verdict === 'broken-install')
+    return clue.verdict
+  // The port was taken and is free now, memory ran out, the disk was full and has room again: starting it is right.
   return undefined
 }
 

@@ -28,6 +28,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
     configHealthySinceMs: sameConfig || broken ? before.configHealthySinceMs : nowMs,
     troubleSinceMs: 0,
     putBack: [],
+    startedOnce: false,
   }
   writeRecord(settings, after)
   const incident = before.troubleSinceMs > 0 ? currentIncident(settings) : undefined

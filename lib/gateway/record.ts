@@ -18,6 +18,8 @@ export interface PatientRecord {
   troubleSinceMs: number
   /** Hashes of the known-good configs that were put back since then, and did not help. */
   putBack: string[]
+  /** The one start that `start once` allows was spent since then. */
+  startedOnce: boolean
 }
 
 const NEVER_SEEN: PatientRecord = {
@@ -29,6 +31,7 @@ const NEVER_SEEN: PatientRecord = {
   configHealthySinceMs: 0,
   troubleSinceMs: 0,
   putBack: [],
+  startedOnce: false,
 }
 
 /** Reads the record; a damaged one is kept aside (not in a dry run) and begun anew. */
@@ -58,5 +61,6 @@ function check(value: unknown): PatientRecord | undefined {
     configHealthySinceMs: time(value.configHealthySinceMs),
     troubleSinceMs: time(value.troubleSinceMs),
     putBack: Array.isArray(value.putBack) ? value.putBack.filter((hash) => typeof hash === 'string') : [],
+    startedOnce: value.startedOnce === true,
   }
 }

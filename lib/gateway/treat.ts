@@ -17,7 +17,7 @@ export type Remedy =
   | 'restart'
   /** Start it: bootstrap an unloaded job, reset a parked one, kickstart, or start a bare process. */
   | 'start'
-  /** Start it once; if the reason is still there, hand on. */
+  /** Start it once in this trouble; if the reason is still there, hand on. */
   | 'start once'
   /** Put the last config back that it was healthy on (the broken one is kept beside it), validate, start. */
   | 'put back known-good config'
@@ -44,7 +44,7 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
     level1: 'nothing',
     level2: 'nothing',
     level3: 'nothing',
-    because: 'a failing channel or a full disk is a warning: a restart helps neither',
+    because: 'a dead channel, a broken config, a filling disk are warnings: a restart helps none of them',
   },
   starting: {
     means: 'its process lives and has not come up yet',
@@ -107,7 +107,7 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
     level1: 'report',
     level2: 'report',
     level3: 'report',
-    because: 'the service works; a restart would end it',
+    because: 'the service works, and ending it would cost work; which of the two shall run, a human decides',
   },
   'broken-install': {
     means: 'its package or its Node is damaged',
@@ -117,11 +117,25 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
     because: 'the doctor may reinstall the same version; a restart runs the same broken files',
   },
   blocked: {
-    means: 'it refuses to start: a secret is missing, its database is newer than it or damaged',
+    means: 'it refuses to start: a secret is missing',
     level1: 'hand on',
     level2: 'start once',
     level3: 'human',
-    because: 'one retry for a secret store that was late; secrets and data are a human’s',
+    because: 'one start more, for a secret store that was late; secrets are a human’s',
+  },
+  'unusable-state': {
+    means: 'it refuses to start: its database is newer than it, or damaged',
+    level1: 'hand on',
+    level2: 'hand on',
+    level3: 'human',
+    because: 'it would refuse again, and what happens to the data a human decides',
+  },
+  'disk-full': {
+    means: 'it is down and its disk has no room',
+    level1: 'hand on',
+    level2: 'hand on',
+    level3: 'human',
+    because: 'each start writes more; what may be deleted a human decides',
   },
   'stopped-on-purpose': {
     means: 'somebody stopped it',

@@ -10,6 +10,8 @@ const FINAL: readonly Verdict[] = [
   'impostor',
   'broken-install',
   'blocked',
+  'unusable-state',
+  'disk-full',
   'parked',
   'stopped-on-purpose',
 ]

@@ -4,17 +4,20 @@ import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
 import { type Backoff, NO_CRASHES } from './backoff.ts'
 import type { MemoryLevel } from './memory.ts'
+import { checkWarnings, type StandingWarning } from './warnings.ts'
 
 export interface WatchState {
   backoff: Backoff
   memory: MemoryLevel
-  /** Warnings that were said and still hold: they are said once, and once more when they are over. */
-  warnings: string[]
+  /** Warnings that were said and still hold. */
+  warnings: StandingWarning[]
+  /** Epoch milliseconds of the last time that the gateway was found out of memory; 0: never. */
+  outOfMemoryMs: number
   /** Epoch milliseconds of the last tick that looked at the gateway: tells a sleep from an outage. */
   lastTickMs: number
 }
 
-const FIRST_TICK: WatchState = { backoff: NO_CRASHES, memory: 'ok', warnings: [], lastTickMs: 0 }
+const FIRST_TICK: WatchState = { backoff: NO_CRASHES, memory: 'ok', warnings: [], outOfMemoryMs: 0, lastTickMs: 0 }
 
 export function readWatchState(settings: Settings, dryRun: boolean): StateRead<WatchState> {
   return readState(watchStatePath(settings), check, FIRST_TICK, !dryRun)
@@ -36,7 +39,8 @@ function check(value: unknown): WatchState | undefined {
   return {
     backoff: { crashes, lastCrashMs, lastRestartMs } as Backoff,
     memory: value.memory === 'warning' || value.memory === 'critical' ? value.memory : 'ok',
-    warnings: Array.isArray(value.warnings) ? value.warnings.filter((w) => typeof w === 'string').slice(0, 50) : [],
+    warnings: checkWarnings(value.warnings),
+    outOfMemoryMs: typeof value.outOfMemoryMs === 'number' && value.outOfMemoryMs > 0 ? value.outOfMemoryMs : 0,
     lastTickMs: value.lastTickMs as number,
   }
 }

@@ -1,0 +1,17 @@
+/** Room on the file system of OpenClaw's folder. */
+import { statfsSync } from 'node:fs'
+
+/** Below this a gateway that is up deserves a warning: its next log, session or database write may fail. */
+export const LOW_DISK_MB = 100
+/** Below this a gateway that is down is not started: each start would write more, and fail. */
+export const FULL_DISK_MB = 10
+
+/** Free megabytes for this user where the folder is; undefined when that cannot be told. Quotas are not seen. */
+export function freeDiskMb(folder: string): number | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return Math.floor((bavail * bsize) / 1024 / 1024)
+  } catch {
+    return undefined
+  }
+}
