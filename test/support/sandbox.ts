@@ -244,9 +244,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
 
   /** Ends every process of the sandbox, removes it, and fails if `openclaw` was called in a way nobody planned. */
   async function close(): Promise<void> {
-    await endProcesses()
     const unplanned = events().filter(({ what }) => what.startsWith('unplanned: '))
-    rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    try {
+      await endProcesses()
+    } finally {
+      rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    }
     if (unplanned.length > 0) throw new Error(unplanned.map(({ what }) => what).join('\n'))
   }
 
