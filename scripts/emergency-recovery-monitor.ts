@@ -1,7 +1,8 @@
 #!/usr/bin/env -S npx tsx
 /**
  * Level 4, the monitor: the call to a human. Reads what the other tiers left in their logs and, when one of them wrote
- * MANUAL INTERVENTION REQUIRED, tells Discord, with everything that a human needs to act.
+ * MANUAL INTERVENTION REQUIRED, tells a human through Discord (and Slack, Telegram, ntfy, a webhook of one's own), with
+ * everything needed to act; reminds while it lasts, and says when it is over.
  * Started by cron every 5 minutes; can be run by hand at any time.
  *
  * Exit 0  nothing to alert, or everything was delivered
@@ -10,7 +11,7 @@
  *      3  I stood down: paused, or another monitor runs
  */
 import { updateCases } from '../lib/alerts/cases.ts'
-import { unwritableFolders } from '../lib/alerts/disk.ts'
+import { diskSighting, unwritableFolders } from '../lib/alerts/disk.ts'
 import { readFrom, VERDICT } from '../lib/alerts/last-reading.ts'
 import { type Ledger, readLedger, saveLedger } from '../lib/alerts/ledger.ts'
 import { redact } from '../lib/alerts/redact.ts'
@@ -29,47 +30,51 @@ Started every 5 minutes by cron; can be run by hand at any time.`,
 })
 
 async function main(run: TierRun): Promise<Outcome> {
-  const { settings, journal, dryRun } = run
   if (run.flags['test-alert']) return testAlert(run)
+  const outcome = await monitor(run)
+  await beat(run, outcome)
+  return outcome
+}
+
+async function monitor(run: TierRun): Promise<Outcome> {
+  const { settings, journal, dryRun } = run
 
   // 1. What is open, and what could not be delivered so far.
   const now = new Date()
   const { ledger: before, problems } = readLedger(settings, dryRun)
   for (const problem of problems) journal.warn(problem)
+  const hasBook = before.book.cases.length > 0 || before.book.histories.length > 0
 
-  // 2. Recent logs with MANUAL INTERVENTION REQUIRED that were not alerted yet.
-  const hasOpen = before.cases.length > 0
-  const { sightings, positions } = readSightings(settings, before.positions, readFrom(settings, now), hasOpen, now)
-  const { cases, news } = updateCases(before.cases, sightings)
+  // 2. What recent logs say: MANUAL INTERVENTION REQUIRED, or the end of what was alerted.
+  const { sightings, positions } = readSightings(settings, before.positions, readFrom(settings, now), hasBook, now)
 
-  // 3. What nobody else can say: that nothing can be written.
+  // 3. What no log can say: that nothing can be written.
   const troubles = unwritableFolders(settings, dryRun)
   for (const trouble of troubles) journal.error(`cannot be written: ${trouble}`)
-  const diskTrouble = troubles.join('; ')
-  const diskNews = diskTrouble === before.diskTrouble ? [] : troubles
-
-  if (!hasOpen && before.outbox.length === 0 && sightings.length === 0 && diskTrouble === before.diskTrouble)
+  sightings.push(diskSighting(troubles, now))
+  if (!hasBook && before.outbox.length === 0 && sightings.length === 1 && troubles.length === 0)
     return { code: EXIT.healthy, verdict: VERDICT.quiet }
 
-  // 4. The alerts go into the outbox, and the outbox goes to disk, before anything is sent.
-  const { composeAlert, composeDiskAlert } = await import('../lib/alerts/compose.ts')
+  // 4. What of it is news.
+  const { book, news } = updateCases(before.book, sightings, now, settings.alertWindowMin * 60)
+  const { composeAlerts } = await import('../lib/alerts/compose.ts')
   const { envelope } = await import('../lib/alerts/dispatch.ts')
-  const alerts = [
-    ...(news.length > 0 ? [await composeAlert(settings, news, cases, now)] : []),
-    ...(diskNews.length > 0 ? [composeDiskAlert(diskNews, now)] : []),
-  ]
-  for (const alert of alerts) journal.warn(`a human is needed: ${alert.title}: ${alert.whys.join(' / ')}`)
+  const alerts = await composeAlerts(settings, news, settings.notify === 'all', now)
+  for (const alert of alerts)
+    journal.warn(`to be told: ${[alert.title, alert.lead, ...alert.whys].filter(Boolean).join(' / ')}`)
+
+  // 5. It goes into the outbox, and the outbox goes to disk, before anything is sent.
   const outbox = [...before.outbox, ...alerts.map(envelope)]
-  return deliver(run, { ...before, positions, cases, diskTrouble, outbox }, now)
+  return deliver(run, { ...before, positions, book, outbox }, now)
 }
 
-/** 5. Discord, with the tail of the log. What it does not take stays in the outbox. */
+/** 6. Every channel gets everything. What one does not take stays in the outbox. */
 async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcome> {
   const { settings, journal, dryRun } = run
   if (dryRun) return showInstead(run, written, now)
   const saved = saveLedger(settings, written)
   if (saved === undefined) {
-    journal.error('what was alerted can be written down nowhere: speaking on the full and the half hour only')
+    journal.error('what was told can be written down nowhere: speaking on the full and the half hour only')
     if (now.getMinutes() % 30 >= 5) return { code: EXIT.down, verdict: VERDICT.kept }
   }
   if (written.outbox.length === 0) return { code: EXIT.healthy, verdict: VERDICT.quiet }
@@ -93,10 +98,22 @@ async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcom
     : { code: EXIT.down, verdict: VERDICT.kept }
 }
 
+/** 7. The dead man's switch: from outside it is seen that this machine lives, and whether it can call. */
+async function beat({ settings, journal, dryRun }: TierRun, { code }: Outcome): Promise<void> {
+  if (!settings.heartbeatUrl || dryRun) return
+  const { sendHeartbeat } = await import('../lib/alerts/heartbeat.ts')
+  const failure =
+    code === EXIT.healthy ? undefined : 'alerts of OpenClaw self-healing cannot be delivered; see the monitor log'
+  const problem = await sendHeartbeat(settings.heartbeatUrl, failure, settings.alertTimeoutSec)
+  if (problem) journal.warn(`the heartbeat was not taken: ${problem}`)
+}
+
 async function showInstead(run: TierRun, { outbox }: Ledger, now: Date): Promise<Outcome> {
-  const { discordContent } = await import('../lib/alerts/discord.ts')
-  for (const { alert } of outbox)
-    run.journal.info(`dry run: would send:\n${discordContent(alert, { now, mayBeRepetition: false })}`)
+  const { headline, plainBody } = await import('../lib/alerts/plain.ts')
+  for (const { alert, id } of outbox) {
+    const body = plainBody(alert, { now, id, mayBeRepetition: false }, 8000, 4000)
+    run.journal.info(`dry run: would send:\n${headline(alert, 300)}\n${body}`)
+  }
   return outbox.length === 0
     ? { code: EXIT.healthy, verdict: VERDICT.quiet }
     : { code: EXIT.down, verdict: VERDICT.kept }
@@ -115,7 +132,8 @@ async function testAlert(run: TierRun): Promise<Outcome> {
       journal.info(`dry run: would send a test to ${channel.name}`)
       continue
     }
-    const answer = await channel.send(composeTestAlert(now), { now, mayBeRepetition: false }, run.signal)
+    const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
+    const answer = await channel.send(composeTestAlert(now), circumstances, run.signal)
     if (answer.kind === 'delivered') {
       journal.info(`${channel.name} took the test: ${answer.said}`)
       continue

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Case, updateCases } from '../lib/alerts/cases.ts'
+import { type CaseBook, type News, updateCases } from '../lib/alerts/cases.ts'
 import type { Sighting } from '../lib/alerts/sightings.ts'
 import { MARKER, parseMarker, type TierName } from '../lib/tier/contract.ts'
 
@@ -12,54 +12,113 @@ const see = (minute: number, tier: TierName, text: string): Sighting => ({
   marker: parseMarker(text)!,
 })
 const healthy = MARKER.runEnded('healthy', 0, 1)
+const down = MARKER.down('hung', 'no answer')
+const call = (minute: number, why = 'x') => see(minute, 'emergency-recovery', MARKER.manual(why))
 
-/** Runs the ticks one after another; for each the calls that were news. */
-function newsOf(...ticks: Sighting[][]): string[][] {
-  let cases: Case[] = []
-  return ticks.map((sightings) => {
-    const result = updateCases(cases, sightings)
-    cases = result.cases
-    return result.news.map(({ marker }) => (marker.kind === 'manual' ? marker.why : marker.kind))
+/** Runs the ticks one after another, each at the time of its last sighting or `[minute]`; for each what was news. */
+function newsOf(...ticks: (Sighting[] | number)[]): string[][] {
+  let book: CaseBook = { cases: [], histories: [] }
+  return ticks.map((tick) => {
+    const sightings = typeof tick === 'number' ? [] : tick
+    const now = typeof tick === 'number' ? at(tick) : tick.at(-1)!.at
+    const result = updateCases(book, sightings, now, 1800)
+    book = result.book
+    return result.news.map(inWords)
   })
 }
 
+function inWords(news: News): string {
+  if (news.kind === 'notice') return `notice: ${news.what}`
+  if (news.kind !== 'failure' && news.kind !== 'update') return news.kind
+  return `${news.kind}: ${news.calls.map(({ marker }) => (marker.kind === 'manual' ? marker.why : '')).join(', ')}`
+}
+
 test('a failure that is called again and again is news once', () => {
-  const call = (minute: number) => see(minute, 'healthcheck', MARKER.manual('no doctor left today'))
-  expect(newsOf([call(0)], [call(5), call(10)], [], [call(15)])).toEqual([['no doctor left today'], [], [], []])
+  expect(newsOf([call(0)], [call(5), call(10)], 12, [call(15)])).toEqual([['failure: x'], [], [], []])
 })
 
 test('other pids, ports and seconds do not make it another failure', () => {
-  const call = (minute: number, pid: number) =>
-    see(minute, 'emergency-recovery', MARKER.manual(`pid ${pid} has the port for ${minute} s`))
-  expect(newsOf([call(0, 4711)], [call(5, 999)])).toEqual([['pid 4711 has the port for 0 s'], []])
+  const ticks = [[call(0, 'pid 4711 has it for 3 s')], [call(5, 'pid 999 has it for 300 s')]]
+  expect(newsOf(...ticks)).toEqual([['failure: pid 4711 has it for 3 s'], []])
 })
 
-test('another reason in the same incident is news', () => {
-  const first = see(0, 'emergency-recovery', MARKER.manual('Claude Code is not logged in'))
-  const second = see(60, 'emergency-recovery', MARKER.manual('the doctor gave up'))
-  expect(newsOf([first], [second])).toEqual([['Claude Code is not logged in'], ['the doctor gave up']])
+test('two reasons seen in one run are one piece of news, a later one is an update', () => {
+  expect(newsOf([call(0, 'a'), call(1, 'b')], [call(9, 'c')])).toEqual([['failure: a, b'], ['update: c']])
 })
 
-test('the same failure after a recovery is news again', () => {
-  const call = (minute: number) => see(minute, 'emergency-recovery', MARKER.manual('x'))
-  expect(newsOf([call(0)], [see(5, 'watchdog', healthy), call(30)])).toEqual([['x'], ['x']])
-  expect(newsOf([call(0)], [see(5, 'watchdog', MARKER.recovered(undefined, 300))], [call(30)])).toEqual([
-    ['x'],
-    [],
-    ['x'],
-  ])
+test('its end is news, and the same failure after it is news again', () => {
+  const byHand = see(5, 'watchdog', healthy)
+  expect(newsOf([call(0)], [byHand], [call(20)])).toEqual([['failure: x'], ['resolved'], ['failure: x']])
+  const byLevel2 = see(5, 'healthcheck', MARKER.recovered(2, 300))
+  expect(newsOf([call(0)], [byLevel2, see(5, 'healthcheck', healthy)])).toEqual([['failure: x'], ['resolved']])
 })
 
 test('a healthy observation from before the call ends nothing', () => {
-  const call = (minute: number) => see(minute, 'emergency-recovery', MARKER.manual('x'))
-  expect(newsOf([see(0, 'watchdog', healthy), call(3)], [see(1, 'watchdog', healthy), call(6)])).toEqual([['x'], []])
+  expect(newsOf([see(0, 'watchdog', healthy), call(3)], [see(1, 'watchdog', healthy), call(6)])).toEqual([
+    ['failure: x'],
+    [],
+  ])
 })
 
 test('a well guardian says nothing about the gateway, and a healthy gateway nothing about the watchers', () => {
-  const gateway = see(0, 'emergency-recovery', MARKER.manual('x'))
-  const watchers = see(0, 'guardian', MARKER.manual('y'))
   const well = see(1, 'guardian', MARKER.runEnded('all watchers are well', 0, 1))
-  expect(newsOf([gateway], [well, { ...gateway, at: at(2) }])).toEqual([['x'], []])
-  expect(newsOf([watchers], [see(1, 'watchdog', healthy), { ...watchers, at: at(2) }])).toEqual([['y'], []])
-  expect(newsOf([watchers], [well, { ...watchers, at: at(2) }])).toEqual([['y'], ['y']])
+  const watchers = see(0, 'guardian', MARKER.manual('y'))
+  expect(newsOf([call(0)], [well])).toEqual([['failure: x'], []])
+  expect(newsOf([watchers], [see(1, 'watchdog', healthy)])).toEqual([['failure: y'], []])
+  expect(newsOf([watchers], [well])).toEqual([['failure: y'], ['resolved']])
+})
+
+test('while it lasts it is brought to mind after 1 h, after 6 h, and then daily', () => {
+  const minutes = Array.from({ length: 12 * 60 }, (_, i) => i * 5)
+  const ticks = minutes.map((minute) => [minute === 0 ? call(0) : see(minute, 'watchdog', down)])
+  const reminders = newsOf(...ticks).flatMap((news, i) => (news.includes('reminder') ? [minutes[i]! / 60] : []))
+  expect(reminders).toEqual([1, 6, 24, 48])
+})
+
+test('no reminder is given while nobody looks: a sleeping machine knows nothing', () => {
+  expect(newsOf([call(0)], 70, [see(75, 'watchdog', down)])).toEqual([['failure: x'], [], ['reminder']])
+})
+
+test('a failure of which nothing was heard for a week is forgotten', () => {
+  expect(newsOf([call(0)], 7 * 24 * 60 + 1, [call(7 * 24 * 60 + 2)])).toEqual([['failure: x'], [], ['failure: x']])
+})
+
+test('what fails and recovers four times in two hours is told as flapping, once, until it was steady for two hours', () => {
+  const fails = (minute: number) => [call(minute), see(minute + 5, 'watchdog', healthy)]
+  expect(newsOf(fails(0), fails(20), fails(40), fails(60), fails(80), 150, 200, 201)).toEqual([
+    ['failure: x', 'resolved'],
+    ['failure: x', 'resolved'],
+    ['failure: x', 'resolved'],
+    ['flapping'],
+    [],
+    [],
+    ['steady'],
+    [],
+  ])
+})
+
+test('crashes that Level 1 heals every time are flapping too', () => {
+  const heals = (minute: number) => [see(minute, 'watchdog', MARKER.recovered(1, 20))]
+  const notice = 'notice: recovered by level 1 after 20 s'
+  expect(newsOf(heals(0), heals(10), heals(20), heals(30), heals(40))).toEqual([
+    [notice],
+    [notice],
+    [notice],
+    ['flapping'],
+    [],
+  ])
+  // One a day is none.
+  expect(newsOf(heals(0), heals(1440), heals(2880), heals(4320)).flat()).toEqual([notice, notice, notice, notice])
+})
+
+test('what flaps and then stays down is brought to mind all the same', () => {
+  const fails = (minute: number) => [call(minute), see(minute + 5, 'watchdog', healthy)]
+  const ticks = [fails(0), fails(10), fails(20), [call(30)], [see(91, 'watchdog', down)]]
+  expect(newsOf(...ticks).slice(-2)).toEqual([['flapping'], ['reminder']])
+})
+
+test('what was noticed and needs nobody is a notice', () => {
+  expect(newsOf([see(0, 'healthcheck', MARKER.notice('config rolled back: a by b'))])).toEqual([
+    ['notice: config rolled back: a by b'],
+  ])
 })

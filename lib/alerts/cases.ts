@@ -1,10 +1,11 @@
 /**
- * Which failures are one and the same. A case is opened by the first call for a human and stays open until the gateway
- * (or, for the watchers, the guardian's run) was seen healthy; whatever is said again in between is the same failure.
+ * Which failures are one and the same, and what is worth a message: pure, a line of a log at a time.
+ *
+ * A case is opened by the first call for a human and stays open until what it is about was seen well again; what is
+ * said again in between is the same failure, and is only brought to mind: after 1 h, 6 h, and then daily.
  */
 import { createHash } from 'node:crypto'
 import { isHealthyObservation } from '../tier/contract.ts'
-import { isRecord } from '../tier/state.ts'
 import type { Scope, Sighting } from './sightings.ts'
 
 export interface Case {
@@ -13,58 +14,186 @@ export interface Case {
   openedAt: string
   /** ISO time of the last one. */
   lastCallAt: string
+  /** ISO time of the last line that says that it goes on. */
+  lastSeenAt: string
+  /** The log with the last call. */
+  log: string
   /** What was called already, see `sameness`. */
   failures: string[]
+  remindersSent: number
 }
 
+/** How often something failed lately. */
+export interface History {
+  scope: Scope
+  /** ISO times of the failures of the last two hours, whoever ended them. */
+  failedAt: string[]
+  /** It comes and goes, and that was told: its coming and going is no news until it has been steady. */
+  isFlapping: boolean
+}
+
+/** What Level 4 knows of the failures. */
+export interface CaseBook {
+  cases: Case[]
+  histories: History[]
+}
+
+export type News =
+  /** A first call for a human, or (`update`) a call for another reason in a case that is known. */
+  | { kind: 'failure' | 'update'; scope: Scope; calls: Sighting[] }
+  | { kind: 'reminder'; scope: Scope; open: Case }
+  | { kind: 'resolved'; scope: Scope; open: Case; endedBy: Sighting }
+  | { kind: 'flapping'; scope: Scope; failedAt: string[]; calls: Sighting[] }
+  /** It was flapping and is steady since. */
+  | { kind: 'steady'; scope: Scope; since: string }
+  /** Something that needs nobody: a recovery, a config put back, a watcher revived. */
+  | { kind: 'notice'; scope: Scope; what: string }
+
+const HOUR_MS = 3_600_000
+/** So many failures in so long a time are flapping, and so long a time without one is steady again. */
+const FLAPPING_FAILURES = 4
+const FLAPPING_MS = 2 * HOUR_MS
+/** A case of which nothing was heard for so long is closed without a word. */
+const FORGOTTEN_MS = 7 * 24 * HOUR_MS
 /** More different failures than this in one incident are not told apart any more. */
 const MAX_FAILURES = 20
 
 /**
- * Brings the cases up to date with what was seen, in order of time.
- * @returns the open cases, and the calls that are news: the first of a case, and others with another reason
+ * Brings the book up to date with what was seen, in order of time.
+ * @param freshSec how recent the last sign of a failure must be for a reminder of it
  */
 export function updateCases(
-  before: readonly Case[],
+  before: CaseBook,
   sightings: readonly Sighting[],
-): { cases: Case[]; news: Sighting[] } {
-  let cases = [...before]
-  const news: Sighting[] = []
-  for (const sighting of sightings) {
-    const open = cases.find(({ scope }) => scope === sighting.scope)
-    if (open && endsCase(sighting, open)) cases = cases.filter((one) => one !== open)
-    if (sighting.marker.kind !== 'manual') continue
-    const failure = sameness(sighting.marker.why)
-    const at = sighting.at.toISOString()
-    const isKnown = open && (open.failures.includes(failure) || open.failures.length >= MAX_FAILURES)
-    if (!isKnown) news.push(sighting)
-    const failures = isKnown ? open.failures : [...(open?.failures ?? []), failure]
-    const updated: Case = { scope: sighting.scope, openedAt: open?.openedAt ?? at, lastCallAt: at, failures }
-    cases = [...cases.filter((one) => one !== open), updated]
+  now: Date,
+  freshSec: number,
+): { book: CaseBook; news: News[] } {
+  const news: News[] = []
+  let book: CaseBook = {
+    cases: before.cases.filter((one) => now.getTime() - Date.parse(one.lastSeenAt) < FORGOTTEN_MS),
+    histories: before.histories,
   }
-  return { cases, news }
+  for (const sighting of sightings) book = take(book, sighting, news)
+  book = remind(book, news, now, freshSec)
+  return { book: settle(book, news, now), news }
+}
+
+function take(book: CaseBook, sighting: Sighting, news: News[]): CaseBook {
+  const { scope, marker } = sighting
+  const open = book.cases.find((one) => one.scope === scope)
+  if (marker.kind === 'manual') return call(book, sighting, marker.why, open, news)
+  if (marker.kind === 'notice') news.push({ kind: 'notice', scope, what: marker.what })
+  if (open && endsCase(sighting, open)) {
+    if (!isFlapping(book, scope)) news.push({ kind: 'resolved', scope, open, endedBy: sighting })
+    return { ...book, cases: book.cases.filter((one) => one !== open) }
+  }
+  if (open) return { ...book, cases: replace(book.cases, lasting(open, sighting)) }
+  if (marker.kind !== 'recovered') return book
+  const who = marker.level === undefined ? 'by itself or by hand' : `by level ${marker.level}`
+  const after = failed(book, sighting, [], news)
+  if (!isFlapping(after, scope))
+    news.push({ kind: 'notice', scope, what: `recovered ${who} after ${marker.seconds} s` })
+  return after
+}
+
+function call(book: CaseBook, sighting: Sighting, why: string, open: Case | undefined, news: News[]): CaseBook {
+  const { scope, log } = sighting
+  const at = sighting.at.toISOString()
+  const failure = sameness(why)
+  if (!open) {
+    const after = failed(book, sighting, [sighting], news)
+    if (!isFlapping(after, scope)) news.push({ kind: 'failure', scope, calls: [sighting] })
+    const opened = { scope, openedAt: at, lastCallAt: at, lastSeenAt: at, log, failures: [failure], remindersSent: 0 }
+    return { ...after, cases: [...after.cases, opened] }
+  }
+  const isKnown = open.failures.includes(failure) || open.failures.length >= MAX_FAILURES
+  const failures = isKnown ? open.failures : [...open.failures, failure]
+  if (!isKnown && !isFlapping(book, scope)) addCall(sighting, news)
+  return { ...book, cases: replace(book.cases, { ...lasting(open, sighting), lastCallAt: at, log, failures }) }
+}
+
+/** Several reasons in one run are one message. */
+function addCall(sighting: Sighting, news: News[]): void {
+  const last = news.at(-1)
+  const same = last && (last.kind === 'failure' || last.kind === 'update') && last.scope === sighting.scope
+  if (same) last.calls.push(sighting)
+  else news.push({ kind: 'update', scope: sighting.scope, calls: [sighting] })
+}
+
+function failed(book: CaseBook, { scope, at }: Sighting, calls: Sighting[], news: News[]): CaseBook {
+  const history = historyOf(book, scope)
+  const recent = history.failedAt.filter((one) => at.getTime() - Date.parse(one) < FLAPPING_MS)
+  const failedAt = [...recent, at.toISOString()].slice(-50)
+  const begins = !history.isFlapping && failedAt.length >= FLAPPING_FAILURES
+  if (begins) news.push({ kind: 'flapping', scope, failedAt, calls })
+  return withHistory(book, { scope, failedAt, isFlapping: history.isFlapping || begins })
+}
+
+function remind(book: CaseBook, news: News[], now: Date, freshSec: number): CaseBook {
+  const cases = book.cases.map((open) => {
+    const due = remindersDue(now.getTime() - Date.parse(open.openedAt))
+    const isFresh = now.getTime() - Date.parse(open.lastSeenAt) <= freshSec * 1000
+    if (due <= open.remindersSent || !isFresh) return open
+    const isToldAnyway = news.some(({ kind, scope }) => scope === open.scope && kind !== 'notice')
+    if (!isToldAnyway) news.push({ kind: 'reminder', scope: open.scope, open })
+    return { ...open, remindersSent: due }
+  })
+  return { ...book, cases }
+}
+
+/** After 1 h, after 6 h, and then daily. */
+function remindersDue(openMs: number): number {
+  if (openMs < HOUR_MS) return 0
+  if (openMs < 6 * HOUR_MS) return 1
+  return 2 + Math.floor(openMs / (24 * HOUR_MS))
+}
+
+function settle(book: CaseBook, news: News[], now: Date): CaseBook {
+  const histories = book.histories.flatMap((history) => {
+    const failedAt = history.failedAt.filter((one) => now.getTime() - Date.parse(one) < FLAPPING_MS)
+    if (failedAt.length > 0) return [{ ...history, failedAt }]
+    const isDown = book.cases.some(({ scope }) => scope === history.scope)
+    const since = history.failedAt.at(-1)
+    if (history.isFlapping && !isDown && since) news.push({ kind: 'steady', scope: history.scope, since })
+    return []
+  })
+  return { ...book, histories }
+}
+
+function isFlapping(book: CaseBook, scope: Scope): boolean {
+  return historyOf(book, scope).isFlapping
+}
+
+function historyOf(book: CaseBook, scope: Scope): History {
+  return book.histories.find((one) => one.scope === scope) ?? { scope, failedAt: [], isFlapping: false }
+}
+
+function withHistory(book: CaseBook, history: History): CaseBook {
+  return { ...book, histories: [...book.histories.filter(({ scope }) => scope !== history.scope), history] }
+}
+
+function replace(cases: readonly Case[], by: Case): Case[] {
+  return cases.map((one) => (one.scope === by.scope ? by : one))
+}
+
+function lasting(open: Case, { marker, at }: Sighting): Case {
+  const goesOn = ['down', 'escalate', 'manual'].includes(marker.kind) || isFailedRun(marker)
+  const isLater = at.getTime() > Date.parse(open.lastSeenAt)
+  return goesOn && isLater ? { ...open, lastSeenAt: at.toISOString() } : open
+}
+
+function isFailedRun(marker: Sighting['marker']): boolean {
+  return marker.kind === 'run-ended' && marker.exitCode === 1
+}
+
+function endsCase({ scope, marker, at }: Sighting, open: Case): boolean {
+  if (at.getTime() < Date.parse(open.lastCallAt)) return false
+  // The guardian's exit code 0 says that all watchers are well; of the gateway it knows nothing.
+  if (scope !== 'gateway') return marker.kind === 'run-ended' && marker.exitCode === 0
+  return isHealthyObservation(marker)
 }
 
 /** Pids, seconds and counts differ each time that the same thing is said. A hash: the text may hold secrets. */
 function sameness(why: string): string {
   return createHash('sha256').update(why.replace(/\d+/g, '#')).digest('hex').slice(0, 16)
-}
-
-function endsCase({ tier, marker, at }: Sighting, open: Case): boolean {
-  if (at.getTime() < Date.parse(open.lastCallAt)) return false
-  // The guardian's exit code 0 says that all watchers are well; of the gateway it knows nothing.
-  if (tier === 'guardian') return marker.kind === 'run-ended' && marker.exitCode === 0
-  return isHealthyObservation(marker)
-}
-
-export function checkCase(value: unknown): Case | undefined {
-  if (!isRecord(value)) return undefined
-  const { scope, openedAt, lastCallAt, failures } = value
-  if (scope !== 'gateway' && scope !== 'watchers') return undefined
-  if (!isTime(openedAt) || !isTime(lastCallAt) || !Array.isArray(failures)) return undefined
-  return { scope, openedAt, lastCallAt, failures: failures.filter((one) => typeof one === 'string') }
-}
-
-function isTime(value: unknown): value is string {
-  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
 }

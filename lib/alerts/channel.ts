@@ -6,6 +6,8 @@ import type { PostResult } from './http.ts'
 /** What has to be told about this sending, beside the alert itself. */
 export interface Circumstances {
   now: Date
+  /** The same at every try of the same message. */
+  id: string
   /** An earlier try may have arrived. */
   mayBeRepetition: boolean
 }
@@ -49,8 +51,9 @@ export function judge(result: PostResult): Answer {
   return { kind: 'refused', why }
 }
 
-function isWebPage({ contentType, body }: { contentType: string; body: string }): boolean {
-  return /\bhtml\b/i.test(contentType) || /^\s*<(?:!doctype|html)/i.test(body)
+/** By the body alone: Slack says its `ok` as text/html. */
+function isWebPage({ body }: { body: string }): boolean {
+  return /^\s*<[!?a-z]/i.test(body)
 }
 
 /** Discord: `retry_after`; Telegram: `parameters.retry_after`; both in seconds. */
@@ -60,7 +63,7 @@ function retryAfterInBody(body: string): number | undefined {
 }
 
 /** What the service said, as ` (Unknown Webhook)`. */
-function describeBody(result: { contentType: string; body: string }): string {
+function describeBody(result: { body: string }): string {
   if (isWebPage(result)) return ''
   const m = /"(?:message|description|error)"\s*:\s*"((?:[^"\\]|\\.){1,200})"/.exec(result.body)
   const text = oneLine(m?.[1] ?? result.body, 120)

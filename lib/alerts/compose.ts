@@ -1,143 +1,132 @@
-/** Writes the alert: everything that somebody needs who is woken by it, and has only a phone at hand. */
+/** Writes alerts: everything that somebody needs who is woken by one, and has only a phone at hand. */
 import { hostname } from 'node:os'
-import { readConfig } from '../gateway/config.ts'
-import type { Verdict } from '../gateway/examine.ts'
-import { localIso, oneLine, parseLine } from '../tier/contract.ts'
-import { currentIncident, type Incident, type MarkedLine, readTail } from '../tier/journal.ts'
+import { oneLine } from '../tier/contract.ts'
+import { currentIncident } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
-import { adviceFor, adviceForDisk, adviceForWatchers } from './advice.ts'
+import { adviceFor } from './advice.ts'
 import type { Alert } from './alert.ts'
-import type { Case } from './cases.ts'
-import { redact, secretValues } from './redact.ts'
-import type { Sighting } from './sightings.ts'
-import { clockTime } from './time-words.ts'
+import type { News } from './cases.ts'
+import { doctorsFinding, tailOf, whatEachLevelDid } from './incident-words.ts'
+import { hiding } from './secrets.ts'
+import type { Scope, Sighting } from './sightings.ts'
+import { clockTime, duration } from './time-words.ts'
 
 const MAX_WHYS = 10
 const MAX_WHY_CHARS = 600
-const MAX_LOG_LINES = 40
-const MAX_LOG_LINE_CHARS = 300
+
+type Hide = (text: string) => string
+type Trouble = Extract<News, { kind: 'failure' | 'update' | 'reminder' | 'flapping' }>
 
 /**
- * One alert for all the failures that were seen for the first time in this run.
- * @param news at least one; each with a `manual` marker
- * @param cases the open cases, `news` included
+ * One alert for each piece of news, all notices in one.
+ * @param withNotices NOTIFY=all: also what needs nobody
  */
-export async function composeAlert(
+export async function composeAlerts(
   settings: Settings,
-  news: readonly Sighting[],
-  cases: readonly Case[],
+  news: readonly News[],
+  withNotices: boolean,
   now: Date,
-): Promise<Alert> {
+): Promise<Alert[]> {
   const hide = await hiding(settings)
-  const ofGateway = news.filter(({ scope }) => scope === 'gateway')
-  const last = ofGateway.at(-1) ?? news.at(-1)!
-  const incident = ofGateway.length > 0 ? currentIncident(settings, last.at) : undefined
-  const host = hostname().replace(/\.local$/, '')
-  const isUpdate = cases.some(({ scope, failures }) => scope === last.scope && failures.length > news.length)
-  const subject = ofGateway.length > 0 ? `OpenClaw Gateway on ${host}` : `The watchers of OpenClaw on ${host}`
-  const needs = ofGateway.length > 0 ? 'needs you' : 'need you'
+  const alerts = news.flatMap((one) => {
+    if (one.kind === 'notice') return []
+    if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(one, now)]
+    return [composeTrouble(settings, one, hide, now)]
+  })
+  const notices = news.flatMap((one) => (one.kind === 'notice' ? [oneLine(hide(one.what), MAX_WHY_CHARS)] : []))
+  return withNotices && notices.length > 0 ? [...alerts, composeNotice(notices, now)] : alerts
+}
+
+export function composeTestAlert(now: Date): Alert {
   return {
-    kind: isUpdate ? 'update' : 'failure',
-    writtenAt: now.toISOString(),
-    host,
-    title: isUpdate ? `${subject} still ${needs}: something new` : `${subject} ${needs}`,
-    whys: [...new Set(news.map((one) => oneLine(hide(whyOf(one)), MAX_WHY_CHARS)))].slice(0, MAX_WHYS),
+    ...blank('test', `Test from ${host()}: alerts of OpenClaw self-healing arrive here`, now),
+    todo: ['nothing: somebody ran the monitor with `--test-alert`'],
+  }
+}
+
+/** For the channels that are left: this one takes nothing any more. */
+export function composeChannelGone(name: string, why: string, now: Date): Alert {
+  return {
+    ...blank('notice', `${name} takes no alerts of OpenClaw on ${host()} any more`, now),
+    whys: [oneLine(why, MAX_WHY_CHARS)],
+  }
+}
+
+function composeTrouble(settings: Settings, news: Trouble, hide: Hide, now: Date): Alert {
+  const { scope } = news
+  const calls = 'calls' in news ? news.calls : []
+  const incident = scope === 'gateway' ? currentIncident(settings, calls.at(-1)?.at ?? now) : undefined
+  const earlierCalls = incident?.lines.filter(({ marker }) => marker.kind === 'manual') ?? []
+  const whys = [...(calls.length > 0 ? calls : earlierCalls.slice(-1))].map(({ marker }) =>
+    marker.kind === 'manual' ? oneLine(hide(marker.why), MAX_WHY_CHARS) : '',
+  )
+  const log = 'open' in news ? news.open.log : calls.at(-1)?.log
+  return {
+    ...blank(news.kind, titleOf(news), now),
+    lead: leadOf(news, now),
+    whys: [...new Set(whys)].slice(0, MAX_WHYS),
     downSince: incident?.since.toISOString(),
     verdict: incident?.verdict,
     evidence: incident && oneLine(hide(incident.evidence), 300),
     tried: incident ? whatEachLevelDid(incident, hide, now) : [],
-    todo: ofGateway.length > 0 ? adviceFor(incident?.verdict as Verdict | undefined, settings) : adviceForWatchers(),
-    log: { path: last.log, lines: tailOf(last.log, hide) },
+    finding: incident && doctorsFinding(settings, incident.since, hide),
+    todo: adviceFor(scope, incident?.verdict, settings),
+    log: log ? { path: log, lines: tailOf(log, hide) } : undefined,
   }
 }
 
-/** The alert that nobody but Level 4 itself can give: without their folders the other tiers cannot write a word. */
-export function composeDiskAlert(troubles: readonly string[], now: Date): Alert {
-  const host = hostname().replace(/\.local$/, '')
-  return {
-    kind: 'failure',
-    writtenAt: now.toISOString(),
-    host,
-    title: `Self-healing of OpenClaw on ${host} cannot work: it cannot write its files`,
-    whys: troubles.map((trouble) => oneLine(trouble, MAX_WHY_CHARS)),
-    tried: [],
-    todo: adviceForDisk(),
+function titleOf({ kind, scope }: Trouble): string {
+  const { subject, needs } = wordsFor(scope)
+  if (kind === 'failure') return `${subject} ${needs}`
+  if (kind === 'update') return `${subject} still ${needs}: something new`
+  if (kind === 'reminder') return `${subject} still ${needs}`
+  return `${subject} ${needs}: it fails again and again`
+}
+
+function leadOf(news: Trouble, now: Date): string {
+  if (news.kind === 'reminder') {
+    const openSec = (now.getTime() - Date.parse(news.open.openedAt)) / 1000
+    return `First alerted ${duration(openSec)} ago, last seen ${clockTime(new Date(news.open.lastSeenAt), now)}.`
   }
+  if (news.kind !== 'flapping') return ''
+  const since = clockTime(new Date(news.failedAt[0] ?? now), now)
+  return `Failed ${news.failedAt.length} times since ${since}. Its coming and going is not told any more until it has been steady for two hours; that it stays down is.`
 }
 
-export function composeTestAlert(now: Date): Alert {
-  const host = hostname().replace(/\.local$/, '')
-  return {
-    kind: 'test',
-    writtenAt: now.toISOString(),
-    host,
-    title: `Test from ${host}: alerts of OpenClaw self-healing arrive here`,
-    whys: [],
-    tried: [],
-    todo: ['nothing: somebody ran `emergency-recovery-monitor --test-alert`'],
+function composeGood(news: Extract<News, { kind: 'resolved' | 'steady' }>, now: Date): Alert {
+  const { subject, back } = wordsFor(news.scope)
+  if (news.kind === 'steady') {
+    const since = clockTime(new Date(news.since), now)
+    return { ...blank('resolved', `${subject} is steady again`, now), lead: `No failure since ${since}.` }
   }
+  return { ...blank('resolved', `${subject} ${back}`, now), lead: howItEnded(news.endedBy, news.open.openedAt) }
 }
 
-/** Redaction that also knows the values of the gateway's config. */
-async function hiding(settings: Settings): Promise<(text: string) => string> {
-  const known = new Set(settings.secrets)
-  const config = readConfig(settings)
-  if (config) {
-    const { default: JSON5 } = await import('json5')
-    try {
-      for (const secret of secretValues(JSON5.parse(config.text))) known.add(secret)
-    } catch {
-      // A config that cannot be parsed may be why we are here; what looks like a secret is still taken out.
-    }
-  }
-  return (text) => redact(text, known)
+function howItEnded({ scope, marker, at }: Sighting, openedAt: string): string {
+  const sinceCall = duration((at.getTime() - Date.parse(openedAt)) / 1000)
+  if (scope !== 'gateway') return `${sinceCall} after the alert.`
+  if (marker.kind !== 'recovered')
+    return `Repaired by hand, or it came back by itself, ${sinceCall} after the alert: none of the levels did it.`
+  const who = marker.level === undefined ? 'By itself or by hand' : `By level ${marker.level}`
+  return `${who}, after ${duration(marker.seconds)} down.`
 }
 
-function whyOf({ marker, scope }: Sighting): string {
-  const why = marker.kind === 'manual' ? marker.why : ''
-  return scope === 'watchers' ? `guardian: ${why}` : why
+function composeNotice(notices: string[], now: Date): Alert {
+  return { ...blank('notice', `Self-healing of OpenClaw on ${host()}`, now), whys: notices.slice(0, MAX_WHYS) }
 }
 
-const LEVELS = [
-  ['watchdog', 'Level 1, watchdog'],
-  ['healthcheck', 'Level 2, health check'],
-  ['emergency-recovery', 'Level 3, Claude Code'],
-] as const
-
-function whatEachLevelDid(incident: Incident, hide: (text: string) => string, now: Date): Alert['tried'] {
-  return LEVELS.map(([tier, name]) => {
-    const lines = incident.lines.filter((line) => line.tier === tier)
-    if (lines.length === 0) return { who: name, what: 'was not called' }
-    const from = clockTime(lines[0]!.at, now)
-    const to = clockTime(lines.at(-1)!.at, now)
-    return { who: `${name}, ${from === to ? from : `${from} to ${to}`}`, what: oneLine(hide(lastWord(lines)), 300) }
-  })
+function wordsFor(scope: Scope): { subject: string; needs: string; back: string } {
+  const at = host()
+  if (scope === 'gateway') return { subject: `OpenClaw Gateway on ${at}`, needs: 'needs you', back: 'is back' }
+  if (scope === 'watchers')
+    return { subject: `The watchers of OpenClaw on ${at}`, needs: 'need you', back: 'are well again' }
+  return { subject: `Self-healing on ${at}`, needs: 'cannot write its files', back: 'can write its files again' }
 }
 
-/** What a level's part in the incident came to: the last thing it said to the next level or to a human. */
-function lastWord(lines: readonly MarkedLine[]): string {
-  const markers = lines.map(({ marker }) => marker).reverse()
-  for (const marker of markers) {
-    if (marker.kind === 'manual') return 'called for you'
-    if (marker.kind === 'escalate') return `handed on: ${marker.why}`
-  }
-  const downs = markers.filter((marker) => marker.kind === 'down')
-  const ended = markers.find((marker) => marker.kind === 'run-ended')
-  if (downs.length > 0) return `found it ${downs[0]!.verdict} (${downs.length} times)`
-  return ended ? `ended: ${ended.verdict}` : 'is at work'
+function blank(kind: Alert['kind'], title: string, now: Date): Alert {
+  return { kind, writtenAt: now.toISOString(), host: host(), title, lead: '', whys: [], tried: [], todo: [] }
 }
 
-/** The last lines of a log, each as short as it can be: the day and the tier are known. */
-function tailOf(path: string, hide: (text: string) => string): string[] {
-  // Redacted before it is cut into lines: a private key goes over many, and half a token would not be recognised.
-  return hide(readTail(path, 64 * 1024))
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .slice(-MAX_LOG_LINES)
-    .map((raw) => {
-      const line = parseLine(raw)
-      if (!line) return `  ${oneLine(raw, MAX_LOG_LINE_CHARS)}`
-      const severity = line.severity === 'INFO' ? '' : `${line.severity} `
-      return oneLine(`${localIso(line.at).slice(11, 19)} ${severity}${line.text}`, MAX_LOG_LINE_CHARS)
-    })
+function host(): string {
+  return hostname().replace(/\.local$/, '')
 }

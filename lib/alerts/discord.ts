@@ -1,38 +1,54 @@
 /**
- * The Discord channel: one message through a webhook.
- * https://discord.com/developers/docs/resources/webhook#execute-webhook
+ * The Discord channel: one message with one embed, through a webhook.
+ * https://discord.com/developers/docs/resources/webhook#execute-webhook and …/resources/message#embed-object-embed-limits
  */
-import type { Alert } from './alert.ts'
+import { type Alert, isUrgent } from './alert.ts'
 import { type Answer, type Channel, type Circumstances, judge } from './channel.ts'
 import { type PostResult, postPatiently } from './http.ts'
-import { clean, codeBlock, codeSpan, cut, defuse } from './safe-text.ts'
-import { clockTime, duration } from './time-words.ts'
+import { circumstancesInWords, factsOf, headline } from './plain.ts'
+import { clean, cleanLine, codeBlock, codeSpan, cut, defuse, partsThatFit } from './safe-text.ts'
 
-/** The most characters that Discord takes as `content`. */
-const MAX_CONTENT = 2000
-/** What the log's tail gets at least, however much else there is to say. */
-const ROOM_FOR_LOG = 400
+/** Discord's own limits, in characters. `total` is over all texts of the embed. */
+const MAX = { content: 2000, title: 256, description: 4096, value: 1024, total: 6000 }
+/** What the reasons get at most where everything stands in one text. */
+const MAX_WHYS = 1500
 
-/** A link in a message is not unfolded: Discord would fetch it, and the text is from outside. */
-const SUPPRESS_EMBEDS = 1 << 2
+const RED = 0xd83c3e
+const GREEN = 0x3ba55d
+const GREY = 0x747f8d
+
+interface Field {
+  name: string
+  value: string
+}
+
+export interface DiscordPayload {
+  content: string
+  embeds: {
+    title: string
+    description?: string
+    color: number
+    fields: Field[]
+    footer: { text: string }
+    timestamp?: string
+  }[]
+  allowed_mentions: { parse: [] }
+}
 
 export function discordChannel(webhookUrl: string, timeoutSec: number): Channel {
   const url = new URL(webhookUrl)
   // Without it Discord answers 204 before the message is saved, and does not say when that fails.
   url.searchParams.set('wait', 'true')
-  const send = (content: string, signal: AbortSignal) => {
-    // `parse: []`: no mention in the content pings anybody.
-    const body = JSON.stringify({ content, allowed_mentions: { parse: [] }, flags: SUPPRESS_EMBEDS })
-    return postPatiently(url.href, body, { 'Content-Type': 'application/json' }, timeoutSec * 1000, signal)
-  }
+  const send = (payload: object, signal: AbortSignal) =>
+    postPatiently(url.href, JSON.stringify(payload), { 'Content-Type': 'application/json' }, timeoutSec * 1000, signal)
   return {
     name: 'Discord',
     address: webhookUrl,
     async send(alert, circumstances, signal) {
-      const answer = judgeDiscord(await send(discordContent(alert, circumstances), signal))
+      const answer = judgeDiscord(await send(discordPayload(alert, circumstances), signal))
       if (answer.kind !== 'refused') return answer
       // Rather a poor message than none.
-      return judgeDiscord(await send(bareContent(alert), signal))
+      return judgeDiscord(await send({ content: bareContent(alert), allowed_mentions: { parse: [] } }, signal))
     },
   }
 }
@@ -48,45 +64,76 @@ function judgeDiscord(result: PostResult): Answer {
   }
 }
 
-/** The alert as the text of one Discord message, at most 2000 characters. */
-export function discordContent(alert: Alert, { now, mayBeRepetition }: Circumstances): string {
-  const written = new Date(alert.writtenAt)
-  const lateSec = (now.getTime() - written.getTime()) / 1000
-  const lines = [`🚨 **${escapeMarkdown(cut(alert.title, 150))}**`]
-  if (lateSec > 600) lines.push(`-# From ${clockTime(written, now)}: it could not be sent for ${duration(lateSec)}.`)
-  if (mayBeRepetition) lines.push('-# Perhaps a repetition: nobody knows whether the first try arrived.')
-  const shown = alert.whys.slice(0, 4)
-  for (const why of shown) lines.push(codeSpan(why, Math.floor(500 / shown.length)))
-  if (alert.whys.length > shown.length) lines.push(`and ${alert.whys.length - shown.length} more`)
-  const facts = [
-    alert.downSince && `Down since ${clockTime(new Date(alert.downSince), now)}`,
-    alert.verdict && `**${escapeMarkdown(alert.verdict)}**`,
-    alert.evidence && codeSpan(alert.evidence, 200),
-  ].filter(Boolean)
-  if (facts.length > 0) lines.push(facts.join(' · '))
-  lines.push(...alert.todo.map((step) => `➜ ${defuse(clean(step))}`))
-  for (const { who, what } of alert.tried) lines.push(`• ${escapeMarkdown(who)}: ${codeSpan(what, 120)}`)
-  if (alert.log) lines.push(`Log: ${codeSpan(alert.log.path, 150)}`)
-  const text = linesThatFit(lines, MAX_CONTENT - ROOM_FOR_LOG)
-  const tail = alert.log ? codeBlock(alert.log.lines, MAX_CONTENT - text.length - 1) : ''
-  return tail === '' ? text : `${text}\n${tail}`
+/** The alert as Discord shows it: `content` is what a phone's notification shows, the embed holds the rest. */
+export function discordPayload(alert: Alert, circumstances: Circumstances): DiscordPayload {
+  const { downSince, verdict, evidence } = factsOf(alert, circumstances.now)
+  const facts = escapeMarkdown([verdict, downSince].filter(Boolean).join(' · ')).trim()
+  const title = cut(facts || 'OpenClaw self-healing', MAX.title)
+  const fields = fieldsOf(alert, evidence)
+  const footer = { text: cut(`OpenClaw self-healing on ${defuse(cleanLine(alert.host))}`, 100) }
+  const taken = [title, footer.text, ...fields.flatMap(({ name, value }) => [name, value])].join('').length
+  const description = descriptionOf(alert, Math.min(MAX.description, MAX.total - taken))
+  return {
+    content: contentOf(alert, circumstances),
+    embeds: [
+      {
+        title,
+        ...(description ? { description } : {}),
+        color: isUrgent(alert) ? RED : alert.kind === 'resolved' ? GREEN : GREY,
+        fields,
+        footer,
+        ...(Number.isNaN(Date.parse(alert.writtenAt)) ? {} : { timestamp: new Date(alert.writtenAt).toISOString() }),
+      },
+    ],
+    // `parse: []`: no mention in the content pings anybody.
+    allowed_mentions: { parse: [] },
+  }
 }
 
-/** Lines in order of importance, until the room is used up: half a line could lose the end of its code span. */
-function linesThatFit(lines: string[], max: number): string {
-  const fitting: string[] = []
-  let length = -1
-  for (const line of lines) {
-    if (length + line.length + 1 > max) break
-    fitting.push(line)
-    length += line.length + 1
-  }
-  return fitting.join('\n')
+function contentOf(alert: Alert, circumstances: Circumstances): string {
+  const note = circumstancesInWords(alert, circumstances)
+  const whys = alert.kind === 'several' ? [] : alert.whys.slice(0, 3)
+  const lines = [
+    `**${escapeMarkdown(headline(alert, 150))}**`,
+    note && `-# ${escapeMarkdown(note)}`,
+    escapeMarkdown(alert.lead),
+    ...whys.map((why) => codeSpan(why, Math.floor(MAX_WHYS / 2 / whys.length))),
+  ]
+  return partsThatFit(lines.filter(Boolean), MAX.content)
+}
+
+function descriptionOf(alert: Alert, max: number): string {
+  const rest = alert.kind === 'several' ? alert.whys : alert.whys.slice(3)
+  const whys = partsThatFit(
+    rest.map((why) => codeSpan(why, 250)),
+    Math.min(MAX_WHYS, max),
+  )
+  const room = max - whys.length - 1
+  const tail = alert.log ? codeBlock(alert.log.lines, room) : ''
+  return [whys, tail].filter(Boolean).join('\n')
+}
+
+function fieldsOf(alert: Alert, evidence: string): Field[] {
+  const tried = alert.tried.map(({ who, what }) => `${escapeMarkdown(cut(who, 80))}: ${codeSpan(what, 200)}`)
+  const fields = [
+    { name: 'Seen', value: evidence && codeSpan(evidence, 320) },
+    {
+      name: 'Do next',
+      value: partsThatFit(
+        alert.todo.map((step) => `➜ ${defuse(clean(step))}`),
+        800,
+      ),
+    },
+    { name: 'What was tried', value: partsThatFit(tried, MAX.value) },
+    { name: 'The doctor found', value: alert.finding ? codeSpan(alert.finding, 720) : '' },
+    { name: 'Log', value: alert.log ? codeSpan(alert.log.path, 300) : '' },
+  ]
+  return fields.filter(({ value }) => value.trim() !== '')
 }
 
 /** Our own words alone, for the case that something in the text is not accepted. */
 function bareContent(alert: Alert): string {
-  return cut(`🚨 ${alert.title.replace(/[^\x20-\x7e]/g, '?')}\n(The full alert was not accepted; see the logs.)`, 500)
+  return cut(`${alert.title.replace(/[^\x20-\x7e]/g, '?')}\n(The full alert was not accepted; see the logs.)`, 500)
 }
 
 function escapeMarkdown(text: string): string {

@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
+import type { Sighting } from './sightings.ts'
 
 /** As much as a state file and a few lines of a log need. */
 const PROBE = Buffer.alloc(16 * 1024)
@@ -32,6 +33,13 @@ export function unwritableFolders(settings: Settings, dryRun: boolean): string[]
       return [`${folder}: ${WORDS[code] ?? 'cannot be written'} (${code})`]
     }
   })
+}
+
+/** The look at the folders in the form of a marked line, so that it opens and ends a case like any other. */
+export function diskSighting(troubles: readonly string[], at: Date): Sighting {
+  const well = { kind: 'run-ended', verdict: 'can be written', exitCode: 0, seconds: 0 } as const
+  const marker = troubles.length === 0 ? well : ({ kind: 'manual', why: troubles.join('; ') } as const)
+  return { scope: 'disk', tier: 'monitor', log: '', at, marker }
 }
 
 function writeProbe(folder: string): void {

@@ -3,7 +3,9 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { Journal } from '../tier/journal.ts'
 import type { Alert } from './alert.ts'
 import type { Answer, Channel } from './channel.ts'
+import { composeChannelGone } from './compose.ts'
 import type { ChannelState, Delivery, Envelope, Ledger } from './ledger.ts'
+import { mergeAlerts } from './merge.ts'
 
 export function envelope(alert: Alert): Envelope {
   return { id: randomUUID(), alert, deliveries: {} }
@@ -29,12 +31,26 @@ export interface Office {
   save: (ledger: Ledger) => void
 }
 
+/** More than these do not wait singly: the oldest are merged. Without a channel they would grow for ever. */
+const MAX_WAITING = 50
+
 /**
- * Sends what is due, oldest first, through all channels side by side; one that fails does not hold the others.
+ * Sends what is due through all channels side by side; one that fails does not hold the others. When a channel turns
+ * out to be gone for good, the others are told.
  * @returns the ledger with what is left in the outbox
  */
 export async function dispatch(before: Ledger, office: Office): Promise<Ledger> {
-  let ledger: Ledger = { ...before, outbox: before.outbox.map(afterInterruption) }
+  const after = await dispatchOnce({ ...before, outbox: mergeOldest(before.outbox.map(afterInterruption)) }, office)
+  const lost = office.channels.filter((one) => stateOf(one, after).isGone && !stateOf(one, before).isGone)
+  const others = office.channels.filter((one) => !stateOf(one, after).isGone)
+  if (lost.length === 0 || others.length === 0) return after
+  const now = new Date()
+  const told = lost.map((one) => envelope(composeChannelGone(one.name, stateOf(one, after).problem, now)))
+  return dispatchOnce({ ...after, outbox: [...after.outbox, ...told] }, { ...office, channels: others })
+}
+
+async function dispatchOnce(before: Ledger, office: Office): Promise<Ledger> {
+  let ledger = before
   const update = (change: (ledger: Ledger) => Ledger) => {
     ledger = change(ledger)
     office.save(ledger)
@@ -45,13 +61,24 @@ export async function dispatch(before: Ledger, office: Office): Promise<Ledger> 
   return ledger
 }
 
+function mergeOldest(outbox: Envelope[]): Envelope[] {
+  if (outbox.length <= MAX_WAITING) return outbox
+  const oldest = outbox.slice(0, -MAX_WAITING / 2)
+  const merged = mergeAlerts(
+    oldest.map(({ alert }) => alert),
+    new Date(),
+  )
+  // Where some of them have arrived already, they arrive once more: better than one that never does.
+  return [envelope(merged), ...outbox.slice(-MAX_WAITING / 2)]
+}
+
 /** Delivered: through every channel, or through one at least when the others are gone for good. */
 function isDelivered({ deliveries }: Envelope, channels: readonly Channel[], ledger: Ledger): boolean {
   const done = (channel: Channel) => deliveries[channel.name]?.done === true
   return channels.some(done) && channels.every((channel) => done(channel) || stateOf(channel, ledger).isGone)
 }
 
-/** Stops at the first message that is not taken: a service that refuses one now would refuse the next as well. */
+/** Everything that is due goes in one message: after an outage nobody wants to read six of them. */
 async function sendThrough(
   channel: Channel,
   { journal, signal }: Office,
@@ -59,26 +86,38 @@ async function sendThrough(
   update: (change: (ledger: Ledger) => Ledger) => void,
 ): Promise<void> {
   const { name } = channel
-  if (isWaiting(stateOf(channel, current()))) return
-  for (const { id, alert } of current().outbox) {
-    const delivery = deliveryOf(current(), id, name)
-    if (signal.aborted) return
-    if (delivery.done || isWaiting(delivery)) continue
-    update((ledger) => withDelivery(ledger, id, name, { ...delivery, isBeingSent: true }))
-    const circumstances = { now: new Date(), mayBeRepetition: delivery.uncertainTries > 0 }
-    const answer = await channel.send(alert, circumstances, signal)
-    update((ledger) => ({
-      ...withDelivery(ledger, id, name, afterAnswer(delivery, answer, Date.now())),
-      channels: { ...ledger.channels, [name]: channelAfter(channel, answer, Date.now()) },
-    }))
-    if (answer.kind === 'delivered') {
-      journal.info(`alert delivered to ${name}: ${alert.title}`)
-      continue
-    }
-    const todo = answer.kind === 'gone' ? `; ${answer.todo}` : ''
-    journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run${todo}`)
-    return
+  if (isWaiting(stateOf(channel, current())) || signal.aborted) return
+  const due = current().outbox.filter((one) => isDue(deliveryOf(one, name)))
+  if (due.length === 0) return
+  const now = new Date()
+  const alert = mergeAlerts(
+    due.map((one) => one.alert),
+    now,
+  )
+  const ids = new Set(due.map(({ id }) => id))
+  const mayBeRepetition = due.some((one) => deliveryOf(one, name).uncertainTries > 0)
+  const circumstances = {
+    now,
+    mayBeRepetition,
+    id: due
+      .map(({ id }) => id)
+      .join('+')
+      .slice(0, 200),
   }
+
+  update((ledger) => withDeliveries(ledger, ids, name, (before) => ({ ...before, isBeingSent: true })))
+  const answer = await channel.send(alert, circumstances, signal)
+  update((ledger) => ({
+    ...withDeliveries(ledger, ids, name, (before) => afterAnswer(before, answer, Date.now())),
+    channels: { ...ledger.channels, [name]: channelAfter(channel, answer, Date.now()) },
+  }))
+  if (answer.kind === 'delivered') return journal.info(`alert delivered to ${name}: ${alert.title}`)
+  const todo = answer.kind === 'gone' ? `; ${answer.todo}` : ''
+  journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run${todo}`)
+}
+
+function isDue(delivery: Delivery): boolean {
+  return !delivery.done && !isWaiting(delivery)
 }
 
 /** A time further ahead than any pause was written by a clock that was wrong then: it is not waited for. */
@@ -93,13 +132,18 @@ export function stateOf(channel: Channel, { channels }: Ledger): ChannelState {
   return state?.fingerprint === fingerprint(channel) ? state : NO_PROBLEM
 }
 
-function deliveryOf({ outbox }: Ledger, id: string, name: string): Delivery {
-  return outbox.find((one) => one.id === id)?.deliveries[name] ?? NOT_TRIED
+function deliveryOf({ deliveries }: Envelope, name: string): Delivery {
+  return deliveries[name] ?? NOT_TRIED
 }
 
-function withDelivery(ledger: Ledger, id: string, name: string, delivery: Delivery): Ledger {
+function withDeliveries(
+  ledger: Ledger,
+  ids: ReadonlySet<string>,
+  name: string,
+  change: (before: Delivery) => Delivery,
+): Ledger {
   const outbox = ledger.outbox.map((one) =>
-    one.id === id ? { ...one, deliveries: { ...one.deliveries, [name]: delivery } } : one,
+    ids.has(one.id) ? { ...one, deliveries: { ...one.deliveries, [name]: change(deliveryOf(one, name)) } } : one,
   )
   return { ...ledger, outbox }
 }
@@ -131,7 +175,7 @@ function channelAfter(channel: Channel, answer: Answer, nowMs: number): ChannelS
   const waitSec = answer.kind === 'later' ? answer.waitSec : GONE_PAUSE_SEC
   return {
     ...state,
-    problem: answer.why,
+    problem: answer.kind === 'gone' ? `${answer.why}; ${answer.todo}` : answer.why,
     isGone: answer.kind === 'gone',
     notBeforeMs: waitSec === 0 ? 0 : nowMs + waitSec * 1000,
   }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What came of a request. `failure`: there was no whole answer, and why; `arrived`: could it have been taken all the same? */
 export type PostResult =
-  | { status: number; retryAfterSec: number | undefined; contentType: string; body: string }
+  | { status: number; retryAfterSec: number | undefined; body: string }
   | { failure: string; arrived: 'no' | 'perhaps' }
 
 /** Enough for every service's error message; an endless body is cut off there. */
@@ -25,7 +25,6 @@ export async function post(
     return {
       status: response.status,
       retryAfterSec: parseRetryAfter(response.headers.get('retry-after'), Date.now()),
-      contentType: response.headers.get('content-type') ?? '',
       body: await readStart(response),
     }
   } catch (error) {

@@ -13,8 +13,8 @@ import { dirname, join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, writeState } from '../tier/state.ts'
 import { type Alert, checkAlert } from './alert.ts'
-import { type Case, checkCase } from './cases.ts'
-import type { ReadPositions } from './sightings.ts'
+import type { Case, CaseBook, History } from './cases.ts'
+import type { ReadPositions, Scope } from './sightings.ts'
 
 /** An alert on its way. */
 export interface Envelope {
@@ -51,14 +51,12 @@ export interface Ledger {
   /** Counts up: of two copies the one with the higher number is the newer. */
   saved: number
   positions: ReadPositions
-  cases: Case[]
+  book: CaseBook
   outbox: Envelope[]
   channels: Record<string, ChannelState>
-  /** The folders that could not be written when that was alerted; empty: none. */
-  diskTrouble: string
 }
 
-const BLANK: Ledger = { saved: 0, positions: {}, cases: [], outbox: [], channels: {}, diskTrouble: '' }
+const BLANK: Ledger = { saved: 0, positions: {}, book: { cases: [], histories: [] }, outbox: [], channels: {} }
 
 /** Reads the newest copy. Damaged ones are kept aside (not in a dry run), and said in `problems`. */
 export function readLedger(settings: Settings, dryRun: boolean): { ledger: Ledger; problems: string[] } {
@@ -112,15 +110,36 @@ function isOurOwn(path: string): boolean {
 
 function checkLedger(value: unknown): Ledger | undefined {
   if (!isRecord(value) || !Number.isSafeInteger(value.saved) || !isRecord(value.positions)) return undefined
-  if (!Array.isArray(value.cases) || !Array.isArray(value.outbox)) return undefined
+  if (!isRecord(value.book) || !Array.isArray(value.outbox)) return undefined
   return {
     saved: Number(value.saved),
     positions: recordOf(value.positions, (end) => (Number.isSafeInteger(end) ? Number(end) : undefined)),
-    cases: value.cases.flatMap((one) => checkCase(one) ?? []),
-    outbox: value.outbox.flatMap((one) => checkEnvelope(one) ?? []),
+    book: { cases: listOf(value.book.cases, checkCase), histories: listOf(value.book.histories, checkHistory) },
+    outbox: listOf(value.outbox, checkEnvelope),
     channels: recordOf(value.channels, checkChannelState),
-    diskTrouble: text(value.diskTrouble),
   }
+}
+
+function checkCase(value: unknown): Case | undefined {
+  if (!isRecord(value) || !isScope(value.scope)) return undefined
+  const { scope, openedAt, lastCallAt, lastSeenAt } = value
+  if (!isTime(openedAt) || !isTime(lastCallAt) || !isTime(lastSeenAt)) return undefined
+  const failures = listOf(value.failures, (one) => text(one) || undefined)
+  return {
+    scope,
+    openedAt,
+    lastCallAt,
+    lastSeenAt,
+    log: text(value.log),
+    failures,
+    remindersSent: count(value.remindersSent),
+  }
+}
+
+function checkHistory(value: unknown): History | undefined {
+  if (!isRecord(value) || !isScope(value.scope)) return undefined
+  const failedAt = listOf(value.failedAt, (one) => (isTime(one) ? one : undefined))
+  return { scope: value.scope, failedAt, isFlapping: value.isFlapping === true }
 }
 
 function checkEnvelope(value: unknown): Envelope | undefined {
@@ -147,6 +166,18 @@ function checkChannelState(value: unknown): ChannelState | undefined {
     problem: text(value.problem),
     isGone: value.isGone === true,
   }
+}
+
+function isScope(value: unknown): value is Scope {
+  return value === 'gateway' || value === 'watchers' || value === 'disk'
+}
+
+function isTime(value: unknown): value is string {
+  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
+}
+
+function listOf<T>(value: unknown, check: (item: unknown) => T | undefined): T[] {
+  return (Array.isArray(value) ? value : []).map(check).filter((item): item is T & {} => item !== undefined)
 }
 
 function recordOf<T>(value: unknown, check: (item: unknown) => T | undefined): Record<string, T> {

@@ -4,8 +4,11 @@ import { type Marker, parseLine, parseMarker, TIERS, type TierName } from '../ti
 import { recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
-/** What a failure is about: the gateway (Levels 1 to 3 say it), or the watchers themselves (the guardian does). */
-export type Scope = 'gateway' | 'watchers'
+/**
+ * What a failure is about: the gateway (Levels 1 to 3 say it), the watchers themselves (the guardian does), or the
+ * folders without which no tier can say anything (Level 4 looks).
+ */
+export type Scope = 'gateway' | 'watchers' | 'disk'
 
 /** A marked line of a tier's log. */
 export interface Sighting {
@@ -30,6 +33,8 @@ export interface Reading {
 const READ_TIERS = ['watchdog', 'healthcheck', 'emergency-recovery', 'guardian'] as const
 
 const MANUAL = 'MANUAL INTERVENTION REQUIRED'
+/** The words with which lines that matter begin; `RECOVERED` counts because what recovers too often is flapping. */
+const WORDS = [MANUAL, 'RECOVERED by', 'NOTICE ']
 
 /** Our logs are far from this; what is in front of the last 16 MiB of new text is passed over. */
 const MAX_BYTES = 16 * 1024 * 1024
@@ -37,9 +42,8 @@ const MAX_BYTES = 16 * 1024 * 1024
 /**
  * Reads what was added to the logs that were written since `since`.
  *
- * A tick on which nobody calls for a human costs no more than a search for the marker's words in the new bytes. Lines
- * are only taken apart when those were found, or when `everything` is asked for (a failure is open, and its end would
- * be news). Only a line of ours whose text begins with the marker counts: in a continuation line it is a quotation.
+ * A tick on which nothing happened costs no more than a search for the markers' words in the new bytes. Lines are only
+ * taken apart when one was found, or when `everything` is asked for (a failure is open, and its end would be news). Only a line of ours whose text begins with the marker counts: in a continuation line it is a quotation.
  */
 export function readSightings(
   settings: Settings,
@@ -50,7 +54,8 @@ export function readSightings(
 ): Reading {
   const withinSec = (now.getTime() - since.getTime()) / 1000
   const added = recentLogs(settings, READ_TIERS, withinSec, now).map((path) => readAdded(path, positions[path] ?? 0))
-  if (!everything && !added.some(({ bytes }) => bytes.includes(MANUAL))) return { sightings: [], positions }
+  if (!everything && !added.some(({ bytes }) => WORDS.some((word) => bytes.includes(word))))
+    return { sightings: [], positions }
   const sightings = added
     .flatMap(({ path, bytes }) => markedLinesOf(path, bytes.toString('utf8')))
     .filter(({ at }) => at.getTime() >= since.getTime())

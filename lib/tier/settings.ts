@@ -66,6 +66,20 @@ function numberList(name: string, fallback: string, unit: string, meaning: strin
   }
 }
 
+function oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T, meaning: string): Setting<T> {
+  return {
+    name,
+    fallback,
+    unit: choices.join(' or '),
+    meaning,
+    read: (text) => {
+      const choice = choices.find((one) => one === text.toLowerCase())
+      if (choice === undefined) throw new Expected(choices.join(' or '))
+      return choice
+    },
+  }
+}
+
 function onOff(name: string, fallback: 'on' | 'off', meaning: string): Setting<boolean> {
   return {
     name,
@@ -232,7 +246,24 @@ export const SETTINGS = {
   // Level 4
   alertWindowMin: number('EMERGENCY_ALERT_WINDOW', 30, 'minutes', 'how old a failure may be to be alerted', 1),
   alertTimeoutSec: number('ALERT_HTTP_TIMEOUT', 10, 'seconds', 'how long a channel may take to answer', 0.05),
+  notify: oneOf(
+    'NOTIFY',
+    ['failures', 'all'],
+    'failures',
+    'what is told: what needs a human, and its end; or also recoveries, rollbacks, revivals and memory warnings',
+  ),
   discordWebhookUrl: secretUrl('DISCORD_WEBHOOK_URL', 'where Level 4 calls the human'),
+  slackWebhookUrl: secretUrl('SLACK_WEBHOOK_URL', "Slack's incoming webhook"),
+  telegramBotToken: secret('TELEGRAM_BOT_TOKEN', "Telegram's bot; used together with the chat"),
+  telegramChatId: text('TELEGRAM_CHAT_ID', 'the chat that the bot writes to'),
+  telegramApiUrl: url('TELEGRAM_API_URL', 'https://api.telegram.org', 'a Bot API server of your own'),
+  ntfyUrl: secretUrl('NTFY_URL', "the topic's URL, e.g. `https://ntfy.sh/my-topic`"),
+  ntfyToken: secret('NTFY_TOKEN', 'access token, when the topic needs one'),
+  alertWebhookUrl: secretUrl('ALERT_WEBHOOK_URL', 'any other receiver: alerts are posted there as JSON'),
+  heartbeatUrl: secretUrl(
+    'HEARTBEAT_URL',
+    "pinged by each run of Level 4 (healthchecks.io's protocol), so that a dead machine is noticed",
+  ),
   // The guardian, and all
   guardianMaxRevivals: wholeNumber(
     'GUARDIAN_MAX_REVIVALS',
