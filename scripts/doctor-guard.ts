@@ -3,29 +3,18 @@
 // settings that say so), gives it the call as JSON on standard input, and does what it answers: allow, or deny with a
 // reason that the doctor can act on. The policy is the table in lib/doctor/guard.ts.
 //
-// Usage: doctor-guard.ts <context.json>     (the context is written by Level 3, one per run)
+// Usage: doctor-guard.ts <context.json> <seconds>     (the context is written by Level 3, one per run)
 //
 // It always exits with 0 and one line of JSON. Whatever goes wrong (bad input, a crash, too slow) is a deny: the judging
 // is done in a child process that is killed at the limit, because no timer fires in a process that hangs.
 // Exit codes: 0 answered, 2 could not even answer; the hook's command line turns everything else into 2, which blocks.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { readGuardContext } from '../lib/doctor/guard-context.ts'
-import {
-  answerOf,
-  failedAnswer,
-  GUARD_LIMIT_MS,
-  isAnswer,
-  readCall,
-  typeScriptOptions,
-} from '../lib/doctor/guard-hook.ts'
-import { judge } from '../lib/doctor/guard-judge.ts'
-import { prepare, recordDecision } from '../lib/doctor/guard-record.ts'
-import { worldOf } from '../lib/doctor/guard-world.ts'
+import { answerOf, failedAnswer, isAnswer, readCall, typeScriptOptions } from '../lib/doctor/guard-hook.ts'
 
-const [contextPath = '', role] = process.argv.slice(2)
+const [contextPath = '', limit] = process.argv.slice(2)
 
-if (role === 'judge') await answerCall()
+if (limit === 'judge') await answerCall()
 else await askJudge()
 
 /** The outer process: passes the call on and waits, no longer than the limit. */
@@ -34,7 +23,7 @@ async function askJudge(): Promise<void> {
   const argv = [...typeScriptOptions(), script, contextPath, 'judge']
   const child = spawn(process.execPath, argv, {
     stdio: ['inherit', 'pipe', 'ignore'],
-    timeout: GUARD_LIMIT_MS,
+    timeout: Number(limit) * 1000,
     killSignal: 'SIGKILL',
   })
   let answer = ''
@@ -55,6 +44,11 @@ async function answerCall(): Promise<void> {
 async function decisionOnCall(): Promise<string> {
   try {
     const call = readCall(await standardInput())
+    // Only here: the outer process needs nothing of it, and starts sooner without.
+    const { readGuardContext } = await import('../lib/doctor/guard-context.ts')
+    const { judge } = await import('../lib/doctor/guard-judge.ts')
+    const { prepare, recordDecision } = await import('../lib/doctor/guard-record.ts')
+    const { worldOf } = await import('../lib/doctor/guard-world.ts')
     const context = readGuardContext(contextPath)
     const world = worldOf(context)
     const decision = await judge(call, world)

@@ -10,7 +10,7 @@ import { guardHome, PLANTED } from './support/guard-world.ts'
 const at = guardHome()
 afterAll(() => at.remove())
 
-function filled(call: CorpusCall): { tool: string; input: Record<string, unknown>; cwd: string } {
+function filled(call: CorpusCall): { tool: string; input: Record<string, unknown> } {
   // The texts are filled in one by one: a JSON of the whole would need escapes.
   const fill = (value: unknown): unknown => {
     if (typeof value === 'string') return at.fill(value)
@@ -19,7 +19,7 @@ function filled(call: CorpusCall): { tool: string; input: Record<string, unknown
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, fill(v)]))
     return value
   }
-  return { tool: call.tool, input: fill(call.input) as Record<string, unknown>, cwd: at.home }
+  return { tool: call.tool, input: fill(call.input) as Record<string, unknown> }
 }
 
 const titled = (calls: readonly CorpusCall[]) =>

@@ -3,6 +3,17 @@ import JSON5 from 'json5'
 import { isSecretName, secretValues } from '../alerts/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './guard.ts'
+import { differsInMarksOnly, standsWhole } from './guard-config-text.ts'
+import {
+  fullId,
+  type Leaf,
+  lastName,
+  leavesOf,
+  lenientLeaves,
+  nearId,
+  parseOrNothing,
+  without,
+} from './guard-config-tree.ts'
 
 /**
  * Whole sections of OpenClaw's config (2026.9, `openclaw config schema` and its docs) that decide who may use the
@@ -34,11 +45,6 @@ const HARMLESS_NAMES = new Set(['hostname', 'sessionKey', 'mainKey', 'keepRecent
 /** An edit may not throw away more settings than a repair plausibly does; whoever rewrites the file loses data. */
 const MOST_REMOVED = 12
 
-interface Leaf {
-  path: string[]
-  value: string
-}
-
 export interface ConfigEdit {
   /** The file's text before; undefined when there is no file. */
   before: string | undefined
@@ -59,16 +65,16 @@ export function judgeConfigText(after: string, edit: ConfigEdit): void {
       `After this edit the config could still not be parsed (${(error as Error).message.replace(/^JSON5: /, '')}). Repair everything in one Edit or Write.`,
     )
   }
-  judgeConfigValue(parsed, edit)
+  judgeConfigValue(parsed, edit, after)
 }
 
-/** Judges the parsed config that an edit would leave. */
-export function judgeConfigValue(after: unknown, edit: ConfigEdit): void {
+/** Judges the parsed config that an edit would leave; its text, where there is one, tells a slip from a change. */
+export function judgeConfigValue(after: unknown, edit: ConfigEdit, afterText?: string): void {
   if (!isRecord(after)) throw new Refused('delete', 'After this edit the config would hold no settings.')
   const afterLeaves = leavesOf(after)
   const before = edit.before === undefined ? undefined : parseOrNothing(edit.before)
   if (before) judgeExactly(leavesOf(before), afterLeaves, edit.gatewayPort)
-  else judgeRepair(edit, afterLeaves)
+  else judgeRepair(edit, afterText, afterLeaves)
 }
 
 /** Both sides are readable: every setting that changed must be one that may. */
@@ -85,27 +91,55 @@ function judgeExactly(before: Leaf[], after: Leaf[], port: number): void {
 }
 
 /**
- * The file before cannot be read: its settings are guessed with a parser that forgives everything. What protects the
- * gateway must come out as it stood there, or as it stands in the last config that booted.
+ * The file before cannot be read. What protects the gateway must come out as in the last config that booted (Level 2
+ * would put that one back), or as the broken text says: the same words with a mark added or taken away, or, when more is
+ * wrong, the same settings as a parser finds there that forgives everything.
  */
-function judgeRepair(edit: ConfigEdit, after: Leaf[]): void {
-  const before = lenientLeaves(edit.before ?? '')
-  const knownGood = edit.knownGood === undefined ? undefined : parseOrNothing(edit.knownGood)
-  const known = knownGood ? leavesOf(knownGood) : []
-  if (before.length === 0 && known.length === 0) {
+function judgeRepair(edit: ConfigEdit, afterText: string | undefined, after: Leaf[]): void {
+  const text = edit.before ?? ''
+  const known = leavesOf((edit.knownGood === undefined ? undefined : parseOrNothing(edit.knownGood)) ?? {})
+  const before = lenientLeaves(text)
+  const stood = new Set([...before, ...known].map(nearId))
+  for (const leaf of after) {
+    if (!isProtected(leaf.path) && !stood.has(nearId(leaf))) assertMayBecome(leaf, edit.gatewayPort)
+  }
+  const kept = after.filter((leaf) => isProtected(leaf.path))
+  const isAsKnown =
+    known.length > 0 &&
+    isSame(
+      kept,
+      known.filter((leaf) => isProtected(leaf.path)),
+    )
+  const isSlip =
+    afterText !== undefined &&
+    differsInMarksOnly(text, afterText) &&
+    kept.every((leaf) => standsWhole(leaf.value, text)) &&
+    namesOf(known).every((name) => namesOf(after).includes(name))
+  if (!isAsKnown && !isSlip) judgeGuessed(before, after, edit.gatewayPort)
+  assertFewLost((before.length || known.length) - after.length)
+}
+
+/** Compares with what a forgiving parser finds: everything that protects must stand on both sides. */
+function judgeGuessed(before: Leaf[], after: Leaf[], port: number): void {
+  if (before.length === 0) {
     throw new Refused(
       'security',
       'The config is empty and no earlier one is known, so nothing says how it was protected.',
     )
   }
-  // A missing brace shifts the guessed paths, so a setting is recognised by its last name and its value.
-  const stood = new Set([...before.map(shortId), ...known.map(shortId)])
-  for (const leaf of after) if (!stood.has(shortId(leaf))) assertMayBecome(leaf, edit.gatewayPort)
-  const remains = new Set(after.map(shortId))
-  const names = new Set(after.map((leaf) => lastName(leaf.path)))
-  for (const leaf of before) if (!remains.has(shortId(leaf))) assertMayGo(leaf)
-  for (const leaf of known) if (isProtected(leaf.path) && !names.has(lastName(leaf.path))) assertMayGo(leaf)
-  assertFewLost(Math.max(before.length, known.length) - after.length)
+  const remains = new Set(after.map(nearId))
+  const given = new Set(before.map(nearId))
+  for (const leaf of after) if (!given.has(nearId(leaf))) assertMayBecome(leaf, port)
+  for (const leaf of before) if (!remains.has(nearId(leaf))) assertMayGo(leaf)
+}
+
+function isSame(a: Leaf[], b: Leaf[]): boolean {
+  return without(a, b, fullId).length === 0 && without(b, a, fullId).length === 0
+}
+
+/** The paths of what protects the gateway. */
+function namesOf(leaves: Leaf[]): string[] {
+  return leaves.filter((leaf) => isProtected(leaf.path)).map((leaf) => leaf.path.join('.'))
 }
 
 function assertMayBecome(leaf: Leaf, port: number): void {
@@ -160,139 +194,9 @@ function wordsOf(name: string): string[] {
     .filter(Boolean)
 }
 
-/** The config after `openclaw config set <path> <value>`; a value that is not JSON5 is taken as text, as OpenClaw does. */
-export function configWith(before: unknown, path: string, value: string): unknown {
-  const names = splitPath(path)
-  let parsed: unknown
-  try {
-    parsed = JSON5.parse(value)
-  } catch {
-    parsed = value
-  }
-  const root = structuredClone(isRecord(before) ? before : {})
-  const parent = names.slice(0, -1).reduce<Record<string, unknown>>((at, name) => {
-    const next = isRecord(at[name]) ? at[name] : {}
-    at[name] = next
-    return next
-  }, root)
-  parent[names.at(-1)!] = parsed
-  return root
-}
-
-/** The config after `openclaw config unset <path>`. */
-export function configWithout(before: unknown, path: string): unknown {
-  const names = splitPath(path)
-  const root = structuredClone(isRecord(before) ? before : {})
-  let parent: unknown = root
-  for (const name of names.slice(0, -1)) parent = isRecord(parent) ? parent[name] : undefined
-  if (isRecord(parent)) delete parent[names.at(-1)!]
-  return root
-}
-
-/** `agents.defaults.model` in its parts. Only plain names: brackets and escapes have readings of their own. */
-export function splitPath(path: string): string[] {
-  const names = path.split('.')
-  if (!names.every((name) => /^[A-Za-z0-9_$-]+$/.test(name)) || names.includes('__proto__')) {
-    throw new Refused('unclear', `Write the config path "${path}" with plain names and dots, or use Edit.`)
-  }
-  return names
-}
-
-export function parseOrNothing(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON5.parse(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** The secret values in a config's text, also when it cannot be parsed. */
 export function configSecrets(text: string): string[] {
   const parsed = parseOrNothing(text)
   if (parsed) return secretValues(parsed)
   return lenientLeaves(text).flatMap((leaf) => secretValues(leaf.value, lastName(leaf.path)))
-}
-
-function leavesOf(value: unknown, path: string[] = []): Leaf[] {
-  if (Array.isArray(value)) {
-    if (value.length === 0) return [{ path: [...path, '*'], value: '' }]
-    return value.flatMap((item) => leavesOf(item, [...path, '*']))
-  }
-  if (isRecord(value)) {
-    const entries = Object.entries(value)
-    if (entries.length === 0 && path.length > 0) return [{ path, value: '{}' }]
-    return entries.flatMap(([name, item]) => leavesOf(item, [...path, name]))
-  }
-  return [{ path, value: String(value) }]
-}
-
-/**
- * Reads settings out of a text that JSON5 refuses. Names and values take turns, so a missing colon or comma does no harm;
- * a quote without its partner on the same line is passed over.
- */
-function lenientLeaves(text: string): Leaf[] {
-  const leaves: Leaf[] = []
-  interface Level {
-    path: string[]
-    isArray: boolean
-    key: string | undefined
-  }
-  const stack: Level[] = [{ path: [], isArray: false, key: undefined }]
-  const token =
-    /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?!\s*[:,}\]])(?:\\.|[^"\\\n])*"|'(?!\s*[:,}\]])(?:\\.|[^'\\\n])*'|[{}[\],:]|[^\s{}[\],:"']+/g
-  for (const [word] of text.matchAll(token)) {
-    const top = stack.at(-1)!
-    const isComment = word.startsWith('//') || word.startsWith('/*')
-    if (isComment || word === ':') continue
-    if (word === '{' || word === '[') {
-      const path = top.isArray ? [...top.path, '*'] : top.key === undefined ? top.path : [...top.path, top.key]
-      top.key = undefined
-      stack.push({ path, isArray: word === '[', key: undefined })
-    } else if (word === '}' || word === ']' || word === ',') {
-      if (top.key !== undefined) leaves.push({ path: [...top.path, top.key], value: '' })
-      top.key = undefined
-      if (word !== ',' && stack.length > 1) stack.pop()
-    } else if (top.isArray) {
-      leaves.push({ path: [...top.path, '*'], value: plain(word) })
-    } else if (top.key === undefined) {
-      top.key = plain(word)
-    } else {
-      leaves.push({ path: [...top.path, top.key], value: plain(word) })
-      top.key = undefined
-    }
-  }
-  return leaves
-}
-
-/** A token's text without its quotes and without what a missing quote let slip in. */
-function plain(word: string): string {
-  try {
-    return String(JSON5.parse(word))
-  } catch {
-    return word.replace(/^["']/, '').replace(/[\s,;}\]"']+$/, '')
-  }
-}
-
-function lastName(path: readonly string[]): string {
-  return path.filter((part) => part !== '*').at(-1) ?? ''
-}
-
-function fullId(leaf: Leaf): string {
-  return [...leaf.path, '=', leaf.value].join('\0')
-}
-
-function shortId(leaf: Leaf): string {
-  return `${lastName(leaf.path)}\0${leaf.value}`
-}
-
-/** The leaves of `a` that `b` does not have, counting repetitions. */
-function without(a: Leaf[], b: Leaf[], id: (leaf: Leaf) => string): Leaf[] {
-  const counts = new Map<string, number>()
-  for (const leaf of b) counts.set(id(leaf), (counts.get(id(leaf)) ?? 0) + 1)
-  return a.filter((leaf) => {
-    const left = counts.get(id(leaf)) ?? 0
-    counts.set(id(leaf), left - 1)
-    return left <= 0
-  })
 }

@@ -5,8 +5,8 @@ import { isRecord } from '../tier/state.ts'
 import { type Decision, decide } from './guard.ts'
 import type { ToolCall } from './guard-judge.ts'
 
-/** The guard answers or is killed within this time. */
-export const GUARD_LIMIT_MS = 25_000
+/** The guard answers within a second or two, or is killed after this time. */
+const GUARD_LIMIT_SEC = 25
 /** Claude Code's own limit for the hook, in seconds; far behind ours, because at this one it lets the call pass. */
 const HOOK_TIMEOUT_SEC = 120
 
@@ -27,7 +27,7 @@ export function guardHooks(contextPath: string): Record<string, unknown> {
 
 /** The hook's command line, for any POSIX shell. */
 export function guardCommand(contextPath: string): string {
-  const argv = [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath]
+  const argv = [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath, String(GUARD_LIMIT_SEC)]
   return `${argv.map(quoted).join(' ')} || { echo 'The guard failed, so this call is refused.' >&2; exit 2; }`
 }
 
@@ -72,9 +72,8 @@ export function failedAnswer(why: string): string {
 export function readCall(text: string): ToolCall {
   const value: unknown = JSON.parse(text)
   if (!isRecord(value)) throw new Error('the hook was given no object')
-  const { tool_name: tool, tool_input: input, cwd } = value
+  const { tool_name: tool, tool_input: input } = value
   if (typeof tool !== 'string' || tool === '') throw new Error('the hook was given no tool_name')
   if (!isRecord(input)) throw new Error('the hook was given no tool_input')
-  if (typeof cwd !== 'string' || !cwd.startsWith('/')) throw new Error('the hook was given no cwd')
-  return { tool, input, cwd }
+  return { tool, input }
 }

@@ -4,7 +4,14 @@ import { isRecord } from '../tier/state.ts'
 import { type Decision, decide, Refused, type RuleId } from './guard.ts'
 import { judgeConfigText } from './guard-config.ts'
 import type { World } from './guard-context.ts'
-import { assertReadable, assertTreeReadable, assertWritableReport, isConfigFile, realPaths } from './guard-paths.ts'
+import {
+  assertReadable,
+  assertTreeReadable,
+  assertWritableReport,
+  isConfigFile,
+  NO_FOLDER,
+  realPaths,
+} from './guard-paths.ts'
 import { textOrNothing } from './guard-patient.ts'
 import { judgeProgram } from './guard-programs.ts'
 import { walkShell } from './guard-shell.ts'
@@ -13,7 +20,6 @@ import { walkShell } from './guard-shell.ts'
 export interface ToolCall {
   tool: string
   input: Record<string, unknown>
-  cwd: string
 }
 
 export interface Judgement extends Decision {
@@ -73,14 +79,19 @@ function toolRule(tool: string): RuleId {
   return 'not-allowed'
 }
 
-const bash: ToolRule = async ({ input, cwd }, world) => {
+const BASH_INPUT = new Set(['command', 'description', 'timeout', 'run_in_background', 'dangerouslyDisableSandbox'])
+
+const bash: ToolRule = async ({ input }, world) => {
   const { command } = input
   if (typeof command !== 'string' || command.trim() === '') throw new Refused('unclear', 'There is no command.')
   if (command.length > 20_000) throw new Refused('unclear', 'The command is too long.')
+  // Older releases knew one that names the shell.
+  const unknown = Object.keys(input).find((name) => !BASH_INPUT.has(name))
+  if (unknown !== undefined) throw new Refused('unclear', `Bash is given ${unknown}.`)
   if (input.run_in_background) throw new Refused('background', 'run_in_background is set.')
   if (input.dangerouslyDisableSandbox) throw new Refused('guard', 'dangerouslyDisableSandbox is set.')
   const rules: RuleId[] = []
-  await walkShell(command, cwd, world, async (one, depth) => {
+  await walkShell(command, world, async (one, depth) => {
     rules.push(...(await judgeProgram(one, world, depth)))
   })
   if (rules.filter((rule) => rule === 'repair').length > 1) throw new Refused('not-allowed', 'Run the repair once.')
@@ -93,32 +104,32 @@ function writesReport(command: string, world: World): boolean {
   return [world.reportPath, world.reasoningPath].some((path) => command.includes(path))
 }
 
-const read: ToolRule = ({ input, cwd }, world) => {
+const read: ToolRule = ({ input }, world) => {
   const path = pathOf(input, 'file_path')
-  const targets = realPaths(path, [cwd], world.home)
+  const targets = realPaths(path, NO_FOLDER, world.home)
   // Edit demands that the file was read with Read before, so this one reader sees the config as it is.
   if (targets.every((target) => isConfigFile(target, world))) return ['read-config']
-  assertReadable(path, [cwd], world)
+  assertReadable(path, NO_FOLDER, world)
   return ['read']
 }
 
-const search: ToolRule = ({ input, cwd }, world) => {
-  const path = input.path === undefined ? cwd : pathOf(input, 'path')
-  assertTreeReadable(path, [cwd], world)
+const search: ToolRule = ({ input }, world) => {
+  const path = pathOf(input, 'path')
+  assertTreeReadable(path, NO_FOLDER, world)
   return ['read']
 }
 
-const glob: ToolRule = ({ input, cwd }, world) => {
+const glob: ToolRule = ({ input }, world) => {
   // Names only: nothing is read. A pattern may be absolute itself.
-  if (input.path !== undefined) realPaths(pathOf(input, 'path'), [cwd], world.home)
+  if (input.path !== undefined) realPaths(pathOf(input, 'path'), NO_FOLDER, world.home)
   return ['list']
 }
 
-const edit: ToolRule = ({ input, cwd }, world) => {
+const edit: ToolRule = ({ input }, world) => {
   const path = pathOf(input, 'file_path')
   const edits = Array.isArray(input.edits) ? input.edits : [input]
-  if (!isConfig(path, cwd, world)) {
-    assertWritableReport(path, [cwd], world)
+  if (!isConfig(path, world)) {
+    assertWritableReport(path, NO_FOLDER, world)
     return ['report']
   }
   const before = textOrNothing(world.configPath)
@@ -143,11 +154,11 @@ function applyEdit(text: string, one: unknown): string {
   return pieces.join(to)
 }
 
-const write: ToolRule = ({ input, cwd }, world) => {
+const write: ToolRule = ({ input }, world) => {
   const path = pathOf(input, 'file_path')
   if (typeof input.content !== 'string') throw new Refused('unclear', 'There is no content.')
-  if (!isConfig(path, cwd, world)) {
-    assertWritableReport(path, [cwd], world)
+  if (!isConfig(path, world)) {
+    assertWritableReport(path, NO_FOLDER, world)
     return ['report']
   }
   judgeConfigText(input.content, {
@@ -190,15 +201,15 @@ function pathOf(input: Record<string, unknown>, name: string): string {
   return path
 }
 
-function isConfig(path: string, cwd: string, world: World): boolean {
-  return realPaths(path, [cwd], world.home).every((target) => isConfigFile(target, world))
+function isConfig(path: string, world: World): boolean {
+  return realPaths(path, NO_FOLDER, world.home).every((target) => isConfigFile(target, world))
 }
 
 /** A known secret in a call would end up on the screen, in the report or on a command line. Only the config holds its own. */
 function assertNoSecretIn(call: ToolCall, world: World): void {
   if (['Edit', 'MultiEdit', 'Write'].includes(call.tool)) {
     const path = call.input.file_path
-    if (typeof path === 'string' && isConfig(path, call.cwd, world)) return
+    if (typeof path === 'string' && isConfig(path, world)) return
   }
   const text = JSON.stringify(call.input)
   const shown = world.secrets.some(

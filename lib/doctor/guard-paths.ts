@@ -23,19 +23,28 @@ const LARGEST_READ_BYTES = 64 * 1024 * 1024
 const SHAPE_CHECK_BYTES = 1024 * 1024
 const LARGEST_TREE_FILES = 400
 
-/** Where a path leads once `~`, `..` and symlinks are resolved, in both readings of `..` (the kernel's, and by the words). */
+/**
+ * Where a path leads once `~`, `..` and symlinks are resolved, in both readings of `..` (the kernel's, and by the words).
+ * @param cwds every folder that a relative path may start from; one that is not absolute is not known
+ */
 export function realPaths(path: string, cwds: readonly string[], home: string): string[] {
   if (path === '' || path.includes('\0')) throw new Refused('unclear', `"${path}" is no path.`)
   const expanded = path.replace(/^~(?=\/|$)/, home)
   if (expanded.startsWith('~')) throw new Refused('unclear', `Write the folder that "${path}" means.`)
   const found = new Set<string>()
-  for (const cwd of cwds) {
+  for (const cwd of expanded.startsWith('/') ? ['/'] : cwds) {
+    if (!expanded.startsWith('/') && !cwd.startsWith('/')) {
+      throw new Refused('unclear', `Write ${path} with its whole path, beginning with / or ~.`)
+    }
     const absolute = expanded.startsWith('/') ? expanded : `${cwd}/${expanded}`
     found.add(followed(absolute))
     found.add(followed(resolve(absolute)))
   }
   return [...found]
 }
+
+/** For paths that are absolute anyway. */
+export const NO_FOLDER: readonly string[] = ['?']
 
 /** The real path, or for something that does not exist yet the real path of its nearest existing folder and the rest. */
 function followed(absolute: string): string {
@@ -86,7 +95,7 @@ function readablePlaces(world: World): { place: string; scrutiny: Scrutiny }[] {
     join(stateDir, 'logs'),
     join(stateDir, 'watchdog'),
     memoryDir,
-    world.runFolder,
+    join(world.runFolder, 'redacted'),
     world.reportPath,
     world.reasoningPath,
     '/tmp/openclaw',
@@ -128,6 +137,10 @@ function scrutinyOf(path: string, world: World): Scrutiny {
   if (SECRET_FILES.test(name) || parts.slice(0, -1).some((part) => SECRET_FOLDERS.test(part))) {
     throw new Refused('secrets', `${path} is a place where secrets are kept.`)
   }
+  const run = real(world.runFolder)
+  if (isWithin(path, run) && !isWithin(path, join(run, 'redacted'))) {
+    throw new Refused('guard', `${path} belongs to this session.`)
+  }
   // The config, and the copies that OpenClaw keeps beside it (openclaw.json.bak, …).
   const config = followed(world.configPath)
   if (path === config || (path.startsWith(`${config}.`) && dirname(path) === dirname(config))) return 'full'
@@ -162,7 +175,7 @@ export function assertTreeReadable(path: string, cwds: readonly string[], world:
         return
       }
       if (++seen > LARGEST_TREE_FILES) throw new Refused('unclear', `${root} holds too many files; name the files.`)
-      for (const target of realPaths(at, ['/'], world.home)) {
+      for (const target of realPaths(at, NO_FOLDER, world.home)) {
         assertHarmlessContent(target, scrutinyOf(target, world), world, false)
       }
     }

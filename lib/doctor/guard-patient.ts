@@ -1,10 +1,11 @@
 /** The programs with which the doctor treats the gateway: openclaw, the service managers, npm, kill, curl. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { isSecretName, secretValues } from '../alerts/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused, type RuleId } from './guard.ts'
 import { literals, readArguments } from './guard-arguments.ts'
-import { configWith, configWithout, judgeConfigValue, parseOrNothing, splitPath } from './guard-config.ts'
+import { judgeConfigValue } from './guard-config.ts'
+import { configWith, configWithout, parseOrNothing, splitPath } from './guard-config-tree.ts'
 import type { World } from './guard-context.ts'
 import { repairMark } from './guard-record.ts'
 import { service } from './guard-service.ts'
@@ -146,7 +147,8 @@ function judgeConfigCommand(world: World, change: (before: unknown) => unknown):
 
 export function textOrNothing(path: string | undefined): string | undefined {
   try {
-    return path === undefined ? undefined : readFileSync(path, 'utf8')
+    // A pipe in its place would hold up the guard for ever.
+    return path === undefined || !statSync(path).isFile() ? undefined : readFileSync(path, 'utf8')
   } catch {
     return undefined
   }

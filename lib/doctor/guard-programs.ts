@@ -289,17 +289,10 @@ async function judgeShell(command: Command, world: World, depth: number): Promis
     throw new Refused('interpreter', `\`${command.program}\` would run what it reads.`)
   }
   const rules: RuleId[] = []
-  for (const cwd of command.cwds) {
-    await walkShell(
-      source,
-      cwd,
-      world,
-      async (inner, at) => {
-        rules.push(...(await judgeProgram(inner, world, at)))
-      },
-      depth + 1,
-    )
+  const judgeInner = async (inner: Command, at: number) => {
+    rules.push(...(await judgeProgram(inner, world, at)))
   }
+  await walkShell(source, world, judgeInner, depth + 1, command.cwds)
   return rules
 }
 

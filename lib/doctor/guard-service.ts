@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Refused, type RuleId } from './guard.ts'
 import { literals, readArguments } from './guard-arguments.ts'
 import type { World } from './guard-context.ts'
-import { assertReadable, realPaths } from './guard-paths.ts'
+import { assertReadable, NO_FOLDER, realPaths } from './guard-paths.ts'
 import type { Command } from './guard-shell.ts'
 
 export function service(command: Command, world: World): RuleId {
@@ -21,7 +21,7 @@ function launchctl(command: Command, world: World): RuleId {
   }
   const ownPlist = (path: string | undefined) => {
     const found = path === undefined ? [] : realPaths(path, command.cwds, world.home)
-    if (found.length === 0 || found.some((one) => one !== realPaths(plist, ['/'], world.home)[0]))
+    if (found.length === 0 || found.some((one) => one !== realPaths(plist, NO_FOLDER, world.home)[0]))
       refuseForeign(path, plist)
   }
   switch (verb) {
@@ -32,7 +32,7 @@ function launchctl(command: Command, world: World): RuleId {
       // print shows the job's environment; what may stand there is what its plist puts there.
       if (args.length !== 1) throw new Refused('unclear', 'launchctl print takes one target.')
       ownTarget(args[0])
-      assertReadable(plist, ['/'], world)
+      assertReadable(plist, NO_FOLDER, world)
       return 'diagnose'
     case 'print-disabled':
       if (args.length !== 1 || !domains.includes(args[0]!)) refuseForeign(args[0], domains[0]!)
@@ -130,7 +130,7 @@ function systemctl(command: Command, world: World): RuleId {
       )
     }
   }
-  if (verb === 'cat') for (const file of unitFiles(world)) assertReadable(file, ['/'], world)
+  if (verb === 'cat') for (const file of unitFiles(world)) assertReadable(file, NO_FOLDER, world)
   if (acts && !options.has('--user')) throw new Refused('privilege', 'The gateway is a unit of this user: add --user.')
   return acts ? 'service' : 'diagnose'
 }

@@ -8,9 +8,17 @@
 import { parse, type SyntaxNode } from 'unbash'
 import { Refused } from './guard.ts'
 import type { World } from './guard-context.ts'
-import { assertReadable, assertWritableReport, isFolder, realPaths } from './guard-paths.ts'
+import { assertReadable, assertWritableReport, isFolder, NO_FOLDER, realPaths } from './guard-paths.ts'
 import { coversSource } from './guard-source.ts'
-import { assertExpandable, type Value, type Variables, variablesOf, type Word, wordValues } from './guard-words.ts'
+import {
+  assertExpandable,
+  assertNoZshFlag,
+  type Value,
+  type Variables,
+  variablesOf,
+  type Word,
+  wordValues,
+} from './guard-words.ts'
 
 /** One simple command as it will run. */
 export interface Command {
@@ -34,14 +42,15 @@ const HARMLESS_PREFIX = new Set(['LC_ALL', 'LANG', 'LC_TIME', 'TZ', 'NO_COLOR', 
 
 /**
  * Calls `onCommand` for every simple command in the source, and refuses what cannot be understood.
- * @param cwd the folder in which it will run
+ * @param folders every folder that may be the current one when it begins. A call of its own begins in one that is not
+ *   known: calls may run side by side, and one may change the folder of the next after that was judged.
  */
 export async function walkShell(
   source: string,
-  cwd: string,
   world: World,
   onCommand: (command: Command, depth: number) => Promise<void>,
   depth = 0,
+  folders: readonly string[] = NO_FOLDER,
 ): Promise<void> {
   if (depth > DEEPEST) throw new Refused('unclear', 'It is nested too deeply.')
   // Carriage returns, escapes and other control characters are read differently by parser, shell and eye.
@@ -52,7 +61,7 @@ export async function walkShell(
   assertParsed(script)
   if (!coversSource(script, source)) throw new Refused('unclear', 'Parts of it could not be read as a command.')
   // Every folder that may be the current one at this point of the walk.
-  let cwds = [cwd]
+  let cwds = [...folders]
   const variables = variablesOf(script, world)
   await statements(script.commands, true)
 
@@ -176,7 +185,7 @@ export async function walkShell(
       if (words.length > 1 || typeof target !== 'string' || !/^[/~]/.test(target)) {
         throw new Refused('unclear', 'Give `cd` an absolute folder.')
       }
-      return realPaths(target, ['/'], world.home)
+      return realPaths(target, NO_FOLDER, world.home)
     })
     const succeeds = isSure && targets.length === 1 && found.every(isFolder)
     cwds = [...new Set(succeeds ? found : [...cwds, ...found])]
@@ -186,6 +195,7 @@ export async function walkShell(
     for (const one of list) {
       if (one.descriptor?.type === 'FileDescriptorVariable') throw new Refused('unclear', 'It names a descriptor.')
       if (one.type === 'HereDoc') {
+        if (!one.delimiter?.quoted) assertNoZshFlag(one.body.text)
         for (const part of one.body.parts ?? []) await substitutions(part)
         continue
       }

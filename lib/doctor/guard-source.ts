@@ -3,7 +3,7 @@ import { forEachChild, type SyntaxNode } from 'unbash'
 
 /** What may stand between the words: blanks, comments, operators and the shell's own words. */
 const BETWEEN =
-  /^(?:\s+|\\\n|#[^\n]*(?=\n|$)|;;&|;&|;;|&&|\|\||\|&|[;|(){}!&]|\b(?:if|then|elif|else|fi|for|in|do|done|while|until|case|esac|time|coproc|function|select|-p)\b|\[\[|\]\])*$/
+  /^(?:\s|\\\n|#[^\n]*(?=\n|$)|;;&|;&|;;|&&|\|\||\|&|[;|(){}!&]|\b(?:if|then|elif|else|fi|for|in|do|done|while|until|case|esac|time|coproc|function|select|-p)\b|\[\[|\]\])*$/
 
 /**
  * The parser forgives and recovers; a piece of the text that it left out of the tree would run unjudged. So the words,

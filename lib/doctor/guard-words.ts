@@ -114,7 +114,7 @@ export function wordValues(word: Word, variables: Variables, cwds: readonly stri
   const values = joined(word, variables, world)
   if (hasPattern(word)) return values.flatMap((value) => (value === undefined ? [null] : matches(value, cwds, world)))
   const isSplit = word.parts?.some((part) => /Expansion$/.test(part.type)) ?? false
-  return values.map((value) => (value === undefined && isSplit ? null : value))
+  return values.map((value) => (isSplit && (value === undefined || /\s/.test(value)) ? null : value))
 }
 
 /** Refuses a piece of a word, or of a here-document, that reads a variable which may hold a secret, or computes. */
@@ -153,6 +153,8 @@ function partValues(
 ): readonly (string | undefined)[] {
   switch (part.type) {
     case 'Literal':
+      assertNoZshFlag(part.text)
+      return [part.value]
     case 'SingleQuoted':
       return [part.value]
     case 'Glob':
@@ -201,9 +203,15 @@ function assertSameInEveryShell(word: Word): void {
   }
   if (isTilde(word.text) && !/^~(\/|$)/.test(word.text))
     throw new Refused('unclear', `Write the folder \`${word.text}\` out.`)
+  if (word.parts === undefined) assertNoZshFlag(word.text)
   if (word.text.includes('**') && word.parts?.some((part) => part.type === 'Glob')) {
     throw new Refused('unclear', `Name the folders instead of \`${word.text}\`.`)
   }
+}
+
+/** zsh reads `$~name`, `$=name` and the like as variables; so does bash `$[…]` as arithmetic. To the parser it is text. */
+export function assertNoZshFlag(text: string): void {
+  if (/\$[~^=+:[@]/.test(text)) throw new Refused('unclear', `Quote the $ in \`${text}\` with single quotes.`)
 }
 
 function isTilde(text: string): boolean {

@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { findGateway, isGatewayCommand, portOwners, processInfo } from '../gateway/processes.ts'
 import { gatewayService } from '../services/supervisor.ts'
 import { loadSettings, type Settings } from '../tier/settings.ts'
-import { configSecrets, parseOrNothing } from './guard-config.ts'
+import { configSecrets } from './guard-config.ts'
+import { parseOrNothing } from './guard-config-tree.ts'
 import type { GuardContext, World } from './guard-context.ts'
 import { textOrNothing } from './guard-patient.ts'
+import { knownSecrets } from './known-secrets.ts'
 
 /** Completes a run's context. Throws `SettingsError` when the settings cannot be read; then every call is refused. */
 export function worldOf(context: GuardContext): World {
@@ -18,13 +20,19 @@ export function worldOf(context: GuardContext): World {
     configPath: context.configPath,
     gatewayPort: context.gatewayPort,
   }
-  const configs = [context.configPath, `${context.configPath}.bak`, context.knownGoodPath].map(textOrNothing)
+  const knownGood = textOrNothing(context.knownGoodPath)
+  const secrets = [...knownSecrets(settings), ...(knownGood ? configSecrets(knownGood) : [])]
   return {
     ...context,
-    secrets: [...new Set([...settings.secrets, ...configs.flatMap((text) => (text ? configSecrets(text) : []))])],
+    secrets: [...new Set(secrets)].filter(isDistinctive),
     uid: process.getuid?.() ?? 0,
     isGatewayProcess: (pid) => isGatewayProcess(pid, settings),
   }
+}
+
+/** A password like "openclaw" stands in every second command: looking for it would stop the doctor and hide nothing. */
+function isDistinctive(secret: string): boolean {
+  return secret.length >= 14 || (secret.length >= 6 && /[^a-z]/.test(secret))
 }
 
 /**
