@@ -1,4 +1,5 @@
 /** What the woken human does next, in our own words: at most three steps, commands in backticks. */
+import type { Verdict } from '../gateway/examine.ts'
 import { pausePath } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Scope } from './sightings.ts'
@@ -16,22 +17,21 @@ export function adviceFor(scope: Scope, verdict: string | undefined, settings: S
       'until then no tier restarts anything: it could not count its restarts',
     ]
   return [
-    forVerdict(verdict, settings),
+    forVerdict(settings)[verdict as Verdict] ??
+      'see why with `openclaw gateway status` and `openclaw logs`, then `openclaw gateway restart`',
     `keep the watchers’ hands off while you work: \`touch ${pausePath(settings)}\`; remove it afterwards`,
   ]
 }
 
-function forVerdict(verdict: string | undefined, settings: Settings): string {
-  switch (verdict) {
-    case 'impostor':
-      return `see who has the port with \`lsof -nP -iTCP:${settings.gatewayPort} -sTCP:LISTEN\`; end it, or give one of the two another port`
-    case 'misconfigured':
-      return `see what is wrong with \`openclaw config validate\`; configs that worked are in \`${settings.watchdogDir}/known-good\``
-    case 'blocked':
-      return 'see the reason with `openclaw gateway status`: a missing secret, or a database that is newer or damaged; delete no data'
-    case 'broken-install':
-      return 'reinstall the version that you had with `npm install -g openclaw@<version>`, then `openclaw gateway restart`'
-    default:
-      return 'see why with `openclaw gateway status` and `openclaw logs`, then `openclaw gateway restart`'
+function forVerdict(settings: Settings): Partial<Record<Verdict, string>> {
+  return {
+    impostor: `see who has the port with \`lsof -nP -iTCP:${settings.gatewayPort} -sTCP:LISTEN\`; end it, or give one of the two another port`,
+    misconfigured: `see what is wrong with \`openclaw config validate\`; configs that worked are in \`${settings.watchdogDir}/known-good\``,
+    blocked: 'see which secret is missing with `openclaw gateway status`; provide it, then `openclaw gateway restart`',
+    'unusable-state':
+      'its database is damaged, or newer than the version that runs: see `openclaw --version` and `openclaw gateway status`; delete no data',
+    'disk-full': 'make room: `df -h ~` says how much there is, `du -sh ~/.openclaw ~/openclaw` who takes it',
+    'broken-install':
+      'reinstall the version that you had with `npm install -g openclaw@<version>`, then `openclaw gateway restart`',
   }
 }
