@@ -1,10 +1,11 @@
 /** The account of a visit: who gets the credit, what was tried, and what is kept of it for the next doctor. */
 import { localIso, oneLine } from '../tier/contract.ts'
 import { addCase, parseReport } from './casebook.ts'
+import type { Ending } from './ending.ts'
 import type { RecordedDecision } from './guard-record.ts'
 import { completeReport, readReport } from './report.ts'
 import type { RunFiles } from './run-files.ts'
-import type { Ending, Visit } from './session.ts'
+import type { Visit } from './session.ts'
 
 export interface Account {
   visit: Visit

@@ -31,7 +31,7 @@ export async function deliver(
 ): Promise<{ failure?: string }> {
   const wait = (ms: number) => delay(ms, undefined, { signal })
   const input = async () => {
-    const screen = readScreen((await room.screen()) ?? '')
+    const screen = readScreen((await room.look()).text)
     return screen.kind === 'ready' ? screen.input : ''
   }
   /** Up to 5 s, for it takes text in at its own pace. */

@@ -10,6 +10,7 @@ import { describeProcess, portOwners } from '../gateway/processes.ts'
 import { runCommand } from '../tier/command.ts'
 import { currentIncident, readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
+import { isRecord } from '../tier/state.ts'
 import { installedPackage } from './guard-world.ts'
 
 /** A question and its answer, not yet cleaned or redacted. */
@@ -23,6 +24,8 @@ const MAX_LOGS = 4
 
 /** Asks everything at once; takes as long as the slowest answer (`openclaw status`: 11 s measured), at most a minute. */
 export async function diagnose(settings: Settings, seen: Examination): Promise<Finding[]> {
+  // Before the commands below write their own lines into the shared log.
+  const logs = [...logTails(settings), ...fatalExit(settings)]
   const [status, validation, owners, dependencies, disk, journal] = await Promise.all([
     ask(settings, 'openclaw', ['status'], 45_000),
     ask(settings, 'openclaw', ['config', 'validate', '--json'], 45_000),
@@ -39,9 +42,8 @@ export async function diagnose(settings: Settings, seen: Examination): Promise<F
     { title: `Who listens on port ${settings.gatewayPort}`, text: owners },
     { title: 'Node, the openclaw package and its dependencies', text: dependencies },
     { title: 'Disk space', text: disk },
-    ...logTails(settings),
     ...(journal ? [{ title: 'Its service’s log (journalctl)', text: journal }] : []),
-    ...fatalExit(settings),
+    ...logs,
   ].filter(({ text }) => text.trim() !== '')
 }
 
@@ -127,10 +129,27 @@ function logTails(settings: Settings): Finding[] {
   const own = gatewayLogs(settings)
     .sort((a, b) => modifiedMs(b) - modifiedMs(a))
     .slice(0, MAX_LOGS)
-    .map((path) => ({ title: `End of ${path}`, text: readTail(path, LOG_BYTES) }))
+    .map((path) => ({ title: `End of ${path}`, text: endOf(path) }))
   if (!shared) return own
   const title = `End of ${shared} (shared by all gateways of this user: lines of others may be among them)`
-  return [...own, { title, text: readTail(shared, LOG_BYTES) }]
+  return [...own, { title, text: endOf(shared) }]
+}
+
+function endOf(path: string): string {
+  return readTail(path, LOG_BYTES).split('\n').map(readableLine).join('\n')
+}
+
+/** One of OpenClaw's JSON log lines as time, level and message; other lines as they are. */
+function readableLine(line: string): string {
+  if (!line.startsWith('{')) return line
+  try {
+    const { time, message, _meta: meta } = JSON.parse(line) as Record<string, unknown>
+    if (typeof message !== 'string') return line
+    const level = isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''
+    return `${time ?? ''} ${level}${message}`
+  } catch {
+    return line
+  }
 }
 
 async function readServiceLog(settings: Settings, seen: Examination): Promise<string> {

@@ -3,15 +3,16 @@
  * the gateway is looked at until it is well, the doctor is done, or the time is over. What counts as recovered is what
  * the gateway answers, never what stands on the screen.
  */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type ClaudeCode, doctorEnv, prepareLaunch } from './claude-code.ts'
 import { deliver } from './delivery.ts'
-import { type HookEvent, readEvents } from './hook-events.ts'
+import { type Ending, VisitOver } from './ending.ts'
+import { readEvents } from './hook-events.ts'
 import { keepRecording } from './recording.ts'
-import { findOption, type Option, readScreen, type Screen, stepsTo, type Trouble, troubleOf } from './screens.ts'
+import { SignsOfWork } from './signs-of-work.ts'
+import { untilReady } from './start-up.ts'
 import { openRoom, type Room } from './tmux.ts'
 
 /** What the gateway is seen to be; `coming`: down, but on its way up, so that an end of the visit can wait. */
@@ -20,24 +21,6 @@ export interface Look {
   coming: boolean
   text: string
 }
-
-export type Ending =
-  /** Healthy three times in a row. */
-  | 'recovered'
-  /** It needs a login, has no quota left, or cannot reach its service. */
-  | Trouble
-  /** Never set up on this account. */
-  | 'onboarding'
-  /** It refused the settings that hold the guard, or did not take them over: it got no prompt. */
-  | 'unguarded'
-  | 'room'
-  | 'not-ready'
-  | 'not-delivered'
-  | 'exited'
-  /** It ended its turn, or sat there, and the gateway stayed down. */
-  | 'idle'
-  | 'questions'
-  | 'time-limit'
 
 export interface Visit {
   ending: Ending
@@ -65,15 +48,6 @@ export interface VisitOptions {
   say: (text: string) => void
   signal: AbortSignal
   onExit: (cleanup: () => Promise<void>) => void
-}
-
-/** A visit that ended before its time; thrown inside this room only. */
-class VisitOver extends Error {
-  readonly ending: Ending
-  constructor(ending: Ending, detail: string) {
-    super(oneLine(detail, 300))
-    this.ending = ending
-  }
 }
 
 const HEALTHY_LOOKS = 3
@@ -114,82 +88,6 @@ export async function visit(options: VisitOptions): Promise<Visit> {
   }
 }
 
-// --- until it is ready for a prompt
-
-/** Answers what Claude Code asks until its input box is there and its hooks have spoken. */
-async function untilReady(room: Room, { settings, folder, signal, say }: VisitOptions): Promise<void> {
-  const begun = performance.now()
-  let deadline = begun + (settings.claudeTrustTimeoutSec + settings.claudeStartupWaitSec) * 1000
-  let last: Screen = { kind: 'unknown' }
-  for (; performance.now() < deadline; await delay(300, undefined, { signal })) {
-    const text = await room.screen()
-    last = readScreen(text ?? '')
-    if (last.kind === 'trouble') throw new VisitOver(last.trouble, last.detail)
-    if (last.kind === 'onboarding')
-      throw new VisitOver('onboarding', 'Claude Code was never set up on this account; run `claude` once by hand')
-    if (last.kind === 'settings-refused')
-      throw new VisitOver('unguarded', `Claude Code refuses the guard's settings: ${last.detail}`)
-    if (last.kind === 'trust' || last.kind === 'api-key') {
-      const answer = await choose(room, last.kind, signal)
-      if (answer === undefined) throw new VisitOver('not-ready', `no answer was found for its ${last.kind} question`)
-      say(`answered its ${last.kind} question with "${answer}"`)
-      deadline = performance.now() + settings.claudeStartupWaitSec * 1000
-    } else if (last.kind === 'ready' && readEvents(folder).some(({ kind }) => kind === 'SessionStart')) {
-      return say(`Claude Code is ready after ${((performance.now() - begun) / 1000).toFixed(1)} s`)
-    }
-    if (!(await room.isOccupied())) throw new VisitOver('exited', `Claude Code ended at its start: ${lastWords(text)}`)
-  }
-  if (last.kind === 'ready')
-    throw new VisitOver('unguarded', 'Claude Code started without the hooks of its settings, so without the guard')
-  throw new VisitOver('not-ready', `Claude Code was not ready in time; its screen: ${lastWords(await room.screen())}`)
-}
-
-/** The words that answer a question, and the words that rule an option out. */
-const ANSWERS = {
-  trust: { want: /\byes\b|trust|proceed/i, not: /\bno\b|exit/i },
-  // Its own login is what is meant to be used; a key of ours is handed over in another way.
-  'api-key': { want: /^no\b/i, not: /^yes\b/i },
-}
-
-/**
- * Moves to the option that says what is wanted, one step at a time and looking after each, and confirms it: which one
- * is highlighted first differs between releases. Returns the chosen words; undefined when no option says it.
- */
-async function choose(room: Room, kind: keyof typeof ANSWERS, signal: AbortSignal): Promise<string | undefined> {
-  const { want, not } = ANSWERS[kind]
-  const optionsNow = async (): Promise<Option[]> => {
-    const screen = readScreen((await room.screen()) ?? '')
-    return screen.kind === kind ? screen.options : []
-  }
-  let options = await optionsNow()
-  for (let presses = 0; presses < 12; presses++) {
-    const index = findOption(options, want, not)
-    if (index === undefined) return undefined
-    const steps = stepsTo(options, index)
-    const { label } = options[index]!
-    const before = JSON.stringify(options)
-    await room.press(steps === 0 ? 'Enter' : steps > 0 ? 'Down' : 'Up')
-    for (let waits = 0; waits < 15 && JSON.stringify(options) === before; waits++) {
-      await delay(200, undefined, { signal })
-      options = await optionsNow()
-    }
-    if (steps === 0 && JSON.stringify(options) !== before) return label
-  }
-  return undefined
-}
-
-function lastWords(text: string | undefined): string {
-  const lines = (text ?? '').split('\n').map((line) => line.trim())
-  return (
-    lines
-      .filter((line) => /\w{3}/.test(line) && !line.startsWith('Pane is dead'))
-      .slice(-4)
-      .join(' / ') || 'empty'
-  )
-}
-
-// --- while it works
-
 /** Looks at the gateway and at the doctor until the gateway is well. Throws `VisitOver` for every other end. */
 async function watch(room: Room, options: VisitOptions): Promise<void> {
   const { settings, signal, say } = options
@@ -217,7 +115,10 @@ async function watch(room: Room, options: VisitOptions): Promise<void> {
     if (performance.now() >= nextLook) {
       const look = await options.look()
       healthy = look.up ? healthy + 1 : 0
-      if (look.text !== lastSaid) say(`gateway: ${(lastSaid = look.text)}`)
+      // Ages and times differ at every look, and are no news.
+      const gist = look.text.replace(/\d+/g, '#')
+      if (gist !== lastSaid) say(`gateway: ${look.text}`)
+      lastSaid = gist
       if (healthy >= HEALTHY_LOOKS) return await untilReported(room, options, signs)
       nextLook = performance.now() + (healthy > 0 || look.coming ? confirmMs : intervalMs)
       const idle = performance.now() - signs.lastSign > settings.emergencyRecoveryIdleLimitSec * 1000
@@ -242,73 +143,5 @@ async function untilReported(room: Room, options: VisitOptions, signs: SignsOfWo
       return options.say(`the doctor was still at work when the time for the report was over; ${there}`)
     }
     await delay(500, undefined, { signal: options.signal })
-  }
-}
-
-/** What can be seen of the doctor's work from outside: its events, its screen, the guard's lines in the log. */
-class SignsOfWork {
-  /** When something was last seen of it (performance.now()). */
-  lastSign = performance.now()
-  #options: VisitOptions
-  #events = 0
-  #logBytes = 0
-  #turns = 0
-
-  constructor(options: VisitOptions) {
-    this.#options = options
-  }
-
-  async read(room: Room): Promise<{ turnEnded: boolean; over?: VisitOver; question?: string }> {
-    const events = readEvents(this.#options.folder)
-    const bytes = sizeOf(this.#options.logPath)
-    const text = await room.screen()
-    const screen = readScreen(text ?? '')
-    if (events.length !== this.#events || bytes !== this.#logBytes || screen.kind === 'working')
-      this.lastSign = performance.now()
-    this.#events = events.length
-    this.#logBytes = bytes
-    this.#turns = events.filter(({ kind }) => kind === 'Stop').length
-    const over = overBecause(events, screen) ?? (await this.#exited(room, text))
-    return {
-      turnEnded: this.#turns > 0 && screen.kind !== 'working',
-      ...(over ? { over } : {}),
-      ...(screen.kind === 'permission' ? { question: screen.detail } : {}),
-    }
-  }
-
-  async #exited(room: Room, text: string | undefined): Promise<VisitOver | undefined> {
-    if (await room.isOccupied()) return undefined
-    return new VisitOver('exited', `Claude Code ended by itself: ${lastWords(text)}`)
-  }
-}
-
-/** The doctor cannot go on, as its events or its screen tell. */
-function overBecause(events: readonly HookEvent[], screen: Screen): VisitOver | undefined {
-  const last = events.at(-1)
-  if (last?.kind === 'StopFailure')
-    return new VisitOver(
-      TROUBLE_OF_ERROR[last.error] ?? troubleOf(last.message) ?? 'service',
-      last.message || last.error,
-    )
-  const trouble = screen.kind === 'trouble' ? screen : screen.kind === 'ready' ? screen.trouble : undefined
-  return trouble && new VisitOver(trouble.trouble, trouble.detail)
-}
-
-/** Claude Code's own words for why a turn failed (2.1.330). */
-const TROUBLE_OF_ERROR: Readonly<Record<string, Trouble>> = {
-  authentication_failed: 'login',
-  oauth_org_not_allowed: 'login',
-  billing_error: 'quota',
-  rate_limit: 'quota',
-  usage_limit_reached: 'quota',
-  overloaded: 'service',
-  server_error: 'service',
-}
-
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size
-  } catch {
-    return 0
   }
 }

@@ -17,12 +17,10 @@ const SESSION = 'doctor'
 export type Key = 'Enter' | 'Up' | 'Down' | 'Escape'
 
 export interface Room {
-  /** What stands on the screen now; undefined when the room is gone. */
-  screen(): Promise<string | undefined>
+  /** What stands on the screen now, and whether the program still runs. Of one that has ended, its last words. */
+  look(): Promise<{ isOccupied: boolean; text: string }>
   /** Everything that was shown, from the first line on; undefined when the room is gone. */
   story(): Promise<string | undefined>
-  /** True while the program in the room runs. */
-  isOccupied(): Promise<boolean>
   /** Types text as a person would; no Enter. For one short line: a longer text would count as pasted. */
   type(text: string): Promise<void>
   /** Pastes text of any length as one piece (bracketed paste); no Enter. */
@@ -86,15 +84,22 @@ export async function openRoom(options: RoomOptions): Promise<Room | { failure: 
   const notes: RoomNotes = { socket, socketPath: m[2]!, pid: Number(m[1]), tierPid: process.pid }
   writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
 
-  const capture = async (...more: string[]) => {
-    const result = await tmux(['capture-pane', '-p', '-t', SESSION, ...more])
+  const story = async () => {
+    const result = await tmux(['capture-pane', '-p', '-J', '-S', '-', '-t', SESSION])
     return result.code === 0 ? result.stdout : undefined
+  }
+  const look = async () => {
+    const state = ['list-panes', '-t', SESSION, '-F', '#{pane_dead}']
+    const { code, stdout } = await tmux([...state, ';', 'capture-pane', '-p', '-t', SESSION])
+    if (code === 0 && stdout.startsWith('0\n')) return { isOccupied: true, text: stdout.slice(2) }
+    // tmux 3.3a scrolls the last words of a short-lived program off the screen when it notes that the pane is dead.
+    const words = ((await story()) ?? '').trimEnd().split('\n').slice(-ROWS)
+    return { isOccupied: false, text: words.filter((line) => !line.startsWith('Pane is dead')).join('\n') }
   }
   let closing: Promise<void> | undefined
   return {
-    screen: () => capture(),
-    story: () => capture('-J', '-S', '-'),
-    isOccupied: async () => (await tmux(['list-panes', '-t', SESSION, '-F', '#{pane_dead}'])).stdout.trim() === '0',
+    look,
+    story,
     type: async (text) => void (await tmux(['send-keys', '-t', SESSION, '-l', '--', text])),
     paste: async (text) => {
       await tmux(['load-buffer', '-b', 'prompt', '-'], text)

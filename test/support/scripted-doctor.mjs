@@ -1,8 +1,8 @@
 /**
  * A stand-in for Claude Code in a terminal: the screens of 2.1.330 (recorded from the real one, see
  * test/fixtures/screens), keys read as it reads them, and a turn whose tool calls come from a script instead of a
- * model. Like the real one it asks the PreToolUse hook before every tool call and obeys it, and calls the Stop hook
- * when its turn ends.
+ * model. Like the real one it asks the PreToolUse hook before every tool call and obeys it, and calls the hooks for the
+ * start of a session, a submitted prompt and the end of a turn.
  */
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,0 +1,306 @@
+/** Level 3 as a process, with a scripted doctor in a real tmux. */
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, type TestContext, test, vi } from 'vitest'
+import type { DoctorScript } from './support/doctor-script.ts'
+import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
+
+// On a machine that does other things, too, a visit takes its time.
+vi.setConfig({ testTimeout: 180_000 })
+
+const REPORT = `# Recovery report
+
+## Symptom
+The gateway exits at once.
+
+## Root cause
+A file of the package was missing.
+
+## Fix
+Reinstalled the same version with npm.
+
+## Lessons
+Look for MODULE_NOT_FOUND in the log first.
+`
+
+/** Most of a visit is waiting, so that several fit beside each other. */
+const concurrently = test.concurrent
+
+async function sandbox({ onTestFinished }: TestContext, options: SandboxOptions = {}): Promise<Sandbox> {
+  const box = await createSandbox(options)
+  onTestFinished(box.close)
+  return box
+}
+
+const recover = (box: Sandbox, env: Record<string, string | undefined> = {}, args: string[] = []) =>
+  box.runScript('emergency-recovery', args, { env, timeoutMs: 90_000 })
+
+/** A gateway that dies for want of a file which only a reinstallation brings back; npm does that here. */
+async function breakPackage(box: Sandbox): Promise<void> {
+  const file = join(box.packageDir, 'dist', 'run-command.mjs')
+  mkdirSync(join(box.packageDir, 'dist'), { recursive: true })
+  rmSync(file, { force: true })
+  box.addTool('npm', `[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}' && echo "changed 1 package"`)
+  await box.startGateway({ missingModule: file }, 'exit')
+}
+
+const REINSTALL: DoctorScript = {
+  steps: [{ say: 'I reinstall it.', bash: 'npm install -g openclaw@2026.9.6' }],
+  report: REPORT,
+}
+
+const markers = (box: Sandbox) => box.log('emergency-recovery-2').match(/MANUAL INTERVENTION REQUIRED: .*/g) ?? []
+const doctors = (box: Sandbox) => box.events().filter(({ what }) => what === 'doctor started').length
+const soleFile = (box: Sandbox, beginning: string) => {
+  const names = box.memoryFiles(beginning)
+  expect(names, `files that begin with ${beginning}`).toHaveLength(1)
+  return readFileSync(join(box.memoryDir, names[0]!), 'utf8')
+}
+/** Processes of the sandbox other than the gateway, by their command lines. */
+const leftovers = (box: Sandbox) =>
+  box.processes().flatMap((pid) => {
+    const command = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim()
+    return command === '' || command.startsWith('openclaw') ? [] : [command]
+  })
+const sockets = (box: Sandbox) =>
+  readdirSync(join(box.root, 'tmp'), { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('doctor-'))
+
+concurrently('a healthy gateway needs no doctor', async (t) => {
+  const box = await sandbox(t)
+  await box.startGateway()
+  const run = await recover(box)
+  expect(run.code).toBe(0)
+  expect(doctors(box)).toBe(0)
+})
+
+concurrently(
+  'the doctor repairs what restarts cannot; credit, report, recording and casebook follow, and nothing stays behind',
+  async (t) => {
+    const box = await sandbox(t)
+    await breakPackage(box)
+    box.writeDoctorScript(REINSTALL)
+    const run = await recover(box)
+    expect(run.code, run.stdout).toBe(0)
+    expect(run.stdout).toMatch(/RECOVERED by level 3 after \d+ s/)
+    expect(markers(box)).toEqual([])
+
+    // Prompted once, with the whole briefing, after the trust question was answered with Yes.
+    expect(box.events().map(({ what }) => what)).toContain('doctor was told: Yes, I trust this folder')
+    expect(box.prompts()).toHaveLength(1)
+    expect(box.prompts()[0]).toMatch(
+      /^You are the emergency doctor[\s\S]*End of the briefing \S+ Carry out the mission now\.$/,
+    )
+    expect(box.prompts()[0]).toContain('Cannot find module')
+
+    expect(soleFile(box, 'emergency-recovery-report')).toMatch(
+      /A file of the package was missing[\s\S]*recovered by the doctor/,
+    )
+    const recording = soleFile(box, 'claude-session')
+    expect(recording).toContain('Bash(npm install -g openclaw@2026.9.6)')
+    expect(recording).not.toContain('\u001b')
+    expect(soleFile(box, 'recovery-learnings')).toMatch(/\*\*Root cause:\*\* A file of the package was missing\./)
+    for (const name of box.memoryFiles()) expect(statSync(join(box.memoryDir, name)).mode & 0o777, name).toBe(0o600)
+
+    expect(leftovers(box)).toEqual([])
+    expect(sockets(box)).toEqual([])
+    expect(readdirSync(join(box.stateDir, 'watchdog', 'doctor'))).toEqual([])
+  },
+)
+
+concurrently('the trust question of older releases is answered, too: there Yes is highlighted already', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  box.writeDoctorScript({ ...REINSTALL, mode: 'old-trust' })
+  const run = await recover(box)
+  expect(run.code, run.stdout).toBe(0)
+  expect(box.events().map(({ what }) => what)).toContain('doctor was told: 1. Yes, proceed')
+})
+
+concurrently('a recovery that somebody else made is not the doctor’s', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  box.writeDoctorScript({ steps: [{ bash: 'openclaw config validate --json' }, { waitMs: 60_000 }] })
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.prompts().length === 1, 'the prompt')
+  await box.startGateway({})
+  const { code, stdout } = await run.finished
+  expect(code, stdout).toBe(0)
+  expect(stdout).toMatch(/RECOVERED by itself or from outside/)
+  expect(soleFile(box, 'recovery-learnings')).toMatch(/\*\*Outcome:\*\* recovered by itself or from outside/)
+})
+
+concurrently.for<[string, RegExp]>([
+  ['tmux', /tmux is not installed/],
+  ['claude', /claude \(Claude Code\) is not on the PATH/],
+])('without %s the human is called at once', async ([tool, words], t) => {
+  const box = await sandbox(t, { absent: [tool] })
+  await breakPackage(box)
+  const run = await recover(box)
+  expect(run.code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(words)])
+})
+
+concurrently.for<[string, DoctorScript, RegExp]>([
+  ['is not logged in', { mode: 'login' }, /Claude Code is not logged in \(Not logged in · Please run \/login\)/],
+  ['has no quota left', { mode: 'quota' }, /quota is used up \(You've hit your limit/],
+  ['ends at its start', { mode: 'exits' }, /Claude Code ended early .*Claude Code could not start/],
+  ['takes no key', { mode: 'deaf' }, /the prompt could not be handed/],
+  ['gives up', { steps: [{ say: 'I cannot repair this.' }] }, /the doctor has ended, and the gateway is not healed/],
+])('a doctor who %s: the human is called, with the reason', async ([, script, words], t) => {
+  const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_IDLE_LIMIT: '2' } })
+  await breakPackage(box)
+  box.writeDoctorScript({ mode: 'trusted', ...script })
+  const run = await recover(box)
+  expect(run.code, run.stdout).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(words)])
+  // The marker is among the log's last words, and says what is wrong with the gateway.
+  expect(run.stdout.trim().split('\n').slice(-2)[0]).toMatch(
+    /MANUAL INTERVENTION REQUIRED.*the gateway is broken-install/,
+  )
+  expect(leftovers(box)).toEqual([])
+})
+
+concurrently('a doctor who works for too long is sent home', async (t) => {
+  const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_TIMEOUT: '4' } })
+  await breakPackage(box)
+  box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
+  const run = await recover(box)
+  expect(run.code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(/the doctor’s time was over \(4 s\)/)])
+  expect(leftovers(box)).toEqual([])
+})
+
+concurrently('Claude Code that does not take over the guard’s hooks gets no prompt', async (t) => {
+  const box = await sandbox(t, { settings: { CLAUDE_STARTUP_WAIT: '3', CLAUDE_WORKSPACE_TRUST_TIMEOUT: '1' } })
+  await breakPackage(box)
+  box.writeDoctorScript(REINSTALL)
+  renameSync(join(box.binDir, 'claude'), join(box.binDir, 'claude-with-hooks'))
+  box.addTool('claude', 'case "$1" in --settings) shift 2 ;; esac; exec claude-with-hooks "$@"')
+  const run = await recover(box)
+  expect(run.code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(/the guard would not have been in force/)])
+  expect(box.prompts()).toEqual([])
+})
+
+concurrently('what the guard refuses is not done, and stands in the log and the report', async (t) => {
+  const box = await sandbox(t)
+  const precious = join(box.home, 'precious.txt')
+  writeFileSync(precious, 'keep me')
+  await breakPackage(box)
+  box.writeDoctorScript({ ...REINSTALL, steps: [{ bash: `rm -rf ${precious}` }, ...REINSTALL.steps!] })
+  const run = await recover(box)
+  expect(run.code, run.stdout).toBe(0)
+  expect(existsSync(precious)).toBe(true)
+  expect(box.log('emergency-recovery-2')).toMatch(/GUARD refused Bash \[delete\] `rm -rf/)
+  expect(soleFile(box, 'emergency-recovery-report')).toMatch(/refused Bash \[delete\] `rm -rf/)
+})
+
+concurrently('a foreign process on the port is named to the human at once; no doctor is called', async (t) => {
+  const box = await sandbox(t)
+  const server = `require('http').createServer((q, r) => r.end('hi')).listen(${box.port}, '127.0.0.1', () => console.log('up'))`
+  const stranger = spawn(process.execPath, ['-e', server], { env: box.env, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.onTestFinished(() => void stranger.kill('SIGKILL'))
+  await new Promise((resolve) => stranger.stdout.once('data', resolve))
+  const run = await recover(box)
+  expect(run.code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(new RegExp(`impostor.*pid ${stranger.pid}`))])
+  expect(doctors(box)).toBe(0)
+})
+
+concurrently('a database that is newer than the gateway is the human’s: no doctor is called', async (t) => {
+  const box = await sandbox(t)
+  const stderr = 'Gateway failed to start: state database uses newer schema version 12 (this build knows 11)'
+  await box.startGateway({ exitAtBoot: { code: 78, stderr } }, 'exit')
+  const run = await recover(box)
+  expect(run.code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(/newer schema version/)])
+  expect(doctors(box)).toBe(0)
+})
+
+concurrently('told to stop, it leaves the marker, ends the doctor and everything that he started', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  box.writeDoctorScript({ mode: 'trusted', steps: [{ waitMs: 60_000 }] })
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.prompts().length === 1, 'the prompt')
+  process.kill(run.pid, 'SIGTERM')
+  const { code } = await run.finished
+  expect(code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(/stopped before it was done/)])
+  expect(leftovers(box)).toEqual([])
+  expect(sockets(box)).toEqual([])
+  expect(soleFile(box, 'claude-session')).toContain('Claude Code v2.1.330')
+})
+
+concurrently(
+  'a second doctor stands down while one is at work; one that was killed is cleared away by the next',
+  async (t) => {
+    const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
+    await breakPackage(box)
+    box.writeDoctorScript({ mode: 'trusted', steps: [{ waitMs: 60_000 }] })
+    const first = box.startScript('emergency-recovery')
+    await waitFor(() => box.prompts().length === 1, 'the prompt')
+    expect((await recover(box)).code).toBe(3)
+    expect(doctors(box)).toBe(1)
+
+    process.kill(first.pid, 'SIGKILL')
+    await first.finished
+    expect(leftovers(box)).not.toEqual([])
+    box.writeDoctorScript({ ...REINSTALL, mode: 'trusted' })
+    const next = await recover(box)
+    expect(next.code, next.stdout).toBe(0)
+    expect(next.stdout).toMatch(/cleared the room of 1 doctor/)
+    expect(leftovers(box)).toEqual([])
+    expect(sockets(box)).toEqual([])
+  },
+)
+
+concurrently('no second doctor for the same unchanged failure; a changed config is a reason to call one', async (t) => {
+  const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_IDLE_LIMIT: '1' } })
+  await breakPackage(box)
+  box.writeDoctorScript({ mode: 'trusted', steps: [{ say: 'No idea.' }] })
+  expect((await recover(box)).code).toBe(1)
+  expect((await recover(box)).stdout).toMatch(/MANUAL.*called for this same failure at .*nothing has changed/)
+  expect(doctors(box)).toBe(1)
+  writeFileSync(box.configPath, `${readFileSync(box.configPath, 'utf8')}\n// edited\n`)
+  expect((await recover(box)).code).toBe(1)
+  expect(doctors(box)).toBe(2)
+})
+
+concurrently('DOCTOR_MAX_PER_DAY ends it for the day', async (t) => {
+  const box = await sandbox(t, { settings: { DOCTOR_MAX_PER_DAY: '0' } })
+  await breakPackage(box)
+  const run = await recover(box)
+  expect(run.code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(/DOCTOR_MAX_PER_DAY=0/)])
+  expect(doctors(box)).toBe(0)
+})
+
+concurrently('the same fault again: the second prompt carries the first lesson, to be tried first', async (t) => {
+  const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
+  await breakPackage(box)
+  box.writeDoctorScript({ ...REINSTALL, mode: 'trusted' })
+  const first = await recover(box)
+  expect(first.code, first.stdout).toBe(0)
+  const gateway = box.events().findLast(({ what }) => what === 'ready')!.pid
+  process.kill(gateway, 'SIGKILL')
+  await waitFor(() => !box.processes().includes(gateway), 'the end of the gateway')
+  await breakPackage(box)
+  const second = await recover(box)
+  expect(second.code, second.stdout).toBe(0)
+  expect(box.prompts()[0]).not.toContain('TRY THIS FIRST')
+  expect(box.prompts()[1]).toContain('TRY THIS FIRST: Reinstalled the same version with npm.')
+  expect(box.prompts()[1]).toContain('Lessons: Look for MODULE_NOT_FOUND in the log first.')
+})
+
+concurrently('a dry run says what it would do and changes nothing', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  const before = readdirSync(box.home, { recursive: true }).sort()
+  const run = await recover(box, {}, ['--dry-run'])
+  expect(run.code).toBe(1)
+  expect(run.stdout).toMatch(/broken-install[\s\S]*dry run: level 3 would now: doctor/)
+  expect(readdirSync(box.home, { recursive: true }).sort()).toEqual(before)
+  expect(doctors(box)).toBe(0)
+})
