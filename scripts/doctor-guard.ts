@@ -12,7 +12,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { answerOf, failedAnswer, isAnswer, readCall, typeScriptOptions } from '../lib/doctor/guard-hook.ts'
 
-const [contextPath = '', limit] = process.argv.slice(2)
+const [contextPath = '', limit = '25'] = process.argv.slice(2)
 
 if (limit === 'judge') await answerCall()
 else await askJudge()
@@ -32,8 +32,15 @@ async function askJudge(): Promise<void> {
     child.on('error', () => resolve(null))
     child.on('close', resolve)
   })
-  const isSound = code === 0 && isAnswer(answer)
-  process.stdout.write(isSound ? answer : `${failedAnswer('(It crashed or took too long.)')}\n`)
+  if (code === 0 && isAnswer(answer)) process.stdout.write(answer)
+  else process.stdout.write(`${await failed('It crashed or took too long.')}\n`)
+}
+
+/** The answer of a guard that failed, noted in the recovery log if that can still be done. */
+async function failed(why: string): Promise<string> {
+  const { recordFailure } = await import('../lib/doctor/guard-record.ts')
+  recordFailure(contextPath, why)
+  return failedAnswer(`(${why})`)
 }
 
 /** The inner process: judges the call, notes the decision in the recovery log, and prints it. */
@@ -57,7 +64,7 @@ async function decisionOnCall(): Promise<string> {
     recordDecision(decision, call, context, world.secrets)
     return answerOf(decision)
   } catch (error) {
-    return failedAnswer(`(${(error as Error).message})`)
+    return failed((error as Error).message)
   }
 }
 

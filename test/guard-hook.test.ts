@@ -153,9 +153,11 @@ describe('when the guard fails, the call is refused', () => {
 
   test('bad input, no context, unusable settings, a log that cannot be written: each is a deny', () => {
     expect(ask('hello')).toMatchObject({ code: 0, decision: 'deny' })
+    expect(decisionsIn(log())).toMatchObject([{ allow: false, rule: 'guard-failed' }])
     expect(ask(bash('openclaw status'), { env: { HEALTH_CHECK_RETRY_DELAY: 'abc' } })).toMatchObject({
       decision: 'deny',
     })
+    rmSync(at.world.recoveryLogPath)
     mkdirSync(at.world.recoveryLogPath)
     expect(ask(bash('openclaw status'))).toMatchObject({ code: 0, decision: 'deny' })
     rmSync(contextPath)

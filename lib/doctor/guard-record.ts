@@ -1,10 +1,10 @@
 /** What the guard leaves behind: a line in the recovery log for every decision, and copies of what may be changed. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { redact } from '../alerts/redact.ts'
 import { formatLine, oneLine, parseLine } from '../tier/contract.ts'
-import { type Decision, RULES, type RuleId } from './guard.ts'
-import type { GuardContext } from './guard-context.ts'
+import { type Decision, decide, RULES, type RuleId } from './guard.ts'
+import { type GuardContext, readGuardContext } from './guard-context.ts'
 
 /** Where it is noted that OpenClaw's own repair was used up in this run. */
 export function repairMark(context: GuardContext): string {
@@ -57,6 +57,18 @@ export function recordDecision(
   const text = `GUARD ${decision.allow ? 'allowed' : 'refused'} ${tool} [${decision.rule}] \`${asked}\`${why}`
   const line = formatLine(new Date(), 'emergency-recovery', decision.allow ? 'INFO' : 'WARN', text)
   appendFileSync(context.recoveryLogPath, `${line}\n`, { mode: 0o600 })
+}
+
+/** Notes that a call was refused because the guard itself failed; says nothing when even that is impossible. */
+export function recordFailure(contextPath: string, why: string): void {
+  try {
+    // A pipe in its place would hold up the answer.
+    if (!statSync(contextPath).isFile()) return
+    const decision = decide('guard-failed', `(${why})`)
+    recordDecision(decision, { tool: 'unknown', input: {} }, readGuardContext(contextPath), [])
+  } catch {
+    // The answer is a refusal in any case.
+  }
 }
 
 /** The read side of `recordDecision`; undefined for lines that are none. */
