@@ -58,7 +58,7 @@ async function play(): Promise<number> {
     table(results)
     const seconds = Math.round((performance.now() - started) / 1000)
     const good = results.filter((result) => result.problem === undefined).length
-    narrate(`\n${good} of ${results.length} acts ended as they should, in ${seconds} s.`)
+    narrate(`${good} of ${results.length} acts ended as they should, in ${seconds} s.`)
     return good === results.length ? 0 : 1
   } finally {
     await tidyUp()

@@ -135,6 +135,7 @@ export function table(results: readonly ActResult[]): void {
     const mark = row[3] === 'ok' ? paint('green', 'ok') : paint('red', row[3]!)
     print(`  ${i === 0 ? paint('bold', cells.join('  ')) : `${cells.join('  ')}  ${mark}`}`)
   })
+  print('')
 }
 
 function wrap(text: string, width: number): string[] {
