@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-// Two projects: `fast` is the everyday `npm test`; `real` starts the real OpenClaw, the real Claude Code,
+// `fast` is the everyday `npm test`; `faults` plays the failures of the field, `fire` tries to break the tiers; `real` starts the real OpenClaw, the real Claude Code,
 // a real systemd and a real cron, and is run by `npm run test:real` and by CI.
 export default defineConfig({
   test: {
@@ -9,10 +9,16 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/real/**', '**/node_modules/**'],
+          exclude: ['test/real/**', 'test/faults/**', 'test/fire/**', '**/node_modules/**'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
+      },
+      {
+        test: { name: 'faults', include: ['test/faults/*.test.ts'], testTimeout: 300_000 },
+      },
+      {
+        test: { name: 'fire', include: ['test/fire/*.test.ts'], testTimeout: 1_800_000, fileParallelism: false },
       },
       {
         test: {

@@ -87,6 +87,17 @@ test('a stranger that listens and never speaks is an impostor too', async () => 
   expect(box.log('watchdog')).toMatch(/DOWN impostor/)
 })
 
+test('a gateway that dies under the very question is absent, not somebody else’s port', async () => {
+  const box = await sandbox()
+  const dying = createServer((connection) => {
+    dying.close()
+    connection.resetAndDestroy()
+  }).listen(box.port, '127.0.0.1')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/DOWN absent/)
+  expect(box.log('watchdog')).not.toMatch(/impostor/)
+})
+
 test('a hung gateway (SIGSTOP) is confirmed by three probes, then ended and started: a probe has a time limit', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '1' } })
   const { pid } = await box.startGateway()

@@ -90,6 +90,16 @@ export async function examine(settings: Settings, options: ExamineOptions): Prom
   const nowMs = options.nowMs ?? Date.now()
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
   if (answer.kind === 'live') return examineLive(settings, options.record, answer)
+  return (await examineTrouble(settings, options, nowMs, answer)) ?? examine(settings, { ...options, nowMs })
+}
+
+/** Undefined: everything changed while it was looked at, so that only a new look can tell. */
+async function examineTrouble(
+  settings: Settings,
+  options: ExamineOptions,
+  nowMs: number,
+  answer: Probe,
+): Promise<Examination | undefined> {
   const service = await gatewayService(settings)
   const process = await findGateway(settings, service.pid, [options.record.pid, options.record.startedPid])
   const base = { warnings: [], portOwner: undefined, service, process, version: answer.version, graceLeftSec: 0 }
@@ -102,6 +112,8 @@ export async function examine(settings: Settings, options: ExamineOptions): Prom
       return { ...base, verdict: 'impostor', evidence, portOwner: stranger, answersHttp: false }
     }
     if (!process && owners.length === 0 && answer.kind !== 'timeout') {
+      // A gateway that dies under the question breaks the connection; then nobody has the port any more.
+      if ((await get(settings, '/health', options.httpTimeoutSec * 1000)).kind === 'refused') return undefined
       const evidence = `port ${settings.gatewayPort} belongs to a process of another user, not to the gateway (${answer.detail})`
       return { ...base, verdict: 'impostor', evidence, answersHttp: false }
     }

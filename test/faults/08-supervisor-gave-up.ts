@@ -1,0 +1,20 @@
+import { expect } from 'vitest'
+import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
+import { type Fault, killGateway } from './fault.ts'
+
+export default {
+  id: '8',
+  name: 'supervisor gave up',
+  signs: 'loaded, and not running',
+  produce: async (scene) => {
+    await killGateway(scene)
+    standInLaunchctl(scene.box, 'state = not running\nruns = 12\nlast exit code = 1\n')
+  },
+  verdict: 'parked',
+  exits: [0, 0],
+  healedBy: 'level 1',
+  restarts: 1,
+  told: /recovered by level 1/,
+  keeps: ['config'],
+  check: ({ box }) => expect(launchctlCalls(box).match(/kickstart/g)).toHaveLength(1),
+} satisfies Fault

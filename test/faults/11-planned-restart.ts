@@ -1,0 +1,19 @@
+import { waitFor } from '../support/sandbox.ts'
+import type { Fault } from './fault.ts'
+
+export default {
+  id: '11',
+  name: 'planned restart, update',
+  signs: '/startupz says draining, then the port is refused for seconds',
+  produce: async ({ box, pid }) => {
+    box.setFaults({ drainMs: 5000, restartMs: 1500 })
+    process.kill(pid, 'SIGUSR2')
+    await waitFor(() => box.events().some(({ what }) => what === 'draining'), 'the drain')
+  },
+  verdict: 'draining',
+  exits: [0, 0],
+  healedBy: 'itself',
+  restarts: 0,
+  told: undefined,
+  keeps: ['process', 'config'],
+} satisfies Fault

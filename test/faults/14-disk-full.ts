@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { freeDiskMb } from '../../lib/gateway/disk.ts'
+import { type Fault, killGateway, type Scene } from './fault.ts'
+
+const needsMount = () =>
+  process.platform === 'linux' && process.getuid?.() === 0
+    ? undefined
+    : 'a small file system can only be mounted by root'
+
+/** Puts OpenClaw's folder on a file system of 64 MB, under the feet of the running gateway. */
+async function onSmallDisk({ box, onClose }: Scene): Promise<void> {
+  const small = join(box.root, 'small')
+  execFileSync('mkdir', [small])
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m,mode=0700', 'tmpfs', small])
+  execFileSync('cp', ['-a', `${box.stateDir}/.`, small])
+  execFileSync('mount', ['--move', small, box.stateDir])
+  onClose(() => execFileSync('umount', ['-l', box.stateDir]))
+}
+
+const hog = ({ box }: Scene) => join(box.stateDir, 'hog')
+
+const usual = {
+  name: 'disk full',
+  cannotBeMade: needsMount,
+  keeps: ['config'],
+} as const
+
+export default [
+  {
+    ...usual,
+    id: '14',
+    signs: '/health is live, nearly no room is left',
+    produce: onSmallDisk,
+    verdict: 'healthy',
+    exits: [0, 0],
+    healedBy: 'nobody needed',
+    restarts: 0,
+    told: /the disk of .* is nearly full: \d+ MB left/,
+    keeps: ['process', 'config'],
+  },
+  {
+    ...usual,
+    id: '14b',
+    name: 'down, disk full',
+    signs: 'no process, no room',
+    produce: async (scene) => {
+      await onSmallDisk(scene)
+      await killGateway(scene)
+      const free = freeDiskMb(scene.box.stateDir)!
+      writeFileSync(hog(scene), Buffer.alloc((free - 5) * 1024 * 1024))
+    },
+    verdict: 'disk-full',
+    exits: [1, 1],
+    healedBy: 'a human',
+    restarts: 0,
+    told: /MB are left on the disk/,
+    repair: async (scene) => rmSync(hog(scene)),
+  },
+] satisfies Fault[]

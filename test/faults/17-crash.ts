@@ -1,0 +1,44 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
+import { waitFor } from '../support/sandbox.ts'
+import { type Fault, killGateway } from './fault.ts'
+
+const usual = { keeps: ['config'], exits: [0, 0] } as const
+
+export default [
+  {
+    ...usual,
+    id: '17',
+    name: 'crash',
+    signs: 'no process, and nobody who starts it',
+    produce: killGateway,
+    verdict: 'absent',
+    healedBy: 'level 1',
+    restarts: 1,
+    told: /recovered by level 1/,
+  },
+  {
+    ...usual,
+    id: '17b',
+    name: 'crash, supervised',
+    signs: 'no process; launchd is about to start it',
+    produce: async (scene) => {
+      const { box } = scene
+      standInLaunchctl(box, 'state = spawn scheduled\nruns = 4\nlast exit code = 1\n')
+      await killGateway(scene)
+    },
+    meanwhile: async ({ box }) => {
+      await waitFor(() => box.log('watchdog').includes('waiting up to'), 'Level 1 to wait')
+      // launchd's own restart, after its throttle interval.
+      const { pid } = await box.startGateway()
+      writeFileSync(join(box.root, 'job'), `state = running\npid = ${pid}\n`)
+    },
+    verdict: 'starting',
+    healedBy: 'itself',
+    restarts: 0,
+    told: undefined,
+    check: ({ box }) => expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/),
+  },
+] satisfies Fault[]
