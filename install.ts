@@ -17,7 +17,6 @@ import { launcherRecord } from './lib/install/launcher-record.ts'
 import { type Answers, makePlan, ourFolderSteps, type Plan } from './lib/install/plan.ts'
 import { obstacles, prerequisites, warnings } from './lib/install/prerequisites.ts'
 import { askAnswers, askYesNo, problemWith } from './lib/install/questions.ts'
-import { status } from './lib/install/status.ts'
 import { applySteps } from './lib/install/step.ts'
 import { describe, entriesToUndo, uninstall } from './lib/install/undo.ts'
 import { EXIT, type ExitCode } from './lib/tier/contract.ts'
@@ -67,6 +66,7 @@ async function main(): Promise<ExitCode> {
   }
   const settings = loadSettings()
   if (flags.status) {
+    const { status } = await import('./lib/install/status.ts')
     const { lines, allWell } = await status(settings)
     for (const line of lines) say(line)
     return allWell ? EXIT.healthy : EXIT.down
@@ -123,7 +123,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
     // 4. The plan.
     const plan = await makePlan(settings, root, record, answers, folders, bash)
     const notes = [...warnings(settings, root), ...plan.notes]
-    const needed = prerequisites(record.path)
+    const needed = prerequisites(settings.childEnv.PATH ?? '')
     if (plan.steps.length > 0) say(`node        ${record.node} (${record.version})`)
     for (const { name, path, without } of needed.filter(({ path }) => plan.steps.length > 0 || path === undefined))
       say(`${name.padEnd(11)} ${path ?? `MISSING: ${without}`}`)

@@ -132,7 +132,8 @@ usable() {
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
   esac
-  major=$("$1" --version 2>/dev/null) || return 1
+  # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
+  { major=$("$1" --version); } 2>/dev/null || return 1
   major=${major#v}
   minor=${major#*.}
   minor=${minor%%.*}
@@ -170,6 +171,7 @@ cannot_start() {
   umask 077
   # One line without control characters, so that nothing in it can pass for a line of its own.
   cause=$(printf '%s' "$1" | tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
+  cause=${cause:-no reason was given}
   text="cannot start: $cause"
   # Nobody else would write what Level 4 looks for when it is Level 3 that cannot start.
   [ "$tier" = emergency-recovery ] && text="MANUAL INTERVENTION REQUIRED: level 3 $text"

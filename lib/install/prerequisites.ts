@@ -24,7 +24,7 @@ const NEEDED: [names: string[], without: string][] = [
   [['lsof', 'ss'], `nobody can say who has the gateway's port; \`${systemPackage('lsof')}\``],
 ]
 
-/** Looks for everything on the PATH that the jobs will have. */
+/** Looks for everything on this shell's PATH, which the jobs will have too. */
 export function prerequisites(searchPath: string): Prerequisite[] {
   return NEEDED.map(([names, without]) => ({
     name: names.join(' or '),

@@ -19,8 +19,9 @@ process.on('uncaughtException', (error) => {
   process.exit(1)
 })
 process.on('exit', (code) => {
-  // 13 is Node's word for a top-level await that can never end; the contract between the tiers has no 13.
-  if (code !== 13) return
+  // 13 is Node's word for a top-level await that can never end; the contract between the tiers has no 13. Node 20 says
+  // it only in process.exitCode.
+  if (code !== 13 && process.exitCode !== 13) return
   cannotStart('it waits for something that can never happen (unsettled top-level await)')
   process.exitCode = 1
 })

@@ -1,0 +1,114 @@
+/** Our block in the user's crontab, and the templates' quoting: pure functions of text. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { cronLines, launchAgent, systemdFile } from '../lib/install/templates.ts'
+import { cronTiers, withBlock, withoutBlock } from '../lib/services/cron.ts'
+import { loadSettings } from '../lib/tier/settings.ts'
+import { parsePlist } from './support/plist.ts'
+
+const settings = loadSettings({ HOME: '/home/alice' })
+const facts = (root: string, environment: Record<string, string> = {}) => ({ settings, root, environment })
+const lines = cronLines(facts('/home/alice/openclaw-self-healing'), false)
+
+/** Crontabs as bytes (latin1), with pieces that look like ours among them. */
+const crontabs = fc
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'binary-ascii' }),
+      fc.constantFrom(
+        '# BEGIN openclaw',
+        '# END openclaw-self-healing-x',
+        '*/5 * * * * sh /x/scripts/run-tier.sh gateway-watchdog',
+      ),
+      fc.uint8Array().map((bytes) => Buffer.from(bytes).toString('latin1')),
+    ),
+  )
+  .map((parts) => parts.map((part) => `${part.replaceAll('\n', ' ')}\n`).join(''))
+
+describe('the crontab block', () => {
+  test('goes in and comes out again, and the rest keeps every byte', () => {
+    fc.assert(
+      fc.property(crontabs, (text) => withoutBlock(withBlock(text, lines)) === text),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('is there once, however often it is put in, from wherever', () => {
+    const others = cronLines(facts('/somewhere/else'), true)
+    fc.assert(
+      fc.property(crontabs, (text) => withBlock(withBlock(text, others), lines) === withBlock(text, lines)),
+      { numRuns: 200 },
+    )
+  })
+
+  test.each([
+    ['the end marker is gone', (text: string) => text.replace('# END openclaw-self-healing\n', '')],
+    [
+      'the begin marker is gone too',
+      (text: string) => text.replace(/^# (?:BEGIN|END) openclaw-self-healing\n/gm, '').replace(/^.*run-tier.*\n/gm, ''),
+    ],
+    [
+      'lines have blanks behind them',
+      (text: string) => text.replaceAll('openclaw-self-healing\n', 'openclaw-self-healing  \n'),
+    ],
+    ['one of ours is commented out', (text: string) => text.replace(/^\*\/5(.*monitor)/m, '# */5$1')],
+    ['it stands twice', (text: string) => text.replace(/^(# BEGIN[\s\S]*# END openclaw-self-healing\n)/, '$1$1')],
+  ])('is taken out and nothing with it when %s', (_, damage) => {
+    const rest = 'MAILTO=me\n0 1 * * * echo hi\n'
+    expect(withoutBlock(damage(withBlock(rest, lines)))).toBe(rest)
+  })
+
+  test('what somebody wrote between the markers stays', () => {
+    const text = withBlock('', lines).replace('# END', '5 5 * * * mine\n# END')
+    expect(withoutBlock(text)).toBe('5 5 * * * mine\n')
+  })
+
+  test('a last line without a line break gets one, as crontab(1) demands', () => {
+    expect(withBlock('0 1 * * * x', lines).endsWith('0 1 * * * x\n')).toBe(true)
+  })
+
+  test('the tiers that a crontab starts are read back from it', () => {
+    expect(cronTiers(withBlock('', lines))).toEqual(['monitor', 'guardian'])
+    expect(cronTiers(withBlock('', cronLines(facts("/it's 100% ours"), true)))).toEqual([
+      'watchdog',
+      'healthcheck',
+      'monitor',
+      'guardian',
+    ])
+    expect(cronTiers(withBlock('', lines).replace(/^\*/gm, '# *'))).toEqual([])
+    expect(cronTiers('0 1 * * * echo hi\n')).toEqual([])
+  })
+})
+
+describe('the templates', () => {
+  /** Anything that a path or a variable may hold: no line breaks, no NUL. */
+  const texts = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !/[\p{C}\r\n]/u.test(text))
+
+  test('a LaunchAgent says exactly the given launcher and environment', () => {
+    fc.assert(
+      fc.property(texts, texts, (root, value) => {
+        const plist = parsePlist(launchAgent('com.openclaw.watchdog', facts(`/${root}`, { PATH: value }))) as Record<
+          string,
+          unknown
+        >
+        expect(plist.ProgramArguments).toEqual(['/bin/sh', `/${root}/scripts/run-tier.sh`, 'gateway-watchdog'])
+        expect(plist.EnvironmentVariables).toEqual({ PATH: value })
+      }),
+      { numRuns: 300, examples: [['a & <b> "c" \'d\'', ']]>']] },
+    )
+  })
+
+  test('a systemd unit holds nothing that systemd would expand or end a word at', () => {
+    const unit = systemdFile('com.openclaw.watchdog.service', facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' }))
+    expect(unit).toContain('ExecStart=/bin/sh "/a $$HOME \\"b\\" \\\\ 100%%/scripts/run-tier.sh" gateway-watchdog\n')
+    expect(unit).toContain('Environment="PATH=/x y:%%h:\\"z\\""\n')
+    expect(unit).not.toContain('{{')
+  })
+
+  test('a crontab line keeps below the thousand characters that cron takes, and % is no line break', () => {
+    const [line] = cronLines(facts(`/${'a'.repeat(200)}/100%`, { HOME: "/it's" }), false)
+    expect(line!.length).toBeLessThan(500)
+    expect(line).toContain("HOME='/it'\\''s' ")
+    expect(line).toContain('/100\\%/')
+  })
+})

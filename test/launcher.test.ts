@@ -1,0 +1,443 @@
+/** The launcher, as launchd, systemd and cron call it: from `/`, in a poor environment. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { parseLine, parseMarker } from '../lib/tier/contract.ts'
+import { type Checkout, copyCheckout, moveSystemFolders } from './support/checkout.ts'
+import { createMachine, type Machine, type MachineOptions } from './support/machine.ts'
+import { startWebhookReceiver } from './support/webhook-receiver.ts'
+
+type OnFinished = (close: () => Promise<void>) => void
+
+async function machineWithWebhook(onTestFinished: OnFinished, options: MachineOptions = {}) {
+  const receiver = await startWebhookReceiver()
+  const machine = await createMachine('linux', {
+    ...options,
+    settings: { DISCORD_WEBHOOK_URL: receiver.url, ...options.settings },
+  })
+  onTestFinished(machine.close)
+  onTestFinished(receiver.close)
+  return { machine, receiver }
+}
+
+/** Puts a Node somewhere that calls itself `version`, notes that it was used, and is the real one otherwise. */
+function addNode(machine: Machine, path: string, version: string): void {
+  const file = join(machine.root, path)
+  mkdirSync(join(file, '..'), { recursive: true })
+  writeFileSync(
+    file,
+    `#!/bin/sh
+[ "$1" = --version ] && { echo ${version}; exit 0; }
+echo ${version} >>'${machine.controlDir}/node-used'
+exec '${process.execPath}' "$@"
+`,
+    { mode: 0o755 },
+  )
+}
+
+const nodesUsed = (machine: Machine) => readLines(join(machine.controlDir, 'node-used'))
+
+function readLines(path: string): string[] {
+  return existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : []
+}
+
+/** A checkout whose launcher sees none of this machine's own Nodes, and a machine without Node on its PATH. */
+async function machineWithoutNode(onTestFinished: OnFinished) {
+  const both = await machineWithWebhook(onTestFinished)
+  rmSync(join(both.machine.binDir, 'node'))
+  const checkout = copyCheckout(join(both.machine.root, 'checkout'))
+  moveSystemFolders(checkout, join(both.machine.root, 'system'))
+  return { ...both, checkout }
+}
+
+function editScript(checkout: Checkout, name: string, beginning: string): void {
+  checkout.edit(`scripts/${name}.ts`, (text) => text.replace(/^import /m, `${beginning}\nimport `))
+}
+
+describe.concurrent('the launcher', () => {
+  const shells = ['/bin/sh', '/bin/dash', '/bin/bash', '/usr/bin/mksh'].filter((path) => existsSync(path))
+
+  test.each(shells)('%s: the tier takes the place of the shell: pid and exit code are its own', async (shell) => {
+    const machine = await createMachine('linux')
+    try {
+      await machine.startGateway()
+      const healthy = await machine.launch(['gateway-watchdog'], { shell })
+      expect(healthy).toMatchObject({ code: 0, stderr: '' })
+      const pid = /RUN started \(pid (\d+)\)/.exec(healthy.stdout)?.[1]
+      expect(Number(pid)).toBe(healthy.pid)
+      writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
+      expect((await machine.launch(['gateway-watchdog'], { shell })).code).toBe(3)
+      expect((await machine.launch(['gateway-watchdog', '--nonsense'], { shell })).code).toBe(2)
+    } finally {
+      await machine.close()
+    }
+  })
+
+  test('an unknown script is refused with 2, before anything is looked for', async ({ onTestFinished }) => {
+    const machine = await createMachine('linux')
+    onTestFinished(machine.close)
+    for (const args of [[], ['gateway'], ['../../etc/passwd'], ['--help'], ['--cannot-start', 'x']])
+      expect(await machine.launch(args)).toMatchObject({ code: 2, stderr: expect.stringContaining('usage: ') })
+  })
+
+  test('an ordinary start runs no program but Node, and that twice', async ({ onTestFinished }) => {
+    const machine = await createMachine('linux')
+    onTestFinished(machine.close)
+    const calls = join(machine.controlDir, 'calls')
+    const only = join(machine.root, 'only')
+    mkdirSync(only)
+    writeFileSync(join(only, 'node'), `#!/bin/sh\necho "$1" >>'${calls}'\nexec '${process.execPath}' "$@"\n`, {
+      mode: 0o755,
+    })
+    for (const tool of [
+      'date',
+      'sed',
+      'tr',
+      'cat',
+      'id',
+      'mkdir',
+      'find',
+      'curl',
+      'ls',
+      'uname',
+      'dirname',
+      'readlink',
+    ])
+      writeFileSync(join(only, tool), `#!/bin/sh\necho ${tool} >>'${calls}'\n`, { mode: 0o755 })
+    const run = await machine.launch(['gateway-watchdog', '--help'], { env: { PATH: only } })
+    expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('--dry-run') })
+    expect(readLines(calls)).toEqual(['--version', '--disable-warning=ExperimentalWarning'])
+  })
+
+  test('where Node does not run TypeScript by itself, the loader is found from any working directory', async ({
+    onTestFinished,
+  }) => {
+    const machine = await createMachine('linux')
+    onTestFinished(machine.close)
+    // Nodes that have the option do run it; the others have no way but the loader anyway.
+    const hasOption = process.allowedNodeEnvironmentFlags.has('--experimental-strip-types')
+    const env: Record<string, string> = hasOption ? { NODE_OPTIONS: '--no-experimental-strip-types' } : {}
+    const run = await machine.launch(['gateway-watchdog', '--help'], { env })
+    expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('Level 1') })
+  })
+
+  test('a dry run leaves nothing behind, and an ordinary one keeps its compile cache in the state folder', async ({
+    onTestFinished,
+  }) => {
+    const machine = await createMachine('linux')
+    onTestFinished(machine.close)
+    await machine.startGateway()
+    mkdirSync(machine.watchdogDir)
+    const before = machine.listing()
+    await machine.launch(['gateway-watchdog', '--dry-run'])
+    expect(machine.listing()).toEqual(before)
+    await machine.launch(['gateway-watchdog'])
+    // Node has had it since 22.1.
+    if (Number(process.versions.node.split('.')[0]) > 22)
+      expect(Object.keys(machine.listing()).join('\n')).toContain('.openclaw/watchdog/compile-cache/')
+  })
+
+  test('PATH and Node are those of the installation, whoever starts the tier', async ({ onTestFinished }) => {
+    const machine = await createMachine('linux')
+    onTestFinished(machine.close)
+    addNode(machine, 'recorded/node', 'v24.18.0')
+    addNode(machine, 'elsewhere/node', 'v24.16.0')
+    mkdirSync(machine.watchdogDir)
+    const record = [join(machine.root, 'recorded', 'node'), machine.binDir]
+    writeFileSync(join(machine.watchdogDir, 'launcher'), `${record.join('\n')}\n`)
+    // tmux is on the recorded PATH only.
+    const env = { PATH: `${join(machine.root, 'elsewhere')}:/usr/bin:/bin` }
+    expect((await machine.launch(['gateway-watchdog', '--help'], { env })).code).toBe(0)
+    expect(nodesUsed(machine)).toEqual(['v24.18.0'])
+  })
+
+  test('a recorded Node that is gone is replaced by one that works, and that is remembered', async ({
+    onTestFinished,
+  }) => {
+    const { machine, checkout } = await machineWithoutNode(onTestFinished)
+    addNode(machine, 'home/.nvm/versions/node/v8.17.0/bin/node', 'v8.17.0')
+    addNode(machine, 'home/.nvm/versions/node/v20.19.1/bin/node', 'v20.19.1')
+    addNode(machine, 'home/.nvm/versions/node/v24.16.0/bin/node', 'v24.16.0')
+    addNode(machine, 'home/.nvm/versions/node/v22.9.0/bin/node', 'v22.9.0')
+    mkdirSync(machine.watchdogDir)
+    const recordFile = join(machine.watchdogDir, 'launcher')
+    const record = `/opt/homebrew/Cellar/node/24.1.0/bin/node\n${machine.binDir}\n`
+    writeFileSync(recordFile, record)
+    const launch = (args: string[]) => machine.launch(['gateway-watchdog', ...args], { checkout: checkout.root })
+
+    expect((await launch(['--dry-run'])).stderr).toBe('')
+    expect(readFileSync(recordFile, 'utf8')).toBe(record)
+    expect((await launch(['--help'])).code).toBe(0)
+    expect(nodesUsed(machine)).toEqual(['v24.16.0', 'v24.16.0'])
+    const found = join(machine.home, '.nvm/versions/node/v24.16.0/bin/node')
+    expect(readFileSync(recordFile, 'utf8')).toBe(`${found}\n${machine.binDir}\n`)
+  })
+
+  test.each([
+    ['Homebrew', 'system/opt/homebrew/bin/node'],
+    ['fnm', 'home/.local/share/fnm/node-versions/v24.16.0/installation/bin/node'],
+    ['fnm on a Mac', 'home/Library/Application Support/fnm/node-versions/v24.16.0/installation/bin/node'],
+    ['volta', 'home/.volta/tools/image/node/24.16.0/bin/node'],
+    ['asdf', 'home/.asdf/installs/nodejs/24.16.0/bin/node'],
+    ['a keg of Homebrew', 'system/opt/homebrew/opt/node@24/bin/node'],
+  ])('a Node from %s is found when the PATH has one that is too old', async (_, path) => {
+    const { machine, checkout } = await machineWithoutNode((close) => closers.push(close))
+    addNode(machine, 'bin/node', 'v18.20.8')
+    addNode(machine, path, 'v24.16.0')
+    expect((await machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })).code).toBe(0)
+    expect(nodesUsed(machine)).toEqual(['v24.16.0'])
+  })
+  const closers: (() => Promise<void>)[] = []
+
+  test('a Node that is there and does not run is passed over', async ({ onTestFinished }) => {
+    const { machine, checkout } = await machineWithoutNode(onTestFinished)
+    // As the dynamic linker ends it when a library is gone after an upgrade.
+    machine.addTool('node', 'echo "dyld: Library not loaded: libicui18n.74.dylib" >&2; kill -ABRT $$')
+    addNode(machine, 'system/usr/local/bin/node', 'v24.16.0')
+    expect(await machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })).toMatchObject({
+      code: 0,
+      stderr: '',
+    })
+    expect(nodesUsed(machine)).toEqual(['v24.16.0'])
+  })
+
+  test('what a found Node starts finds it before the one that does not work', async ({ onTestFinished }) => {
+    const { machine, checkout } = await machineWithoutNode(onTestFinished)
+    addNode(machine, 'bin/node', 'v18.20.8')
+    addNode(machine, 'system/opt/homebrew/bin/node', 'v24.16.0')
+    editScript(checkout, 'gateway-watchdog', 'console.log(process.env.PATH)\nprocess.exit(0)')
+    const { stdout } = await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    const folders = stdout.trim().split(':')
+    expect(folders[0]).toBe(join(machine.root, 'system/opt/homebrew/bin'))
+    expect(folders).toContain(machine.binDir)
+    expect(folders).toContain(join(machine.home, '.local/bin'))
+  })
+
+  test('without any Node: the log says so, and Discord is told once for all tiers within the hour', async ({
+    onTestFinished,
+  }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    const launch = (script: string) => machine.launch([script], { checkout: checkout.root })
+    expect(await launch('gateway-watchdog')).toMatchObject({ code: 1, stdout: '' })
+    for (const script of ['gateway-watchdog', 'gateway-healthcheck', 'watchdog-guardian', 'emergency-recovery-monitor'])
+      expect((await launch(script)).code).toBe(1)
+
+    const lines = machine.log('watchdog').trim().split('\n').map(parseLine)
+    expect(lines).toHaveLength(2)
+    expect(lines[0]).toMatchObject({
+      tier: 'watchdog',
+      severity: 'ERROR',
+      text: expect.stringMatching(/^cannot start: no Node\.js that works \(>= 20\.19\) was found: looked at PATH/),
+    })
+    expect(Math.abs(lines[0]!.at.getTime() - Date.now())).toBeLessThan(60_000)
+    for (const tier of ['healthcheck', 'guardian', 'monitor'])
+      expect(machine.log(tier)).toContain('cannot start: no Node')
+    expect(receiver.requests.map(({ problems }) => problems)).toEqual([[]])
+    expect(receiver.delivered()[0]!.content).toMatch(/watchdog cannot start: no Node/)
+
+    const told = join(machine.watchdogDir, 'told')
+    for (const name of readdirSync(told)) writeFileSync(join(told, name), `${Math.floor(Date.now() / 1000) - 3601}\n`)
+    await launch('gateway-watchdog')
+    expect(receiver.delivered()).toHaveLength(2)
+  })
+
+  test('what Discord did not take is told at the next start', async ({ onTestFinished }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    receiver.answerNext({ status: 500, body: '' }, 'reset')
+    for (let i = 0; i < 4; i++) await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(receiver.requests).toHaveLength(3)
+    expect(machine.log('watchdog').match(/Discord was not told: curl: \(\d+\)/g)).toHaveLength(2)
+  })
+
+  test('five tiers that fail in the same second tell Discord once', async ({ onTestFinished }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    const scripts = ['gateway-watchdog', 'gateway-healthcheck', 'watchdog-guardian', 'emergency-recovery-monitor']
+    const runs = await Promise.all(
+      [...scripts, ...scripts].map((name) => machine.launch([name], { checkout: checkout.root })),
+    )
+    expect(runs.map(({ code }) => code)).toEqual(Array(8).fill(1))
+    expect(receiver.delivered()).toHaveLength(1)
+  })
+
+  test('the webhook address stands on no command line', async ({ onTestFinished }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    const record = join(machine.controlDir, 'curl-argv')
+    const curl = ['/usr/bin/curl', '/bin/curl', '/usr/local/bin/curl', '/opt/homebrew/bin/curl'].find((path) =>
+      existsSync(path),
+    )
+    machine.addTool('curl', `printf '%s\\n' "$*" >>'${record}'\nexec ${curl} "$@"`)
+    await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(readFileSync(record, 'utf8')).toContain('--config -')
+    expect(readFileSync(record, 'utf8')).not.toContain('stand-in-token')
+  })
+
+  test('node_modules deleted: the log says what brings them back, Discord is told, exit 1', async ({
+    onTestFinished,
+  }) => {
+    const { machine, receiver } = await machineWithWebhook(onTestFinished)
+    const checkout = copyCheckout(join(machine.root, 'checkout'), { withoutPackages: true })
+    for (const name of ['gateway-watchdog', 'watchdog-guardian'])
+      expect((await machine.launch([name], { checkout: checkout.root })).code).toBe(1)
+    expect(machine.log('watchdog')).toMatch(/cannot start: Cannot find package .*`npm ci` in .*\/checkout brings/)
+    expect(receiver.requests.flatMap(({ problems }) => problems)).toEqual([])
+    expect(receiver.delivered().length).toBeGreaterThan(0)
+  })
+
+  test('a script edited into a syntax error: file and line are told; edited back, it runs from the next start', async ({
+    onTestFinished,
+  }) => {
+    const { machine, receiver } = await machineWithWebhook(onTestFinished)
+    const checkout = copyCheckout(join(machine.root, 'checkout'))
+    const launch = () => machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })
+    editScript(checkout, 'gateway-watchdog', 'const broken = (;')
+    expect(await launch()).toMatchObject({ code: 1, stdout: '' })
+    expect(await launch()).toMatchObject({ code: 1 })
+    expect(machine.log('watchdog')).toMatch(/\[ERROR\] cannot start: .*scripts\/gateway-watchdog\.ts:\d+/)
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(receiver.delivered()[0]!.content).toContain('gateway-watchdog.ts:')
+
+    checkout.edit('scripts/gateway-watchdog.ts', (text) =>
+      text.replace('const broken = (;\n', '').replace('looks at the OpenClaw Gateway once', 'was edited in place'),
+    )
+    expect(await launch()).toMatchObject({ code: 0, stdout: expect.stringContaining('was edited in place') })
+  })
+
+  test('a broken file that all tiers share is one cause', async ({ onTestFinished }) => {
+    const { machine, receiver } = await machineWithWebhook(onTestFinished)
+    const checkout = copyCheckout(join(machine.root, 'checkout'))
+    checkout.edit('lib/tier/contract.ts', (text) => `export const = 1\n${text}`)
+    writeFileSync(join(checkout.root, 'scripts', 'emergency-recovery.ts'), "import '../lib/tier/contract.ts'\n")
+    for (const name of ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery'])
+      expect((await machine.launch([name], { checkout: checkout.root })).code).toBe(1)
+    expect(receiver.delivered().map(({ content }) => content)).toEqual([
+      expect.stringContaining('lib/tier/contract.ts:1'),
+    ])
+    // For Level 3 nobody else could leave the mark that Level 4 looks for.
+    const [line] = machine.log('emergency-recovery-').trim().split('\n')
+    expect(parseMarker(parseLine(line!)!.text)).toMatchObject({ kind: 'manual' })
+  })
+
+  test.each([
+    ['throws while it is loaded', "throw new Error('edited in a hurry')", 'edited in a hurry'],
+    [
+      'waits for something that never comes',
+      'await new Promise(() => {})',
+      'it waits for something that can never happen',
+    ],
+    [
+      'fails behind the tier’s back',
+      "setTimeout(() => { throw new Error('out of the blue') }, 10)\nawait new Promise((r) => setTimeout(r, 20000))",
+      'out of the blue',
+    ],
+    [
+      'imports what is not there',
+      "import { nothing } from '../lib/tier/contract.ts'\nnothing()",
+      "does not provide an export named 'nothing'",
+    ],
+  ])('a script that %s ends with 1, and its log says why', async (_, beginning, why) => {
+    const { machine } = await machineWithWebhook((close) => closers.push(close))
+    const checkout = copyCheckout(join(machine.root, 'checkout'))
+    editScript(checkout, 'gateway-watchdog', beginning)
+    expect((await machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })).code).toBe(1)
+    expect(machine.log('watchdog')).toContain(why)
+  })
+
+  test('a script that was deleted is told like any other cause', async ({ onTestFinished }) => {
+    const { machine, receiver } = await machineWithWebhook(onTestFinished)
+    const checkout = copyCheckout(join(machine.root, 'checkout'))
+    rmSync(join(checkout.root, 'scripts', 'gateway-watchdog.ts'))
+    expect((await machine.launch(['gateway-watchdog'], { checkout: checkout.root })).code).toBe(1)
+    expect(receiver.delivered()[0]!.content).toContain('gateway-watchdog.ts is missing')
+  })
+
+  test('a checkout whose path has a blank and an é', async ({ onTestFinished }) => {
+    const { machine, receiver } = await machineWithWebhook(onTestFinished)
+    const checkout = copyCheckout(join(machine.root, 'my checkouts', 'sélf healing'))
+    expect(await machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })).toMatchObject({
+      code: 0,
+      stderr: '',
+    })
+    editScript(checkout, 'gateway-watchdog', 'const broken = (;')
+    expect((await machine.launch(['gateway-watchdog'], { checkout: checkout.root })).code).toBe(1)
+    expect(receiver.requests.flatMap(({ problems }) => problems)).toEqual([])
+    expect(receiver.delivered()[0]!.content).toContain('my checkouts/sélf healing/scripts/gateway-watchdog.ts:')
+  })
+
+  test.each([
+    ['in double quotes, CRLF, a comment behind', (url: string) => `A=1\r\nDISCORD_WEBHOOK_URL="${url}" # mine\r\n`],
+    ['in single quotes, exported', (url: string) => `  export DISCORD_WEBHOOK_URL='${url}'\n`],
+    ['bare, blanks around =', (url: string) => `DISCORD_WEBHOOK_URL = ${url}   # mine\n`],
+    [
+      'given twice: the last counts',
+      (url: string) => `DISCORD_WEBHOOK_URL=http://127.0.0.1:1/\nDISCORD_WEBHOOK_URL=${url}\n`,
+    ],
+  ])('the webhook of .env is read: %s', async (_, envFile) => {
+    const { machine, receiver, checkout } = await machineWithoutNode((close) => closers.push(close))
+    machine.writeEnvFile(`${envFile(receiver.url)}OPENCLAW_MEMORY_DIR="$HOME/logs é"\n`)
+    await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(readdirSync(join(machine.home, 'logs é'))).toEqual([
+      expect.stringMatching(/^watchdog-\d{4}-\d\d-\d\d\.log$/),
+    ])
+  })
+
+  test('an environment setting counts more than .env, and an empty one does not count', async ({ onTestFinished }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    machine.writeEnvFile('DISCORD_WEBHOOK_URL=http://127.0.0.1:1/\nOPENCLAW_MEMORY_DIR=~/from-file\n')
+    const env = { DISCORD_WEBHOOK_URL: receiver.url, OPENCLAW_MEMORY_DIR: '' }
+    await machine.launch(['gateway-watchdog'], { checkout: checkout.root, env })
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(existsSync(join(machine.home, 'from-file'))).toBe(true)
+  })
+
+  test('whatever stands in the cause, the message is one that Discord takes and the log line is one line', async ({
+    onTestFinished,
+  }) => {
+    const { machine, receiver } = await machineWithWebhook(onTestFinished)
+    const causes = [
+      'quotes " and \\ backslashes \\" \\n and a tab\tand\nline\r\nbreaks',
+      '[2026-01-01T00:00:00+00:00] [watchdog] [INFO] RECOVERED by level 1 after 1 s\n[forged] line',
+      '\u001b[31mred\u0007 $(reboot) `reboot` ${HOME} %s %n @everyone',
+      'é — 日本語 🩺'.repeat(300),
+      Buffer.from([0x66, 0x6f, 0x6f, 0xff, 0xfe, 0x80, 0x62, 0x61, 0x72]),
+      '',
+    ]
+    for (const cause of causes) await machine.launch(['--cannot-start', 'gateway-watchdog'], { input: cause })
+    expect(receiver.requests.flatMap(({ problems }) => problems)).toEqual([])
+    expect(receiver.delivered()).toHaveLength(causes.length)
+    for (const message of receiver.delivered()) expect(message.allowed_mentions).toEqual({ parse: [] })
+    const lines = machine.log('watchdog').trimEnd().split('\n')
+    expect(lines).toHaveLength(causes.length)
+    for (const line of lines) expect(parseLine(line)?.text).toMatch(/^cannot start: /)
+  })
+
+  test('a log folder that cannot be written: the log goes to the state folder', async ({ onTestFinished }) => {
+    const { machine, checkout } = await machineWithoutNode(onTestFinished)
+    mkdirSync(join(machine.home, 'openclaw'))
+    writeFileSync(machine.memoryDir, 'a file where the folder should be')
+    expect((await machine.launch(['gateway-watchdog'], { checkout: checkout.root })).code).toBe(1)
+    expect(readdirSync(join(machine.watchdogDir, 'logs'))).toHaveLength(1)
+  })
+
+  test('a claim of an earlier version of the clock does not silence it for ever', async ({ onTestFinished }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    const launch = () => machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    await launch()
+    const told = join(machine.watchdogDir, 'told')
+    const [claim] = readdirSync(told)
+    // Told "in two days": the clock was set back since.
+    writeFileSync(join(told, claim!), `${Math.floor(Date.now() / 1000) + 2 * 86_400}\n`)
+    await launch()
+    expect(receiver.delivered()).toHaveLength(2)
+    // Its writer was killed before it could write the time: then the file's own time counts.
+    writeFileSync(join(told, claim!), '')
+    await launch()
+    expect(receiver.delivered()).toHaveLength(2)
+    const old = new Date(Date.now() - 2 * 3_600_000)
+    utimesSync(join(told, claim!), old, old)
+    await launch()
+    expect(receiver.delivered()).toHaveLength(3)
+  })
+})

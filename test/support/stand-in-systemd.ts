@@ -1,0 +1,127 @@
+/**
+ * A stand-in for systemd's user manager as far as setup uses it (the real one is used by the tests in test/real). It
+ * reads the unit files in HOME, knows which timers are enabled and active, and runs a service when its timer is started.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Answer, startStandInServer } from './stand-in-server.ts'
+
+const OK: Answer = { code: 0 }
+
+export type StandInSystemd = Awaited<ReturnType<typeof startStandInSystemd>>
+
+/** @param instead what is run in place of a service's ExecStart */
+export async function startStandInSystemd(home: string, instead?: (argv: string[]) => string[]) {
+  const folder = join(home, '.config', 'systemd', 'user')
+  const wants = join(folder, 'timers.target.wants')
+  /** What the manager has read: unit → its text. */
+  let loaded = new Map<string, string>()
+  const active = new Set<string>()
+
+  function answer(args: string[]): Answer {
+    const [, verb, ...rest] = args
+    const units = rest.filter((argument) => !argument.startsWith('-'))
+    switch (verb) {
+      case 'show':
+        return show(units, rest)
+      case 'daemon-reload':
+        // A change on disk counts from here on.
+        loaded = new Map(unitFiles().map((unit) => [unit, readFileSync(join(folder, unit), 'utf8')]))
+        return OK
+      case 'enable':
+        for (const unit of units) {
+          if (!existsSync(join(folder, unit))) return failed(`Failed to enable unit: Unit file ${unit} does not exist.`)
+          mkdirSync(wants, { recursive: true })
+          rmSync(join(wants, unit), { force: true })
+          symlinkSync(join(folder, unit), join(wants, unit))
+        }
+        return rest.includes('--now') ? start(units) : OK
+      case 'disable':
+        for (const unit of units) rmSync(join(wants, unit), { force: true })
+        if (existsSync(wants) && readdirSync(wants).length === 0) rmdirSync(wants)
+        if (rest.includes('--now')) for (const unit of units) active.delete(unit)
+        return OK
+      case 'start':
+      case 'restart':
+        return start(units)
+      case 'stop':
+        for (const unit of units) active.delete(unit)
+        return OK
+      case 'reset-failed':
+        return OK
+      default:
+        return { code: 64, stderr: `unplanned: systemctl ${args.join(' ')}\n` }
+    }
+  }
+
+  function unitFiles(): string[] {
+    return existsSync(folder) ? readdirSync(folder).filter((name) => lstatSync(join(folder, name)).isFile()) : []
+  }
+
+  function show(units: string[], rest: string[]): Answer {
+    if (units.length === 0) return { code: 0, stdout: 'Version=252 (252.39-1~deb12u1)\n' }
+    const names = rest.find((argument) => argument.startsWith('--property='))?.slice('--property='.length) ?? ''
+    const blocks = units.map((unit) => {
+      const isActive = active.has(unit)
+      const isLoaded = loaded.has(unit)
+      const isEnabled = existsSync(join(wants, unit))
+      const values: Record<string, string> = {
+        Id: unit,
+        LoadState: isLoaded ? 'loaded' : 'not-found',
+        ActiveState: isActive ? 'active' : 'inactive',
+        SubState: isActive ? 'waiting' : 'dead',
+        Result: 'success',
+        MainPID: '0',
+        ExecMainStatus: '0',
+        ExecMainStartTimestampMonotonic: '0',
+        NRestarts: '0',
+        UnitFileState: isEnabled ? 'enabled' : isLoaded ? 'disabled' : '',
+      }
+      return names
+        .split(',')
+        .map((name) => `${name}=${values[name] ?? ''}\n`)
+        .join('')
+    })
+    return { code: 0, stdout: blocks.join('\n') }
+  }
+
+  function start(units: string[]): Answer {
+    for (const unit of units) {
+      if (!loaded.has(unit)) return { code: 5, stderr: `Failed to start ${unit}: Unit ${unit} not found.\n` }
+      active.add(unit)
+      if (unit.endsWith('.timer')) run(loaded.get(unit.replace(/\.timer$/, '.service')) ?? '')
+    }
+    return OK
+  }
+
+  function run(service: string): void {
+    const command = /^ExecStart=(.+)$/m.exec(service)?.[1]
+    if (!command) return
+    const asked = words(command.replaceAll('$$', '$'))
+    const [program = '', ...args] = instead?.(asked) ?? asked
+    const env = [...service.matchAll(/^Environment=(.+)$/gm)].map((m) => {
+      const assignment = words(m[1]!)[0]!
+      const at = assignment.indexOf('=')
+      return [assignment.slice(0, at), assignment.slice(at + 1)]
+    })
+    spawn(program, args, { env: Object.fromEntries(env), cwd: home, detached: true, stdio: 'ignore' }).unref()
+  }
+
+  return {
+    ...(await startStandInServer(answer)),
+    /** The timers that are active. */
+    active: () => [...active].sort(),
+  }
+}
+
+/** Words as systemd.syntax(7) splits and unquotes them; of the specifiers only `%%`. */
+function words(text: string): string[] {
+  return (text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []).map((word) =>
+    (word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word).replaceAll('%%', '%'),
+  )
+}
+
+function failed(message: string): Answer {
+  return { code: 1, stderr: `${message}\n` }
+}
