@@ -203,8 +203,11 @@ function addPackageFile(sandbox: Sandbox): string {
 export function foreignProcess(scene: Scene): Promise<ActResult> {
   const { sandbox, receiver } = scene
   return perform(4, 'a stranger on the port', 'foreign process on the port', async () => {
-    sandbox.setFaults({})
+    narrate('On another machine, whose gateway was well so far:')
+    await sandbox.startGateway()
+    await tick(scene, 'gateway-watchdog', 0)
     await killGateway(scene)
+    say('gateway', 'gone', 'red')
     const server = join(sandbox.home, 'dev-server.mjs')
     writeFileSync(
       server,
