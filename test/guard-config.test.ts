@@ -109,6 +109,12 @@ describe('a config that can be parsed', () => {
     expect(refusal(JSON.stringify(parsed()), CONFIG_TEXT)).toBeUndefined()
   })
 
+  test('a value of another kind is another value', () => {
+    const typed = CONFIG_TEXT.replace('"1001"', '1001')
+    expect(refusal(CONFIG_TEXT, typed)).toMatch(/security/)
+    expect(refusal(CONFIG_TEXT.replace('["1001"]', '[]'), CONFIG_TEXT.replace('["1001"]', '[""]'))).toMatch(/security/)
+  })
+
   test('the port may only become the one that is watched', () => {
     expect(refusal(CONFIG_TEXT.replace('18789', '1878'), CONFIG_TEXT)).toBeUndefined()
     expect(refusal(CONFIG_TEXT, CONFIG_TEXT.replace('18789', '8080'))).toMatch(/security/)

@@ -7,6 +7,8 @@ import { Refused } from './guard.ts'
 export interface Leaf {
   path: string[]
   value: string
+  /** Of what kind the value is: `true` and `"true"` are different settings. */
+  kind: string
 }
 
 /** The config after `openclaw config set <path> <value>`; a value that is not JSON5 is taken as text, as OpenClaw does. */
@@ -59,15 +61,15 @@ export function parseOrNothing(text: string): Record<string, unknown> | undefine
 /** Every value in the tree; an empty array or object counts as one. */
 export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
   if (Array.isArray(value)) {
-    if (value.length === 0) return [{ path: [...path, '*'], value: '' }]
+    if (value.length === 0) return [{ path: [...path, '*'], value: '', kind: 'array' }]
     return value.flatMap((item) => leavesOf(item, [...path, '*']))
   }
   if (isRecord(value)) {
     const entries = Object.entries(value)
-    if (entries.length === 0 && path.length > 0) return [{ path, value: '{}' }]
+    if (entries.length === 0 && path.length > 0) return [{ path, value: '{}', kind: 'object' }]
     return entries.flatMap(([name, item]) => leavesOf(item, [...path, name]))
   }
-  return [{ path, value: String(value) }]
+  return [{ path, value: String(value), kind: typeof value }]
 }
 
 /**
@@ -93,15 +95,15 @@ export function lenientLeaves(text: string): Leaf[] {
       top.key = undefined
       stack.push({ path, isArray: word === '[', key: undefined })
     } else if (word === '}' || word === ']' || word === ',') {
-      if (top.key !== undefined) leaves.push({ path: [...top.path, top.key], value: '' })
+      if (top.key !== undefined) leaves.push({ path: [...top.path, top.key], value: '', kind: 'guess' })
       top.key = undefined
       if (word !== ',' && stack.length > 1) stack.pop()
     } else if (top.isArray) {
-      leaves.push({ path: [...top.path, '*'], value: plain(word) })
+      leaves.push({ path: [...top.path, '*'], value: plain(word), kind: 'guess' })
     } else if (top.key === undefined) {
       top.key = plain(word)
     } else {
-      leaves.push({ path: [...top.path, top.key], value: plain(word) })
+      leaves.push({ path: [...top.path, top.key], value: plain(word), kind: 'guess' })
       top.key = undefined
     }
   }
@@ -124,7 +126,7 @@ export function lastName(path: readonly string[]): string {
 
 /** Identifies a leaf by its whole path and its value. */
 export function fullId(leaf: Leaf): string {
-  return [...leaf.path, '=', leaf.value].join('\0')
+  return [...leaf.path, leaf.kind, leaf.value].join('\0')
 }
 
 /** Identifies a leaf by its last two names and its value: a missing brace shifts the rest of a guessed path. */

@@ -26,18 +26,20 @@ const PROTECTED_SECTIONS = new Set(
 
 /** Words that make a setting security-relevant wherever it stands; compared with the words of each part of its path. */
 const PROTECTED_WORDS = new Set(
-  `$include access account accounts admin allow allowed allowlist approval approvals approve approver approvers args attestation
-  audit auth authorization authorized autoapprove bind binds bindings block blocked bot browser ca cap cert certificate chat cidr
-  cidrs command commands consent cors credential credentials dangerously deny denied denylist device devices directory dirs docker
-  domain domains elevated encrypt encryption endpoint endpoints env exec executable expose exposed external file files fingerprint from funnel
-  grant grants group groups guard guest header headers hook hooks host hosts hostname hostnames http https identity include
-  ingress insecure install instructions ip ips key keys load lockout mcp mdns members network node nodes oauth origin origins owner owners pair pairing
-  passphrase passwd password path paths permission permissions pin policies policy portal portals plugin plugins private prompt prompts proxies proxy public
-  rate redact relay remote role roles root roots sandbox scope scopes script scripts seccomp secret secrets secure security session-share
-  share sharing shell signature signing skill skills socket spawn ssh ssl ssrf sso strict tailscale template templates tenant terminal tls tool tools transform token trust trusted unsafe
-  untrusted uri url urls user users username verification verify webhook webhooks whitelist workspace write writes`.split(
-    /\s+/,
-  ),
+  `$include accept access account accounts admin allow allowed allowlist approval approvals approve approver
+  approvers args attestation audit auth authorization authorized autoapprove bind bindings binds block blocked bot
+  browser ca cap capture cert certificate chat cidr cidrs command commands consent cors credential credentials
+  dangerously denied deny denylist device devices directory dirs docker domain domains elevated encrypt encryption
+  endpoint endpoints env exec executable export exporter expose exposed external file files fingerprint from
+  funnel grant grants group groups guard guest header headers hook hooks host hostname hostnames hosts http https
+  identity include ingress insecure install instructions invite invites ip ips join key keys load lockout mcp mdns
+  members network node nodes oauth origin origins otel owner owners pair pairing passphrase passwd password path
+  paths peer peers permission permissions pin plugin plugins policies policy portal portals private prompt prompts
+  proxies proxy public rate recipient recipients redact relay remote require role roles root roots sandbox scope
+  scopes script scripts seccomp secret secrets secure security session-share share sharing shell signature signing
+  skill skills socket spawn ssh ssl sso ssrf strict tailscale target targets template templates tenant terminal
+  tls to token tool tools transform trust trusted unsafe untrusted uri url urls user username users verification
+  verify webhook webhooks whitelist workspace write writes`.split(/\s+/),
 )
 /** Names that contain such a word and yet only tune how a session or a model works. */
 const HARMLESS_NAMES = new Set(['hostname', 'sessionKey', 'mainKey', 'keepRecentTokens', 'userTimezone'])

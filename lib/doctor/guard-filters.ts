@@ -133,7 +133,7 @@ export function readTest(command: Command): void {
   const [first, operator, last] = args
   const isInteger = (value: Command['args'][number] | undefined) => typeof value === 'string' && /^-?\d+$/.test(value)
   if (args.length === 1) return
-  if (args.length === 2 && typeof first === 'string' && /^-[abcdefghknoprsStuwxzGLNO]$/.test(first)) return
+  if (args.length === 2 && typeof first === 'string' && /^-[abcdefghknoprsSuwxzGLNO]$/.test(first)) return
   if (args.length === 3 && typeof operator === 'string') {
     if (/^(=|==|!=|<|>|-nt|-ot|-ef)$/.test(operator)) return
     if (/^-(eq|ne|lt|le|gt|ge)$/.test(operator) && isInteger(first) && isInteger(last)) return

@@ -21,7 +21,9 @@ import type { World } from './guard-context.ts'
 const LARGEST_READ_BYTES = 64 * 1024 * 1024
 /** So much of a log's end is searched for the shapes of secrets, and put into a redacted copy. */
 const SHAPE_CHECK_BYTES = 1024 * 1024
+/** A folder that is searched is looked through file by file first, which must not take long. */
 const LARGEST_TREE_FILES = 400
+const LARGEST_TREE_BYTES = 16 * 1024 * 1024
 
 /**
  * Where a path leads once `~`, `..` and symlinks are resolved, in both readings of `..` (the kernel's, and by the words).
@@ -164,7 +166,10 @@ export function assertReadable(path: string, cwds: readonly string[], world: Wor
 /** As `assertReadable` for a whole folder: everything below it. */
 export function assertTreeReadable(path: string, cwds: readonly string[], world: World): void {
   for (const root of realPaths(path, cwds, world.home)) {
+    // What was installed from the registry holds nobody's secrets, and too many files to look through.
+    if (world.packageDir && isWithin(root, real(world.packageDir))) continue
     let seen = 0
+    let bytes = 0
     const visit = (at: string) => {
       const stats = statOrNone(at)
       if (stats === undefined) return
@@ -174,7 +179,11 @@ export function assertTreeReadable(path: string, cwds: readonly string[], world:
         for (const name of readdirSync(at)) visit(join(at, name))
         return
       }
-      if (++seen > LARGEST_TREE_FILES) throw new Refused('unclear', `${root} holds too many files; name the files.`)
+      seen++
+      bytes += Math.min(stats.size, SHAPE_CHECK_BYTES)
+      if (seen > LARGEST_TREE_FILES || bytes > LARGEST_TREE_BYTES) {
+        throw new Refused('unclear', `${root} holds too much to look through; name the files.`)
+      }
       for (const target of realPaths(at, NO_FOLDER, world.home)) {
         assertHarmlessContent(target, scrutinyOf(target, world), world, false)
       }

@@ -1,5 +1,6 @@
 /** The programs with which the doctor treats the gateway: openclaw, the service managers, npm, kill, curl. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { isSecretName, secretValues } from '../alerts/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused, type RuleId } from './guard.ts'
@@ -7,6 +8,7 @@ import { literals, readArguments } from './guard-arguments.ts'
 import { judgeConfigValue } from './guard-config.ts'
 import { configWith, configWithout, parseOrNothing, splitPath } from './guard-config-tree.ts'
 import type { World } from './guard-context.ts'
+import { assertReadable, isFolder, NO_FOLDER } from './guard-paths.ts'
 import { repairMark } from './guard-record.ts'
 import { service } from './guard-service.ts'
 import type { Command } from './guard-shell.ts'
@@ -86,7 +88,21 @@ const openclaw: Rule = (command, world) => {
   const rest = args.slice(name.split(' ').length)
   const { operands } = readArguments(command, { long: `${long} no-color`, longValued }, rest)
   if (operands.length > 0) throw new Refused('unclear', `openclaw ${name} takes no ${operands[0]}.`)
+  if (name === 'logs') for (const log of logFiles(world)) assertReadable(log, NO_FOLDER, world, true)
   return rule
+}
+
+/** The files that `openclaw logs` shows: OpenClaw masks what looks secret, but not every secret does. */
+function logFiles(world: World): string[] {
+  const places = [join(world.stateDir, 'logs'), '/tmp/openclaw', ...(world.logPaths ?? [])]
+  return places.flatMap((place) => {
+    if (!isFolder(place)) return existsSync(place) ? [place] : []
+    const newest = readdirSync(place)
+      .filter((name) => /^openclaw.*\.log$/.test(name))
+      .sort()
+      .at(-1)
+    return newest === undefined ? [] : [join(place, newest)]
+  })
 }
 
 /** OpenClaw's own doctor: looking always, repairing once in a run (it has stripped configs), forcing never. */

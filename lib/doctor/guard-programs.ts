@@ -74,12 +74,13 @@ const text: ProgramRule = () => 'text'
 
 const grep: ProgramRule = (command, world) => {
   const found = readArguments(command, {
-    flags: 'ivnclLqsohHwxEFGPaIzUyrR',
+    // Not R: it follows symlinks out of the folder.
+    flags: 'ivnclLqsohHwxEFGPaIzUyr',
     valued: 'mABCe',
     long: 'color colour recursive line-buffered text no-messages ignore-case count extended-regexp fixed-strings perl-regexp only-matching invert-match line-number files-with-matches no-filename with-filename word-regexp quiet',
     longValued: 'include exclude exclude-dir max-count regexp after-context before-context context',
   })
-  return searchFiles(command, found, world, found.options.has('r', 'R', '--recursive'))
+  return searchFiles(command, found, world, found.options.has('r', '--recursive'))
 }
 
 const ripgrep: ProgramRule = (command, world) => {

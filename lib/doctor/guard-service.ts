@@ -29,10 +29,9 @@ function launchctl(command: Command, world: World): RuleId {
       if (args.length > 0 && args[0] !== world.launchdLabel) refuseForeign(args[0], world.launchdLabel)
       return 'diagnose'
     case 'print':
-      // print shows the job's environment; what may stand there is what its plist puts there.
       if (args.length !== 1) throw new Refused('unclear', 'launchctl print takes one target.')
       ownTarget(args[0])
-      assertReadable(plist, NO_FOLDER, world)
+      assertNoSecretIn(plist, world)
       return 'diagnose'
     case 'print-disabled':
       if (args.length !== 1 || !domains.includes(args[0]!)) refuseForeign(args[0], domains[0]!)
@@ -74,6 +73,15 @@ function launchctl(command: Command, world: World): RuleId {
       throw new Refused('schedule', '`launchctl submit`:')
     default:
       throw new Refused('not-allowed', `\`launchctl ${verb}\`:`)
+  }
+}
+
+/** launchctl print shows the job's environment, and older releases of OpenClaw put the token there. */
+function assertNoSecretIn(plist: string, world: World): void {
+  try {
+    assertReadable(plist, NO_FOLDER, world)
+  } catch {
+    throw new Refused('secrets', `The job’s environment holds a secret. Use \`launchctl list ${world.launchdLabel}\`.`)
   }
 }
 

@@ -195,6 +195,7 @@ export async function walkShell(
     for (const one of list) {
       if (one.descriptor?.type === 'FileDescriptorVariable') throw new Refused('unclear', 'It names a descriptor.')
       if (one.type === 'HereDoc') {
+        if (!one.closing) throw new Refused('unclear', 'A here-document has no end.')
         if (!one.delimiter?.quoted) assertNoZshFlag(one.body.text)
         for (const part of one.body.parts ?? []) await substitutions(part)
         continue
@@ -218,8 +219,8 @@ export async function walkShell(
   async function test(one: SyntaxNode): Promise<void> {
     switch (one.type) {
       case 'TestUnary':
-        // -v, -R and the like evaluate a subscript, which may run a command.
-        if (!/^-[abcdefghknoprstuwxzGLNOS]$/.test(one.operator))
+        // -v, -R and (in zsh) -t evaluate their operand, which may run a command.
+        if (!/^-[abcdefghknoprsuwxzGLNOS]$/.test(one.operator))
           throw new Refused('unclear', `It tests ${one.operator}.`)
         return substitutions(one.operand)
       case 'TestBinary':
