@@ -47,23 +47,21 @@ describe.concurrent('setup', () => {
     expect(existsSync(envFile(machine))).toBe(false)
   })
 
-  test.each([
+  test.for<[what: string, args: string[], input: string, message: string]>([
     ['an unknown flag', ['--nonsense'], '', 'nonsense'],
     ['a port that is none', ['--port', '99999'], '', '--port: expected port, a whole number from 1 to 65535'],
     ['a webhook that is none', ['--webhook-stdin'], 'hello', 'the webhook: expected a URL'],
     ['a webhook with a quote in it', ['--webhook-stdin'], `${WEBHOOK}"; reboot`, 'a blank, a quote'],
     ['no webhook at all', ['--webhook-stdin'], '\n', 'an empty answer'],
     ['--purge alone', ['--purge'], '', '--purge goes with --uninstall'],
-  ])('refuses %s with 2, and touches nothing', async (_, args, input, message) => {
-    const machine = await machineFor((close) => closers.push(close), { withoutEnv: true })
+  ])('refuses %s with 2, and touches nothing', async ([, args, input, message], { onTestFinished }) => {
+    const machine = await machineFor(onTestFinished, { withoutEnv: true })
     const before = machine.listing()
     const { code, stderr } = await machine.setup(args, { input })
     expect(code).toBe(2)
     expect(stderr).toContain(message)
     expect(machine.listing()).toEqual(before)
   })
-  const closers: (() => Promise<void>)[] = []
-
   test('refuses settings that cannot be used with 2, naming variable, value and file', async ({ onTestFinished }) => {
     const machine = await machineFor(onTestFinished, { settings: { HEALTH_CHECK_RETRY_DELAY: 'abc' } })
     const before = machine.listing()

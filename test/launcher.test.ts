@@ -20,6 +20,12 @@ async function machineWithWebhook(onTestFinished: OnFinished, options: MachineOp
   return { machine, receiver }
 }
 
+async function machineWithCheckout(onTestFinished: OnFinished) {
+  const machine = await createMachine('linux')
+  onTestFinished(machine.close)
+  return { machine, checkout: copyCheckout(join(machine.root, 'checkout')) }
+}
+
 /** Puts a Node somewhere that calls itself `version`, notes that it was used, and is the real one otherwise. */
 function addNode(machine: Machine, path: string, version: string): void {
   const file = join(machine.root, path)
@@ -47,6 +53,7 @@ async function machineWithoutNode(onTestFinished: OnFinished) {
   rmSync(join(both.machine.binDir, 'node'))
   const checkout = copyCheckout(join(both.machine.root, 'checkout'))
   moveSystemFolders(checkout, join(both.machine.root, 'system'))
+  checkout.replaceScript('gateway-watchdog', 'console.log(process.env.PATH)')
   return { ...both, checkout }
 }
 
@@ -57,20 +64,26 @@ function editScript(checkout: Checkout, name: string, beginning: string): void {
 describe.concurrent('the launcher', () => {
   const shells = ['/bin/sh', '/bin/dash', '/bin/bash', '/usr/bin/mksh'].filter((path) => existsSync(path))
 
-  test.each(shells)('%s: the tier takes the place of the shell: pid and exit code are its own', async (shell) => {
+  test.for(shells)(
+    '%s: the tier takes the place of the shell: pid and exit code are its own',
+    async (shell, { onTestFinished }) => {
+      const { machine, checkout } = await machineWithCheckout(onTestFinished)
+      checkout.replaceScript(
+        'gateway-watchdog',
+        'console.log(process.pid, process.argv.slice(2)); process.exitCode = 3',
+      )
+      const run = await machine.launch(['gateway-watchdog', '--dry-run', 'a  b'], { shell, checkout: checkout.root })
+      expect(run).toMatchObject({ code: 3, stderr: '', stdout: `${run.pid} [ '--dry-run', 'a  b' ]\n` })
+    },
+  )
+
+  test('a real tier runs through it', async ({ onTestFinished }) => {
     const machine = await createMachine('linux')
-    try {
-      await machine.startGateway()
-      const healthy = await machine.launch(['gateway-watchdog'], { shell })
-      expect(healthy).toMatchObject({ code: 0, stderr: '' })
-      const pid = /RUN started \(pid (\d+)\)/.exec(healthy.stdout)?.[1]
-      expect(Number(pid)).toBe(healthy.pid)
-      writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
-      expect((await machine.launch(['gateway-watchdog'], { shell })).code).toBe(3)
-      expect((await machine.launch(['gateway-watchdog', '--nonsense'], { shell })).code).toBe(2)
-    } finally {
-      await machine.close()
-    }
+    onTestFinished(machine.close)
+    await machine.startGateway()
+    const run = await machine.launch(['gateway-watchdog'])
+    expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('RUN ended: healthy, exit 0') })
+    expect(run.stdout).toContain(`RUN started (pid ${run.pid})`)
   })
 
   test('an unknown script is refused with 2, before anything is looked for', async ({ onTestFinished }) => {
@@ -126,11 +139,11 @@ describe.concurrent('the launcher', () => {
   }) => {
     const machine = await createMachine('linux')
     onTestFinished(machine.close)
-    await machine.startGateway()
     mkdirSync(machine.watchdogDir)
     const before = machine.listing()
     await machine.launch(['gateway-watchdog', '--dry-run'])
     expect(machine.listing()).toEqual(before)
+    writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
     await machine.launch(['gateway-watchdog'])
     // Node has had it since 22.1.
     if (Number(process.versions.node.split('.')[0]) > 22)
@@ -173,22 +186,20 @@ describe.concurrent('the launcher', () => {
     expect(readFileSync(recordFile, 'utf8')).toBe(`${found}\n${machine.binDir}\n`)
   })
 
-  test.each([
+  test.for<[what: string, path: string]>([
     ['Homebrew', 'system/opt/homebrew/bin/node'],
     ['fnm', 'home/.local/share/fnm/node-versions/v24.16.0/installation/bin/node'],
     ['fnm on a Mac', 'home/Library/Application Support/fnm/node-versions/v24.16.0/installation/bin/node'],
     ['volta', 'home/.volta/tools/image/node/24.16.0/bin/node'],
     ['asdf', 'home/.asdf/installs/nodejs/24.16.0/bin/node'],
     ['a keg of Homebrew', 'system/opt/homebrew/opt/node@24/bin/node'],
-  ])('a Node from %s is found when the PATH has one that is too old', async (_, path) => {
-    const { machine, checkout } = await machineWithoutNode((close) => closers.push(close))
+  ])('a Node from %s is found when the PATH has one that is too old', async ([, path], { onTestFinished }) => {
+    const { machine, checkout } = await machineWithoutNode(onTestFinished)
     addNode(machine, 'bin/node', 'v18.20.8')
     addNode(machine, path, 'v24.16.0')
     expect((await machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })).code).toBe(0)
     expect(nodesUsed(machine)).toEqual(['v24.16.0'])
   })
-  const closers: (() => Promise<void>)[] = []
-
   test('a Node that is there and does not run is passed over', async ({ onTestFinished }) => {
     const { machine, checkout } = await machineWithoutNode(onTestFinished)
     // As the dynamic linker ends it when a library is gone after an upgrade.
@@ -205,7 +216,6 @@ describe.concurrent('the launcher', () => {
     const { machine, checkout } = await machineWithoutNode(onTestFinished)
     addNode(machine, 'bin/node', 'v18.20.8')
     addNode(machine, 'system/opt/homebrew/bin/node', 'v24.16.0')
-    editScript(checkout, 'gateway-watchdog', 'console.log(process.env.PATH)\nprocess.exit(0)')
     const { stdout } = await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
     const folders = stdout.trim().split(':')
     expect(folders[0]).toBe(join(machine.root, 'system/opt/homebrew/bin'))
@@ -319,7 +329,7 @@ describe.concurrent('the launcher', () => {
     expect(parseMarker(parseLine(line!)!.text)).toMatchObject({ kind: 'manual' })
   })
 
-  test.each([
+  test.for<[what: string, beginning: string, why: string]>([
     ['throws while it is loaded', "throw new Error('edited in a hurry')", 'edited in a hurry'],
     [
       'waits for something that never comes',
@@ -336,8 +346,8 @@ describe.concurrent('the launcher', () => {
       "import { nothing } from '../lib/tier/contract.ts'\nnothing()",
       "does not provide an export named 'nothing'",
     ],
-  ])('a script that %s ends with 1, and its log says why', async (_, beginning, why) => {
-    const { machine } = await machineWithWebhook((close) => closers.push(close))
+  ])('a script that %s ends with 1, and its log says why', async ([, beginning, why], { onTestFinished }) => {
+    const { machine } = await machineWithWebhook(onTestFinished)
     const checkout = copyCheckout(join(machine.root, 'checkout'))
     editScript(checkout, 'gateway-watchdog', beginning)
     expect((await machine.launch(['gateway-watchdog', '--help'], { checkout: checkout.root })).code).toBe(1)
@@ -365,7 +375,7 @@ describe.concurrent('the launcher', () => {
     expect(receiver.delivered()[0]!.content).toContain('my checkouts/sélf healing/scripts/gateway-watchdog.ts:')
   })
 
-  test.each([
+  test.for<[what: string, text: (url: string) => string]>([
     ['in double quotes, CRLF, a comment behind', (url: string) => `A=1\r\nDISCORD_WEBHOOK_URL="${url}" # mine\r\n`],
     ['in single quotes, exported', (url: string) => `  export DISCORD_WEBHOOK_URL='${url}'\n`],
     ['bare, blanks around =', (url: string) => `DISCORD_WEBHOOK_URL = ${url}   # mine\n`],
@@ -373,8 +383,8 @@ describe.concurrent('the launcher', () => {
       'given twice: the last counts',
       (url: string) => `DISCORD_WEBHOOK_URL=http://127.0.0.1:1/\nDISCORD_WEBHOOK_URL=${url}\n`,
     ],
-  ])('the webhook of .env is read: %s', async (_, envFile) => {
-    const { machine, receiver, checkout } = await machineWithoutNode((close) => closers.push(close))
+  ])('the webhook of .env is read: %s', async ([, envFile], { onTestFinished }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
     machine.writeEnvFile(`${envFile(receiver.url)}OPENCLAW_MEMORY_DIR="$HOME/logs é"\n`)
     await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
     expect(receiver.delivered()).toHaveLength(1)

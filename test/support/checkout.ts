@@ -9,6 +9,8 @@ export interface Checkout {
   root: string
   /** Changes a file; the text is that of the file, and must change. */
   edit(path: string, change: (text: string) => string): void
+  /** Puts a program of the test's own in the place of a tier's script. */
+  replaceScript(name: string, text: string): void
 }
 
 /** Copies what is installed into `root`; node_modules is a link to the project's, unless there shall be none. */
@@ -25,6 +27,7 @@ export function copyCheckout(root: string, { withoutPackages = false } = {}): Ch
       if (after === before) throw new Error(`${path} did not change`)
       writeFileSync(join(root, path), after)
     },
+    replaceScript: (name, text) => writeFileSync(join(root, 'scripts', `${name}.ts`), `${text}\n`),
   }
 }
 
