@@ -16,17 +16,17 @@ export function cut(text: string, max: number): string {
 }
 
 /** Escapes as much of the text as fits into `max` units of escaped text; never half an escape. */
-export function cutEscaped(text: string, max: number, escape: Escape): string {
-  const whole = escape(text)
+export function cutEscaped(text: string, max: number, escapeText: Escape): string {
+  const whole = escapeText(text)
   if (whole.length <= max) return whole
   // Escaping only lengthens, and never makes two characters out of nothing: the longest cut that fits is searched for.
   let [fits, tooLong] = [0, Math.min(text.length, max) + 1]
   while (tooLong - fits > 1) {
     const middle = (fits + tooLong) >> 1
-    if (escape(cut(text, middle)).length <= max) fits = middle
+    if (escapeText(cut(text, middle)).length <= max) fits = middle
     else tooLong = middle
   }
-  return escape(cut(text, fits))
+  return escapeText(cut(text, fits))
 }
 
 /** Free of control characters, and well-formed: half a surrogate pair is no Unicode, and some services refuse it. */
@@ -54,19 +54,19 @@ export function inCode(text: string): string {
 }
 
 /** Text from outside as one code span: no markup, mention or link means anything in there, and it cannot end it. */
-export function codeSpan(text: string, max: number, escape: Escape = inCode): string {
-  return `\`${cutEscaped(cleanLine(text), max - 2, escape).trim() || '-'}\``
+export function codeSpan(text: string, max: number, escapeText: Escape = inCode): string {
+  return `\`${cutEscaped(cleanLine(text), max - 2, escapeText).trim() || '-'}\``
 }
 
 /** The last of `lines`, escaped, that fit into `max` units with a line break behind each. */
-export function lastLines(lines: readonly string[], max: number, escape: Escape): string[] {
+export function lastLines(lines: readonly string[], max: number, escapeText: Escape): string[] {
   let room = max
   const kept: string[] = []
   for (const line of [...lines].reverse()) {
-    const safe = escape(clean(line).replaceAll('\n', ' '))
+    const safe = escapeText(clean(line).replaceAll('\n', ' '))
     if (safe.length + 1 > room) {
       // One overlong line must not hide everything: the very last one is shown, cut if need be.
-      if (kept.length === 0 && room > 20) kept.push(cutEscaped(clean(line).replaceAll('\n', ' '), room - 1, escape))
+      if (kept.length === 0 && room > 20) kept.push(cutEscaped(clean(line).replaceAll('\n', ' '), room - 1, escapeText))
       break
     }
     kept.unshift(safe)
@@ -76,8 +76,8 @@ export function lastLines(lines: readonly string[], max: number, escape: Escape)
 }
 
 /** The last of `lines` that fit into a fenced block of `max` units; '' when not even one does. Nothing in it ends it. */
-export function codeBlock(lines: readonly string[], max: number, escape: Escape = inCode): string {
-  const kept = lastLines(lines, max - '```\n```'.length, escape)
+export function codeBlock(lines: readonly string[], max: number, escapeText: Escape = inCode): string {
+  const kept = lastLines(lines, max - '```\n```'.length, escapeText)
   return kept.length === 0 ? '' : `\`\`\`\n${kept.join('\n')}\n\`\`\``
 }
 
