@@ -81,7 +81,7 @@ describe.concurrent('guardian', () => {
       `launchctl bootstrap gui/${uid} ${box.home}/Library/LaunchAgents/com.openclaw.watchdog.plist`,
     ])
     expect(box.log('guardian')).toContain('watchdog is not registered (launchd: not loaded)')
-    expect(box.log('guardian')).toMatch(/NOTICE revived watchdog: launchctl bootstrap/)
+    expect(box.log('guardian')).toMatch(/NOTICE watchers: revived watchdog: launchctl bootstrap/)
     expect(box.log('guardian')).toContain('RUN ended: revived: watchdog, exit 0')
   })
 
@@ -134,7 +134,7 @@ describe.concurrent('guardian', () => {
       expect(calls(box)).toHaveLength(revival < 3 ? 0 : 1)
     }
     expect(calls(box)[0]).toMatchObject({
-      why: expect.stringMatching(/^watchdog is not registered .*3 times in a row.*Domain does not support/),
+      why: expect.stringMatching(/^watchers: watchdog is not registered .*3 times in a row.*Domain does not support/),
     })
   })
 

@@ -32,7 +32,7 @@ type ToolRule = (call: ToolCall, world: World) => RuleId[] | Promise<RuleId[]>
 /** Judges a call. Never throws: what goes wrong on the way is a refusal. */
 export async function judge(call: ToolCall, world: World): Promise<Judgement> {
   try {
-    const rule = TOOLS[call.tool] ?? refusing(toolRule(call.tool), `\`${call.tool}\`:`)
+    const rule = TOOLS.get(call.tool) ?? refusing(toolRule(call.tool), `\`${call.tool}\`:`)
     assertNoSecretIn(call, world)
     const rules = [...new Set(await rule(call, world))]
     return { ...decide(primaryOf(rules)), rules }
@@ -171,29 +171,31 @@ const write: ToolRule = ({ input }, world) => {
 
 const notes: ToolRule = () => ['notes']
 
-const TOOLS: Readonly<Record<string, ToolRule>> = {
-  Bash: bash,
-  Read: read,
-  Grep: search,
-  Glob: glob,
-  LS: glob,
-  Edit: edit,
-  MultiEdit: edit,
-  Write: write,
-  // Claude Code's own bookkeeping: it reaches nothing outside the session.
-  TodoWrite: notes,
-  TodoRead: notes,
-  TaskCreate: notes,
-  TaskGet: notes,
-  TaskList: notes,
-  TaskUpdate: notes,
-  ToolSearch: notes,
-  BashOutput: notes,
-  KillShell: notes,
-  KillBash: notes,
-  TaskOutput: notes,
-  TaskStop: notes,
-}
+const TOOLS: ReadonlyMap<string, ToolRule> = new Map(
+  Object.entries<ToolRule>({
+    Bash: bash,
+    Read: read,
+    Grep: search,
+    Glob: glob,
+    LS: glob,
+    Edit: edit,
+    MultiEdit: edit,
+    Write: write,
+    // Claude Code's own bookkeeping: it reaches nothing outside the session.
+    TodoWrite: notes,
+    TodoRead: notes,
+    TaskCreate: notes,
+    TaskGet: notes,
+    TaskList: notes,
+    TaskUpdate: notes,
+    ToolSearch: notes,
+    BashOutput: notes,
+    KillShell: notes,
+    KillBash: notes,
+    TaskOutput: notes,
+    TaskStop: notes,
+  }),
+)
 
 function pathOf(input: Record<string, unknown>, name: string): string {
   const path = input[name]

@@ -146,6 +146,8 @@ function scrutinyOf(path: string, world: World): Scrutiny {
   // The config, and the copies that OpenClaw keeps beside it (openclaw.json.bak, …).
   const config = followed(world.configPath)
   if (path === config || (path.startsWith(`${config}.`) && dirname(path) === dirname(config))) return 'full'
+  // What the kernel says of a process, but its environment, its memory and its files.
+  if (/^\/proc\/\d+\/(status|stat|limits|io|comm)$/.test(path)) return 'known-secrets'
   const place = readablePlaces(world).find((one) => isWithin(path, one.place))
   if (!place) throw new Refused('not-allowed', `${path} is none of the gateway’s logs, reports or files.`)
   return place.scrutiny

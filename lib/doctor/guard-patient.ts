@@ -44,28 +44,30 @@ const OPENCLAW: readonly (readonly [words: string, rule: RuleId, long?: string, 
 ]
 
 /** Words with which openclaw would do something that has a rule of its own. */
-const OPENCLAW_REFUSED: Readonly<Record<string, RuleId>> = {
-  secrets: 'secrets',
-  devices: 'security',
-  pairing: 'security',
-  approvals: 'security',
-  'exec-approvals': 'security',
-  'exec-policy': 'security',
-  dashboard: 'secrets',
-  qr: 'secrets',
-  backup: 'delete',
-  reset: 'delete',
-  uninstall: 'delete',
-  sessions: 'delete',
-  message: 'network',
-  agent: 'network',
-  dns: 'network',
-  docs: 'network',
-  cron: 'schedule',
-  automations: 'schedule',
-  configure: 'security',
-  onboard: 'security',
-}
+const OPENCLAW_REFUSED: ReadonlyMap<string, RuleId> = new Map(
+  Object.entries<RuleId>({
+    secrets: 'secrets',
+    devices: 'security',
+    pairing: 'security',
+    approvals: 'security',
+    'exec-approvals': 'security',
+    'exec-policy': 'security',
+    dashboard: 'secrets',
+    qr: 'secrets',
+    backup: 'delete',
+    reset: 'delete',
+    uninstall: 'delete',
+    sessions: 'delete',
+    message: 'network',
+    agent: 'network',
+    dns: 'network',
+    docs: 'network',
+    cron: 'schedule',
+    automations: 'schedule',
+    configure: 'security',
+    onboard: 'security',
+  }),
+)
 
 const openclaw: Rule = (command, world) => {
   const args = literals(command)
@@ -81,7 +83,7 @@ const openclaw: Rule = (command, world) => {
   const known = OPENCLAW.find(([name]) => name === words.join(' ')) ?? OPENCLAW.find(([name]) => name === words[0])
   if (!known) {
     const rule =
-      words.join(' ') === 'gateway auth-token' ? 'secrets' : (OPENCLAW_REFUSED[words[0] ?? ''] ?? 'not-allowed')
+      words.join(' ') === 'gateway auth-token' ? 'secrets' : (OPENCLAW_REFUSED.get(words[0] ?? '') ?? 'not-allowed')
     throw new Refused(rule, `\`openclaw ${words.join(' ')}\`:`)
   }
   const [name, rule, long = '', longValued = ''] = known
@@ -270,15 +272,17 @@ const journalctl: Rule = (command, world) => {
   return 'read'
 }
 
-export const PATIENT_PROGRAMS: Readonly<Record<string, Rule>> = {
-  openclaw,
-  kill,
-  curl,
-  npm: packages,
-  pnpm: packages,
-  bun: packages,
-  yarn: packages,
-  journalctl,
-  launchctl: (command, world) => service(command, world),
-  systemctl: (command, world) => service(command, world),
-}
+export const PATIENT_PROGRAMS: ReadonlyMap<string, Rule> = new Map(
+  Object.entries<Rule>({
+    openclaw,
+    kill,
+    curl,
+    npm: packages,
+    pnpm: packages,
+    bun: packages,
+    yarn: packages,
+    journalctl,
+    launchctl: (command, world) => service(command, world),
+    systemctl: (command, world) => service(command, world),
+  }),
+)

@@ -1,30 +1,25 @@
-/** The ordinary programs that the doctor may use, each with the options and files that it may be given. */
+/** Judges a simple command by its program, and follows the programs that run another one. */
 import { basename } from 'node:path'
 import { REFUSED_PROGRAMS, Refused, type RuleId } from './guard.ts'
-import { type Arguments, literals, type OptionList, readArguments } from './guard-arguments.ts'
+import { literals } from './guard-arguments.ts'
 import type { World } from './guard-context.ts'
-import { readAwk, readFind, readJq, readPrintf, readSed, readTest } from './guard-filters.ts'
-import { assertReadable, assertTreeReadable, assertWritableReport } from './guard-paths.ts'
+import { ORDINARY_PROGRAMS } from './guard-ordinary.ts'
 import { PATIENT_PROGRAMS } from './guard-patient.ts'
 import { type Command, walkShell } from './guard-shell.ts'
 
 /** Judges one simple command: the rules that allow it, or throws. Commands in front of others are followed. */
 export async function judgeProgram(command: Command, world: World, depth: number): Promise<RuleId[]> {
   const { program } = command
-  const own = PROGRAMS[program]
-  if (own) return [await own(command, world)]
-  const patient = PATIENT_PROGRAMS[program]
-  if (patient) return [await patient(command, world)]
+  const rule = ORDINARY_PROGRAMS.get(program) ?? PATIENT_PROGRAMS.get(program)
+  if (rule) return [await rule(command, world)]
   if (SHELLS.has(program)) return judgeShell(command, world, depth)
   // `command -v name` looks a program up; anything else behind `command` is run.
   if (program === 'command' && /^-[vV]$/.test(command.args[0] ?? '')) return ['list']
-  if (PREFIXES.has(program)) return judgeProgram(behindPrefix(command), world, depth)
+  if (PREFIX_OPTIONS.has(program)) return judgeProgram(behindPrefix(command), world, depth)
   if (HAVE_VERSIONS.has(program) && command.args.length === 1 && /^(--version|-V|-v)$/.test(command.args[0] ?? '')) {
     return ['diagnose']
   }
-  const rule = REFUSED_PROGRAMS.get(program) ?? versioned(program)
-  if (rule) throw new Refused(rule, `\`${program}\`:`)
-  throw new Refused('not-allowed', `\`${program}\`:`)
+  throw new Refused(REFUSED_PROGRAMS.get(program) ?? versioned(program) ?? 'not-allowed', `\`${program}\`:`)
 }
 
 /** `python3.12`, `mkfs.ext4`, `pip3`: the program behind a version or a variant. */
@@ -35,247 +30,6 @@ function versioned(program: string): RuleId | undefined {
 const HAVE_VERSIONS = new Set(
   'node python3 python git npm pnpm bun yarn brew claude tmux bash zsh curl jq deno tsx'.split(' '),
 )
-
-type ProgramRule = (command: Command, world: World) => RuleId | Promise<RuleId>
-
-/** A program that shows the contents of the files it is given, or of its standard input. */
-function reader(
-  list: OptionList,
-  options: { isTail?: boolean; textOperands?: number; mostFiles?: number } = {},
-): ProgramRule {
-  return (command, world) => {
-    const { operands } = readArguments(command, list)
-    const files = operands.slice(options.textOperands ?? 0)
-    if (files.length > (options.mostFiles ?? Infinity))
-      throw new Refused('delete', `${command.program} would write to ${files.at(-1)}.`)
-    return readFiles(command, files, world, options.isTail)
-  }
-}
-
-function readFiles(command: Command, files: readonly string[], world: World, isTail = false): RuleId {
-  for (const file of files) if (file !== '-') assertReadable(file, command.cwds, world, isTail)
-  const readsStdin = files.length === 0 || files.includes('-')
-  if (readsStdin && command.stdin === 'nothing')
-    throw new Refused('unclear', `${command.program} is given nothing to read.`)
-  return files.length > 0 || command.stdin === 'file' ? 'read' : 'text'
-}
-
-/** A program that tells about files or the host, but shows no file's contents. */
-function lister(list: OptionList, rule: RuleId = 'list', allowsOperands = true): ProgramRule {
-  return (command) => {
-    const { operands } = readArguments(command, list)
-    if (!allowsOperands && operands.length > 0)
-      throw new Refused('unclear', `${command.program} ${operands[0]} changes something.`)
-    return rule
-  }
-}
-
-const text: ProgramRule = () => 'text'
-
-const grep: ProgramRule = (command, world) => {
-  const found = readArguments(command, {
-    // Not R: it follows symlinks out of the folder.
-    flags: 'ivnclLqsohHwxEFGPaIzUyr',
-    valued: 'mABCe',
-    long: 'color colour recursive line-buffered text no-messages ignore-case count extended-regexp fixed-strings perl-regexp only-matching invert-match line-number files-with-matches no-filename with-filename word-regexp quiet',
-    longValued: 'include exclude exclude-dir max-count regexp after-context before-context context',
-  })
-  return searchFiles(command, found, world, found.options.has('r', '--recursive'))
-}
-
-const ripgrep: ProgramRule = (command, world) => {
-  const list = {
-    flags: 'invcloNSwFUaHI',
-    valued: 'mABCegtT',
-    long: 'no-heading heading color ignore-case line-number count only-matching',
-    longValued: 'glob max-count context type',
-  }
-  return searchFiles(command, readArguments(command, list), world, true)
-}
-
-function searchFiles(command: Command, found: Arguments, world: World, isRecursive: boolean): RuleId {
-  const files = [...found.operands]
-  if (!found.options.has('e', '--regexp')) {
-    if (files.shift() === undefined) throw new Refused('unclear', `${command.program} lacks its pattern.`)
-  }
-  if (!isRecursive) return readFiles(command, files, world)
-  if (files.length === 0 && command.program === 'rg' && command.stdin !== 'nothing') return 'text'
-  for (const file of files.length > 0 ? files : ['.']) assertTreeReadable(file, command.cwds, world)
-  return 'read'
-}
-
-/** ps would show environments with the BSD option e (`ps eww`, `ps axeo …`), on macOS with -E. */
-const ps: ProgramRule = (command) => {
-  const args = literals(command)
-  for (const [i, arg] of args.entries()) {
-    const isValue = /^-[A-Za-z]*[oOCuUpgtG]$|^--(sort|format|pid|user)$/.test(args[i - 1] ?? '')
-    const showsEnvironment =
-      (!isValue && /^[A-Za-z]*e[A-Za-z]*$/.test(arg)) || /^-[A-Za-z]*E/.test(arg) || /env/i.test(arg)
-    if (showsEnvironment)
-      throw new Refused('secrets', 'ps would show environments; use `ps -axo pid,ppid,etime,command`.')
-    if (!/^(-{0,2}[A-Za-z]+|-[oOp][\w,=%]+|[\w,=%:.+-]+|--[a-z-]+=[\w,=%.+-]+)$/.test(arg)) {
-      throw new Refused('unclear', `ps ${arg} is not among its usual options.`)
-    }
-  }
-  return 'processes'
-}
-
-/** lsof and ss as lists. ss -K closes foreign connections, -D and -F use files; lsof +r never ends, -D writes. */
-const lsof: ProgramRule = (command) => {
-  for (const arg of literals(command)) {
-    if (/^[-+][rDkmxAX]/.test(arg) || !/^([-+][A-Za-z0-9:.,@^_=]+|[\w:.,/@^*~ -]+)$/.test(arg)) {
-      throw new Refused('unclear', `lsof ${arg} is not among its usual options.`)
-    }
-  }
-  return 'processes'
-}
-
-const top: ProgramRule = (command) => {
-  const args = literals(command).join(' ')
-  const isOnce = /^(-[bcH1]+ ?|-n ?\d+ ?|-l ?\d+ ?|-o ?[+%\w]+ ?|-p(id)? ?\d+ ?|-stats [\w,]+ ?|-bn ?\d+ ?)+$/.test(
-    args,
-  )
-  if (!isOnce || !/-(b?n|l) ?\d+/.test(args))
-    throw new Refused('unclear', 'Use `top -b -n 1` (Linux) or `top -l 1` (macOS).')
-  return 'processes'
-}
-
-const date: ProgramRule = (command) => {
-  const { operands } = readArguments(command, { flags: 'uRI', long: 'utc iso-8601 rfc-3339 universal' })
-  if (operands.some((one) => !one.startsWith('+'))) throw new Refused('not-allowed', '`date` would set the clock.')
-  return 'text'
-}
-
-const sleep: ProgramRule = (command) => {
-  const [time, ...more] = literals(command)
-  if (more.length > 0 || !/^\d{1,3}(\.\d+)?s?$/.test(time ?? ''))
-    throw new Refused('unclear', 'Give sleep seconds, below 1000.')
-  return 'text'
-}
-
-const find: ProgramRule = (command) => {
-  readFind(literals(command))
-  return 'list'
-}
-
-const jq: ProgramRule = (command, world) => {
-  const { files, readsNothing } = readJq(command)
-  return readsNothing && files.length === 0 ? 'text' : readFiles(command, files, world)
-}
-
-const tee: ProgramRule = (command, world) => {
-  for (const file of readArguments(command, { flags: 'ai', long: 'append' }).operands) {
-    assertWritableReport(file, command.cwds, world)
-  }
-  return 'report'
-}
-
-const PROGRAMS: Readonly<Record<string, ProgramRule>> = {
-  // Contents of files.
-  cat: reader({ flags: 'nbsAeEtTuv' }),
-  tac: reader({}),
-  nl: reader({ flags: 'p', valued: 'bnw' }),
-  head: reader({ flags: 'qvz', valued: 'nc', isNumeric: true, longValued: 'lines bytes' }),
-  tail: reader({ flags: 'qvrz', valued: 'nc', isNumeric: true, longValued: 'lines bytes' }, { isTail: true }),
-  grep,
-  egrep: grep,
-  fgrep: grep,
-  rg: ripgrep,
-  sort: reader({
-    flags: 'nrufbdhgMVRcsz',
-    valued: 'kt',
-    long: 'reverse numeric-sort unique',
-    longValued: 'key field-separator',
-  }),
-  uniq: reader({ flags: 'cdiuz', valued: 'fsw', long: 'count repeated' }, { mostFiles: 1 }),
-  cut: reader({ flags: 'sn', valued: 'dfcb', longValued: 'delimiter fields' }),
-  tr: reader({ flags: 'dscCt' }, { textOperands: 2 }),
-  wc: reader({ flags: 'lwcmL', long: 'lines words bytes' }),
-  column: reader({ flags: 'tx', valued: 'sco' }),
-  fold: reader({ flags: 's', valued: 'w' }),
-  paste: reader({ flags: 's', valued: 'd' }),
-  rev: reader({}),
-  comm: reader({ flags: '123i' }),
-  diff: reader({ flags: 'uqbBwiNsyaEt', valued: 'UCW', long: 'brief side-by-side color unified', longValued: 'width' }),
-  cmp: reader({ flags: 'ls' }, { mostFiles: 2 }),
-  strings: reader({ flags: 'a', valued: 'nt' }),
-  od: reader({ flags: 'cxbodv', valued: 'AtNjw' }),
-  hexdump: reader({ flags: 'Cv', valued: 'ns' }),
-  xxd: reader({ flags: 'pub', valued: 'lscg' }, { mostFiles: 1 }),
-  sed: (command, world) => readFiles(command, readSed(command).files, world),
-  awk: (command, world) => readFiles(command, readAwk(command).files, world),
-  gawk: (command, world) => readFiles(command, readAwk(command).files, world),
-  mawk: (command, world) => readFiles(command, readAwk(command).files, world),
-  jq,
-
-  // Files and the host from outside.
-  ls: lister({ flags: 'lahAtrRS1dFiGgopnTUukcsXZ@eO', long: 'color all human-readable full-time time-style sort' }),
-  stat: lister({ flags: 'xLlsrq', valued: 'ctf', longValued: 'format printf', long: 'dereference terse' }),
-  file: lister({ flags: 'bLih', long: 'brief mime-type' }),
-  du: lister({ flags: 'shkmacxHL', valued: 'd', long: 'human-readable summarize', longValued: 'max-depth' }),
-  df: lister({ flags: 'hkTiPlamgH', long: 'human-readable' }),
-  find,
-  pwd: lister({ flags: 'LP' }),
-  realpath: lister({ flags: 'emsqz' }),
-  readlink: lister({ flags: 'femnvz' }),
-  basename: lister({ flags: 'a', valued: 's' }),
-  dirname: lister({}),
-  which: lister({ flags: 'as' }),
-  whereis: lister({ flags: 'bms' }),
-  type: lister({ flags: 'atpPf' }),
-  uname: lister({ flags: 'asrmnpvio' }),
-  uptime: lister({ flags: 'ps' }),
-  free: lister({ flags: 'hmgbkwt' }),
-  vm_stat: lister({}),
-  vmstat: lister({ flags: 'swdam' }),
-  nproc: lister({ long: 'all' }),
-  sw_vers: lister({ long: 'productVersion' }),
-  whoami: lister({}, 'list', false),
-  id: lister({ flags: 'ungGr' }),
-  hostname: lister({ flags: 'fsi' }, 'list', false),
-  ulimit: lister({ flags: 'anuHSvdmcft' }, 'list', false),
-
-  // Processes and ports.
-  ps,
-  pgrep: lister({ flags: 'flaxnouivc', valued: 'uUPgGts', long: 'full list-name list-full' }, 'processes'),
-  pidof: lister({ flags: 'sxq' }, 'processes'),
-  lsof,
-  ss: lister({ flags: 'tulnpaxeiomsrHOW46' }, 'processes'),
-  netstat: lister({ flags: 'anltupvrRisWbLm', valued: 'fp' }, 'processes'),
-  top,
-
-  // Text, tests, waiting.
-  echo: text,
-  printf: (command) => {
-    readPrintf(command)
-    return 'text'
-  },
-  true: text,
-  false: text,
-  ':': text,
-  test: (command) => {
-    readTest(command)
-    return 'text'
-  },
-  '[': (command) => {
-    readTest(command)
-    return 'text'
-  },
-  seq: (command) => {
-    if (!literals(command).every((arg) => /^-?\d+$/.test(arg))) throw new Refused('unclear', 'Give seq numbers.')
-    return 'text'
-  },
-  sleep,
-  date,
-  exit: (command) => {
-    if (!literals(command).every((arg) => /^\d+$/.test(arg))) throw new Refused('unclear', 'Give exit a number.')
-    return 'text'
-  },
-  break: lister({}, 'text', false),
-  continue: lister({}, 'text', false),
-  wait: lister({}, 'text', false),
-  tee,
-}
 
 /** Shells run what stands behind -c, which is judged like a call of its own. Anything else they would read is refused. */
 const SHELLS = new Set(['sh', 'bash', 'zsh', 'dash', 'ash'])
@@ -297,12 +51,9 @@ async function judgeShell(command: Command, world: World, depth: number): Promis
   return rules
 }
 
-/** Programs that run the command behind them. */
-const PREFIXES = new Set(['env', 'command', 'nice', 'timeout', 'gtimeout', 'time'])
-
 function behindPrefix(command: Command): Command {
   const args = literals(command)
-  const isOption = PREFIX_OPTIONS[command.program]!
+  const isOption = PREFIX_OPTIONS.get(command.program)!
   while (args.length > 0 && isOption(args[0]!)) args.shift()
   if (command.program.endsWith('timeout') && !/^\d+(\.\d+)?[smh]?$/.test(args.shift() ?? '')) {
     throw new Refused('unclear', 'Write timeout as `timeout <seconds> <command>`.')
@@ -317,11 +68,14 @@ function behindPrefix(command: Command): Command {
   return { ...command, program: basename(program), args }
 }
 
-const PREFIX_OPTIONS: Readonly<Record<string, (arg: string) => boolean>> = {
-  env: (arg) => /^(LC_ALL|LANG|TZ|NO_COLOR|COLUMNS)=/.test(arg),
-  command: () => false,
-  nice: (arg) => /^(-n|-?\d+|-n\d+)$/.test(arg),
-  timeout: (arg) => /^(--foreground|--preserve-status|-k\d+|-s(TERM|KILL|INT))$/.test(arg),
-  gtimeout: (arg) => /^(--foreground|--preserve-status|-k\d+|-s(TERM|KILL|INT))$/.test(arg),
-  time: (arg) => arg === '-p',
-}
+/** Programs that run the command behind them, and what may stand between. */
+const PREFIX_OPTIONS: ReadonlyMap<string, (arg: string) => boolean> = new Map(
+  Object.entries({
+    env: (arg) => /^(LC_ALL|LANG|TZ|NO_COLOR|COLUMNS)=/.test(arg),
+    command: () => false,
+    nice: (arg) => /^(-n|-?\d+|-n\d+)$/.test(arg),
+    timeout: (arg) => /^(--foreground|--preserve-status|-k\d+|-s(TERM|KILL|INT))$/.test(arg),
+    gtimeout: (arg) => /^(--foreground|--preserve-status|-k\d+|-s(TERM|KILL|INT))$/.test(arg),
+    time: (arg) => arg === '-p',
+  }),
+)

@@ -22,14 +22,13 @@ export type Variables = ReadonlyMap<string, readonly (string | undefined)[]>
 const PLAIN_VALUE = /^[A-Za-z0-9_./:@%+,=-]+$/
 
 /**
- * Names that a script may use for itself. Any other name may already mean something to a program or to a shell (`path`
- * is PATH in zsh), and reading it may show a secret.
+ * Words of which the names are made that a script may use for itself (`pid`, `LOG_FILE`). Any other name may already mean
+ * something to a program or to a shell (`path` is PATH in zsh), and reading it may show a secret.
  */
-const OWN_NAMES = new Set(
-  `f file files log logs logfile dir d port pid pids i n x p cfg config conf url now start end today date day out output result
-  res code rc http attempt count unit label svc target line version ver state health key_count ok tries max`.split(
-    /\s+/,
-  ),
+const OWN_WORDS = new Set(
+  `f file files log logs logfile dir d port pid pids i n x p cfg config conf url now start end time today date day out output
+  result res response body code rc exit http status health attempt attempts count unit label svc target line version ver state ok
+  tries try retry max gateway report name`.split(/\s+/),
 )
 /** What the shell knows of itself, and nothing secret. */
 const SHELL_NAMES = new Set([
@@ -106,7 +105,11 @@ function assignedValues(word: Word, variables: Variables, world: World): (string
 }
 
 function isOwnName(name: string): boolean {
-  return OWN_NAMES.has(name.toLowerCase()) && (name === name.toLowerCase() || name === name.toUpperCase())
+  if (name !== name.toLowerCase() && name !== name.toUpperCase()) return false
+  return name
+    .toLowerCase()
+    .split('_')
+    .every((word) => OWN_WORDS.has(word))
 }
 
 /** Every value that a word can have. A word with a pattern gives the files that it matches, or itself. */
