@@ -212,7 +212,7 @@ async function carryOut(settings: Settings, plan: Plan, interactive: boolean): P
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */
 async function seeFirstRun(settings: Settings, plan: Plan, startedMs: number): Promise<void> {
   say('\nInstalled. `npm run setup -- --status` shows how it is going.')
-  if (plan.scheduler === 'cron') return
+  if (!plan.startsLevels) return
   for (const deadline = performance.now() + 30_000; performance.now() < deadline; await delay(250)) {
     const heartbeat = lastHeartbeat(settings, 'watchdog')
     if (heartbeat && heartbeat.getTime() >= startedMs - 1000) {

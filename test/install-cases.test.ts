@@ -1,6 +1,15 @@
 /** What can go wrong with an installation, and what must not be lost: on a Mac whose launchd runs no real tiers. */
 import { spawn } from 'node:child_process'
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { copyCheckout } from './support/checkout.ts'
@@ -132,6 +141,24 @@ describe.concurrent('setup', () => {
     expect(readdirSync(machine.agentsDir)).toEqual([])
   })
 
+  test('an uninstallation that was cut short can be finished, or taken back by installing', async ({
+    onTestFinished,
+  }) => {
+    const machine = await mac(onTestFinished)
+    const before = listingWithoutLogs(machine)
+    await installed(machine, ['--yes'])
+    const receipt = join(machine.watchdogDir, 'receipt.json')
+    const text = readFileSync(receipt, 'utf8')
+    // The first thing that an uninstallation does.
+    renameSync(receipt, join(machine.watchdogDir, 'receipt.leaving.json'))
+    expect(await installed(machine)).toContain('✓ write the receipt, which was lost')
+    expect(JSON.parse(readFileSync(receipt, 'utf8')).entries).toEqual(JSON.parse(text).entries)
+    renameSync(receipt, join(machine.watchdogDir, 'receipt.leaving.json'))
+    await installed(machine, ['--uninstall'])
+    expect(machine.launchd.labels()).toEqual([])
+    expect(listingWithoutLogs(machine)).toEqual(before)
+  })
+
   test('while Level 2 is at work an installation waits, and an uninstallation ends it; what was added to .env stays', async ({
     onTestFinished,
   }) => {
@@ -200,6 +227,9 @@ describe.concurrent('setup', () => {
     for (const name of ['ai.openclaw.watchdog.plist', 'com.openclaw.healthcheck.plist', 'recovery-monitor.sh'])
       expect(refused.stdout).toContain(name)
     expect(refused.stderr).toContain('--replace')
+    isUntouched()
+    // Its com.openclaw.healthcheck is not taken for ours.
+    expect((await machine.setup(['--uninstall'])).stdout).toBe('not installed: nothing to do\n')
     isUntouched()
 
     // A new job that cannot be loaded: the old ones are at work again.

@@ -13,6 +13,7 @@ import { type LauncherRecord, recordStep } from './launcher-record.ts'
 import type { Step } from './step.ts'
 import { account, isLingering, systemdSteps } from './systemd-jobs.ts'
 import { cronLines, type JobFacts } from './templates.ts'
+import { entriesToUndo } from './undo.ts'
 
 /** What the person (or the flags) wants to have in `.env`. */
 export interface Answers {
@@ -23,6 +24,8 @@ export interface Answers {
 export interface Plan {
   scheduler: Receipt['scheduler']
   steps: Step[]
+  /** launchd or systemd is told to start Level 1 and Level 2, which then show a sign of life. */
+  startsLevels: boolean
   receipt: Receipt
   /** What the person should know; stops nothing. */
   notes: string[]
@@ -81,13 +84,16 @@ export async function makePlan(
     scheduler === 'cron',
   )
 
+  const jobSteps = [
+    ...(scheduler === 'launchd' ? await launchdSteps(jobFacts) : []),
+    ...(scheduler === 'systemd' ? await systemdSteps(jobFacts, before === undefined) : []),
+  ]
   const steps: (Step | undefined)[] = [
     ...folders,
     recordStep(settings, record),
     envStep(settings, answers, notes),
     ...(bash?.steps ?? []),
-    ...(scheduler === 'launchd' ? await launchdSteps(jobFacts) : []),
-    ...(scheduler === 'systemd' ? await systemdSteps(jobFacts, before === undefined) : []),
+    ...jobSteps,
   ]
   const hasCron = findOnPath('crontab', settings.childEnv.PATH ?? '') !== undefined
   if (hasCron) steps.push(await cronStep(settings, lines))
@@ -103,9 +109,24 @@ export async function makePlan(
     root,
     scheduler,
     cronLines: hasCron ? lines : [],
-    entries: [],
+    entries: await entriesToUndo(settings),
   }
-  return { scheduler, steps: withoutDoubles(steps.filter((step) => step !== undefined)), receipt, notes }
+  const needed = withoutDoubles(steps.filter((step) => step !== undefined))
+  return {
+    scheduler,
+    steps: needed.length > 0 || before ? needed : [RECEIPT_ONLY],
+    startsLevels: jobSteps.length > 0,
+    receipt,
+    notes,
+  }
+}
+
+/** All is in place but the receipt, without which nobody would miss a job. Applying any plan writes it. */
+const RECEIPT_ONLY: Step = {
+  lines: ['write the receipt, which was lost'],
+  entries: [],
+  apply: async () => {},
+  rollback: async () => {},
 }
 
 /** Our folders: the log folder and the state folder, with all that has to be made above them. */

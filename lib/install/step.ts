@@ -1,6 +1,6 @@
 /** The plan: steps that are printed, applied in order, and taken back in reverse order when one of them fails. */
 import { existsSync, rmSync } from 'node:fs'
-import { type Entry, type Receipt, readReceipt, writeReceipt } from '../services/receipt.ts'
+import { type Entry, leavingPath, type Receipt, readReceipt, writeReceipt } from '../services/receipt.ts'
 import { receiptPath } from '../tier/peers.ts'
 import type { Settings } from '../tier/settings.ts'
 
@@ -26,6 +26,7 @@ export interface Applied {
 /**
  * Applies the steps and writes the receipt. When one fails, or `signal` is aborted between two, everything this run has
  * done is taken back and the old receipt put in place again.
+ * @param receipt the new receipt; its entries are those of what is there already
  */
 export async function applySteps(
   settings: Settings,
@@ -36,7 +37,7 @@ export async function applySteps(
 ): Promise<Applied> {
   const before = readReceipt(settings)
   const hadReceipt = existsSync(receiptPath(settings))
-  const entries = [...(before?.entries ?? [])]
+  const entries = [...receipt.entries]
   const done: Step[] = []
   for (const step of steps) {
     try {
@@ -55,6 +56,7 @@ export async function applySteps(
     }
   }
   writeReceipt(settings, { ...receipt, entries })
+  rmSync(leavingPath(settings), { force: true })
   return {}
 }
 

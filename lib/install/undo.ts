@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readCrontab, withoutBlock } from '../services/cron.ts'
 import { jobName, jobPlist } from '../services/jobs.ts'
-import { type Entry, type Receipt, readReceipt, readReceiptAt } from '../services/receipt.ts'
+import { type Entry, leavingPath, readReceiptOrRest } from '../services/receipt.ts'
 import { systemctl } from '../services/systemd.ts'
 import { TIERS, type TierName } from '../tier/contract.ts'
 import { isOurLog } from '../tier/journal.ts'
@@ -17,30 +17,28 @@ import { removeIfEmpty, sha256, tilde } from './files.ts'
 import { unload } from './launchd-jobs.ts'
 import { loginctl, removeTimer, unitFolder } from './systemd-jobs.ts'
 
-/** While this is there, an uninstallation has begun: peers see no receipt, so nobody revives what is being removed. */
-export function leavingPath(settings: Settings): string {
-  return join(settings.watchdogDir, 'receipt.leaving.json')
-}
-
 /** What has to be undone: the receipt, the rest of an interrupted uninstallation, or what can be found without either. */
 export async function entriesToUndo(settings: Settings): Promise<Entry[]> {
-  const receipt: Receipt | undefined = readReceipt(settings) ?? readReceiptAt(leavingPath(settings))
-  return receipt?.entries ?? (await traces(settings))
+  return readReceiptOrRest(settings)?.entries ?? (await traces(settings))
 }
 
-/** Our jobs and crontab lines, found by their names: for a receipt that was lost. */
+/** Our jobs and crontab lines, found by their names and by whom they start: for a receipt that was lost. */
 async function traces(settings: Settings): Promise<Entry[]> {
   const tiers = ['watchdog', 'healthcheck'] as const
   const crontab = await readCrontab(settings)
-  const units = tiers.flatMap((tier) => [`${jobName(tier)}.service`, `${jobName(tier)}.timer`])
-  const plists = tiers.map((tier) => jobPlist(settings, tier)).filter((path) => existsSync(path))
-  const unitFiles = units.map((unit) => join(unitFolder(settings), unit)).filter((path) => existsSync(path))
+  // The bash version has a job that is called like one of ours.
+  const startsOurs = (path: string) => existsSync(path) && readFileSync(path, 'latin1').includes('/scripts/run-tier.sh')
+  const plists = tiers.map((tier) => jobPlist(settings, tier)).filter(startsOurs)
+  const units = tiers
+    .map((tier) => join(unitFolder(settings), jobName(tier)))
+    .filter((unit) => startsOurs(`${unit}.service`))
   return [
-    ...[...plists, ...unitFiles].map((path) => ({ kind: 'file' as const, path })),
+    ...[...plists, ...units.flatMap((unit) => [`${unit}.service`, `${unit}.timer`])].map((path) => ({
+      kind: 'file' as const,
+      path,
+    })),
     ...plists.map((plist) => ({ kind: 'launchd-job' as const, label: basename(plist, '.plist'), plist })),
-    ...unitFiles
-      .filter((path) => path.endsWith('.timer'))
-      .map((path) => ({ kind: 'systemd-timer' as const, unit: basename(path) })),
+    ...units.map((unit) => ({ kind: 'systemd-timer' as const, unit: `${basename(unit)}.timer` })),
     ...('failure' in crontab || withoutBlock(crontab.text) === crontab.text
       ? []
       : [{ kind: 'cron-block' as const, existed: false }]),

@@ -1,4 +1,5 @@
 /** The installation's receipt: what was put on this machine, so that it can be revived, shown and taken away again. */
+import { join } from 'node:path'
 import { receiptPath } from '../tier/peers.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, writeState } from '../tier/state.ts'
@@ -40,7 +41,17 @@ export function readReceipt(settings: Settings): Receipt | undefined {
   return readReceiptAt(receiptPath(settings))
 }
 
-export function readReceiptAt(path: string): Receipt | undefined {
+/** While this is there, an uninstallation has begun: peers see no receipt, so nobody revives what is being removed. */
+export function leavingPath(settings: Settings): string {
+  return join(settings.watchdogDir, 'receipt.leaving.json')
+}
+
+/** The receipt, or what an interrupted uninstallation has left of it. */
+export function readReceiptOrRest(settings: Settings): Receipt | undefined {
+  return readReceipt(settings) ?? readReceiptAt(leavingPath(settings))
+}
+
+function readReceiptAt(path: string): Receipt | undefined {
   return readState<Receipt | undefined>(path, check, undefined, false).value
 }
 
