@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // `fast` is the everyday `npm test`; `faults` plays the failures of the field, `fire` tries to break the tiers; `real` starts the real OpenClaw, the real Claude Code,
@@ -10,8 +11,10 @@ export default defineConfig({
           name: 'fast',
           include: ['test/**/*.test.ts'],
           exclude: ['test/real/**', 'test/faults/**', 'test/fire/**', '**/node_modules/**'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // The tests mostly wait for processes: one more of them than there are cores.
+          maxWorkers: availableParallelism() + 1,
         },
       },
       {
