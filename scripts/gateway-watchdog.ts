@@ -15,16 +15,14 @@ import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
 import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
 import { readRecord } from '../lib/gateway/record.ts'
-import { type RemedyResult, restart, restartBySignal, start } from '../lib/gateway/remedies.ts'
+import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { confirmFailure, waitUntilUp } from '../lib/gateway/wait.ts'
 import { followWarnings } from '../lib/gateway/warnings.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { EXIT, formatLine, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
-import { openShell } from '../lib/tier/shell.ts'
 
 const DAY_MS = 86_400_000
 
@@ -55,6 +53,9 @@ async function tend(run: TierRun): Promise<Outcome> {
   if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (!dryRun) recordTrouble(settings, Date.now())
+
+  // What a healthy tick never needs is loaded here, not at every start.
+  const { confirmFailure, waitUntilUp } = await import('../lib/gateway/wait.ts')
 
   // 2. A gateway that is on its way is left alone for as long as it may take.
   if (TREATMENTS[seen.verdict].level1 === 'wait') {
@@ -111,6 +112,8 @@ async function restartAndWait(
   seen: Examination,
 ): Promise<Examination> {
   const { settings, journal } = run
+  const { waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const { restart, restartBySignal, start } = await import('../lib/gateway/remedies.ts')
   const wait = (limitSec: number) =>
     waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal)
   const say = (result: RemedyResult) =>
@@ -206,6 +209,7 @@ function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
 /** Before a hung process is ended: what it looked like, for whoever wants to know why. */
 async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
   if (seen.verdict !== 'hung' || !seen.process) return
+  const { openShell } = await import('../lib/tier/shell.ts')
   const $ = await openShell(run.settings)
   const ps = await $`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
   run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)

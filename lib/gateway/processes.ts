@@ -1,5 +1,4 @@
 /** Which process is this gateway, and who owns its port. */
-import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +6,7 @@ import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
+import { hasProcFiles, readProcess } from './proc-files.ts'
 
 export interface ProcessInfo {
   pid: number
@@ -16,12 +16,18 @@ export interface ProcessInfo {
   command: string
 }
 
-/**
- * What ps says of the processes; those that are gone, or dead and not yet reaped (state Z), are left out.
- * ps and not /proc, so that macOS and Linux are read alike; one fork, which a healthy tick can afford.
- */
+/** What is known of the processes; those that are gone, or dead and not yet reaped (state Z), are left out. */
 export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
   if (pids.length === 0) return []
+  if (!hasProcFiles()) return askPs(settings, pids)
+  const read = pids.map(readProcess)
+  if (read.includes('unclear')) return askPs(settings, pids)
+  return read.filter((one) => one !== undefined && one !== 'unclear')
+}
+
+/** The same by `ps`, in the form that the programs of macOS and Linux share. One fork. */
+async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
+  const { execFile } = await import('node:child_process')
   const args = ['-o', 'pid=,ppid=,rss=,stat=,etime=,command=', '-p', pids.join(',')]
   const stdout = await new Promise<string>((resolve) => {
     execFile('ps', args, { timeout: 10_000, env: settings.childEnv, maxBuffer: 4 * 1024 * 1024 }, (_error, out) =>
