@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { MARKER } from '../lib/tier/contract.ts'
+import { ABOUT_WATCHERS, MARKER } from '../lib/tier/contract.ts'
 import { createSandbox, type Sandbox, waitFor } from './support/sandbox.ts'
 import { writeTierLog } from './support/tier-logs.ts'
 import { ANSWERS, startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.ts'
@@ -318,10 +318,10 @@ test('the same failure after a recovery is alerted again, with another pid in on
 
 test('a guardian that cannot revive a watcher is heard too', async () => {
   const { sandbox, discord, tick } = await scene()
-  writeTierLog(sandbox.memoryDir, 'guardian', { text: MARKER.manual('com.openclaw.watchdog does not stay loaded') })
+  writeTierLog(sandbox.memoryDir, 'guardian', { text: MARKER.manual(`${ABOUT_WATCHERS}watchdog is not registered`) })
   expect(await tick()).toMatchObject({ code: 0 })
   expect(contents(discord)[0]).toMatch(/The watchers of OpenClaw on .+ need you/)
-  expect(contents(discord)[0]).toContain('com.openclaw.watchdog does not stay loaded')
+  expect(contents(discord)[0]).toContain('watchdog is not registered')
 })
 
 test('secrets of the config and the settings do not leave the machine', async () => {

@@ -1,11 +1,11 @@
 /** What the tiers' logs say that a human should hear of: read on from where the last run stopped. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { type Marker, parseLine, parseMarker, TIERS, type TierName } from '../tier/contract.ts'
+import { ABOUT_WATCHERS, type Marker, parseLine, parseMarker, TIERS, type TierName } from '../tier/contract.ts'
 import { recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 /**
- * What a failure is about: the gateway (Levels 1 to 3 say it), the watchers themselves (the guardian does), or the
+ * What a failure is about: the gateway, the watchers themselves (the guardian says so, Level 1 of what cron runs), or the
  * folders without which no tier can say anything (Level 4 looks).
  */
 export type Scope = 'gateway' | 'watchers' | 'disk'
@@ -109,6 +109,12 @@ function markedLinesOf(path: string, text: string): Sighting[] {
     const marker = line && parseMarker(line.text)
     if (!line || !marker || !(line.tier in TIERS)) return []
     const tier = line.tier as TierName
-    return [{ scope: tier === 'guardian' ? 'watchers' : 'gateway', tier, log: path, at: line.at, marker } as const]
+    return [{ scope: scopeOf(tier, marker), tier, log: path, at: line.at, marker }]
   })
+}
+
+function scopeOf(tier: TierName, marker: Marker): Scope {
+  if (marker.kind === 'manual') return marker.why.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway'
+  if (marker.kind === 'notice') return marker.what.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway'
+  return tier === 'guardian' ? 'watchers' : 'gateway'
 }

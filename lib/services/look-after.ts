@@ -1,6 +1,6 @@
 /** Looking after one's peers: finds the dead (lib/tier/peers.ts), revives them, and calls the human when that fails. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { MARKER, oneLine, type TierName } from '../tier/contract.ts'
+import { ABOUT_WATCHERS, MARKER, oneLine, type TierName } from '../tier/contract.ts'
 import { markedLines, recentLogs } from '../tier/journal.ts'
 import { lockHolder } from '../tier/lock.ts'
 import {
@@ -157,7 +157,7 @@ async function treat(round: Round, suspects: Suspect[]): Promise<void> {
   const revival = await revive(round, suspects)
   const did = revival.did ? `: ${revival.did}` : ''
   if (revival.failure) journal.error(`${tiers.join(' and ')} not revived${did}: ${oneLine(revival.failure)}`)
-  else journal.info(`NOTICE revived ${tiers.join(' and ')}${did}`)
+  else journal.info(MARKER.notice(`${ABOUT_WATCHERS}revived ${tiers.join(' and ')}${did}`))
   if (revival.alive) care.revived.push(...tiers)
   else care.dead.push(...tiers)
 
@@ -169,7 +169,9 @@ async function treat(round: Round, suspects: Suspect[]): Promise<void> {
   const isHopeless = inARow > limit || (inARow === limit && revival.failure !== undefined)
   if (isHopeless && !tiers.some((tier) => book.peers[tier]!.humanCalled)) {
     const why = revival.failure ? `: ${oneLine(revival.failure)}` : ''
-    journal.error(MARKER.manual(`${found}; ${watcher} tried to revive it ${inARow} times in a row${why}`))
+    journal.error(
+      MARKER.manual(`${ABOUT_WATCHERS}${found}; ${watcher} tried to revive it ${inARow} times in a row${why}`),
+    )
     for (const tier of tiers) book.peers[tier]!.humanCalled = true
   }
   writePeerBook(settings, watcher, book)

@@ -66,6 +66,9 @@ export const MARKER = {
   notice: (what: string): string => `NOTICE ${what}`,
 } as const
 
+/** How a call or a notice begins that is about the watchers, and not about the gateway, whichever tier writes it. */
+export const ABOUT_WATCHERS = 'watchers: '
+
 /** The read side of the markers. `text` is a line's text as `parseLine` gives it; undefined: it is no marker. */
 export function parseMarker(text: string): Marker | undefined {
   let m: RegExpExecArray | null

@@ -46,6 +46,8 @@ export interface PeerMemory {
   heartbeatMs: number
   /** For how long the heartbeat has stood still, in seconds of the watcher's own regular ticks. */
   silentSec: number
+  /** How much of that came after the last revival. */
+  silentSinceRevivalSec: number
   run: { pid: number; since: string; observedSec: number } | undefined
   /** Revivals since it was last steadily alive. */
   revivals: number
@@ -134,6 +136,7 @@ function remember(
   return {
     heartbeatMs: seen.heartbeatMs,
     silentSec: moved || gapSec === undefined ? 0 : before.silentSec + gapSec,
+    silentSinceRevivalSec: moved || gapSec === undefined ? 0 : before.silentSinceRevivalSec + gapSec,
     run: seen.run && { ...seen.run, observedSec: sameRun ? before.run!.observedSec + (gapSec ?? 0) : 0 },
     revivals: steady ? 0 : (before?.revivals ?? 0),
     aliveSec: steady ? 0 : aliveSec,
@@ -152,16 +155,16 @@ function judge(tier: TierName, memory: PeerMemory, settings: Settings): Suspect[
   const { intervalSec } = TIERS[tier]
   // One that was revived and has not written since has used up its patience.
   const patience = memory.revivals > 0 && memory.aliveSec === 0 ? 1 : LATE_INTERVALS
-  if (intervalSec !== undefined && memory.silentSec > patience * intervalSec) {
+  if (intervalSec !== undefined && memory.silentSinceRevivalSec > patience * intervalSec) {
     const evidence = `has written no log for ${minutes(memory.silentSec)} (it is due every ${minutes(intervalSec)})`
     suspects.push({ tier, sign: 'silent', evidence, pid: memory.run?.pid })
   }
   return suspects
 }
 
-/** The peer was revived, or it was tried: the counting starts anew, the revivals add up. */
+/** The peer was revived, or it was tried. */
 export function afterRevival(memory: PeerMemory): PeerMemory {
-  return { ...memory, silentSec: 0, run: undefined, aliveSec: 0, revivals: memory.revivals + 1 }
+  return { ...memory, silentSinceRevivalSec: 0, run: undefined, aliveSec: 0, revivals: memory.revivals + 1 }
 }
 
 /** A restart through systemd may take this long: OpenClaw's unit has TimeoutStopSec=330. */
@@ -217,12 +220,13 @@ function checkBook(value: unknown): PeerBook | undefined {
   const peers: PeerBook['peers'] = {}
   for (const [tier, memory] of Object.entries(value.peers)) {
     if (!(tier in TIERS) || !isRecord(memory)) return undefined
-    const { heartbeatMs, silentSec, revivals, aliveSec, run } = memory
-    if (![heartbeatMs, silentSec, revivals, aliveSec].every(isAmount)) return undefined
+    const { heartbeatMs, silentSec, silentSinceRevivalSec, revivals, aliveSec, run } = memory
+    if (![heartbeatMs, silentSec, silentSinceRevivalSec, revivals, aliveSec].every(isAmount)) return undefined
     if (run !== undefined && !(isRecord(run) && isAmount(run.pid) && isAmount(run.observedSec))) return undefined
     peers[tier as TierName] = {
       heartbeatMs: heartbeatMs as number,
       silentSec: silentSec as number,
+      silentSinceRevivalSec: silentSinceRevivalSec as number,
       run: run && { pid: Number(run.pid), since: String(run.since), observedSec: Number(run.observedSec) },
       revivals: revivals as number,
       aliveSec: aliveSec as number,

@@ -2,21 +2,12 @@
  * A sandbox on which the system counts as installed: receipt, living peers, and a launchctl, systemctl or crontab that
  * records how it is called. Time passes by making everything that the watchers remember older.
  */
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatLine, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
 import { createSandbox, projectDir, type SandboxOptions } from './sandbox.ts'
+import { letTimePass } from './time-passing.ts'
 
 export type Installed = Awaited<ReturnType<typeof createInstalled>>
 
@@ -49,22 +40,6 @@ export async function createInstalled(
     appendFileSync(join(box.memoryDir, logName(tier, now)), `${formatLine(now, tier, 'INFO', 'I am alive')}\n`)
   }
 
-  /** Everything that the watchers remember becomes older by this. */
-  function letTimePass(sec: number): void {
-    for (const name of readdirSync(watchdogDir).filter((name) => /^peers-.*\.json$/.test(name))) {
-      const path = join(watchdogDir, name)
-      const older = (key: string, value: unknown) => (/Ms$/.test(key) && value ? Number(value) - sec * 1000 : value)
-      writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, 'utf8'), older)))
-    }
-    for (const path of [
-      ...(existsSync(receipt) ? [receipt] : []),
-      ...readdirSync(box.memoryDir).map((name) => join(box.memoryDir, name)),
-    ]) {
-      const changed = new Date(Math.round(statSync(path).mtimeMs) - sec * 1000)
-      utimesSync(path, changed, changed)
-    }
-  }
-
   /** Whether launchd has the job, or systemd's timer is active. */
   function setRegistered(tier: TierName, isRegistered: boolean): void {
     const path = join(box.controlDir, `com.openclaw.${tier}.off`)
@@ -77,7 +52,7 @@ export async function createInstalled(
     writeFileSync(join(box.controlDir, `com.openclaw.${tier}.pid`), String(pid))
   }
 
-  /** From now on starting a job fails, or (`mute`) brings no sign of life. */
+  /** From now on starting a job fails. */
   function breakStarting(): void {
     writeFileSync(join(box.controlDir, 'broken'), '')
   }
@@ -153,7 +128,8 @@ esac`,
     receipt,
     cronLines,
     writesLog,
-    letTimePass,
+    /** Everything that the watchers remember becomes older by this. */
+    letTimePass: (sec: number) => letTimePass({ watchdogDir, memoryDir: box.memoryDir }, sec),
     setRegistered,
     setRunning,
     breakStarting,
