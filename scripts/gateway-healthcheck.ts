@@ -15,16 +15,13 @@ import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
 import { readRecord, writeRecord } from '../lib/gateway/record.ts'
-import { type RemedyResult, restart, restartByCli, start } from '../lib/gateway/remedies.ts'
-import { putBackKnownGood } from '../lib/gateway/roll-back.ts'
+import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
-import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident } from '../lib/tier/journal.ts'
 import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
-import { openShell } from '../lib/tier/shell.ts'
 
 await runTier({
   tier: 'healthcheck',
@@ -56,6 +53,8 @@ async function tend(run: TierRun): Promise<Outcome> {
     journal.info(`dry run: level 2 would now: ${TREATMENTS[seen.verdict].level2}`)
     return { code: EXIT.down, verdict: seen.verdict }
   }
+  // What a healthy tick never needs is loaded here and below, not at every start.
+  const { pauseFor, waitUntilUp } = await import('../lib/gateway/wait.ts')
   run.markAtWork()
   recordTrouble(settings, Date.now())
 
@@ -140,7 +139,11 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
     if (record.startedOnce) return 'cannot'
     writeRecord(settings, { ...record, startedOnce: true })
   }
-  if (remedy === 'put back known-good config' && !(await putBackKnownGood(run, seen))) return 'cannot'
+  if (remedy === 'put back known-good config') {
+    const { putBackKnownGood } = await import('../lib/gateway/roll-back.ts')
+    if (!(await putBackKnownGood(run, seen))) return 'cannot'
+  }
+  const { restart, start } = await import('../lib/gateway/remedies.ts')
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
   const result =
     remedy === 'restart'
@@ -154,6 +157,8 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
 
 /** `openclaw gateway restart` first; where that does not work (no supervisor, a hung process) by our own means. */
 async function restartAsAUser(run: TierRun, seen: Examination): Promise<RemedyResult> {
+  const { restart, restartByCli } = await import('../lib/gateway/remedies.ts')
+  const { waitUntilUp } = await import('../lib/gateway/wait.ts')
   const byCli = await restartByCli(run.settings, seen.service)
   if (!byCli.failure) {
     const after = await waitUntilUp(run.settings, options(run, false), 5, run.signal)
@@ -191,6 +196,7 @@ function standDown(run: TierRun, why: string, seen: Examination): Outcome {
 
 /** Before Level 3 is called: what the machine looks like, for the doctor and for the human after it. */
 async function keepEvidence(run: TierRun): Promise<void> {
+  const { openShell } = await import('../lib/tier/shell.ts')
   const $ = await openShell(run.settings)
   const disk = await $`df -k ${run.settings.stateDir}`
   const load = await $`uptime`

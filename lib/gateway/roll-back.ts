@@ -23,13 +23,14 @@ export async function putBackKnownGood(run: TierRun, seen: Examination): Promise
       journal.warn('there is no known-good config (left) to put back')
       return false
     }
-    // Noted first: a config that was put back once is not put back again, whatever happens in between.
-    writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash] })
     const broken = putBack(settings, good, new Date())
     journal.warn(
       `NOTICE config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ` +
         `${broken ? `the broken one is kept as ${broken}` : 'there was none'} (${oneLine(seen.evidence, 160)})`,
     )
+    // Noted afterwards: a tier that is killed before this puts it back once more, which harms nothing; noted first, it
+    // would never be put back.
+    writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash] })
     const validation = await validateConfig(settings)
     if (validation?.valid !== false) return true
     journal.warn(`that one does not validate either (${validation.issues}); trying an older one`)
