@@ -1,5 +1,5 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
-import { chmodSync, constants, copyFileSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { localStamp } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -84,11 +84,17 @@ export function putBack(settings: Settings, good: KnownGood, now: Date): string 
     writeFileAtomic(target, good.text)
     return undefined
   }
-  const broken = `${target}.broken-${localStamp(now)}`
-  copyFileSync(target, broken, constants.COPYFILE_EXCL)
-  chmodSync(broken, 0o600)
+  const broken = freeName(`${target}.broken-${localStamp(now)}`)
+  writeFileAtomic(broken, readFileSync(target))
   writeFileAtomic(target, good.text)
   return broken
+}
+
+/** Two within one second are two: a tier that was killed in the middle leaves one, and the next comes at once. */
+function freeName(name: string): string {
+  let free = name
+  for (let n = 2; existsSync(free); n++) free = `${name}-${n}`
+  return free
 }
 
 /**

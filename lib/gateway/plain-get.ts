@@ -4,7 +4,16 @@
  * Content-Length, all of the body); whatever else comes is `unclear`, and node:http is asked to judge it.
  */
 import { connect } from 'node:net'
-import type { HttpAnswer } from './probe.ts'
+
+/** What one GET came to. */
+export type HttpAnswer =
+  | { kind: 'answer'; status: number; body: string }
+  /** Nobody listens. */
+  | { kind: 'refused' }
+  /** Connected, but no whole answer within the time. */
+  | { kind: 'timeout'; connected: boolean }
+  /** Something listens that does not speak HTTP, or the connection broke. */
+  | { kind: 'broken'; error: string }
 
 const MAX_BYTES = 64 * 1024
 

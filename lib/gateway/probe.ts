@@ -7,17 +7,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import { isRefused, plainGet } from './plain-get.ts'
-
-/** What one GET came to. */
-export type HttpAnswer =
-  | { kind: 'answer'; status: number; body: string }
-  /** Nobody listens. */
-  | { kind: 'refused' }
-  /** Connected, but no whole answer within the time. */
-  | { kind: 'timeout'; connected: boolean }
-  /** Something listens that does not speak HTTP, or the connection broke. */
-  | { kind: 'broken'; error: string }
+import { type HttpAnswer, isRefused, plainGet } from './plain-get.ts'
 
 /** What the port says, in the order in which it is asked. */
 export interface Probe {

@@ -1,6 +1,13 @@
 /** What Linux says of a process in /proc: the answers of `ps` without starting a process, for every healthy tick. */
 import { existsSync, readFileSync } from 'node:fs'
-import type { ProcessInfo } from './processes.ts'
+
+export interface ProcessInfo {
+  pid: number
+  parentPid: number
+  memoryMb: number
+  ageSec: number
+  command: string
+}
 
 /** /proc counts in hundredths of a second on every architecture that Node runs on (USER_HZ). */
 const TICKS_PER_SEC = 100

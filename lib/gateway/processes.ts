@@ -6,15 +6,9 @@ import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import { hasProcFiles, readProcess } from './proc-files.ts'
+import { hasProcFiles, type ProcessInfo, readProcess } from './proc-files.ts'
 
-export interface ProcessInfo {
-  pid: number
-  parentPid: number
-  memoryMb: number
-  ageSec: number
-  command: string
-}
+export type { ProcessInfo }
 
 /** What is known of the processes; those that are gone, or dead and not yet reaped (state Z), are left out. */
 export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
