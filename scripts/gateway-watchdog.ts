@@ -20,7 +20,7 @@ import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { followWarnings } from '../lib/gateway/warnings.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
-import { EXIT, formatLine, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
@@ -96,7 +96,7 @@ async function tend(run: TierRun): Promise<Outcome> {
     lastTickMs: Date.now(),
   }
   if (seen.cause === 'out-of-memory' && Date.now() - watch.value.outOfMemoryMs < DAY_MS)
-    journal.warn(MARKER.notice('the gateway ran out of memory for the second time within a day; it is started again'))
+    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}out of memory for the second time within a day; it is started again`))
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
   seen = await restartAndWait(run, look, seen)
@@ -151,7 +151,9 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
     const backoff = afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours)
     // Said before it is written down: a watchdog that is killed between the two says it twice rather than never.
     for (const due of warnings.due)
-      journal.warn(MARKER.notice(`the gateway is up, but since 10 minutes or more: ${due}; a restart would not help`))
+      journal.warn(
+        MARKER.notice(`${NEEDS_A_LOOK}the gateway is up, but for ten minutes or more: ${due}; no restart helps that`),
+      )
     writeWatchState(settings, {
       ...watch,
       backoff,

@@ -55,7 +55,7 @@ test('a broken config: the known-good one is put back, the broken one is kept be
   const copy = join(box.stateDir, brokenCopies(box)[0]!)
   expect(readFileSync(copy, 'utf8')).toBe(broken)
   expect(statSync(copy).mode & 0o777).toBe(0o600)
-  expect(box.log('healthcheck')).toMatch(/NOTICE config rolled back: /)
+  expect(box.log('healthcheck')).toMatch(/NOTICE needs a look: config rolled back: /)
   expect(box.log('healthcheck')).toMatch(/RECOVERED by level 2/)
 })
 
@@ -89,7 +89,7 @@ test('a known-good config that does not boot either is not put back again and ag
   for (let i = 0; i < 2; i++) {
     expect((await box.runScript('gateway-healthcheck', [], { env: { CLAUDE_STARTUP_WAIT: '1' } })).code).toBe(1)
   }
-  expect(box.log('healthcheck').match(/NOTICE config rolled back/g)).toHaveLength(1)
+  expect(box.log('healthcheck').match(/NOTICE needs a look: config rolled back/g)).toHaveLength(1)
   expect(brokenCopies(box)).toHaveLength(1)
   expect(readFileSync(box.configPath, 'utf8')).toBe(good)
 })

@@ -1,6 +1,6 @@
 /** Writes alerts: everything that somebody needs who is woken by one, and has only a phone at hand. */
 import { hostname } from 'node:os'
-import { oneLine } from '../tier/contract.ts'
+import { NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
 import { currentIncident } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { adviceFor } from './advice.ts'
@@ -19,7 +19,7 @@ type Trouble = Extract<News, { kind: 'failure' | 'update' | 'reminder' | 'flappi
 
 /**
  * One alert for each piece of news, all notices in one.
- * @param withNotices NOTIFY=all: also what needs nobody
+ * @param withNotices NOTIFY=all: also what needs nobody; without it only notices of what needs a look
  */
 export async function composeAlerts(
   settings: Settings,
@@ -33,8 +33,11 @@ export async function composeAlerts(
     if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(one, now)]
     return [composeTrouble(settings, one, hide, now)]
   })
-  const notices = news.flatMap((one) => (one.kind === 'notice' ? [oneLine(hide(one.what), MAX_WHY_CHARS)] : []))
-  return withNotices && notices.length > 0 ? [...alerts, composeNotice(notices, now)] : alerts
+  const notices = news
+    .flatMap((one) => (one.kind === 'notice' ? [one.what] : []))
+    .filter((what) => withNotices || what.startsWith(NEEDS_A_LOOK))
+    .map((what) => oneLine(hide(what), MAX_WHY_CHARS))
+  return notices.length > 0 ? [...alerts, composeNotice(notices, now)] : alerts
 }
 
 export function composeTestAlert(now: Date): Alert {

@@ -1,5 +1,5 @@
 /** Level 2's remedy for a config that keeps the gateway down: the last one that it was healthy on is put back. */
-import { oneLine } from '../tier/contract.ts'
+import { MARKER, NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import { validateConfig } from './config.ts'
 import type { Examination } from './examine.ts'
@@ -24,10 +24,9 @@ export async function putBackKnownGood(run: TierRun, seen: Examination): Promise
       return false
     }
     const broken = putBack(settings, good, new Date())
-    journal.warn(
-      `NOTICE config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ` +
-        `${broken ? `the broken one is kept as ${broken}` : 'there was none'} (${oneLine(seen.evidence, 160)})`,
-    )
+    const kept = broken ? `the broken one is kept as ${broken}` : 'there was none'
+    const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
+    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what} (${oneLine(seen.evidence, 160)})`))
     // Noted afterwards: a tier that is killed before this puts it back once more, which harms nothing; noted first, it
     // would never be put back.
     writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash] })

@@ -69,6 +69,9 @@ export const MARKER = {
 /** How a call or a notice begins that is about the watchers, and not about the gateway, whichever tier writes it. */
 export const ABOUT_WATCHERS = 'watchers: '
 
+/** How a notice begins that is told to everybody: nobody is woken in vain, but somebody should look one of these days. */
+export const NEEDS_A_LOOK = 'needs a look: '
+
 /** The read side of the markers. `text` is a line's text as `parseLine` gives it; undefined: it is no marker. */
 export function parseMarker(text: string): Marker | undefined {
   let m: RegExpExecArray | null

@@ -27,6 +27,6 @@ export default {
   healedBy: 'level 3',
   // After the reinstallation; before it, none.
   restarts: 1,
-  told: /recovered by level 3/,
+  told: undefined,
   keeps: ['config'],
 } satisfies Fault

@@ -28,7 +28,7 @@ const RESTART = /\[INFO\] (?:restart: |no supervisor starts what the doctor repa
 export async function play(fault: Fault): Promise<Outcome> {
   const receiver = await startWebhookReceiver()
   const box = await createSandbox({
-    settings: { CONFIG_KNOWN_GOOD_AFTER: '0', DISCORD_WEBHOOK_URL: receiver.url, NOTIFY: 'all', ...fault.settings },
+    settings: { CONFIG_KNOWN_GOOD_AFTER: '0', DISCORD_WEBHOOK_URL: receiver.url, ...fault.settings },
   })
   const undo: (() => void)[] = []
   try {
