@@ -19,7 +19,7 @@ import { decisionsIn } from '../lib/doctor/guard-record.ts'
 import { knownSecrets } from '../lib/doctor/known-secrets.ts'
 import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { ownTriage } from '../lib/doctor/own-triage.ts'
-import { closeRun, openRun } from '../lib/doctor/run-files.ts'
+import { closeRun, dismissLeftDoctors, openRun } from '../lib/doctor/run-files.ts'
 import { visit } from '../lib/doctor/session.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy } from '../lib/gateway/follow-up.ts'
@@ -56,6 +56,10 @@ enforced guardrails, and writes a report. Started by Level 2; can be run by hand
 async function main(run: TierRun): Promise<Outcome> {
   const { settings, journal } = run
 
+  // 0. Nobody watches a doctor whose run was killed: whatever is decided now, he goes.
+  const left = run.dryRun ? 0 : await dismissLeftDoctors(settings)
+  if (left > 0) journal.warn(`cleared the room of ${left} doctor that an earlier run left behind`)
+
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
   let seen = await look(run)
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {
@@ -91,7 +95,6 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 4. The diagnosis, and the briefing for the doctor.
   const files = await openRun(settings, journal.path, seen)
-  if (files.cleared > 0) journal.warn(`cleared the room of ${files.cleared} doctor that an earlier run left behind`)
   run.onExit(() => closeRun(settings, files, hide))
   journal.info('gathering the diagnosis')
   const cases = similarCases(readCases(files.casebookPath), seen.verdict, seen.evidence)

@@ -32,14 +32,23 @@ export interface RunFiles {
   verdict: string
   evidence: string
   configBefore: string | undefined
-  /** How many rooms of killed runs were found and cleared. */
-  cleared: number
 }
 
-/** Makes the folders, clears what killed runs left behind, and writes the guard's context. */
+/**
+ * Ends the doctors that killed runs left at work, whether or not another one is called now.
+ * @returns how many rooms were cleared
+ */
+export function dismissLeftDoctors(settings: Settings): Promise<number> {
+  return clearLeftRooms(runsFolder(settings), doctorEnv(settings))
+}
+
+function runsFolder(settings: Settings): string {
+  return join(settings.watchdogDir, 'doctor')
+}
+
+/** Makes the folders and writes the guard's context. */
 export async function openRun(settings: Settings, logPath: string, seen: Examination): Promise<RunFiles> {
-  const runs = join(settings.watchdogDir, 'doctor')
-  const cleared = await clearLeftRooms(runs, doctorEnv(settings))
+  const runs = runsFolder(settings)
   removeOldRuns(runs, settings.logRetentionDays)
   const stamp = /emergency-recovery-(\d{4}-\d\d-\d\d-\d{6})/.exec(basename(logPath))?.[1] ?? localStamp(new Date())
   const folder = join(runs, stamp)
@@ -77,7 +86,6 @@ export async function openRun(settings: Settings, logPath: string, seen: Examina
     verdict: seen.verdict,
     evidence: seen.evidence,
     configBefore: readConfig(settings)?.text,
-    cleared,
   }
 }
 

@@ -28,14 +28,17 @@ async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> 
  * Runs a script again and again, killed at its 1st, 2nd, … change, until it gets through.
  * @param before makes the trouble for this run
  * @param after looks at what the next runs made of it
+ * @param step for a script that takes long: only every so-manieth change
  */
 async function killEverywhere(
   box: Sandbox,
   script: string,
   before: (n: number) => Promise<void>,
   after: (n: number) => Promise<void>,
+  step = 1,
 ): Promise<void> {
-  for (let n = 1; ; n++) {
+  let kills = 0
+  for (let n = 1; ; n += step) {
     await before(n)
     const env = { NODE_OPTIONS: PRELOAD, CRASH_SCRIPT: script, CRASH_AT: String(n) }
     const run = await box.runScript(script, [], { ...LONG, env })
@@ -50,7 +53,7 @@ async function killEverywhere(
     } catch (error) {
       throw new Error(`killed at change ${n}: ${(error as Error).message}\n${box.log()}`, { cause: error })
     }
-    survived[script] = n
+    survived[script] = ++kills
   }
 }
 
@@ -119,6 +122,30 @@ test('Level 2, while it puts the known-good config back', async () => {
       const texts = kept.map((name) => readFileSync(join(box.stateDir, name), 'utf8'))
       expect(texts, 'the broken config is kept').toContain(`{ broken: ${n}\n`)
     },
+  )
+})
+
+test('Level 3, while the doctor is at work: no session of his stays behind', async () => {
+  const box = await sandbox({ EMERGENCY_RECOVERY_CHECK_INTERVAL: '0.5' })
+  const module = join(box.root, 'package', 'run-command.mjs')
+  box.addTool('npm', `mkdir -p '${join(module, '..')}'; echo >'${module}'`)
+  box.writeDoctorScript({ mode: 'usual', steps: [{ bash: 'npm install -g openclaw@2026.9.6' }], report: '# Report\n' })
+  await killEverywhere(
+    box,
+    'emergency-recovery',
+    async () => {
+      await killGateway(box)
+      rmSync(module, { force: true })
+      rmSync(join(box.stateDir, 'watchdog', 'doctor-visits.json'), { force: true })
+      await box.startGateway({ missingModule: module }, 'exit')
+    },
+    async () => {
+      // The visit that was cut short counts: the next run may call no doctor for the same failure, and then the human.
+      const run = await box.runScript('emergency-recovery', [], LONG)
+      if (run.code !== 0) expect(run.stdout).toMatch(/MANUAL INTERVENTION REQUIRED: no doctor was called/)
+      expect(box.processes(), 'only the gateway lives').toEqual(gateways(box))
+    },
+    13,
   )
 })
 
