@@ -25,6 +25,7 @@ await runTier({
 Started every 5 minutes by cron; can be run by hand at any time.`,
   flags: { 'test-alert': 'send a test through every configured channel and say what each answered' },
   runsWithoutLock: true,
+  exitCodes: '0 nothing is left to be told, 1 an alert could not be delivered yet',
   redact,
   main,
 })

@@ -128,7 +128,9 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
 
   const watch = readWatchState(settings, false).value
   const coolingSec = cooldownLeftSec(watch.backoff, Date.now(), settings.watchdogBackoffSec)
-  if (watch.backoff.crashes > settings.healthCheckMaxRetries && coolingSec > 0) {
+  // Putting a config back has a limit of its own: no config is put back twice for one failure.
+  const isCooling = watch.backoff.crashes > settings.healthCheckMaxRetries && coolingSec > 0
+  if (isCooling && remedy !== 'put back known-good config') {
     journal.warn(
       `no restart for another ${Math.ceil(coolingSec)} s: ${watch.backoff.crashes} were spent on this already`,
     )

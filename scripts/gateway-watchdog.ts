@@ -51,6 +51,7 @@ async function tend(run: TierRun): Promise<Outcome> {
   // 1. Process check and HTTP health check.
   let seen = await examine(settings, look)
   if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
+  if (!dryRun) writeWatchState(settings, { ...watch.value, lastTickMs: Date.now() })
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (!dryRun) recordTrouble(settings, Date.now())
 

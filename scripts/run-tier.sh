@@ -30,6 +30,7 @@ main() {
   PATH=${PATH:-/usr/bin:/bin}
   state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw}
 
+  arguments=$*
   script=${1:-}
   if [ "$script" = --cannot-start ]; then
     script=${2:-}
@@ -169,6 +170,13 @@ newest_managed() {
 
 cannot_start() {
   umask 077
+  # A dry run changes nothing: neither the log nor the memory of what was told.
+  case " $arguments " in
+    *' --dry-run '*)
+      printf '%s\n' "$tier: cannot start: $1" >&2
+      return
+      ;;
+  esac
   # One line without control characters, so that nothing in it can pass for a line of its own.
   cause=$(printf '%s' "$1" | tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
   cause=${cause:-no reason was given}

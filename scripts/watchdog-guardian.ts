@@ -18,6 +18,7 @@ await runTier({
   tier: 'guardian',
   help: `The guardian of openclaw-self-healing: looks whether watchdog and health check live, and revives them.
 Started every 5 min by cron; can be run by hand at any time.`,
+  exitCodes: '0 the watchers live or were brought back, 1 one is dead and could not be brought back yet',
   redact,
   main,
 })

@@ -204,3 +204,37 @@ test('a Level 3 that is killed cannot leave the marker: Level 2 leaves it', asyn
   expect((await nurse.finished).code).toBe(1)
   expect(box.log('healthcheck')).toMatch(/MANUAL INTERVENTION REQUIRED: level 3 ended by SIGKILL/)
 })
+
+test('a config is put back also while restarts cool down', async () => {
+  const { box, gateway, good } = await sandboxWithKnownGood({ OPENCLAW_WATCHDOG_BACKOFF: '600' })
+  process.kill(gateway.pid, 'SIGKILL')
+  const state = join(box.stateDir, 'watchdog', 'watchdog.json')
+  const saved = JSON.parse(readFileSync(state, 'utf8'))
+  const backoff = { crashes: 9, lastCrashMs: Date.now(), lastRestartMs: Date.now() }
+  writeFileSync(state, JSON.stringify({ ...saved, backoff }))
+  box.writeConfig('{ broken')
+  expect((await box.runScript('gateway-healthcheck')).code).toBe(0)
+  expect(readFileSync(box.configPath, 'utf8')).toBe(good)
+})
+
+test('when no known-good config is any better, the file that its owner wrote is in its place again', async () => {
+  const { box, gateway } = await sandboxWithKnownGood()
+  process.kill(gateway.pid, 'SIGKILL')
+  box.addTool('claude', 'exit 1')
+  box.planCli({ 'config validate': { code: 1, stdout: '{"valid":false,"issues":[{"path":"x","message":"no"}]}' } })
+  box.writeConfig('{ broken')
+  expect((await box.runScript('gateway-healthcheck')).code).toBe(1)
+  expect(readFileSync(box.configPath, 'utf8')).toBe('{ broken\n')
+})
+
+test('Ctrl-C reaches Level 2 and Level 3 alike: both end in order, with the marker and without a lock', async () => {
+  const box = await sandbox()
+  box.writeConfig('{ broken')
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('emergency-recovery').includes('RUN started'), 'Level 3')
+  process.kill(-nurse.pid, 'SIGINT')
+  expect(await nurse.finished).toMatchObject({ code: 1, signal: null })
+  expect(box.log('healthcheck')).toMatch(/RUN ended: stopped by SIGINT/)
+  expect(box.log('emergency-recovery')).toMatch(/MANUAL INTERVENTION REQUIRED/)
+  expect(readdirSync(join(box.stateDir, 'watchdog')).filter((name) => name.endsWith('.lock'))).toEqual([])
+})

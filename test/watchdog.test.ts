@@ -1,5 +1,6 @@
 /** Level 1 as a process, against the stand-in gateway. */
 import {
+  appendFileSync,
   chmodSync,
   existsSync,
   mkdirSync,
@@ -429,6 +430,8 @@ test('an unusable setting is exit 2 and one line that names it; nothing is touch
   expect(run.stderr).toContain('OPENCLAW_WATCHDOG_RETRY_DELAY="soon": expected seconds')
   expect(run.stderr).toContain(join(box.stateDir, '.env'))
   expect(existsSync(join(box.stateDir, 'watchdog'))).toBe(false)
+  // Nobody reads the standard error of a job: it is in the log, too.
+  expect(box.log('watchdog')).toMatch(/cannot start: OPENCLAW_WATCHDOG_RETRY_DELAY="soon": expected seconds/)
 })
 
 test('a log folder that cannot be made is said, the log goes to the state folder, the gateway is healed', async () => {
@@ -600,4 +603,68 @@ test('a gateway beside its supervisor (orphan) is up: reported once, not restart
   ).toHaveLength(1)
   expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/)
   expect(box.processes()).toContain(pid)
+})
+
+test.each(['upgrading openclaw, back at 5', 'maintenance 2', 'ticket OPS-12', '60'])(
+  'the note "%s" in the pause switch is no end time: it pauses',
+  async (note) => {
+    const box = await sandbox()
+    writeFileSync(join(box.stateDir, 'self-healing.paused'), note)
+    expect((await box.runScript('gateway-watchdog')).code).toBe(3)
+    expect(box.openclawCalls()).toEqual([])
+  },
+)
+
+test('a lock that cannot be read (a folder in its place) is said at once; nothing is treated', async () => {
+  const box = await sandbox()
+  mkdirSync(join(box.stateDir, 'watchdog', 'watchdog.lock'), { recursive: true })
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(run.stdout).toMatch(/MANUAL INTERVENTION REQUIRED: .*EISDIR/)
+  expect(box.openclawCalls()).toEqual([])
+})
+
+test('a foreign process that only mentions openclaw-gateway in its arguments is an impostor, and is not killed', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '0.5' } })
+  const other = await startStranger(box, ['-L', `${box.port}:localhost:18789`, 'openclaw-gateway'])
+  expect((await box.runScript('gateway-watchdog')).code).toBe(1)
+  expect(box.log('watchdog')).toMatch(/DOWN impostor/)
+  expect(other.isAlive()).toBe(true)
+})
+
+test('a config that was broken and repaired while the gateway ran is no reason for a later crash', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  appendFileSync(
+    box.gatewayLog,
+    '2026-11-22T05:00:00.000+00:00 [reload] config reload skipped (invalid config): JSON5 parse failed\n',
+  )
+  kill(pid, 'SIGKILL')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/DOWN absent/)
+})
+
+test('a systemd that has the unit but gives no answer: no bare gateway is started beside it', async () => {
+  const box = await sandbox()
+  mkdirSync(join(box.home, '.config', 'systemd', 'user'), { recursive: true })
+  writeFileSync(join(box.home, '.config', 'systemd', 'user', 'openclaw-gateway.service'), '[Service]\n')
+  box.addTool('systemctl', 'echo "Failed to connect to bus: No medium found" >&2; exit 1')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(1)
+  expect(run.stdout).toMatch(/systemd has a job for the gateway, but gives no answer/)
+  expect(box.openclawCalls()).not.toContain('gateway run')
+})
+
+test('told to stop twice it still ends in order: last line, exit 1, no lock', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20' } })
+  await box.startGateway({ health: 'silent' })
+  const run = box.startScript('gateway-watchdog')
+  await waitFor(() => existsSync(join(box.stateDir, 'watchdog', 'watchdog.lock')), 'the lock')
+  kill(run.pid, 'SIGINT')
+  kill(run.pid, 'SIGTERM')
+  kill(run.pid, 'SIGTERM')
+  expect(await run.finished).toMatchObject({ code: 1, signal: null })
+  expect(box.log('watchdog')).toMatch(/RUN ended: stopped by SIGINT|RUN ended: stopped by SIGTERM/)
+  expect(existsSync(join(box.stateDir, 'watchdog', 'watchdog.lock'))).toBe(false)
 })

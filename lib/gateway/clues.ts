@@ -40,7 +40,7 @@ export interface Clue {
   verdict: ClueVerdict
   /** The line, cleaned and cut. */
   line: string
-  /** When the log was last written, epoch milliseconds: the clue is not younger than this. */
+  /** When it was written, epoch milliseconds: the line's own time, else when the log was last written. */
   loggedMs: number
 }
 
@@ -63,20 +63,29 @@ export async function findClue(
     .filter((source) => source.loggedMs >= sinceMs)
     .flatMap((source) => {
       const clue = lastClue(source.text)
-      return clue ? [{ ...clue, loggedMs: source.loggedMs }] : []
+      return clue ? [{ ...clue, loggedMs: clue.loggedMs ?? source.loggedMs }] : []
     })
   return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
 }
 
-function lastClue(text: string): Pick<Clue, 'verdict' | 'line'> | undefined {
+function lastClue(text: string): (Pick<Clue, 'verdict' | 'line'> & { loggedMs: number | undefined }) | undefined {
   const lines = cleanText(text).split('\n')
   for (let i = lines.length - 1; i >= 0; i--) {
     const line = lines[i]!
     if (BOOTED.test(line)) return undefined
+    // A running gateway that refuses a broken edit says so too, and lives on: no reason for being down.
+    if (/\breload\b/i.test(line)) continue
     const clue = CLUES.find(({ pattern }) => pattern.test(line))
-    if (clue) return { verdict: clue.verdict, line: oneLine(messageOf(line), 240) }
+    if (clue) return { verdict: clue.verdict, line: oneLine(messageOf(line), 240), loggedMs: timeOf(line) }
   }
   return undefined
+}
+
+/** The time at the beginning of a readable line, or in a JSON one; lines of standard error have none. */
+function timeOf(line: string): number | undefined {
+  const text = /^\[?(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))/.exec(line) ?? /"time":"([^"]{20,40})"/.exec(line)
+  const ms = text ? Date.parse(text[1]!) : Number.NaN
+  return Number.isNaN(ms) ? undefined : ms
 }
 
 /** The readable part of one of OpenClaw's JSON log lines; other lines as they are. */

@@ -261,14 +261,11 @@ async function examineAbsence(
     options.record.lastHealthyMs,
     service.kind === 'systemd' ? service.name : undefined,
   )
-  if (clue) {
-    const verdict = verdictOfClue(clue, settings)
-    if (verdict) return is(verdict, `its log says: ${clue.line}`)
-  }
-  if (options.deep) {
-    const validation = await validateConfig(settings)
-    if (validation?.valid === false) return is('misconfigured', `openclaw config validate: ${validation.issues}`)
-  }
+  const told = clue && verdictOfClue(clue, settings)
+  // Validation, where there is time for it, has the last word on what it can judge: the file may be repaired by now.
+  const validation = options.deep && (!told || isForValidation(clue)) ? await validateConfig(settings) : undefined
+  if (validation?.valid === false) return is('misconfigured', `openclaw config validate: ${validation.issues}`)
+  if (told && !(validation?.valid && isForValidation(clue))) return is(told, `its log says: ${clue.line}`)
   // The supervisor is at it already: leave it the time that a boot may take.
   if (service.restarting)
     return { ...is('starting', `${seen}; ${service.detail}`), graceLeftSec: settings.startupGraceSec }
@@ -277,9 +274,15 @@ async function examineAbsence(
     return is('misconfigured', `exit 78 without a reason in its log; ${service.detail}`)
   const hint = clue ? `; its log says: ${clue.line}` : ''
   base.cause = clue?.verdict
-  if (service.kind !== 'none' && !service.loaded) return is('unloaded', `${seen}; ${service.detail}${hint}`)
+  if (service.kind !== 'none' && service.kind !== 'silent' && !service.loaded)
+    return is('unloaded', `${seen}; ${service.detail}${hint}`)
   if (service.parked) return is('parked', `${seen}; ${service.detail}${hint}`)
   return is('absent', `${seen}; no gateway process (${service.detail})${hint}`)
+}
+
+/** "Gateway start blocked" and "Refusing to bind" are said of configs that validation passes. */
+function isForValidation(clue: Clue): boolean {
+  return clue.verdict === 'misconfigured' && !/start blocked|refusing to bind/i.test(clue.line)
 }
 
 function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {

@@ -57,9 +57,16 @@ function elapsedSeconds(etime: string): number {
  * arguments, so this alone never tells *whose* gateway it is.
  */
 export function isGatewayCommand(command: string): boolean {
-  if (/^openclaw(?:-gateway)?$/.test(command.trim())) return true
-  return /openclaw\S*\s+(?:\S+\s+)*?gateway\b/.test(command) || /\bopenclaw-gateway\b/.test(command)
+  const line = command.trim()
+  return /^openclaw(?:-gateway)?$/.test(line) || NODE_GATEWAY.test(line)
 }
+
+/**
+ * `node [flags] …/openclaw gateway run`, `openclaw gateway --port 1`. From end to end: a tunnel to a host that is called
+ * openclaw-gateway, or an editor with such a file open, is somebody else's and would be killed as hung.
+ */
+const NODE_GATEWAY =
+  /^(?:(?:\S*\/)?(?:node|bun)\d*\s(?:.*\s)?)?(?:\S.*\/)?openclaw(?:\.m?js|\/(?:dist\/)?[\w-]+\.m?js)?\s+(?:--?\S+\s+)*gateway(?:\s+(?:run\b|-).*)?$/
 
 /**
  * The gateway of this state folder, whether its port is open or not; undefined when no living process is it.

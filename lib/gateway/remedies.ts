@@ -53,6 +53,7 @@ export async function restartBySignal(
 export async function restart(settings: Settings, examination: Examination): Promise<RemedyResult> {
   const { process: target } = examination
   const service = examination.service
+  if (service?.kind === 'silent') return leaveToSupervisor(service)
   if (service && service.kind !== 'none' && service.loaded) {
     if (!target) return startService(settings, service)
     return restartSupervised(settings, service, target)
@@ -80,9 +81,15 @@ async function restartSupervised(settings: Settings, service: Service, target: P
   return { ...result, done: `${result.done} (pid ${target.pid} ignored it and was killed)` }
 }
 
+/** A bare gateway beside one that a supervisor starts later would fight with it for the port. */
+function leaveToSupervisor(service: Service): RemedyResult {
+  return { done: `start of ${service.name}`, failure: `${service.detail}; nothing was started beside it` }
+}
+
 /** Starts the gateway: bootstraps, resets or kickstarts its job, else starts a bare process. */
 export async function start(settings: Settings, examination: Examination): Promise<RemedyResult> {
   const service = examination.service
+  if (service?.kind === 'silent') return leaveToSupervisor(service)
   if (service && service.kind !== 'none') return startService(settings, service)
   const started = await startBare(settings)
   const done = 'openclaw gateway run (as a bare process; there is no supervisor)'

@@ -1,6 +1,8 @@
 /** Level 2's remedy for a config that keeps the gateway down: the last one that it was healthy on is put back. */
+import { readFileSync, realpathSync } from 'node:fs'
 import { MARKER, NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
+import { writeFileAtomic } from '../tier/state.ts'
 import { validateConfig } from './config.ts'
 import type { Examination } from './examine.ts'
 import { nextCandidate, putBack } from './known-good.ts'
@@ -16,14 +18,21 @@ export async function putBackKnownGood(run: TierRun, seen: Examination): Promise
     journal.warn('the config is not touched: CONFIG_ROLLBACK is off')
     return false
   }
-  for (;;) {
+  let broken: string | undefined
+  for (let attempt = 1; ; attempt++) {
     const record = readRecord(settings).value
     const good = nextCandidate(settings, record.putBack)
     if (!good) {
       journal.warn('there is no known-good config (left) to put back')
+      if (broken) {
+        // None of ours was any better: the file that its owner wrote is the one to repair.
+        writeFileAtomic(realpathSync(settings.configPath), readFileSync(broken))
+        journal.warn(`${settings.configPath} is again what it was before`)
+      }
       return false
     }
-    const broken = putBack(settings, good, new Date())
+    if (attempt === 1) broken = putBack(settings, good, new Date())
+    else writeFileAtomic(realpathSync(settings.configPath), good.text)
     const kept = broken ? `the broken one is kept as ${broken}` : 'there was none'
     const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
     journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what} (${oneLine(seen.evidence, 160)})`))

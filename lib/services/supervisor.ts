@@ -7,7 +7,8 @@ import { resetFailed, type SystemdUnit, systemdAction, systemdUnit } from './sys
 
 /** The gateway's service as its supervisor sees it. */
 export interface Service {
-  kind: 'launchd' | 'systemd' | 'none'
+  /** `silent`: one has a job file for it but gives no answer, so nothing may be started beside it. */
+  kind: 'launchd' | 'systemd' | 'silent' | 'none'
   /** Label or unit, for messages: `ai.openclaw.gateway`, `openclaw-gateway.service`, `no supervisor`. */
   name: string
   /** The supervisor has the job loaded. False for an unloaded launchd job whose plist is there. */
@@ -31,8 +32,8 @@ const LABEL = 'ai.openclaw.gateway'
 const UNIT = 'openclaw-gateway.service'
 
 /**
- * Finds the gateway's service. A supervisor that cannot be asked, or that has no job file for the gateway, counts as
- * none: then the gateway is a bare process.
+ * Finds the gateway's service. A supervisor that is not there, or that has no job file for the gateway, counts as none:
+ * then the gateway is a bare process.
  */
 export async function gatewayService(settings: Settings): Promise<Service> {
   return (await launchdService(settings)) ?? (await systemdService(settings)) ?? NOBODY
@@ -49,6 +50,14 @@ const NOBODY: Service = {
   detail: 'no supervisor has a job for the gateway',
 }
 
+function silent(name: string, supervisor: string): Service {
+  return { ...NOBODY, kind: 'silent', name, detail: `${supervisor} has a job for the gateway, but gives no answer` }
+}
+
+function isOnPath(settings: Settings, program: string): boolean {
+  return (settings.childEnv.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)))
+}
+
 function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${LABEL}.plist`)
 }
@@ -57,7 +66,7 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
   // Without a plist there is nothing that launchd could ever start, and no need to ask it.
   if (!existsSync(gatewayPlist(settings))) return undefined
   const job = await launchdJob(settings, LABEL)
-  if (job === undefined) return undefined
+  if (job === undefined) return isOnPath(settings, 'launchctl') ? silent(LABEL, 'launchd') : undefined
   const idle = job.loaded && !job.running && !job.spawning
   return {
     kind: 'launchd',
@@ -78,7 +87,11 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
 
 async function systemdService(settings: Settings): Promise<Service | undefined> {
   const unit = await systemdUnit(settings, UNIT)
-  if (unit === undefined || !(unit.loaded || unit.masked)) return undefined
+  if (unit === undefined) {
+    const unitFile = join(settings.home, '.config', 'systemd', 'user', UNIT)
+    return existsSync(unitFile) && isOnPath(settings, 'systemctl') ? silent(UNIT, 'systemd') : undefined
+  }
+  if (!(unit.loaded || unit.masked)) return undefined
   const stopped = isStoppedUnit(unit)
   return {
     kind: 'systemd',

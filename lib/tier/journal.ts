@@ -132,20 +132,23 @@ function endsInsideLine(path: string): boolean {
 
 function prepareLogFolder(settings: Settings, path: string, now: Date): void {
   try {
-    if ((statSync(settings.memoryDir).mode & 0o077) !== 0) chmodSync(settings.memoryDir, 0o700)
+    const { mode } = statSync(settings.memoryDir)
+    // Not HOME, and nothing that others share (/tmp is sticky), should somebody have put the logs there.
+    const isShared = (mode & 0o1000) !== 0 || settings.memoryDir === settings.home
+    if ((mode & 0o077) !== 0 && !isShared) chmodSync(settings.memoryDir, 0o700)
     // The first run of a day (or of an incident) tidies up.
-    if (!existsSync(path)) removeOldLogs(settings, now)
+    if (!existsSync(path)) for (const folder of logFolders(settings)) removeOldLogs(folder, settings, now)
   } catch {
     // Whatever is wrong with the folder shows at the first line, which is where it is handled.
   }
 }
 
-function removeOldLogs(settings: Settings, now: Date): void {
+function removeOldLogs(folder: string, settings: Settings, now: Date): void {
   const oldest = now.getTime() - settings.logRetentionDays * 86_400_000
-  for (const name of readdirSync(settings.memoryDir)) {
-    if (!isOurLog(name)) continue
-    const file = join(settings.memoryDir, name)
-    if (statSync(file).mtimeMs < oldest) rmSync(file, { force: true })
+  for (const name of listFolder(folder)) {
+    const path = join(folder, name)
+    // A file that cannot be looked at (a dangling link) counts as new.
+    if (isOurLog(name) && (modifiedMs(path) || oldest) < oldest) rmSync(path, { force: true })
   }
 }
 

@@ -57,8 +57,11 @@ export async function takeLock(settings: Settings, tier: LockName): Promise<Lock
 
 /** What the tier's lock file says, without asking whether that holder is still alive: no fork. */
 export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
-  const text = readText(lockPath(settings, tier))
-  return text === undefined ? undefined : parseHolder(text)
+  try {
+    return parseHolder(readText(lockPath(settings, tier)) ?? '')
+  } catch {
+    return undefined
+  }
 }
 
 /** Who holds the tier's lock right now, or undefined when nobody living does. Changes nothing. */
@@ -120,14 +123,18 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
   })
   // Without an answer from ps the holder gets the benefit of the doubt: two at once is worse than one too few.
   if (ps.missing || ps.timedOut) return true
-  return ps.stdout.includes(holder.tier === 'setup' ? 'install.ts' : TIERS[holder.tier].script)
+  // The whole name: emergency-recovery.ts is not emergency-recovery-monitor.ts.
+  const script = holder.tier === 'setup' ? 'install' : TIERS[holder.tier].script
+  return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout)
 }
 
+/** Undefined: there is none. Throws when there is one that cannot be read (somebody else's, a folder). */
 function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { localIso, oneLine } from './contract.ts'
 import type { Settings } from './settings.ts'
 
-/** The file that pauses all tiers. It may hold the time at which the pause ends, in any form `Date.parse` reads. */
+/** The file that pauses all tiers. It may hold the time at which the pause ends: `2026-11-22T07:00` or `2026-11-22 07:00`. */
 export function pausePath(settings: Settings): string {
   return join(settings.stateDir, 'self-healing.paused')
 }
@@ -21,7 +21,8 @@ export function pauseReason(settings: Settings, now = new Date()): string | unde
   }
   const firstLine = text.trim().split('\n')[0] ?? ''
   if (firstLine === '') return `paused by ${path}, until it is removed`
-  const until = Date.parse(firstLine)
+  // Only what looks like a date is one: Date.parse reads "upgrading, back at 5" as the year 2001.
+  const until = /^\d{4}-\d\d-\d\d/.test(firstLine) ? Date.parse(firstLine) : Number.NaN
   if (Number.isNaN(until))
     return `paused by ${path}, until it is removed ("${oneLine(firstLine, 60)}" is no time that can be read)`
   if (until <= now.getTime()) return undefined

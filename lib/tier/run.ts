@@ -1,4 +1,6 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { endRunningCommands } from './command.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, TIERS, type TierName } from './contract.ts'
@@ -33,6 +35,8 @@ export interface TierScript {
   tier: TierName
   /** What --help prints above the flags. */
   help: string
+  /** What exit codes 0 and 1 mean, for a tier that does not treat the gateway. */
+  exitCodes?: string
   /** Flags of this tier's own: name → meaning. */
   flags?: Record<string, string>
   /**
@@ -59,9 +63,23 @@ export async function runTier(script: TierScript): Promise<void> {
     if (!(error instanceof SettingsError)) throw error
     process.stderr.write(`${script.tier}: ${error.message}\n`)
     process.exitCode = EXIT.unusable
+    if (!process.stdout.isTTY && !flags['dry-run']) tellByLauncher(script.tier, error.message)
     return
   }
   process.exitCode = await runWith(script, settings, flags)
+}
+
+/**
+ * Started by launchd, systemd or cron nobody reads standard error, and one typo in `.env` stops Level 4 too: the
+ * launcher, which needs no settings of ours, writes it into the tier's log and tells Discord, once an hour per cause.
+ */
+function tellByLauncher(tier: TierName, cause: string): void {
+  const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
+  spawnSync('sh', [launcher, '--cannot-start', TIERS[tier].script], {
+    input: cause,
+    stdio: ['pipe', 'ignore', 'ignore'],
+    timeout: 30_000,
+  })
 }
 
 function readFlags(script: TierScript): Record<string, boolean> | undefined {
@@ -90,7 +108,7 @@ function helpText(script: TierScript, own: Record<string, string>): string {
     'Flags:',
     ...Object.entries(flags).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`),
     '',
-    'Exit codes: 0 healthy when I left, 1 still down: the next tier’s turn, 2 unusable flags or settings, 3 stood down.',
+    `Exit codes: ${script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'}, 2 unusable flags or settings, 3 stood down.`,
   ].join('\n')
 }
 
@@ -117,6 +135,8 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     return outcome.code
   }
   const stop = (signal: NodeJS.Signals) => {
+    // A second signal (Ctrl-C reaches the whole group, and Level 2 passes its own on) must not cut the tidying up short.
+    if (abort.signal.aborted) return
     abort.abort()
     endRunningCommands()
     void end({ code: EXIT.down, verdict: `stopped by ${signal}` }).then((code) => process.exit(code))
@@ -126,10 +146,11 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     journal.info(`standing down: ${why}`)
     return end({ code: EXIT.stoodDown, verdict: 'stood down' })
   }
+  journal.info(MARKER.runStarted(process.pid))
   const pause = pauseReason(settings)
   if (pause !== undefined && !dryRun) return standDown(pause)
 
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => stop(signal))
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   try {
     if (!dryRun) {
       const taken = await takeLockOf(script, settings)
@@ -139,7 +160,6 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       const higher = await higherTierAtWork(settings, script.tier)
       if (higher !== undefined) return await standDown(higher)
     }
-    journal.info(MARKER.runStarted(process.pid))
     if (pause !== undefined) journal.info(`dry run: would stand down: ${pause}`)
     for (const problem of settings.envProblems) journal.warn(`${settings.envFile}: ${problem}`)
     const outcome = await script.main({
@@ -148,7 +168,11 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       dryRun,
       flags,
       signal: abort.signal,
-      onExit: (cleanup) => cleanups.push(cleanup),
+      onExit: (cleanup) => {
+        // Told to stop in the moment in which something was opened: it is closed at once.
+        if (abort.signal.aborted) void cleanup()
+        else cleanups.push(cleanup)
+      },
       markAtWork: () => lock?.markAtWork(),
     })
     return await end(outcome)
@@ -172,7 +196,7 @@ async function takeLockOf(script: TierScript, settings: Settings): Promise<Lock 
 /** An unknown error is a failure, never a success; a full or forbidden disk is said in words that help. */
 function describeFailure(error: unknown, settings: Settings, journal: Journal): Outcome {
   const { code, path } = error as NodeJS.ErrnoException
-  if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code)) {
+  if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST'].includes(code)) {
     const where = path ?? settings.watchdogDir
     // Without its memory a tier cannot count restarts, and one that cannot count must not restart.
     journal.error(MARKER.manual(`${where} cannot be written (${code}); without its state this tier treats nothing`))

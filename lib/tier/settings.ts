@@ -23,6 +23,9 @@ interface Setting<T> {
 
 class Expected extends Error {}
 
+/** Twenty-three days of seconds: a longer timer overflows in Node and fires at once. */
+const MAX_NUMBER = 2_000_000
+
 function number(name: string, fallback: number, unit: string, meaning: string, min = 0): Setting<number> {
   return {
     name,
@@ -31,7 +34,8 @@ function number(name: string, fallback: number, unit: string, meaning: string, m
     meaning,
     read: (text) => {
       const value = Number(text)
-      if (!/^\d+(\.\d+)?$/.test(text) || value < min || value > 1e9) throw new Expected(`${unit}, a number >= ${min}`)
+      if (!/^\d+(\.\d+)?$/.test(text) || value < min || value > MAX_NUMBER)
+        throw new Expected(`${unit}, a number >= ${min} and <= ${MAX_NUMBER}`)
       return value
     },
   }

@@ -71,9 +71,18 @@ function decode(path) {
 /** Log line and Discord message are the launcher's, which must be able to do both without Node. */
 function cannotStart(cause) {
   const { spawnSync } = module.createRequire(import.meta.url)('node:child_process')
-  spawnSync('/bin/sh', [join(root, 'scripts', 'run-tier.sh'), '--cannot-start', basename(script, '.ts')], {
-    input: cause,
-    stdio: ['pipe', 'inherit', 'inherit'],
-    timeout: 30_000,
-  })
+  spawnSync(
+    '/bin/sh',
+    [
+      join(root, 'scripts', 'run-tier.sh'),
+      '--cannot-start',
+      basename(script, '.ts'),
+      ...(process.argv.includes('--dry-run') ? ['--dry-run'] : []),
+    ],
+    {
+      input: cause,
+      stdio: ['pipe', 'inherit', 'inherit'],
+      timeout: 30_000,
+    },
+  )
 }

@@ -10,8 +10,11 @@ export interface Stranger {
   end(): void
 }
 
-/** Starts the stranger and waits until it has the port (a gateway that was just killed may hold it for a moment). */
-export async function startStranger(box: Sandbox): Promise<Stranger> {
+/**
+ * Starts the stranger, with arguments that mean nothing to it, and waits until it has the port (a gateway that was just killed may hold it for a
+ * moment).
+ */
+export async function startStranger(box: Sandbox, args: string[] = []): Promise<Stranger> {
   const script = join(box.root, 'stranger.mjs')
   writeFileSync(
     script,
@@ -22,7 +25,10 @@ server.on('listening', () => console.log('up')).on('error', () => setTimeout(lis
 listen()`,
   )
   // Its HOME is the sandbox's: closing the sandbox ends it.
-  const child = spawn(process.execPath, [script], { env: { HOME: box.home }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [script, ...args], {
+    env: { HOME: box.home },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   await new Promise((resolve, reject) => {
     child.stdout.once('data', resolve)
     child.once('exit', (code) => reject(new Error(`the stranger ended with ${code}`)))
