@@ -96,7 +96,7 @@ export async function bootContainer(binds: Record<string, string>, init: 'system
 
   const machine = { root, log, run, runAsRoot, listing, stop }
   try {
-    pid1 = await waitFor(() => firstChild(nspawn), `the machine's first process (${log})`)
+    pid1 = await waitFor(() => firstProcess(nspawn, init), "the machine's first process")
     if (init === 'systemd') {
       await waitFor(
         async () => /running|degraded/.test((await runAsRoot(['systemctl', 'is-system-running'])).stdout),
@@ -157,10 +157,9 @@ export async function bootContainer(binds: Record<string, string>, init: 'system
   /** Ends every process of the machine and removes every trace of it. */
   async function stop(): Promise<void> {
     if (nspawn.exitCode === null && nspawn.signalCode === null) {
-      if (pid1 && init === 'systemd') process.kill(pid1, POWER_OFF)
+      if (pid1 && init === 'systemd') kill(pid1, POWER_OFF)
       // Killing its PID 1 ends every process of the machine.
-      const pull = () => (pid1 ? process.kill(pid1, 'SIGKILL') : nspawn.kill('SIGKILL'))
-      const plug = setTimeout(pull, init === 'systemd' && pid1 ? 30_000 : 0)
+      const plug = setTimeout(() => kill(pid1 || nspawn.pid!, 'SIGKILL'), init === 'systemd' && pid1 ? 30_000 : 0)
       await ended
       clearTimeout(plug)
     }
@@ -226,11 +225,28 @@ function makeFolder(path: string, mode: number): void {
   chmodSync(path, mode)
 }
 
-function firstChild(parent: ChildProcess): number {
+/** The machine's PID 1 as this machine counts; 0 while it is not there yet. systemd-nspawn has other children before it. */
+function firstProcess(nspawn: ChildProcess, init: 'systemd' | 'cron'): number {
+  if (nspawn.exitCode !== null || nspawn.signalCode !== null)
+    throw new Error(`systemd-nspawn ended with ${nspawn.exitCode ?? nspawn.signalCode}`)
+  const read = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8')
+    } catch {
+      return ''
+    }
+  }
+  const children = read(`/proc/${nspawn.pid}/task/${nspawn.pid}/children`).split(' ').filter(Boolean)
+  const isFirst = (pid: string) => /^NSpid:\s+\d+\s+1$/m.test(read(`/proc/${pid}/status`))
+  const isInit = (pid: string) => init === 'cron' || read(`/proc/${pid}/comm`).trim() === 'systemd'
+  return Number(children.find((pid) => isFirst(pid) && isInit(pid)) ?? 0)
+}
+
+function kill(pid: number, signal: NodeJS.Signals | number): void {
   try {
-    return Number(readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, 'utf8').split(' ')[0])
+    process.kill(pid, signal)
   } catch {
-    throw new Error(`systemd-nspawn ended with ${parent.exitCode ?? parent.signalCode}`)
+    // It ended in the meantime.
   }
 }
 

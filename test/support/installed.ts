@@ -68,6 +68,20 @@ export async function createInstalled(
       rm -f "${box.controlDir}/${name}.off" "${box.controlDir}/${name}.pid"
       tier=${name}; tier=\${tier#com.openclaw.}
       echo started >>"${box.memoryDir}/$tier-$(date +%Y-%m-%d).log"`
+    if (scheduler === 'launchd') addLaunchctl(starts)
+    if (scheduler === 'systemd') addSystemctl(starts)
+    box.addTool(
+      'crontab',
+      `echo "crontab $*" >>'${callsFile}'
+case $1 in
+  -l) cat '${crontabFile}' ;;
+  -) cat >'${crontabFile}' ;;
+  *) echo "unplanned: crontab $*" >&2; exit 64 ;;
+esac`,
+    )
+  }
+
+  function addLaunchctl(starts: (name: string) => string): void {
     box.addTool(
       'launchctl',
       `echo "launchctl $*" >>'${callsFile}'
@@ -88,6 +102,9 @@ case $1 in
   *) echo "unplanned: launchctl $*" >&2; exit 64 ;;
 esac`,
     )
+  }
+
+  function addSystemctl(starts: (name: string) => string): void {
     box.addTool(
       'systemctl',
       `echo "systemctl $*" >>'${callsFile}'
@@ -98,6 +115,7 @@ case $1 in
     for unit; do
       name=\${unit%.*}
       case $unit in
+        openclaw-gateway.service) printf 'Id=%s\\nLoadState=not-found\\nActiveState=inactive\\n\\n' "$unit" ;;
         *.timer)
           active=active; sub=waiting
           [ -e "${box.controlDir}/$name.off" ] && active=inactive sub=dead
@@ -110,15 +128,6 @@ case $1 in
   daemon-reload | reset-failed | enable | restart) ;;
   start) name=\${3%.service}; ${starts('$name')} ;;
   *) echo "unplanned: systemctl $*" >&2; exit 64 ;;
-esac`,
-    )
-    box.addTool(
-      'crontab',
-      `echo "crontab $*" >>'${callsFile}'
-case $1 in
-  -l) cat '${crontabFile}' ;;
-  -) cat >'${crontabFile}' ;;
-  *) echo "unplanned: crontab $*" >&2; exit 64 ;;
 esac`,
     )
   }

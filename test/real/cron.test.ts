@@ -1,0 +1,89 @@
+/**
+ * A machine without systemd, where a real cron starts all tiers with its own poor environment (no login, no session, a
+ * PATH without openclaw and without the Node that it needs), against the real OpenClaw gateway as a bare process.
+ */
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { formatLine, MARKER } from '../../lib/tier/contract.ts'
+import { USER } from '../support/container.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { bootPatientMachine, type PatientMachine, slowly } from './patient-machine.ts'
+
+const RECEIVER_PORT = 18999
+let machine: PatientMachine
+
+beforeAll(async () => {
+  machine = await bootPatientMachine('cron', { DISCORD_WEBHOOK_URL: `http://127.0.0.1:${RECEIVER_PORT}/webhook` })
+})
+afterAll(() => machine?.stop())
+
+test('setup finds neither launchd nor systemd and lets cron start all tiers', async () => {
+  const user = '# mine\nMAILTO=otto\n* * * * * /usr/bin/env >/home/otto/environment-of-cron\n'
+  writeFileSync(join(machine.home, 'crontab'), user)
+  await machine.must('crontab', `${USER.home}/crontab`)
+  const { code, stdout, stderr } = await machine.setup('--yes')
+  expect(`${code} ${stderr}`).toBe('0 ')
+  expect(stdout).toMatch(/cron/)
+  const crontab = await machine.must('crontab', '-l')
+  for (const script of ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery-monitor', 'watchdog-guardian'])
+    expect(crontab).toMatch(new RegExp(`^\\*/[35] \\* \\* \\* \\* .*run-tier\\.sh'? ${script}`, 'm'))
+  expect(crontab.endsWith(user)).toBe(true)
+  await machine.hurryCron()
+})
+
+test('the watchdog that cron runs starts the gateway, which outlives it', async () => {
+  await machine.waitUntilHealthy()
+  await waitFor(() => /RECOVERED by level 1/.test(machine.log('watchdog')), "the watchdog's end", 300_000)
+  await waitFor(() => /RUN ended: healthy, exit 0/.test(machine.log('watchdog')), 'a healthy run', 120_000)
+  expect(machine.log('watchdog')).toMatch(/restart: openclaw gateway run \(as a bare process/)
+  const environment = readFileSync(join(machine.home, 'environment-of-cron'), 'utf8')
+  expect(environment).toContain('PATH=/usr/bin:/bin\n')
+  expect(environment).not.toContain('XDG_RUNTIME_DIR')
+})
+
+test('killed -9, it is back with the next run', async () => {
+  const recoveries = () => machine.log('watchdog').match(/RECOVERED by level 1/g)?.length ?? 0
+  const earlier = recoveries()
+  await machine.must('pkill', '-9', '-x', 'openclaw-gatewa')
+  expect(await machine.isHealthy()).toBe(false)
+  await waitFor(() => recoveries() > earlier, 'the watchdog', 400_000)
+  expect(await machine.isHealthy()).toBe(true)
+})
+
+test('the monitor that cron runs calls the human, once', async () => {
+  const received = () => machine.tries('cat', `${USER.home}/received`)
+  const receiver = `const { appendFileSync } = require('node:fs')
+    require('node:http').createServer((request, response) => {
+      let body = ''
+      request.on('data', (part) => { body += part }).on('end', () => {
+        appendFileSync('${USER.home}/received', request.url + ' ' + body + '\\n')
+        response.writeHead(204).end()
+      })
+    }).listen(${RECEIVER_PORT}, '127.0.0.1')`
+  const serving = machine.tries('timeout', '300', 'node', '-e', receiver)
+  const why = 'the test says so'
+  const [log] = readdirSync(machine.memoryDir).filter((name) => name.startsWith('healthcheck-')) as [string]
+  appendFileSync(
+    join(machine.memoryDir, log),
+    `${formatLine(new Date(), 'healthcheck', 'ERROR', MARKER.manual(why))}\n`,
+  )
+  await slowly(async () => (await received()).stdout.includes(why), "the monitor's call", 180_000)
+  const runs = machine.runs('monitor').length
+  await waitFor(() => machine.runs('monitor').length > runs + 1, 'two more runs of the monitor', 200_000)
+  const calls = (await received()).stdout.split('\n').filter((request) => request.includes(why))
+  expect(calls).toHaveLength(1)
+  await machine.runAsRoot(['pkill', '-f', 'createServer'])
+  await serving
+})
+
+test('the guardian that cron runs finds both watchers alive', async () => {
+  await waitFor(() => /RUN ended: all alive, exit 0/.test(machine.log('guardian')), 'the guardian', 180_000)
+  expect(machine.log('guardian')).not.toMatch(/ERROR|WARN/)
+})
+
+test('uninstall gives the crontab back as the user had it', async () => {
+  expect(await machine.setup('--uninstall', '--purge')).toMatchObject({ code: 0 })
+  expect(await machine.must('crontab', '-l')).toBe(readFileSync(join(machine.home, 'crontab'), 'utf8'))
+  expect(await machine.isHealthy()).toBe(true)
+})

@@ -1,0 +1,177 @@
+/**
+ * The whole system on a machine of its own: a real systemd, a real cron, and the real OpenClaw gateway as its own
+ * `openclaw gateway install` sets it up. One story: each test goes on where the one before it ended.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { USER } from '../support/container.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { bootPatientMachine, type PatientMachine, slowly } from './patient-machine.ts'
+
+const BOOT_LIMIT_MS = 300_000
+const CRONTAB = `var/spool/cron/crontabs/${USER.name}`
+
+let machine: PatientMachine
+let before: { files: string[]; crontab: string }
+
+beforeAll(async () => {
+  machine = await bootPatientMachine('systemd')
+})
+afterAll(() => machine?.stop())
+
+const unit = async (name: string, property: string) =>
+  (await machine.must('systemctl', '--user', 'show', name, `--property=${property}`, '--value')).trim()
+
+/**
+ * Every file of the machine, but for what the gateway itself writes: in its own folders, caches and (it calls npm) npm's
+ * logs. The crontab as its user sees it: cron writes the date of its last change into the file.
+ */
+async function lookAround() {
+  const ofTheGateway = /\/home\/otto\/(?:\.openclaw\/(?!watchdog|\.env|self-healing)|\.cache\/|\.npm(?:\s|\/|$))/
+  const files = ['etc', 'home', 'var/lib/systemd', 'root'].flatMap((folder) => machine.listing(folder))
+  return { files: files.filter((line) => !ofTheGateway.test(line)), crontab: await machine.must('crontab', '-l') }
+}
+
+const startLevel1 = () => machine.tries('systemctl', '--user', 'start', 'com.openclaw.watchdog.service')
+
+test('the real gateway runs as a user service', async () => {
+  await machine.must('openclaw', 'gateway', 'install')
+  await machine.waitUntilHealthy()
+  expect(await unit('openclaw-gateway.service', 'ActiveState')).toBe('active')
+  await machine.must('sh', '-c', "echo '17 4 * * * echo mine # of the user' | crontab -")
+  before = await lookAround()
+})
+
+test('setup installs timers and crontab lines, and Level 1 and Level 2 run at once', async () => {
+  expect(await machine.setup('--yes')).toMatchObject({ code: 0 })
+  for (const timer of ['com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer']) {
+    expect(await unit(timer, 'ActiveState')).toBe('active')
+    expect(await unit(timer, 'UnitFileState')).toBe('enabled')
+  }
+  await waitFor(() => /RUN ended: healthy, exit 0/.test(machine.log('watchdog')), 'Level 1', BOOT_LIMIT_MS)
+  await waitFor(() => /RUN ended: healthy, exit 0/.test(machine.log('healthcheck')), 'Level 2', BOOT_LIMIT_MS)
+  expect(readFileSync(join(machine.root, CRONTAB), 'utf8')).toContain('17 4 * * * echo mine # of the user\n')
+  expect(await machine.setup('--yes')).toMatchObject({ code: 0, stdout: expect.stringContaining('unchanged') })
+  await machine.hurryCron()
+})
+
+test('cron runs monitor and guardian in its own poor environment; the guardian finds all alive', async () => {
+  await waitFor(() => /RUN ended: all alive, exit 0/.test(machine.log('guardian')), 'the guardian', 300_000)
+  await waitFor(() => /RUN ended: .*, exit 0/.test(machine.log('monitor')), 'the monitor', 120_000)
+  expect(machine.log('guardian')).not.toContain('is unknown')
+})
+
+test('the watchdog’s timer fires every 180 s', async () => {
+  const first = machine.runs('watchdog').length
+  await waitFor(() => machine.runs('watchdog').length > first, 'the next run', 240_000)
+  const [previous, last] = machine.runs('watchdog').slice(-2) as [number, number]
+  expect(last - previous).toBeGreaterThan(170)
+  expect(await unit('com.openclaw.watchdog.service', 'Result')).toBe('success')
+})
+
+test('a gateway that systemd has given up is brought back by Level 1', async () => {
+  const dropIn = join(USER.home, '.config/systemd/user/openclaw-gateway.service.d')
+  await machine.must('mkdir', dropIn)
+  await machine.must('sh', '-c', `printf '[Unit]\\nStartLimitBurst=1\\n' >${dropIn}/impatient.conf`)
+  await machine.must('systemctl', '--user', 'daemon-reload')
+  const isGivenUp = async () => {
+    // Killed as often as it comes back.
+    await machine.tries('systemctl', '--user', 'kill', '--signal=KILL', 'openclaw-gateway.service')
+    return (await unit('openclaw-gateway.service', 'ActiveState')) === 'failed'
+  }
+  await slowly(isGivenUp, 'the start limit', 60_000)
+  expect(await startLevel1()).toMatchObject({ code: 0 })
+  expect(await machine.isHealthy()).toBe(true)
+  expect(machine.log('watchdog')).toMatch(/DOWN parked: .*systemd: failed/)
+  expect(machine.log('watchdog')).toMatch(/restart: systemctl --user reset-failed \+ start openclaw-gateway\.service/)
+  expect(machine.log('watchdog')).toMatch(/RECOVERED by level 1/)
+  await machine.must('rm', '-r', dropIn)
+  await machine.must('systemctl', '--user', 'daemon-reload')
+})
+
+test('Level 1’s exit code 1 starts Level 2 at once (OnFailure=), which puts the known-good config back', async () => {
+  // Healthy twice on one config makes it known-good.
+  for (let i = 0; i < 2; i++) expect(await startLevel1()).toMatchObject({ code: 0 })
+  const good = readFileSync(machine.configPath, 'utf8')
+  const kept = readdirSync(join(machine.watchdogDir, 'known-good'))
+  expect(kept.map((name) => readFileSync(join(machine.watchdogDir, 'known-good', name), 'utf8'))).toContain(good)
+  machine.writeConfig('{ gateway: { mode: "local", // and then the power went')
+  await machine.must('systemctl', '--user', 'kill', '--signal=KILL', 'openclaw-gateway.service')
+  await slowly(async () => (await unit('openclaw-gateway.service', 'ExecMainStatus')) === '78', 'exit 78', 120_000)
+  const earlier = machine.runs('healthcheck').length
+  expect((await startLevel1()).code).not.toBe(0)
+  await waitFor(() => machine.runs('healthcheck').length > earlier, 'Level 2', 30_000)
+  await machine.waitUntilHealthy()
+  expect(readFileSync(machine.configPath, 'utf8')).toBe(good)
+  expect(machine.log('watchdog')).toMatch(/DOWN misconfigured: .*ESCALATE to level 2: /s)
+  await waitFor(() => /RECOVERED by level 2/.test(machine.log('healthcheck')), "Level 2's end", BOOT_LIMIT_MS)
+})
+
+test('a gateway that somebody stopped stays stopped', async () => {
+  await machine.must('openclaw', 'gateway', 'stop', '--force')
+  // systemd counts the watchdog's exit code 3 as success: no hand-off.
+  expect(await startLevel1()).toMatchObject({ code: 0 })
+  expect(machine.log('watchdog')).toMatch(/left alone: somebody ran `openclaw gateway stop`/)
+  expect(await unit('openclaw-gateway.service', 'ActiveState')).toBe('inactive')
+  // Its own patience with its boot may end too early on a busy machine.
+  await machine.tries('openclaw', 'gateway', 'start')
+  await machine.waitUntilHealthy()
+})
+
+test('a stopped and disabled timer is revived by the guardian from cron', async () => {
+  await machine.must('systemctl', '--user', 'disable', '--now', 'com.openclaw.watchdog.timer')
+  const isActive = async () => (await unit('com.openclaw.watchdog.timer', 'ActiveState')) === 'active'
+  expect(await isActive()).toBe(false)
+  await slowly(isActive, 'the guardian', 240_000)
+  await waitFor(() => /NOTICE watchers: revived watchdog/.test(machine.log('guardian')), "the guardian's word", 60_000)
+  expect(await unit('com.openclaw.watchdog.timer', 'UnitFileState')).toBe('enabled')
+  expect(machine.log('guardian')).toContain('watchdog is not registered (systemd timer: inactive (dead))')
+})
+
+test('a dead cron is noticed by Level 1, called for, and replaced by Level 2, until it lives again', async () => {
+  expect(await machine.runAsRoot(['systemctl', 'stop', 'cron'])).toMatchObject({ code: 0 })
+  // The timers shall not come in between: the ticks are this test's.
+  await machine.must('systemctl', '--user', 'stop', 'com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer')
+  const calls = () => machine.log('watchdog').match(/MANUAL INTERVENTION REQUIRED: .*/g) ?? []
+  for (let tick = 0; tick < 20 && calls().length === 0; tick++) {
+    expect(await startLevel1()).toMatchObject({ code: 0 })
+    machine.letTimePass(180)
+  }
+  expect(calls()).toEqual([
+    expect.stringMatching(
+      /guardian has written no log for \d+ min .*watchdog tried to revive it 3 times in a row.*cron/,
+    ),
+  ])
+  const monitors = machine.runs('monitor').length
+  await machine.tries('systemctl', '--user', 'start', 'com.openclaw.healthcheck.service')
+  expect(machine.runs('monitor')).toHaveLength(monitors + 1)
+  expect(machine.log('healthcheck')).toMatch(/cron has not run monitor and guardian since .*in its place/)
+
+  expect(await machine.runAsRoot(['systemctl', 'start', 'cron'])).toMatchObject({ code: 0 })
+  await machine.must('systemctl', '--user', 'start', 'com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer')
+  await waitFor(() => machine.runs('monitor').length > monitors + 1, 'cron', 120_000)
+})
+
+test('crontab lines that somebody deleted are put back by Level 1, and the rest of the crontab stays', async () => {
+  await machine.must('systemctl', '--user', 'stop', 'com.openclaw.watchdog.timer')
+  await machine.must('sh', '-c', "printf '17 4 * * * echo mine # of the user\\n5 5 * * * echo new\\n' | crontab -")
+  const crontab = () => readFileSync(join(machine.root, CRONTAB), 'utf8')
+  for (let tick = 0; tick < 12 && !crontab().includes('watchdog-guardian'); tick++) {
+    expect(await startLevel1()).toMatchObject({ code: 0 })
+    machine.letTimePass(180)
+  }
+  expect(crontab()).toMatch(/run-tier\.sh'? emergency-recovery-monitor/)
+  expect(crontab()).toMatch(/run-tier\.sh'? watchdog-guardian/)
+  expect(crontab()).toContain('17 4 * * * echo mine # of the user\n5 5 * * * echo new\n')
+  await machine.must('sh', '-c', "crontab -l | grep -v 'echo new' | crontab -")
+})
+
+test('uninstall leaves nothing: every file of the machine is as it was before', async () => {
+  expect(await machine.setup('--uninstall', '--purge')).toMatchObject({ code: 0 })
+  expect(await lookAround()).toEqual(before)
+  expect(existsSync(machine.watchdogDir)).toBe(false)
+  expect(await machine.must('systemctl', '--user', 'list-units', '--all', '--no-legend', 'com.openclaw.*')).toBe('')
+  expect(await machine.must('ps', '-eo', 'args')).not.toMatch(/run-tier|start\.mjs/)
+  expect(await machine.isHealthy()).toBe(true)
+})
