@@ -1,8 +1,13 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
-// `fast` is the everyday `npm test`; `faults` plays the failures of the field, `fire` tries to break the tiers; `real` starts the real OpenClaw, the real Claude Code,
-// a real systemd and a real cron, and is run by `npm run test:real` and by CI.
+// One project for each command of the README's table of tests. What is slow stands outside of the everyday `fast`: setup
+// and launcher and the guard start hundreds of processes, `real` starts the real parts.
+const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
+const GUARD = ['test/guard-*.test.ts']
+// The tests mostly wait for processes: one more of them than there are cores.
+const maxWorkers = availableParallelism() + 1
+
 export default defineConfig({
   test: {
     projects: [
@@ -10,12 +15,17 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/real/**', 'test/faults/**', 'test/fire/**', '**/node_modules/**'],
+          exclude: ['test/real/**', 'test/faults/**', 'test/fire/**', ...SETUP, ...GUARD, '**/node_modules/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // The tests mostly wait for processes: one more of them than there are cores.
-          maxWorkers: availableParallelism() + 1,
+          maxWorkers,
         },
+      },
+      {
+        test: { name: 'setup', include: SETUP, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
+      },
+      {
+        test: { name: 'guard', include: GUARD, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
       },
       {
         test: { name: 'faults', include: ['test/faults/*.test.ts'], testTimeout: 300_000 },

@@ -107,7 +107,9 @@ describe('a process is ended only when it is the gateway', () => {
   test('a stranger is not, and neither is a process that only calls itself so', async () => {
     const stranger = spawn('sleep', ['300'])
     // Named like a gateway, but it holds no lock of this state folder, no supervisor has it, and the port is not its.
-    const namesake = spawn('bash', ['-c', 'exec -a openclaw-gateway sleep 300'])
+    const titled = "process.title = 'openclaw-gateway'; console.log('up'); setTimeout(() => {}, 300_000)"
+    const namesake = spawn(process.execPath, ['-e', titled])
+    await new Promise((resolve) => namesake.stdout.once('data', resolve))
     try {
       expect(ask(bash(`kill -9 ${namesake.pid}`)).decision).toBe('deny')
       const locks = join(at.world.stateDir, 'tmp', `openclaw-${process.getuid?.()}`)
