@@ -294,6 +294,23 @@ concurrently('the same fault again: the second prompt carries the first lesson, 
   expect(box.prompts()[1]).toContain('Lessons: Look for MODULE_NOT_FOUND in the log first.')
 })
 
+concurrently('OpenClaw’s own triage is waited for; no doctor is called when it brings the gateway back', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  const agent = `process.title = 'claude --safe-mode'; setInterval(() => {}, 1000)`
+  const triage = `process.title = 'openclaw'; require('child_process').spawn(process.execPath, ['-e', process.env.AGENT], { stdio: 'inherit' }); setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['-e', triage], { env: { ...box.env, AGENT: agent }, stdio: 'ignore' })
+  t.onTestFinished(() => void child.kill('SIGKILL'))
+  await waitFor(() => leftovers(box).some((command) => command.startsWith('claude --safe-mode')), 'the triage')
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.log('emergency-recovery-2').includes('own triage is at work'), 'the waiting')
+  await box.startGateway({})
+  const { code, stdout } = await run.finished
+  expect(code, stdout).toBe(0)
+  expect(stdout).toMatch(/RECOVERED by itself or from outside/)
+  expect(doctors(box)).toBe(0)
+})
+
 concurrently('a dry run says what it would do and changes nothing', async (t) => {
   const box = await sandbox(t)
   await breakPackage(box)

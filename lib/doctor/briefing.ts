@@ -47,7 +47,8 @@ export function writeBriefing(options: BriefingOptions): string {
   const { settings, stamp, redact, reportPath } = options
   const fence = `DATA-${randomBytes(6).toString('hex')}`
   const minutes = Math.round(settings.emergencyRecoveryTimeoutSec / 60)
-  const health = new URL('health', settings.gatewayUrl.endsWith('/') ? settings.gatewayUrl : `${settings.gatewayUrl}/`)
+  // The one address that the guard lets him ask.
+  const health = `http://127.0.0.1:${settings.gatewayPort}/health`
   let room = MAX_DATA_CHARS
   const data = ({ title, text }: Finding) => {
     const cut = fit(clean(redact(text)), Math.min(MAX_FINDING_CHARS, Math.max(500, room)))
@@ -69,14 +70,14 @@ what restarts can do. You are Level 3; after you there is only a human, who is a
 
 - state folder: ${settings.stateDir}
 - config: ${settings.configPath} (JSON5: comments and trailing commas are allowed; jq cannot judge it)
-- health: ${health.href} answers {"ok":true,"status":"live"} when the gateway is well
+- health: ${health} answers {"ok":true,"status":"live"} when the gateway is well
 - logs of the self-healing system: ${settings.memoryDir}`,
     `## Mission
 
 1. Diagnose why the gateway is down. The data below was gathered a moment ago; read more where you need it.
 2. Repair the root cause with the smallest change that does it.
-3. ${options.isBare ? START_IS_DONE : START_IT} A cold start takes 10 to 20 seconds, with a migration minutes: wait for it.
-4. Verify: the health address above. The gateway is also watched from outside; only its answer counts as a recovery.
+3. ${options.isBare ? START_IS_DONE : START_IT} A cold start takes 10 to 20 seconds, with a migration minutes.
+4. Verify: \`until curl -sf ${health}; do sleep 3; done\` waits for it. The gateway is also watched from outside; only its answer counts as a recovery.
 5. Write the report, whether you succeeded or not.
 
 Stop as soon as it is healthy and the report is written; improve nothing else. You have ${minutes} min. If only a

@@ -23,6 +23,7 @@ export async function untilReady(room: Room, options: StartUpOptions): Promise<v
   const begun = performance.now()
   let deadline = begun + (settings.claudeTrustTimeoutSec + settings.claudeStartupWaitSec) * 1000
   let last: Screen = { kind: 'unknown' }
+  let readyLooks = 0
   for (; performance.now() < deadline; await delay(300, undefined, { signal })) {
     const { isOccupied, text } = await room.look()
     last = readScreen(text)
@@ -37,17 +38,22 @@ export async function untilReady(room: Room, options: StartUpOptions): Promise<v
       say(`answered its ${last.kind} question with "${answer}"`)
       deadline = performance.now() + settings.claudeStartupWaitSec * 1000
     } else if (last.kind === 'ready' && readEvents(folder).some(({ kind }) => kind === 'SessionStart')) {
-      return say(`Claude Code is ready after ${((performance.now() - begun) / 1000).toFixed(1)} s`)
+      // What is drawn first may be drawn anew, and what was typed into it is lost then.
+      if (++readyLooks === READY_LOOKS)
+        return say(`Claude Code is ready after ${((performance.now() - begun) / 1000).toFixed(1)} s`)
     }
     if (!isOccupied) throw new VisitOver('exited', `Claude Code ended at its start: ${lastWords(text)}`)
   }
-  if (last.kind === 'ready')
+  if (last.kind === 'ready' && readyLooks === 0)
     throw new VisitOver('unguarded', 'Claude Code started without the hooks of its settings, so without the guard')
   throw new VisitOver(
     'not-ready',
     `Claude Code was not ready in time; its screen: ${lastWords((await room.look()).text)}`,
   )
 }
+
+/** Looks in a row, 300 ms apart, for which the input box must have been there. */
+const READY_LOOKS = 4
 
 /** The words that answer a question, and the words that rule an option out. */
 const ANSWERS = {
@@ -56,9 +62,15 @@ const ANSWERS = {
   'api-key': { want: /^no\b/i, not: /^yes\b/i },
 }
 
+/** So many looks in a row, 200 ms apart, must show the same before a key is pressed. */
+const SETTLED_LOOKS = 5
+
 /**
  * Moves to the option that says what is wanted, one step at a time and looking after each, and confirms it: which one
  * is highlighted first differs between releases. Returns the chosen words; undefined when no option says it.
+ *
+ * Never hastily: 2.1.330 draws its trust question anew some 100 ms after it first appears, with "No, exit" highlighted
+ * again, so that a Down pressed before is lost and an Enter after it would end Claude Code (measured).
  */
 async function choose(room: Room, kind: keyof typeof ANSWERS, signal: AbortSignal): Promise<string | undefined> {
   const { want, not } = ANSWERS[kind]
@@ -66,19 +78,26 @@ async function choose(room: Room, kind: keyof typeof ANSWERS, signal: AbortSigna
     const screen = readScreen((await room.look()).text)
     return screen.kind === kind ? screen.options : []
   }
-  let options = await optionsNow()
+  const settled = async (): Promise<Option[]> => {
+    let options = await optionsNow()
+    for (let alike = 1; alike < SETTLED_LOOKS; ) {
+      await delay(200, undefined, { signal })
+      const now = await optionsNow()
+      alike = JSON.stringify(now) === JSON.stringify(options) ? alike + 1 : 1
+      options = now
+    }
+    return options
+  }
+  let chosen: string | undefined
   for (let presses = 0; presses < 12; presses++) {
+    const options = await settled()
+    // The question is gone: it took the answer.
+    if (options.length === 0) return chosen
     const index = findOption(options, want, not)
     if (index === undefined) return undefined
     const steps = stepsTo(options, index)
-    const { label } = options[index]!
-    const before = JSON.stringify(options)
+    if (steps === 0) chosen = options[index]!.label
     await room.press(steps === 0 ? 'Enter' : steps > 0 ? 'Down' : 'Up')
-    for (let waits = 0; waits < 15 && JSON.stringify(options) === before; waits++) {
-      await delay(200, undefined, { signal })
-      options = await optionsNow()
-    }
-    if (steps === 0 && JSON.stringify(options) !== before) return label
   }
   return undefined
 }

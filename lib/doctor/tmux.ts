@@ -58,7 +58,6 @@ export async function openRoom(options: RoomOptions): Promise<Room | { failure: 
       'set -g remain-on-exit on',
       'set -g history-limit 50000',
       'set -g default-terminal screen-256color',
-      'set -g focus-events on',
       'set -g status off',
       'set -s escape-time 0',
       '',

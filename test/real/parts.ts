@@ -15,13 +15,19 @@ const partsDir = join(import.meta.dirname, 'parts')
 export const node24Bin = join(partsDir, 'node24', 'node_modules', '.bin')
 /** The real `openclaw`; needs `node24Bin` first on its PATH. */
 export const openclawBin = join(partsDir, 'openclaw', 'node_modules', '.bin', 'openclaw')
-/** The real `claude`. */
-export const claudeBin = join(partsDir, 'claude', 'node_modules', '.bin', 'claude')
+/** The real `claude`, 2.1.330. */
+export const claudeBin = claudeOf('claude')
+/** Older releases of it. */
+export const olderClaudes = { '2.0.77': claudeOf('claude-2.0'), '1.0.128': claudeOf('claude-1.0') } as const
+
+function claudeOf(part: string): string {
+  return join(partsDir, part, 'node_modules', '.bin', 'claude')
+}
 
 /** vitest's global setup: installs what is missing. */
 export async function setup(): Promise<void> {
   await install('node24')
-  await install('claude')
+  for (const part of ['claude', 'claude-2.0', 'claude-1.0']) await install(part)
   // Its install scripts need the new Node.
   await install('openclaw', { PATH: `${node24Bin}:${process.env.PATH}` })
 }

@@ -7,7 +7,7 @@ export function useRealOpenClaw(box: Sandbox): void {
   box.addTool('openclaw', `PATH='${node24Bin}':$PATH\nexport PATH\nexec '${openclawBin}' "$@"`)
 }
 
-/** Puts the real Claude Code on the sandbox's PATH. */
-export function useRealClaude(box: Sandbox): void {
-  box.addTool('claude', `exec '${claudeBin}' "$@"`)
+/** Puts the real Claude Code on the sandbox's PATH; 2.1.330 unless another release is named. */
+export function useRealClaude(box: Sandbox, executable = claudeBin): void {
+  box.addTool('claude', `exec '${executable}' "$@"`)
 }
