@@ -13,7 +13,7 @@ import { type Account, changesTried, isCredit, keepAccount, whyNotHealed } from 
 import { BareStarter, isBare } from '../lib/doctor/bare-start.ts'
 import { ORDER, writeBriefing } from '../lib/doctor/briefing.ts'
 import { describeCases, readCases, similarCases } from '../lib/doctor/casebook.ts'
-import { findClaude } from '../lib/doctor/claude-code.ts'
+import { type ClaudeCode, findClaude } from '../lib/doctor/claude-code.ts'
 import { diagnose } from '../lib/doctor/diagnosis.ts'
 import { decisionsIn } from '../lib/doctor/guard-record.ts'
 import { knownSecrets } from '../lib/doctor/known-secrets.ts'
@@ -78,9 +78,7 @@ async function main(run: TierRun): Promise<Outcome> {
     return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
 
   // 2. Is there a doctor, and may he be called?
-  const tmux = await runCommand('tmux', ['-V'], { timeoutMs: 10_000, env: settings.childEnv })
-  if (tmux.missing) return manual(run, seen, 'tmux is not installed (not on the PATH), so no doctor was called')
-  const claude = await findClaude(settings)
+  const claude = await findDoctor(run)
   if ('failure' in claude) return manual(run, seen, `no doctor was called: ${claude.failure}`)
   const visits = readVisits(settings, false)
   if (visits.problem) journal.warn(visits.problem)
@@ -165,6 +163,12 @@ function look(run: TierRun, deep = true): Promise<Examination> {
   return examine(run.settings, options(run, deep))
 }
 
+/** Claude Code and the terminal that it needs, or which of them is missing. */
+async function findDoctor({ settings }: TierRun): Promise<ClaudeCode | { failure: string }> {
+  const tmux = await runCommand('tmux', ['-V'], { timeoutMs: 10_000, env: settings.childEnv })
+  return tmux.missing ? { failure: 'tmux is not installed (not on the PATH)' } : findClaude(settings)
+}
+
 /** A visit that ended otherwise may still have left a healthy gateway; then it must stay so for three looks, too. */
 async function lookUntilSure(run: TierRun): Promise<Examination> {
   for (let looks = 1; ; looks++) {
@@ -176,7 +180,7 @@ async function lookUntilSure(run: TierRun): Promise<Examination> {
 
 async function say(run: TierRun, seen: Examination): Promise<Outcome> {
   run.journal.warn(`${seen.verdict}: ${seen.evidence}`)
-  const claude = await findClaude(run.settings)
+  const claude = await findDoctor(run)
   const refusal =
     'failure' in claude
       ? claude.failure
