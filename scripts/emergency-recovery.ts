@@ -44,9 +44,13 @@ enforced guardrails, and writes a report. Started by Level 2; can be run by hand
     secretsOfConfig = knownSecrets(run.settings)
     // Whatever ends this run before its verdict (a signal, a bug), the human hears of it.
     let isConcluded = run.dryRun
-    run.onExit(() => {
+    const conclude = () => {
       if (!isConcluded) run.journal.error(MARKER.manual('level 3 was stopped before it was done'))
-    })
+      isConcluded = true
+    }
+    // A signal: at once, for the tidying up takes seconds and a supervisor may not wait that long.
+    run.signal.addEventListener('abort', conclude)
+    run.onExit(conclude)
     const outcome = await main(run)
     isConcluded = true
     return outcome

@@ -19,7 +19,10 @@ export async function ownTriage(settings: Settings): Promise<string | undefined>
     const m = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line)
     return m && !m[3]!.startsWith('Z') ? [{ pid: Number(m[1]), parent: Number(m[2]), command: m[4]! }] : []
   })
-  const embedded = embeddedAgents(settings).find((pid) => all.some((one) => one.pid === pid))
+  // The lock stays behind after a kill, and its pid becomes somebody else's.
+  const embedded = embeddedAgents(settings).find((pid) =>
+    all.some((one) => one.pid === pid && /openclaw/.test(one.command)),
+  )
   if (embedded !== undefined) return `OpenClaw's own repair agent is at work (pid ${embedded})`
   const agent = all.find((one) => {
     if (!AGENT.test(one.command)) return false

@@ -178,7 +178,10 @@ export function longestRunSec(settings: Settings, tier: TierName): number {
   const doctor =
     settings.claudeStartupWaitSec +
     settings.claudeTrustTimeoutSec +
-    settings.emergencyRecoveryTimeoutSec +
+    // OpenClaw's own triage is waited for as long as the doctor may work, and a drain and a boot before that.
+    2 * settings.emergencyRecoveryTimeoutSec +
+    330 +
+    settings.startupGraceSec +
     settings.emergencyRecoveryReportWaitSec +
     300
   const limitSec = {
