@@ -668,3 +668,29 @@ test('told to stop twice it still ends in order: last line, exit 1, no lock', as
   expect(box.log('watchdog')).toMatch(/RUN ended: stopped by SIGINT|RUN ended: stopped by SIGTERM/)
   expect(existsSync(join(box.stateDir, 'watchdog', 'watchdog.lock'))).toBe(false)
 })
+
+test.each([
+  ['back', 3_600_000],
+  ['forward', -3_600_000],
+])(
+  'the clock set %s by an hour: a killed gateway is started all the same, and the next tick is quiet',
+  async (_way, shiftMs) => {
+    const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' } })
+    const { pid } = await box.startGateway()
+    await box.runScript('gateway-watchdog')
+    // What is remembered lies an hour in the future (or in the past), as after the clock was set.
+    for (const name of ['watchdog.json', 'gateway.json']) {
+      const path = join(box.stateDir, 'watchdog', name)
+      const shifted = readFileSync(path, 'utf8').replace(/\b1[0-9]{12}\b/g, (ms) => String(Number(ms) + shiftMs))
+      writeFileSync(path, shifted)
+    }
+    const state = join(box.stateDir, 'watchdog', 'watchdog.json')
+    const at = Date.now() + shiftMs
+    const backoff = { crashes: 4, lastCrashMs: at, lastRestartMs: shiftMs > 0 ? at : at - 600_000 }
+    writeFileSync(state, JSON.stringify({ ...JSON.parse(readFileSync(state, 'utf8')), backoff }))
+    kill(pid, 'SIGKILL')
+    expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+    expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
+    expect((await box.runScript('gateway-watchdog')).stdout).not.toMatch(/DOWN|restart:/)
+  },
+)
