@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { USER } from '../support/container.ts'
+import { listFiles, USER } from '../support/container-root.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { bootPatientMachine, type PatientMachine, slowly } from './patient-machine.ts'
 
@@ -29,8 +29,20 @@ const unit = async (name: string, property: string) =>
  */
 async function lookAround() {
   const ofTheGateway = /\/home\/otto\/(?:\.openclaw\/(?!watchdog|\.env|self-healing)|\.cache\/|\.npm(?:\s|\/|$))/
-  const files = ['etc', 'home', 'var/lib/systemd', 'root'].flatMap((folder) => machine.listing(folder))
+  const files = ['etc', 'home', 'var/lib/systemd', 'root'].flatMap((folder) => listFiles(machine.root, folder))
   return { files: files.filter((line) => !ofTheGateway.test(line)), crontab: await machine.must('crontab', '-l') }
+}
+
+const TIMERS = ['com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer']
+/** For a test whose ticks are its own: Level 2 coming in between would heal what Level 1 shall find. */
+async function holdSchedules(): Promise<void> {
+  // Cron first: the guardian would revive the timers.
+  expect(await machine.runAsRoot(['systemctl', 'stop', 'cron'])).toMatchObject({ code: 0 })
+  await machine.must('systemctl', '--user', 'stop', ...TIMERS)
+}
+async function releaseSchedules(): Promise<void> {
+  await machine.must('systemctl', '--user', 'start', ...TIMERS)
+  expect(await machine.runAsRoot(['systemctl', 'start', 'cron'])).toMatchObject({ code: 0 })
 }
 
 const startLevel1 = () => machine.tries('systemctl', '--user', 'start', 'com.openclaw.watchdog.service')
@@ -45,7 +57,7 @@ test('the real gateway runs as a user service', async () => {
 
 test('setup installs timers and crontab lines, and Level 1 and Level 2 run at once', async () => {
   expect(await machine.setup('--yes')).toMatchObject({ code: 0 })
-  for (const timer of ['com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer']) {
+  for (const timer of TIMERS) {
     expect(await unit(timer, 'ActiveState')).toBe('active')
     expect(await unit(timer, 'UnitFileState')).toBe('enabled')
   }
@@ -71,6 +83,7 @@ test('the watchdog’s timer fires every 180 s', async () => {
 })
 
 test('a gateway that systemd has given up is brought back by Level 1', async () => {
+  await holdSchedules()
   const dropIn = join(USER.home, '.config/systemd/user/openclaw-gateway.service.d')
   await machine.must('mkdir', dropIn)
   await machine.must('sh', '-c', `printf '[Unit]\\nStartLimitBurst=1\\n' >${dropIn}/impatient.conf`)
@@ -88,9 +101,11 @@ test('a gateway that systemd has given up is brought back by Level 1', async () 
   expect(machine.log('watchdog')).toMatch(/RECOVERED by level 1/)
   await machine.must('rm', '-r', dropIn)
   await machine.must('systemctl', '--user', 'daemon-reload')
+  await releaseSchedules()
 })
 
 test('Level 1’s exit code 1 starts Level 2 at once (OnFailure=), which puts the known-good config back', async () => {
+  await holdSchedules()
   // Healthy twice on one config makes it known-good.
   for (let i = 0; i < 2; i++) expect(await startLevel1()).toMatchObject({ code: 0 })
   const good = readFileSync(machine.configPath, 'utf8')
@@ -106,6 +121,7 @@ test('Level 1’s exit code 1 starts Level 2 at once (OnFailure=), which puts th
   expect(readFileSync(machine.configPath, 'utf8')).toBe(good)
   expect(machine.log('watchdog')).toMatch(/DOWN misconfigured: .*ESCALATE to level 2: /s)
   await waitFor(() => /RECOVERED by level 2/.test(machine.log('healthcheck')), "Level 2's end", BOOT_LIMIT_MS)
+  await releaseSchedules()
 })
 
 test('a gateway that somebody stopped stays stopped', async () => {
@@ -130,9 +146,7 @@ test('a stopped and disabled timer is revived by the guardian from cron', async 
 })
 
 test('a dead cron is noticed by Level 1, called for, and replaced by Level 2, until it lives again', async () => {
-  expect(await machine.runAsRoot(['systemctl', 'stop', 'cron'])).toMatchObject({ code: 0 })
-  // The timers shall not come in between: the ticks are this test's.
-  await machine.must('systemctl', '--user', 'stop', 'com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer')
+  await holdSchedules()
   const calls = () => machine.log('watchdog').match(/MANUAL INTERVENTION REQUIRED: .*/g) ?? []
   for (let tick = 0; tick < 20 && calls().length === 0; tick++) {
     expect(await startLevel1()).toMatchObject({ code: 0 })
@@ -148,13 +162,12 @@ test('a dead cron is noticed by Level 1, called for, and replaced by Level 2, un
   expect(machine.runs('monitor')).toHaveLength(monitors + 1)
   expect(machine.log('healthcheck')).toMatch(/cron has not run monitor and guardian since .*in its place/)
 
-  expect(await machine.runAsRoot(['systemctl', 'start', 'cron'])).toMatchObject({ code: 0 })
-  await machine.must('systemctl', '--user', 'start', 'com.openclaw.watchdog.timer', 'com.openclaw.healthcheck.timer')
+  await releaseSchedules()
   await waitFor(() => machine.runs('monitor').length > monitors + 1, 'cron', 120_000)
 })
 
 test('crontab lines that somebody deleted are put back by Level 1, and the rest of the crontab stays', async () => {
-  await machine.must('systemctl', '--user', 'stop', 'com.openclaw.watchdog.timer')
+  await holdSchedules()
   await machine.must('sh', '-c', "printf '17 4 * * * echo mine # of the user\\n5 5 * * * echo new\\n' | crontab -")
   const crontab = () => readFileSync(join(machine.root, CRONTAB), 'utf8')
   for (let tick = 0; tick < 12 && !crontab().includes('watchdog-guardian'); tick++) {

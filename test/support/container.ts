@@ -5,28 +5,20 @@
  * dbus-user-session and cron.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
 import {
-  appendFileSync,
-  chmodSync,
-  chownSync,
   closeSync,
-  cpSync,
   existsSync,
-  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmdirSync,
   rmSync,
   statSync,
-  symlinkSync,
-  writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
+import { buildRoot, USER } from './container-root.ts'
 import { waitFor } from './wait-for.ts'
 
 export type Container = Awaited<ReturnType<typeof bootContainer>>
@@ -37,23 +29,16 @@ export interface Ran {
   stderr: string
 }
 
-/** The user whose gateway it is. */
-export const USER = { name: 'otto', uid: 4711, home: '/home/otto' }
-
 const NSPAWN_ENV = {
   PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
   // Today's cgroups also where this machine still has the old ones, under which systemd in a container is not told that
   // the last process of a unit is gone.
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1',
 }
+/** Goes into the cgroups given in front of `--`, and becomes the command behind it. */
+const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 /** systemd's SIGRTMIN+4, as Linux counts. */
 const POWER_OFF = 38
-
-/** What the machine takes from this machine's /etc: what login, dbus, cron and the linker need, and no secrets. */
-const FROM_ETC =
-  'passwd group pam.d pam.conf security login.defs nsswitch.conf ld.so.cache ld.so.conf ld.so.conf.d alternatives dbus-1 default/cron default/locale environment localtime timezone profile bash.bashrc shells crontab host.conf hosts'.split(
-    ' ',
-  )
 
 /**
  * Boots the machine.
@@ -65,36 +50,27 @@ export async function bootContainer(binds: Record<string, string>, init: 'system
   const root = join(scratch, 'root')
   const name = basename(scratch).toLowerCase()
   const log = join(scratch, 'console.log')
-  const cgroupsBefore = ownCgroups()
+  const cgroups = ownCgroups(name)
   buildRoot(root)
   const console_ = openSync(log, 'a')
-  const nspawn = spawn(
-    'setpriv',
-    [
-      // Should the test run itself be killed, the machine is told to power off.
-      ...[
-        '--pdeathsig',
-        'TERM',
-        'systemd-nspawn',
-        '-D',
-        root,
-        `--machine=${name}`,
-        '--register=no',
-        '--keep-unit',
-        '--private-network',
-        '--link-journal=no',
-      ],
-      ...['--console=pipe', '--bind-ro=/usr', '--settings=no', '--resolv-conf=off', '--timezone=off'],
-      ...Object.entries(binds).map(([here, there]) => `--bind-ro=${here}:${there}`),
-      ...(init === 'systemd' ? ['--boot'] : ['--as-pid2', '/usr/sbin/cron', '-f']),
-    ],
-    { stdio: ['ignore', console_, console_], env: NSPAWN_ENV, detached: true },
-  )
+  const options = [
+    ...['--directory', root, '--machine', name, '--bind-ro=/usr', '--private-network', '--console=pipe'],
+    ...['--register=no', '--keep-unit', '--link-journal=no', '--settings=no', '--resolv-conf=off', '--timezone=off'],
+    ...Object.entries(binds).map(([here, there]) => `--bind-ro=${here}:${there}`),
+    ...(init === 'systemd' ? ['--boot'] : ['--as-pid2', '/usr/sbin/cron', '-f']),
+  ]
+  // Should the test run itself be killed, the machine is told to power off.
+  const command = ['setpriv', '--pdeathsig', 'TERM', 'systemd-nspawn', ...options]
+  const nspawn = spawn('sh', ['-c', ENTER_CGROUPS, 'sh', ...cgroups, '--', ...command], {
+    stdio: ['ignore', console_, console_],
+    env: NSPAWN_ENV,
+    detached: true,
+  })
   closeSync(console_)
   const ended = new Promise<void>((resolve) => nspawn.once('exit', () => resolve()))
   let pid1 = 0
 
-  const machine = { root, log, run, runAsRoot, listing, stop }
+  const machine = { root, run, runAsRoot, stop }
   try {
     pid1 = await waitFor(() => firstProcess(nspawn, init), "the machine's first process")
     if (init === 'systemd') {
@@ -149,11 +125,6 @@ export async function bootContainer(binds: Record<string, string>, init: 'system
     return nsenter(asUser, login, timeoutMs)
   }
 
-  /** Every file of the machine outside of /usr and of what lives in memory, with type, size, mode, owner and content's hash. */
-  function listing(below: string): string[] {
-    return list(join(root, below)).map((line) => line.replace(root, ''))
-  }
-
   /** Ends every process of the machine and removes every trace of it. */
   async function stop(): Promise<void> {
     if (nspawn.exitCode === null && nspawn.signalCode === null) {
@@ -163,66 +134,11 @@ export async function bootContainer(binds: Record<string, string>, init: 'system
       await ended
       clearTimeout(plug)
     }
-    for (const folder of ownCgroups()) if (!cgroupsBefore.includes(folder)) await removeCgroup(folder)
+    // The kernel lets go of a cgroup a moment after its last process.
+    for (const folder of cgroups) await waitFor(() => removeCgroup(folder), `the removal of ${folder}`)
     rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
     rmSync(`/run/systemd/nspawn/propagate/${name}`, { recursive: true, force: true })
   }
-}
-
-/** A root folder with everything but /usr, which is bound into it. */
-function buildRoot(root: string): void {
-  for (const folder of [
-    'usr',
-    'etc',
-    'var/log',
-    'var/lib/systemd/linger',
-    'proc',
-    'sys',
-    'dev',
-    'run',
-    'opt',
-    'srv',
-    'root',
-  ])
-    mkdirSync(join(root, folder), { recursive: true })
-  for (const [folder, mode] of [
-    ['tmp', 0o1777],
-    ['var/tmp', 0o1777],
-    ['var/spool/cron/crontabs', 0o1730],
-  ] as const)
-    makeFolder(join(root, folder), mode)
-  symlinkSync('/run', join(root, 'var/run'))
-  // /bin, /sbin, /lib…: links into /usr.
-  for (const name of readdirSync('/').filter((entry) => /^(?:bin|sbin|lib\d*|libx32)$/.test(entry)))
-    symlinkSync(readlinkSync(join('/', name)), join(root, name))
-  for (const name of FROM_ETC)
-    if (existsSync(join('/etc', name)))
-      cpSync(join('/etc', name), join(root, 'etc', name), { recursive: true, verbatimSymlinks: true })
-
-  const etc = (name: string, text: string, mode = 0o644) => {
-    mkdirSync(join(root, 'etc', name, '..'), { recursive: true })
-    writeFileSync(join(root, 'etc', name), text, { mode })
-  }
-  etc('os-release', readFileSync('/etc/os-release', 'utf8'))
-  etc('machine-id', `${randomBytes(16).toString('hex')}\n`)
-  etc('hostname', 'patient\n')
-  appendFileSync(join(root, 'etc/passwd'), `${USER.name}:x:${USER.uid}:${USER.uid}:Otto:${USER.home}:/bin/bash\n`)
-  appendFileSync(join(root, 'etc/group'), `${USER.name}:x:${USER.uid}:\n`)
-  etc('shadow', `root:*:20000:0:99999:7:::\n${USER.name}:*:20000:0:99999:7:::\n`, 0o640)
-  etc('systemd/journald.conf', '[Journal]\nStorage=persistent\n')
-  mkdirSync(join(root, 'etc/systemd/system/multi-user.target.wants'), { recursive: true })
-  symlinkSync('/lib/systemd/system/cron.service', join(root, 'etc/systemd/system/multi-user.target.wants/cron.service'))
-  const crontabs = Number(/^crontab:[^:]*:(\d+):/m.exec(readFileSync('/etc/group', 'utf8'))?.[1])
-  chownSync(join(root, 'var/spool/cron/crontabs'), 0, crontabs)
-  makeFolder(join(root, USER.home), 0o755)
-  chownSync(join(root, USER.home), USER.uid, USER.uid)
-  // A user who is not logged in has a systemd only when lingering is on.
-  writeFileSync(join(root, 'var/lib/systemd/linger', USER.name), '')
-}
-
-function makeFolder(path: string, mode: number): void {
-  mkdirSync(path, { recursive: true })
-  chmodSync(path, mode)
 }
 
 /** The machine's PID 1 as this machine counts; 0 while it is not there yet. systemd-nspawn has other children before it. */
@@ -250,52 +166,33 @@ function kill(pid: number, signal: NodeJS.Signals | number): void {
   }
 }
 
-function list(path: string): string[] {
-  const stat = lstatSync(path)
-  const kind = stat.isDirectory() ? 'd' : stat.isSymbolicLink() ? 'l' : stat.isFile() ? '-' : '?'
-  const content = stat.isFile()
-    ? createHash('sha256').update(readFileSync(path)).digest('hex')
-    : stat.isSymbolicLink()
-      ? readlinkSync(path)
-      : ''
-  const line = `${kind} ${(stat.mode & 0o7777).toString(8)} ${stat.uid}:${stat.gid} ${path} ${content}`.trim()
-  return stat.isDirectory()
-    ? [
-        line,
-        ...readdirSync(path)
-          .sort()
-          .flatMap((name) => list(join(path, name))),
-      ]
-    : [line]
-}
-
-/** The cgroups that systemd-nspawn makes for a machine: beside those of the process that started it. */
-function ownCgroups(): string[] {
+/** Makes cgroups of the machine's own, below ours: systemd-nspawn would let two machines share one. */
+function ownCgroups(name: string): string[] {
+  const unified = existsSync('/sys/fs/cgroup/unified') ? '/sys/fs/cgroup/unified' : '/sys/fs/cgroup'
+  const mounts: Record<string, string> = { '': unified, 'name=systemd': '/sys/fs/cgroup/systemd' }
   return readFileSync('/proc/self/cgroup', 'utf8')
     .trim()
     .split('\n')
     .flatMap((line) => {
-      const [, controllers = '', path = ''] = line.split(':')
-      const mount = controllers === '' ? ['unified', ''] : [controllers.replace('name=', '')]
-      return mount.flatMap((folder) =>
-        ['payload', 'supervisor'].map((name) => join('/sys/fs/cgroup', folder, path, name)),
-      )
+      const [, hierarchy = '', path = ''] = line.split(':')
+      const mount = mounts[hierarchy]
+      if (mount === undefined) return []
+      const folder = join(mount, path, name)
+      mkdirSync(folder)
+      return [folder]
     })
-    .filter((folder) => existsSync(folder))
 }
 
-function removeCgroup(folder: string): Promise<boolean> {
-  const remove = (path: string) => {
-    for (const name of readdirSync(path)) if (statSync(join(path, name)).isDirectory()) remove(join(path, name))
-    rmdirSync(path)
-  }
-  // The kernel lets go of a cgroup a moment after its last process.
-  return waitFor((): boolean => {
-    try {
-      remove(folder)
-      return true
-    } catch {
-      return !existsSync(folder)
+/** Removes a cgroup; false while a process is left in it. */
+function removeCgroup(folder: string): boolean {
+  try {
+    for (const name of readdirSync(folder)) {
+      const path = join(folder, name)
+      if (statSync(path).isDirectory() && !removeCgroup(path)) return false
     }
-  }, `the removal of ${folder}`)
+    rmdirSync(folder)
+    return true
+  } catch {
+    return !existsSync(folder)
+  }
 }
