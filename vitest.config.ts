@@ -5,6 +5,14 @@ import { defineConfig } from 'vitest/config'
 // and launcher and the guard start hundreds of processes, `real` starts the real parts.
 const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
 const GUARD = ['test/guard-*.test.ts']
+// Whole machines: containers with a real systemd or a real cron.
+const MACHINES = ['test/real/systemd.test.ts', 'test/real/cron.test.ts']
+const REAL_PARTS = {
+  globalSetup: ['test/real/parts.ts'],
+  testTimeout: 600_000,
+  hookTimeout: 900_000,
+  fileParallelism: false,
+}
 // The tests mostly wait for processes: one more of them than there are cores.
 const maxWorkers = availableParallelism() + 1
 
@@ -33,16 +41,8 @@ export default defineConfig({
       {
         test: { name: 'fire', include: ['test/fire/*.test.ts'], testTimeout: 1_800_000, fileParallelism: false },
       },
-      {
-        test: {
-          name: 'real',
-          include: ['test/real/*.test.ts'],
-          globalSetup: ['test/real/parts.ts'],
-          testTimeout: 600_000,
-          hookTimeout: 900_000,
-          fileParallelism: false,
-        },
-      },
+      { test: { name: 'real', include: ['test/real/*.test.ts'], exclude: MACHINES, ...REAL_PARTS } },
+      { test: { name: 'machines', include: MACHINES, ...REAL_PARTS } },
     ],
   },
 })
