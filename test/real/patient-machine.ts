@@ -83,6 +83,11 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     return tries('node', `${CHECKOUT}/install.ts`, ...flags)
   }
 
+  /** Runs a tier's script through the launcher, as the user would by hand. */
+  function level(script: string, ...flags: string[]) {
+    return tries('sh', `${CHECKOUT}/scripts/run-tier.sh`, script, ...flags)
+  }
+
   async function isHealthy(): Promise<boolean> {
     const { stdout } = await tries('curl', '-sm', '5', `http://127.0.0.1:${PORT}/health`)
     return stdout === '{"ok":true,"status":"live"}'
@@ -124,6 +129,7 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     must,
     tries,
     setup,
+    level,
     isHealthy,
     waitUntilHealthy,
     log,

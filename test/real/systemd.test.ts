@@ -135,6 +135,51 @@ test('a gateway that somebody stopped stays stopped', async () => {
   await machine.waitUntilHealthy()
 })
 
+test('however somebody stops it, Level 1 takes it for stopped on purpose', async () => {
+  await holdSchedules()
+  const systemctl = (...args: string[]) => machine.must('systemctl', '--user', ...args)
+  const gateway = 'openclaw-gateway.service'
+  const verdict = async () => {
+    const { stdout } = await machine.level('gateway-watchdog', '--dry-run')
+    return /RUN ended: ([a-z-]+),/.exec(stdout)?.[1] ?? stdout
+  }
+
+  // While systemd waits to start it again after a crash: systemd still says `result signal`.
+  await systemctl('kill', '--signal=KILL', gateway)
+  await slowly(async () => (await unit(gateway, 'SubState')) === 'auto-restart', 'the crash', 30_000)
+  await systemctl('stop', gateway)
+  expect(await verdict()).toBe('stopped-on-purpose')
+
+  // One that does not stop in time is killed: systemd calls that failed.
+  const folder = `${USER.home}/.config/systemd/user`
+  const deaf = 'ExecStart=\\nExecStart=/bin/sh -c "trap : TERM; while :; do sleep 1; done"\\nTimeoutStopSec=1\\n'
+  await machine.must('mkdir', `${folder}/${gateway}.d`)
+  await machine.must('sh', '-c', `printf '[Service]\\n${deaf}' >${folder}/${gateway}.d/deaf.conf`)
+  await systemctl('daemon-reload')
+  await systemctl('start', gateway)
+  await systemctl('stop', gateway)
+  expect(await unit(gateway, 'ActiveState')).toBe('failed')
+  expect(await verdict()).toBe('stopped-on-purpose')
+  await machine.must('rm', '-r', `${folder}/${gateway}.d`)
+
+  // Switched off for good: systemd forgets that it ever ran.
+  await systemctl('daemon-reload')
+  await systemctl('disable', '--now', gateway)
+  await systemctl('reset-failed', gateway)
+  expect(await verdict()).toBe('stopped-on-purpose')
+  await machine.must('mv', `${folder}/${gateway}`, `${USER.home}/kept`)
+  await machine.must('ln', '-s', '/dev/null', `${folder}/${gateway}`)
+  await systemctl('daemon-reload')
+  expect(await unit(gateway, 'LoadState')).toBe('masked')
+  expect(await verdict()).toBe('stopped-on-purpose')
+
+  await machine.must('mv', `${USER.home}/kept`, `${folder}/${gateway}`)
+  await systemctl('daemon-reload')
+  await systemctl('enable', '--now', gateway)
+  await machine.waitUntilHealthy()
+  await releaseSchedules()
+})
+
 test('a stopped and disabled timer is revived by the guardian from cron', async () => {
   await machine.must('systemctl', '--user', 'disable', '--now', 'com.openclaw.watchdog.timer')
   const isActive = async () => (await unit('com.openclaw.watchdog.timer', 'ActiveState')) === 'active'
