@@ -26,7 +26,7 @@ const DEFECTS: [number, string, string, string][] = [
   [7, 'a probe without a time limit', 'watchdog.test.ts', 'a probe has a time limit'],
   [8, 'a dead gateway is only signalled', 'watchdog.test.ts', 'a gateway that was killed is started again'],
   [9, '/ asked instead of /health', 'watchdog.test.ts', 'the control UI switched off (404 on /)'],
-  [10, 'a lock left by SIGKILL stops it for ever', 'watchdog.test.ts', 'a lock left by SIGKILL'],
+  [10, 'a lock left by SIGKILL stops it for ever', 'watchdog-surroundings.test.ts', 'a lock left by SIGKILL'],
   [
     11,
     'settings read before .env',
@@ -60,7 +60,12 @@ const DEFECTS: [number, string, string, string][] = [
   [21, 'a hung process is signalled for ever', 'watchdog.test.ts', 'is killed at last, not signalled for ever'],
   [22, 'a restart in the log that never happened', 'watchdog.test.ts', 'the failed start is said, not claimed'],
   [23, 'config repair waits for exit 1', 'watchdog.test.ts', 'a gateway that refuses its valid config (exit 78)'],
-  [24, 'an old log outlives the repair', 'watchdog.test.ts', 'an old complaint in the log does not outlive the repair'],
+  [
+    24,
+    'an old log outlives the repair',
+    'watchdog-surroundings.test.ts',
+    'an old complaint in the log does not outlive the repair',
+  ],
   [
     25,
     'a script is called that does not exist',
