@@ -173,9 +173,14 @@ describe.concurrent('guardian', () => {
     await tick(box, ['healthcheck', 'watchdog'])
     remembersRunOf(box, 'watchdog', 7200)
     expect((await tick(box, ['healthcheck', 'watchdog'])).code).toBe(0)
+    expect(box.actions()).toEqual([])
+
+    // Even where launchd itself names that pid.
+    box.setRunning('watchdog', stranger.pid!)
+    for (let i = 0; i < 2; i++) expect((await tick(box, ['healthcheck'])).code).toBe(0)
+    expect(box.actions()).toEqual([`launchctl kickstart gui/${process.getuid!()}/com.openclaw.watchdog`])
     expect(stranger.exitCode ?? stranger.signalCode).toBeNull()
     stranger.kill('SIGKILL')
-    expect(box.actions()).toEqual([])
   })
 
   test('a watchdog that hangs before it takes its lock is found by its job and ended', async ({ onTestFinished }) => {
