@@ -111,10 +111,16 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     return lines.flatMap((line) => (line?.text.startsWith('RUN started') ? [line.at.getTime() / 1000] : []))
   }
 
-  /** Lets cron run our lines every minute instead of every few. */
-  async function hurryCron(): Promise<void> {
-    const hurried = (await must('crontab', '-l')).replace(/^\*\/\d+ /gm, '* ')
-    writeOwn(join(home, 'hurried'), hurried)
+  /**
+   * Lets cron run our lines every minute instead of every few.
+   * @param held the script that cron is not to start for the moment
+   */
+  async function hurryCron(held?: string): Promise<void> {
+    const lines = (await must('crontab', '-l'))
+      .replace(/^(?:#held )?\*(?:\/\d+)? (.*run-tier\.sh.*)$/gm, '* $1')
+      .split('\n')
+    const isHeld = (line: string) => held !== undefined && line.startsWith('* ') && line.includes(held)
+    writeOwn(join(home, 'hurried'), lines.map((line) => (isHeld(line) ? `#held ${line}` : line)).join('\n'))
     await must('crontab', `${USER.home}/hurried`)
     await must('rm', `${USER.home}/hurried`)
   }

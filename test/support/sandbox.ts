@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -144,21 +145,22 @@ export async function createSandbox(options: SandboxOptions = {}) {
 
   /** Sets what the stand-in gateway does from now on; what is left out is as usual. */
   function setFaults(faults: Faults): void {
-    writeFileSync(join(controlDir, 'faults.json'), JSON.stringify(faults))
+    // The stand-ins read these while the test writes them: half a file would crash the gateway at random.
+    replaceFile(join(controlDir, 'faults.json'), JSON.stringify(faults))
     const manifest = { name: 'openclaw', version: faults.version ?? '2026.9.6', type: 'module' }
-    writeFileSync(join(packageDir, 'package.json'), JSON.stringify(manifest))
+    replaceFile(join(packageDir, 'package.json'), JSON.stringify(manifest))
   }
 
   /** Plans other answers of the `openclaw` command than the usual: `{'gateway restart': {code: 2}}`. */
   function planCli(
     answers: Record<string, { code?: number; stdout?: string; stderr?: string; hangs?: boolean }>,
   ): void {
-    writeFileSync(join(controlDir, 'cli-answers.json'), JSON.stringify(answers))
+    replaceFile(join(controlDir, 'cli-answers.json'), JSON.stringify(answers))
   }
 
   /** Sets what the scripted doctor, the stand-in for `claude`, does when it is next started. */
   function writeDoctorScript(script: DoctorScript): void {
-    writeFileSync(join(controlDir, 'doctor.json'), JSON.stringify(script))
+    replaceFile(join(controlDir, 'doctor.json'), JSON.stringify(script))
   }
 
   /** The prompts that reached a doctor, whole. */
@@ -296,6 +298,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
 function findOnPath(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter)
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+/** Writes a file so that whoever reads it meanwhile gets the old one or the new one. */
+function replaceFile(path: string, content: string): void {
+  writeFileSync(`${path}.new`, content)
+  renameSync(`${path}.new`, path)
 }
 
 function kill(pid: number): void {
