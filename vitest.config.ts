@@ -2,9 +2,13 @@ import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // One project for each command of the README's table of tests. What is slow stands outside of the everyday `fast`: setup
-// and launcher and the guard start hundreds of processes, `real` starts the real parts.
+// and launcher, the guard, and what is around the tiers start hundreds of processes, `real` starts the real parts.
 const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
 const GUARD = ['test/guard-*.test.ts']
+// The watchers of the watchers, all channels at once, and machines where something is missing, damaged or late.
+const SURROUNDINGS = ['guardian', 'peers-levels', 'monitor-channels', 'watchdog-surroundings'].map(
+  (name) => `test/${name}.test.ts`,
+)
 // Whole machines: containers with a real systemd or a real cron.
 const MACHINES = ['test/real/systemd.test.ts', 'test/real/cron.test.ts']
 const REAL_PARTS = {
@@ -23,7 +27,15 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/real/**', 'test/faults/**', 'test/fire/**', ...SETUP, ...GUARD, '**/node_modules/**'],
+          exclude: [
+            'test/real/**',
+            'test/faults/**',
+            'test/fire/**',
+            ...SETUP,
+            ...GUARD,
+            ...SURROUNDINGS,
+            '**/node_modules/**',
+          ],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           maxWorkers,
@@ -31,6 +43,9 @@ export default defineConfig({
       },
       {
         test: { name: 'setup', include: SETUP, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
+      },
+      {
+        test: { name: 'surroundings', include: SURROUNDINGS, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
       },
       {
         test: { name: 'guard', include: GUARD, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
