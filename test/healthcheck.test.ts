@@ -1,5 +1,5 @@
 /** Level 2 as a process, against the stand-in gateway. */
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
@@ -215,6 +215,19 @@ test('a config is put back also while restarts cool down', async () => {
   box.writeConfig('{ broken')
   expect((await box.runScript('gateway-healthcheck')).code).toBe(0)
   expect(readFileSync(box.configPath, 'utf8')).toBe(good)
+})
+
+test('a damaged known-good copy is named and passed over', async () => {
+  const { box, gateway } = await sandboxWithKnownGood()
+  const folder = join(box.stateDir, 'watchdog', 'known-good')
+  const [copy] = readdirSync(folder) as [string]
+  appendFileSync(join(folder, copy), 'half a sector of something else')
+  process.kill(gateway.pid, 'SIGKILL')
+  box.addTool('claude', 'exit 1')
+  box.writeConfig('{ broken')
+  expect((await box.runScript('gateway-healthcheck')).code).toBe(1)
+  expect(box.log('healthcheck')).toMatch(new RegExp(`known-good config .*${copy} is damaged; passed over`))
+  expect(readFileSync(box.configPath, 'utf8')).toBe('{ broken\n')
 })
 
 test('when no known-good config is any better, the file that its owner wrote is in its place again', async () => {

@@ -157,10 +157,12 @@ test('a secret in the evidence does not reach the log', async () => {
   expect(box.log('watchdog')).not.toContain('abcdefghijklmnopqrstuvwxyz0123456789')
 })
 
-test('logs are kept for fourteen days, learnings for ever', async () => {
+test('logs and what is left of damaged state are kept for fourteen days, learnings for ever', async () => {
   const box = await sandbox()
   await box.startGateway()
+  const watchdogDir = join(box.stateDir, 'watchdog')
   mkdirSync(box.memoryDir, { recursive: true })
+  mkdirSync(watchdogDir, { recursive: true })
   const old = new Date(Date.now() - 15 * 86_400_000)
   for (const name of [
     'watchdog-2020-01-01.log',
@@ -171,7 +173,18 @@ test('logs are kept for fourteen days, learnings for ever', async () => {
     writeFileSync(join(box.memoryDir, name), 'x')
     utimesSync(join(box.memoryDir, name), old, old)
   }
+  const [oldDamage, newDamage] = [
+    'watch.json.corrupt-2020-01-01-010101',
+    'watch.json.corrupt-2026-01-01-010101',
+  ] as const
+  const halfWritten = '.watch.json.4711.1577836800000.tmp'
+  for (const name of [oldDamage, newDamage, halfWritten, 'mine.json']) writeFileSync(join(watchdogDir, name), 'x')
+  for (const name of [oldDamage, halfWritten, 'mine.json']) utimesSync(join(watchdogDir, name), old, old)
   await box.runScript('gateway-watchdog')
+  const state = readdirSync(watchdogDir)
+  expect(state).toEqual(expect.arrayContaining([newDamage, 'mine.json']))
+  expect(state).not.toContain(oldDamage)
+  expect(state).not.toContain(halfWritten)
   const left = box.memoryFiles()
   expect(left).toContain('recovery-learnings.md')
   expect(left).toContain('my-own.log')

@@ -20,8 +20,18 @@ function folder(settings: Settings): string {
   return join(settings.watchdogDir, 'known-good')
 }
 
-/** The kept configs, newest first. A file whose content does not match its name's hash is damaged and left out. */
+/** The kept configs, newest first. */
 export function knownGoods(settings: Settings): KnownGood[] {
+  return readCopies(settings).filter((copy): copy is KnownGood => copy.text !== undefined)
+}
+
+/** Copies that are of no use any more: unreadable, or their content does not match the hash in their name. */
+export function damagedCopies(settings: Settings): string[] {
+  return readCopies(settings).flatMap(({ path, text }) => (text === undefined ? [path] : []))
+}
+
+/** All kept copies, newest first; one whose text is undefined is damaged. */
+function readCopies(settings: Settings): { path: string; hash: string; text: string | undefined }[] {
   let names: string[]
   try {
     names = readdirSync(folder(settings)).filter((name) => /^\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{16}\.json5$/.test(name))
@@ -31,14 +41,14 @@ export function knownGoods(settings: Settings): KnownGood[] {
   return names
     .sort()
     .reverse()
-    .flatMap((name) => {
+    .map((name) => {
       const path = join(folder(settings), name)
+      const hash = name.slice(-22, -6)
       try {
         const text = readFileSync(path, 'utf8')
-        const hash = name.slice(-22, -6)
-        return configHash(text) === hash ? [{ path, hash, text }] : []
+        return { path, hash, text: configHash(text) === hash ? text : undefined }
       } catch {
-        return []
+        return { path, hash, text: undefined }
       }
     })
 }

@@ -5,7 +5,7 @@ import type { TierRun } from '../tier/run.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { validateConfig } from './config.ts'
 import type { Examination } from './examine.ts'
-import { nextCandidate, putBack } from './known-good.ts'
+import { damagedCopies, nextCandidate, putBack } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
 
 /**
@@ -18,6 +18,7 @@ export async function putBackKnownGood(run: TierRun, seen: Examination): Promise
     journal.warn('the config is not touched: CONFIG_ROLLBACK is off')
     return false
   }
+  for (const copy of damagedCopies(settings)) journal.warn(`known-good config ${copy} is damaged; passed over`)
   let broken: string | undefined
   for (let attempt = 1; ; attempt++) {
     const record = readRecord(settings).value

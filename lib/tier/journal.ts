@@ -28,6 +28,7 @@ import {
   type TierName,
 } from './contract.ts'
 import type { Settings } from './settings.ts'
+import { isLeftover } from './state.ts'
 
 export interface Journal {
   /** The log file; lines go there and to standard output. */
@@ -137,18 +138,21 @@ function prepareLogFolder(settings: Settings, path: string, now: Date): void {
     const isShared = (mode & 0o1000) !== 0 || settings.memoryDir === settings.home
     if ((mode & 0o077) !== 0 && !isShared) chmodSync(settings.memoryDir, 0o700)
     // The first run of a day (or of an incident) tidies up.
-    if (!existsSync(path)) for (const folder of logFolders(settings)) removeOldLogs(folder, settings, now)
+    if (existsSync(path)) return
+    for (const folder of logFolders(settings)) removeOld(folder, isOurLog, settings, now)
+    for (const folder of [settings.watchdogDir, join(settings.watchdogDir, 'known-good')])
+      removeOld(folder, isLeftover, settings, now)
   } catch {
     // Whatever is wrong with the folder shows at the first line, which is where it is handled.
   }
 }
 
-function removeOldLogs(folder: string, settings: Settings, now: Date): void {
+function removeOld(folder: string, isMeant: (name: string) => boolean, settings: Settings, now: Date): void {
   const oldest = now.getTime() - settings.logRetentionDays * 86_400_000
   for (const name of listFolder(folder)) {
     const path = join(folder, name)
     // A file that cannot be looked at (a dangling link) counts as new.
-    if (isOurLog(name) && (modifiedMs(path) || oldest) < oldest) rmSync(path, { force: true })
+    if (isMeant(name) && (modifiedMs(path) || oldest) < oldest) rmSync(path, { force: true })
   }
 }
 

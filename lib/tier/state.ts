@@ -74,6 +74,11 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   }
 }
 
+/** True for the names of what stays behind of damaged state and of a write that was killed: nothing reads it again. */
+export function isLeftover(name: string): boolean {
+  return /\.corrupt-\d{4}-\d\d-\d\d-\d{6}$/.test(name) || /^\..+\.\d+\.\d+\.tmp$/.test(name)
+}
+
 /** True for a plain JSON object. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
