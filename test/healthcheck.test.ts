@@ -162,7 +162,7 @@ test('a deliberate stop is left alone: exit 3', async () => {
 })
 
 test('`openclaw gateway restart` that says "still starting" (exit 2) is no failure', async () => {
-  const box = await sandbox({ settings: { OPENCLAW_STOP_GRACE: '1', HEALTH_CHECK_HTTP_TIMEOUT: '0.5' } })
+  const box = await sandbox({ settings: { OPENCLAW_STOP_GRACE: '1', HEALTH_CHECK_HTTP_TIMEOUT: '1' } })
   const { pid } = await box.startGateway()
   await box.runScript('gateway-watchdog')
   process.kill(pid, 'SIGSTOP')

@@ -248,10 +248,10 @@ test('a message that Discord refuses is sent in our own words alone', async () =
 })
 
 test('an answer that does not come is not waited for, and the next message says that it may be a repetition', async () => {
-  const { discord, tick, fail } = await scene({ ALERT_HTTP_TIMEOUT: '0.3' })
+  const { sandbox, discord, tick, fail } = await scene()
   fail()
   discord.answerNext('hang')
-  expect(await tick()).toMatchObject({ code: 1 })
+  expect(await sandbox.runScript(MONITOR, [], { env: { ALERT_HTTP_TIMEOUT: '0.3' } })).toMatchObject({ code: 1 })
   expect(await tick()).toMatchObject({ code: 0 })
   expect(contents(discord)[0]).toContain('Perhaps a repetition')
 })

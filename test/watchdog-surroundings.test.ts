@@ -304,7 +304,7 @@ test('a lock that cannot be read (a folder in its place) is said at once; nothin
 })
 
 test('a foreign process that only mentions openclaw-gateway in its arguments is an impostor, and is not killed', async () => {
-  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '0.5' } })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
   const other = await startStranger(box, ['-L', `${box.port}:localhost:18789`, 'openclaw-gateway'])
   expect((await box.runScript('gateway-watchdog')).code).toBe(1)
   expect(box.log('watchdog')).toMatch(/DOWN impostor/)

@@ -68,7 +68,7 @@ test('a stranger that answers 200 on the port is not healthy, is not killed, and
 })
 
 test('a stranger that listens and never speaks is an impostor too', async () => {
-  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.3' } })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1' } })
   const server = createServer(() => {}).listen(box.port, '127.0.0.1')
   onTestFinished(() => void server.close())
   const run = await box.runScript('gateway-watchdog')
@@ -88,7 +88,7 @@ test('a gateway that dies under the very question is absent, not somebody elseâ€
 })
 
 test('a hung gateway (SIGSTOP) is confirmed by three probes, then ended and started: a probe has a time limit', async () => {
-  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '1' } })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '1' } })
   const { pid } = await box.startGateway()
   await box.runScript('gateway-watchdog')
   kill(pid, 'SIGSTOP')
@@ -100,7 +100,7 @@ test('a hung gateway (SIGSTOP) is confirmed by three probes, then ended and star
 })
 
 test('a gateway whose event loop is blocked is killed at last, not signalled for ever', async () => {
-  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '0.5' } })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
   const { pid } = await box.startGateway()
   await box.runScript('gateway-watchdog')
   box.setFaults({ health: 'blocked' })
@@ -115,7 +115,7 @@ test('a gateway whose event loop is blocked is killed at last, not signalled for
 
 test('one late answer is no outage: a gateway that answers at the second probe is not restarted', async () => {
   const box = await sandbox({
-    settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.4', OPENCLAW_WATCHDOG_RETRY_DELAY: '1' },
+    settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '2' },
   })
   await box.startGateway()
   await box.runScript('gateway-watchdog')
@@ -318,7 +318,7 @@ test('without openclaw on the PATH the failed start is said, not claimed', async
 test('without bash on the PATH it works all the same', async () => {
   const box = await sandbox({
     absent: ['bash'],
-    settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.5', OPENCLAW_STOP_GRACE: '1' },
+    settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '1' },
   })
   const { pid } = await box.startGateway()
   await box.runScript('gateway-watchdog')
