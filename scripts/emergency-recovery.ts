@@ -26,10 +26,10 @@ import { recordHealthy } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
-import { runCommand } from '../lib/tier/command.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, readTail } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+import { openShell } from '../lib/tier/shell.ts'
 
 /** Secrets of the config are known once it was read; until then those of the settings have to do. */
 let secretsOfConfig: string[] = []
@@ -169,8 +169,9 @@ function look(run: TierRun, deep = true): Promise<Examination> {
 
 /** Claude Code and the terminal that it needs, or which of them is missing. */
 async function findDoctor({ settings }: TierRun): Promise<ClaudeCode | { failure: string }> {
-  const tmux = await runCommand('tmux', ['-V'], { timeoutMs: 10_000, env: settings.childEnv })
-  return tmux.missing ? { failure: 'tmux is not installed (not on the PATH)' } : findClaude(settings)
+  const $ = await openShell(settings)
+  const tmux = await $`command -v tmux`
+  return tmux.exitCode === 0 ? findClaude(settings) : { failure: 'tmux is not installed (not on the PATH)' }
 }
 
 /** A visit that ended otherwise may still have left a healthy gateway; then it must stay so for three looks, too. */
