@@ -26,7 +26,7 @@ import { recordHealthy } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
-import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, readTail } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
@@ -82,13 +82,14 @@ async function main(run: TierRun): Promise<Outcome> {
     return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
 
   // 2. Is there a doctor, and may he be called?
+  run.meter.set('doctorDailyLimit', settings.doctorMaxPerDay)
   const claude = await findDoctor(run)
-  if ('failure' in claude) return manual(run, seen, `no doctor was called: ${claude.failure}`)
+  if ('failure' in claude) return noDoctor(run, seen, claude.failure)
   const visits = readVisits(settings, false)
   if (visits.problem) journal.warn(visits.problem)
   const failure = failureKey(settings, seen)
   const refusal = whyNoDoctor(settings, visits.value, failure, Date.now())
-  if (refusal) return manual(run, seen, `no doctor was called: ${refusal}`)
+  if (refusal) return noDoctor(run, seen, refusal)
 
   // 3. OpenClaw's own repair comes first, if it is at work.
   const afterTriage = await waitForOwnTriage(run, seen)
@@ -117,7 +118,7 @@ async function main(run: TierRun): Promise<Outcome> {
   noteVisit(settings, visits.value, { at: Date.now(), failure })
   const begun = performance.now()
   const starter = new BareStarter(settings, journal.path)
-  journal.info(`calling Claude Code ${claude.version.join('.')} with ${cases.length} similar incidents of the past`)
+  journal.info(DEED.doctor(claude.version.join('.'), cases.length))
   const result = await visit({
     settings,
     claude,
@@ -132,7 +133,7 @@ async function main(run: TierRun): Promise<Outcome> {
     look: async () => {
       const now = await look(run, false)
       const started = await starter.after(now)
-      if (started) journal.info(`no supervisor starts what the doctor repaired: ${started}`)
+      if (started) journal.info(DEED.restartForDoctor(started))
       const coming = started !== undefined || now.verdict === 'starting' || now.verdict === 'draining'
       return { up: isUp(now.verdict), coming, text: oneLine(`${now.verdict}: ${now.evidence}`, 160) }
     },
@@ -151,6 +152,8 @@ async function main(run: TierRun): Promise<Outcome> {
     seconds: (performance.now() - begun) / 1000,
     isUp: isUp(seen.verdict),
   }
+  run.meter.add('doctorVisits', { result: account.isUp ? 'recovered' : 'down' })
+  for (const { allow } of decisions) run.meter.add('doctorToolCalls', { decision: allow ? 'allowed' : 'refused' })
   for (const line of keepAccount(files, account, (text) => hide(text, settings.secrets))) journal.info(line)
   if (account.isUp) return recovered(run, seen, isCredit(account))
   journal.warn(changesTried(decisions))
@@ -210,6 +213,11 @@ async function waitForOwnTriage(run: TierRun, seen: Examination): Promise<Examin
     if (isUp(last.verdict)) return last
   }
   return said ? look(run) : last
+}
+
+function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {
+  run.meter.add('doctorRefused')
+  return manual(run, seen, `no doctor was called: ${why}`)
 }
 
 function manual(run: TierRun, seen: Examination, why: string): Outcome {

@@ -19,7 +19,7 @@ import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
-import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident } from '../lib/tier/journal.ts'
 import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
@@ -144,6 +144,7 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
   if (remedy === 'put back known-good config') {
     const { putBackKnownGood } = await import('../lib/gateway/roll-back.ts')
     if (!(await putBackKnownGood(run, seen))) return 'cannot'
+    run.meter.add('configRollbacks')
   }
   const { restart, start } = await import('../lib/gateway/remedies.ts')
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
@@ -172,8 +173,9 @@ async function restartAsAUser(run: TierRun, seen: Examination): Promise<RemedyRe
 }
 
 function say(run: TierRun, result: RemedyResult): void {
+  run.meter.add('restarts', { result: result.failure ? 'failed' : 'done' })
   if (result.failure) run.journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
-  else run.journal.info(`restart: ${result.done}`)
+  else run.journal.info(DEED.restart(result.done))
 }
 
 async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {

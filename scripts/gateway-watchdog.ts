@@ -20,7 +20,7 @@ import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { followWarnings } from '../lib/gateway/warnings.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
-import { EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
@@ -120,7 +120,7 @@ async function restartAndWait(
   const say = (result: RemedyResult) =>
     result.failure
       ? journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
-      : journal.info(`restart: ${result.done}`)
+      : journal.info(DEED.restart(result.done))
 
   if (TREATMENTS[seen.verdict].level1 === 'signal, else restart') {
     const signalled = await restartBySignal(settings, seen, look.record)
@@ -145,7 +145,9 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
     criticalMb: settings.watchdogMemoryCriticalMb,
   })
   if (memory.notice) (memory.level === 'ok' ? journal.info : journal.warn)(memory.notice)
-  const warnings = followWarnings(watch.warnings, warningsOf(run, seen, memory.level), nowMs)
+  const wrong = warningsOf(run, seen, memory.level)
+  measure(run, seen, wrong.length)
+  const warnings = followWarnings(watch.warnings, wrong, nowMs)
   for (const begun of warnings.begun) journal.warn(begun)
   for (const over of warnings.over) journal.info(`over: ${over}`)
   if (!dryRun) {
@@ -175,6 +177,15 @@ function warningsOf(run: TierRun, seen: Examination, memory: MemoryLevel): strin
     ...seen.warnings,
     ...(memory === 'critical' ? [`its memory stays over ${run.settings.watchdogMemoryCriticalMb} MB`] : []),
   ]
+}
+
+function measure({ settings, meter }: TierRun, seen: Examination, warnings: number): void {
+  const MEBIBYTE = 1024 * 1024
+  meter.setOnly('gatewayInfo', { version: oneLine(seen.version ?? 'unknown', 40) })
+  if (seen.process) meter.set('gatewayMemory', seen.process.memoryMb * MEBIBYTE)
+  meter.set('gatewayMemoryLimit', settings.watchdogMemoryWarnMb * MEBIBYTE, { level: 'warning' })
+  meter.set('gatewayMemoryLimit', settings.watchdogMemoryCriticalMb * MEBIBYTE, { level: 'critical' })
+  meter.set('gatewayWarnings', warnings)
 }
 
 async function recovered(

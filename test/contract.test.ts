@@ -2,10 +2,12 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
   cleanText,
+  DEED,
   formatLine,
   isHealthyObservation,
   MARKER,
   oneLine,
+  parseDeed,
   parseLine,
   parseMarker,
 } from '../lib/tier/contract.ts'
@@ -30,6 +32,17 @@ test('every marker that is written can be read back', () => {
   expect(parseMarker(MARKER.escalate(3, 'why'))).toEqual({ kind: 'escalate', level: 3, why: 'why' })
   expect(parseMarker(MARKER.manual('port taken'))).toEqual({ kind: 'manual', why: 'port taken' })
   expect(parseMarker(MARKER.notice('config rolled back'))).toEqual({ kind: 'notice', what: 'config rolled back' })
+})
+
+test('every deed that is written can be read back, and is no marker', () => {
+  const deeds = [DEED.restart('a'), DEED.restartForDoctor('b'), DEED.doctor('2.1.330', 3), DEED.told('ntfy', 'x: y')]
+  expect(deeds.map(parseDeed)).toEqual([
+    { kind: 'restart', how: 'a' },
+    { kind: 'restart', how: 'b' },
+    { kind: 'doctor', version: '2.1.330' },
+    { kind: 'told', channel: 'ntfy', title: 'x: y' },
+  ])
+  expect(deeds.map(parseMarker)).toEqual(deeds.map(() => undefined))
 })
 
 test('the marker of Level 3 is the one that Level 4 looks for, capitals and all', () => {

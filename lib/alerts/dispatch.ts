@@ -1,5 +1,6 @@
 /** Takes what is in the outbox to the human, through every channel, and keeps what could not be delivered. */
 import { createHash, randomUUID } from 'node:crypto'
+import { DEED } from '../tier/contract.ts'
 import type { Journal } from '../tier/journal.ts'
 import type { Alert } from './alert.ts'
 import type { Answer, Channel } from './channel.ts'
@@ -29,6 +30,8 @@ export interface Office {
   signal: AbortSignal
   /** Writes the ledger down; called before and after each request. */
   save: (ledger: Ledger) => void
+  /** Counts an answer: `delivered`, or how it was not. */
+  count: (channel: string, result: Answer['kind']) => void
 }
 
 /** More than these do not wait singly: the oldest are merged. Without a channel they would grow for ever. */
@@ -81,7 +84,7 @@ function isDelivered({ deliveries }: Envelope, channels: readonly Channel[], led
 /** Everything that is due goes in one message: after an outage nobody wants to read six of them. */
 async function sendThrough(
   channel: Channel,
-  { journal, signal }: Office,
+  { journal, signal, count }: Office,
   current: () => Ledger,
   update: (change: (ledger: Ledger) => Ledger) => void,
 ): Promise<void> {
@@ -111,7 +114,7 @@ async function sendThrough(
     ...withDeliveries(ledger, ids, name, (before) => afterAnswer(before, answer, Date.now())),
     channels: { ...ledger.channels, [name]: channelAfter(channel, answer, Date.now()) },
   }))
-  if (answer.kind === 'delivered') return journal.info(`alert delivered to ${name}: ${alert.title}`)
+  if (answer.kind === 'delivered') return journal.info(DEED.told(name, alert.title))
   const todo = answer.kind === 'gone' ? `; ${answer.todo}` : ''
   journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run${todo}`)
 }

@@ -87,6 +87,31 @@ export function parseMarker(text: string): Marker | undefined {
   return undefined
 }
 
+/** What a tier did, for whoever reads its log afterwards: unlike upon markers, no tier acts upon it. */
+export type Deed =
+  | { kind: 'restart'; how: string }
+  | { kind: 'doctor'; version: string }
+  | { kind: 'told'; channel: string; title: string }
+
+/** The write side of the deeds, as the markers'. */
+export const DEED = {
+  restart: (how: string): string => `restart: ${how}`,
+  restartForDoctor: (how: string): string => `no supervisor starts what the doctor repaired: ${how}`,
+  doctor: (version: string, cases: number): string =>
+    `calling Claude Code ${version} with ${cases} similar incidents of the past`,
+  told: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
+} as const
+
+/** The read side of the deeds. */
+export function parseDeed(text: string): Deed | undefined {
+  let m: RegExpExecArray | null
+  if ((m = /^(?:restart|no supervisor starts what the doctor repaired): (.*)/s.exec(text)))
+    return { kind: 'restart', how: m[1]! }
+  if ((m = /^calling Claude Code ([\w.-]+) with \d+ similar/.exec(text))) return { kind: 'doctor', version: m[1]! }
+  if ((m = /^alert delivered to ([\w ]+): (.*)/s.exec(text))) return { kind: 'told', channel: m[1]!, title: m[2]! }
+  return undefined
+}
+
 /** True when the marker says that somebody saw the gateway healthy: an incident ends there. */
 export function isHealthyObservation(marker: Marker | undefined): boolean {
   return marker?.kind === 'recovered' || (marker?.kind === 'run-ended' && marker.verdict === 'healthy')
