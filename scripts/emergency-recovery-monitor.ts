@@ -32,6 +32,7 @@ Started every 5 minutes by cron; can be run by hand at any time.`,
 
 async function main(run: TierRun): Promise<Outcome> {
   if (run.flags['test-alert']) return testAlert(run)
+  run.meter.set('alertsWaiting', 0)
   const outcome = await monitor(run)
   await beat(run, outcome)
   return outcome
@@ -71,11 +72,12 @@ async function monitor(run: TierRun): Promise<Outcome> {
 
 /** 6. Every channel gets everything. What one does not take stays in the outbox. */
 async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcome> {
-  const { settings, journal, dryRun } = run
+  const { settings, journal, dryRun, meter } = run
   if (dryRun) return showInstead(run, written, now)
   const saved = saveLedger(settings, written)
   if (saved === undefined) {
     journal.error('what was told can be written down nowhere: speaking on the full and the half hour only')
+    meter.set('alertsWaiting', written.outbox.length)
     if (now.getMinutes() % 30 >= 5) return { code: EXIT.down, verdict: VERDICT.kept }
   }
   if (written.outbox.length === 0) return { code: EXIT.healthy, verdict: VERDICT.quiet }
@@ -87,10 +89,12 @@ async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcom
   const save = (ledger: Ledger) => {
     latest = saveLedger(settings, { ...ledger, saved: latest.saved }) ?? latest
   }
-  const delivery = dispatch(latest, { channels, journal, signal: run.signal, save })
+  const count = (channel: string, result: string) => meter.add('alertDeliveries', { channel, result })
+  const delivery = dispatch(latest, { channels, journal, signal: run.signal, save, count })
   // Told to stop in the middle: the answer to a request under way is still written down.
   run.onExit(async () => void (await delivery))
   const { outbox } = await delivery
+  meter.set('alertsWaiting', outbox.length)
 
   if (channels.length === 0) journal.error(`nobody can be told: ${howToConfigure(settings)}`)
   for (const { alert } of outbox) journal.error(`waiting to be delivered: ${alert.title}: ${alert.whys.join(' / ')}`)

@@ -114,6 +114,7 @@ async function sendThrough(
     ...withDeliveries(ledger, ids, name, (before) => afterAnswer(before, answer, Date.now())),
     channels: { ...ledger.channels, [name]: channelAfter(channel, answer, Date.now()) },
   }))
+  count(name, answer.kind)
   if (answer.kind === 'delivered') return journal.info(DEED.told(name, alert.title))
   const todo = answer.kind === 'gone' ? `; ${answer.todo}` : ''
   journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run${todo}`)

@@ -3,10 +3,13 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { endRunningCommands } from './command.ts'
-import { EXIT, type ExitCode, MARKER, oneLine, TIERS, type TierName } from './contract.ts'
-import { type Journal, openJournal } from './journal.ts'
+import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
+import { currentIncident, type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, type LockHolder, lockHolder, takeLock } from './lock.ts'
+import { type Meter, noteMarker, noteRun } from './metrics.ts'
+import { openMeter } from './metrics-file.ts'
 import { pauseReason } from './pause.ts'
+import { longestRunSec } from './peers.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 
 /** How a run ended: its exit code, and the verdict for the log's last line (`healthy` only if it was seen healthy). */
@@ -23,6 +26,8 @@ export interface TierRun {
   dryRun: boolean
   /** The tier's own flags, beside --help and --dry-run; true when given. */
   flags: Record<string, boolean>
+  /** The numbers for Prometheus that no line of the log tells. */
+  meter: Meter
   /** Aborted when the tier is told to stop (SIGTERM, SIGINT, SIGHUP). */
   signal: AbortSignal
   /** Registers something to undo when the run ends, however it ends (SIGKILL excepted). Last registered, first run. */
@@ -115,10 +120,13 @@ function helpText(script: TierScript, own: Record<string, string>): string {
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
   const started = performance.now()
   const dryRun = flags['dry-run'] === true
-  const journal = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
+  const log = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
+  const meter = openMeter(settings, script.tier, (text) => log.warn(text), dryRun)
+  const journal = dryRun ? log : metered(log, meter, settings)
   const abort = new AbortController()
   const cleanups: (() => void | Promise<void>)[] = []
   let lock: Lock | undefined
+  let isAnotherAtWork = false
 
   const end = async (outcome: Outcome): Promise<ExitCode> => {
     for (const cleanup of cleanups.splice(0).reverse()) {
@@ -128,7 +136,13 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
         journal.warn(`tidying up failed: ${oneLine(String(error))}`)
       }
     }
-    const line = MARKER.runEnded(outcome.verdict, outcome.code, (performance.now() - started) / 1000)
+    const seconds = (performance.now() - started) / 1000
+    if (!isAnotherAtWork) {
+      const longestSec = longestRunSec(settings, script.tier)
+      noteRun(meter, script.tier, { ...outcome, seconds, isPaused: pause !== undefined, longestSec })
+      meter.flush()
+    }
+    const line = MARKER.runEnded(outcome.verdict, outcome.code, seconds)
     if (outcome.code === EXIT.down) journal.warn(line)
     else journal.info(line)
     lock?.release()
@@ -142,18 +156,19 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     void end({ code: EXIT.down, verdict: `stopped by ${signal}` }).then((code) => process.exit(code))
   }
 
+  const pause = pauseReason(settings)
   const standDown = async (why: string) => {
     journal.info(`standing down: ${why}`)
     return end({ code: EXIT.stoodDown, verdict: 'stood down' })
   }
   journal.info(MARKER.runStarted(process.pid))
-  const pause = pauseReason(settings)
   if (pause !== undefined && !dryRun) return standDown(pause)
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   try {
     if (!dryRun) {
       const taken = await takeLockOf(script, settings)
+      isAnotherAtWork = taken !== undefined && !isLock(taken)
       if (taken !== undefined && !isLock(taken))
         return await standDown(`another run is at work (pid ${taken.pid}, since ${taken.since})`)
       lock = taken
@@ -167,19 +182,42 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       journal,
       dryRun,
       flags,
+      meter,
       signal: abort.signal,
       onExit: (cleanup) => {
         // Told to stop in the moment in which something was opened: it is closed at once.
         if (abort.signal.aborted) void cleanup()
         else cleanups.push(cleanup)
       },
-      markAtWork: () => lock?.markAtWork(),
+      markAtWork: () => {
+        lock?.markAtWork()
+        meter.set('atWork', 1)
+        meter.flush()
+      },
     })
     return await end(outcome)
   } catch (error) {
     // Stopped: `stop` above is already writing the last line and will end the process.
     if (abort.signal.aborted) return await new Promise<never>(() => {})
     return await end(describeFailure(error, settings, journal))
+  }
+}
+
+/** A journal whose markers count. */
+function metered(log: Journal, meter: Meter, settings: Settings): Journal {
+  const counted = (write: (text: string) => void) => (text: string) => {
+    const marker = parseMarker(text)
+    const isNew = marker?.kind === 'down' && currentIncident(settings) === undefined
+    write(text)
+    if (marker) noteMarker(meter, marker, isNew)
+  }
+  return {
+    get path() {
+      return log.path
+    },
+    info: counted(log.info),
+    warn: counted(log.warn),
+    error: counted(log.error),
   }
 }
 

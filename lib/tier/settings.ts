@@ -284,6 +284,11 @@ export const SETTINGS = {
     'how long a watcher that seems dead, or was just started again, may take to show a sign of life',
     0.05,
   ),
+  prometheusTextfileDir: path(
+    'PROMETHEUS_TEXTFILE_DIR',
+    '',
+    "where the tiers' numbers go, a folder of node_exporter's; default `metrics` in the folder of our state",
+  ),
   logRetentionDays: number('LOG_RETENTION_DAYS', 14, 'days', 'how long logs are kept (learnings are kept for ever)', 1),
 } as const satisfies Record<string, Setting<unknown>>
 

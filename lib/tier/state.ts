@@ -1,5 +1,15 @@
 /** Small JSON state files: written whole or not at all, and never trusted when read back. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { localStamp } from './contract.ts'
 
@@ -61,6 +71,8 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   try {
     const fd = openSync(temporary, 'wx', mode)
     try {
+      // What others shall read they can read under any umask.
+      if ((mode & 0o077) !== 0) fchmodSync(fd, mode)
       // On a full disk write(2) may take only a part of the bytes before it fails.
       for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
       fsyncSync(fd)

@@ -1,0 +1,173 @@
+/**
+ * The tiers' numbers as a file for node_exporter's textfile collector
+ * (https://prometheus.io/docs/instrumenting/exposition_formats). The file is also the memory of the counters.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { TierName } from './contract.ts'
+import {
+  type Labels,
+  METRICS,
+  type Meter,
+  type Metric,
+  type MetricKey,
+  RECOVERY_BUCKETS_SEC,
+  recoveryLevels,
+} from './metrics.ts'
+import type { Settings } from './settings.ts'
+import { writeFileAtomic } from './state.ts'
+
+/** Values by series, e.g. `openclaw_self_healing_gateway_up{profile="default",tier="watchdog"}`. */
+export type Series = Map<string, number>
+
+/** The folder for node_exporter: the one that the settings name, else one of our own. */
+export function metricsFolder(settings: Settings): string {
+  return settings.prometheusTextfileDir || join(settings.watchdogDir, 'metrics')
+}
+
+function profileOf(settings: Settings): string {
+  return (settings as { profile?: string }).profile || 'default'
+}
+
+export function metricsPath(settings: Settings, tier: TierName): string {
+  return join(metricsFolder(settings), `openclaw-self-healing-${profileOf(settings)}-${tier}.prom`)
+}
+
+/**
+ * Opens the tier's numbers for a run. What is noted is kept until `flush`, and then added to what the file says: so a
+ * run that was overtaken by another one takes nothing away from it.
+ * @param warn says what is wrong with the file, once per trouble
+ */
+export function openMeter(settings: Settings, tier: TierName, warn: (text: string) => void, dryRun: boolean): Meter {
+  let changes: ((series: Series) => void)[] = []
+  const nameOf = (metric: MetricKey, suffix = '') => METRICS[metric].name + suffix
+  const key = (name: string, labels: Labels) => seriesKey(name, { profile: profileOf(settings), tier, ...labels })
+  const increase = (name: string, labels: Labels, by: number) => (series: Series) =>
+    void series.set(key(name, labels), (series.get(key(name, labels)) ?? 0) + by)
+
+  const meter: Meter = {
+    add: (metric, labels = {}, by = 1) => void changes.push(increase(nameOf(metric), labels, by)),
+    set: (metric, value, labels = {}) => void changes.push((series) => series.set(key(nameOf(metric), labels), value)),
+    setOnly: (metric, labels) =>
+      void changes.push((series) => {
+        for (const one of series.keys()) if (one.startsWith(`${nameOf(metric)}{`)) series.delete(one)
+        series.set(key(nameOf(metric), labels), 1)
+      }),
+    recovered: (level, seconds) => {
+      const labels = { level: level === undefined ? 'none' : String(level) }
+      for (const le of bucketsAbove(seconds))
+        changes.push(increase(nameOf('recovery', '_bucket'), { ...labels, le }, 1))
+      changes.push(increase(nameOf('recovery', '_sum'), labels, seconds))
+      changes.push(increase(nameOf('recovery', '_count'), labels, 1))
+    },
+    flush: () => {
+      if (dryRun) return
+      const path = metricsPath(settings, tier)
+      try {
+        const { series, problem } = readMetrics(path)
+        for (const begin of beginnings(tier)) begin(series, key)
+        for (const change of changes) change(series)
+        writeMetrics(path, series)
+        changes = []
+        if (problem) warn(`${path} ${problem}; its numbers begin anew`)
+        troubleIsOver(settings, tier)
+      } catch (error) {
+        sayOnce(settings, tier, `${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`, warn)
+      }
+    },
+  }
+  return meter
+}
+
+/** Every counter of the tier at 0, where it does not stand yet. */
+function beginnings(tier: TierName): ((series: Series, key: (name: string, labels: Labels) => string) => void)[] {
+  const names: [string, Labels][] = Object.values<Metric>(METRICS)
+    .filter(({ by }) => by.includes(tier))
+    .flatMap(({ name, begins = [] }) => begins.map((labels): [string, Labels] => [name, labels]))
+  for (const level of METRICS.recovery.by.some((one) => one === tier) ? recoveryLevels(tier) : []) {
+    for (const le of bucketsAbove(0)) names.push([`${METRICS.recovery.name}_bucket`, { level, le }])
+    names.push([`${METRICS.recovery.name}_sum`, { level }], [`${METRICS.recovery.name}_count`, { level }])
+  }
+  return names.map(([name, labels]) => (series, key) => {
+    const one = key(name, labels)
+    if (!series.has(one)) series.set(one, 0)
+  })
+}
+
+function bucketsAbove(seconds: number): string[] {
+  return [...RECOVERY_BUCKETS_SEC.filter((le) => le >= seconds).map(String), '+Inf']
+}
+
+function seriesKey(name: string, labels: Labels): string {
+  const escaped = (value: string) => value.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n')
+  return `${name}{${Object.entries(labels)
+    .map(([label, value]) => `${label}="${escaped(value)}"`)
+    .join(',')}}`
+}
+
+/** The last line; a file that was cut off has none. Prometheus's parser takes it for a comment. */
+const LAST_LINE = '# EOF'
+
+/** Reads a file of ours; `problem` says what is wrong with one that is of no use. */
+export function readMetrics(path: string): { series: Series; problem?: string } {
+  const series: Series = new Map()
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' ? { series } : { series, problem: `cannot be read (${code})` }
+  }
+  const damaged = { series: new Map<string, number>(), problem: 'was damaged' }
+  if (!text.endsWith(`\n${LAST_LINE}\n`)) return damaged
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue
+    const m = /^(\w+\{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+\}) (\S+)$/.exec(line)
+    const value = Number(m?.[2] ?? Number.NaN)
+    if (!m || !Number.isFinite(value) || value < 0) return damaged
+    series.set(m[1]!, value)
+  }
+  return { series }
+}
+
+const PARTS = { gauge: [''], counter: [''], histogram: ['_bucket', '_sum', '_count'] }
+
+/** Writes the file whole or not at all, for everybody to read: node_exporter is another user. */
+function writeMetrics(path: string, series: Series): void {
+  const samples = new Map<string, string[]>()
+  for (const [one, value] of series) {
+    const name = one.slice(0, one.indexOf('{'))
+    samples.set(name, [...(samples.get(name) ?? []), `${one} ${value}`])
+  }
+  const lines: string[] = []
+  // What an older version counted and this one does not know is left out.
+  for (const { name, type, help } of Object.values<Metric>(METRICS)) {
+    const own = PARTS[type].flatMap((part) => samples.get(name + part) ?? [])
+    // The same words in every file, or node_exporter refuses the second one (prometheus/node_exporter#1885).
+    if (own.length > 0) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...own)
+  }
+  const folder = dirname(path)
+  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o755 })
+  writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644)
+}
+
+function troublePath(settings: Settings, tier: TierName): string {
+  return join(settings.watchdogDir, `metrics-trouble-${tier}`)
+}
+
+/** Says a trouble that was not said before. */
+function sayOnce(settings: Settings, tier: TierName, trouble: string, warn: (text: string) => void): void {
+  const path = troublePath(settings, tier)
+  try {
+    if (existsSync(path) && readFileSync(path, 'utf8') === trouble) return
+    writeFileSync(path, trouble, { mode: 0o600 })
+  } catch {
+    // Where nothing can be written down, it is said every time.
+  }
+  warn(`no numbers for Prometheus: ${trouble}; the tier goes on without`)
+}
+
+function troubleIsOver(settings: Settings, tier: TierName): void {
+  const path = troublePath(settings, tier)
+  if (existsSync(path)) rmSync(path, { force: true })
+}
