@@ -40,32 +40,41 @@ export function metricsPath(settings: Settings, tier: TierName): string {
  */
 export function openMeter(settings: Settings, tier: TierName, warn: (text: string) => void, dryRun: boolean): Meter {
   let changes: ((series: Series) => void)[] = []
-  const nameOf = (metric: MetricKey, suffix = '') => METRICS[metric].name + suffix
-  const key = (name: string, labels: Labels) => seriesKey(name, { profile: profileOf(settings), tier, ...labels })
-  const increase = (name: string, labels: Labels, by: number) => (series: Series) =>
-    void series.set(key(name, labels), (series.get(key(name, labels)) ?? 0) + by)
-
-  const meter: Meter = {
-    add: (metric, labels = {}, by = 1) => void changes.push(increase(nameOf(metric), labels, by)),
-    set: (metric, value, labels = {}) => void changes.push((series) => series.set(key(nameOf(metric), labels), value)),
-    setOnly: (metric, labels) =>
-      void changes.push((series) => {
-        for (const one of series.keys()) if (one.startsWith(`${nameOf(metric)}{`)) series.delete(one)
+  const whose = `profile="${escaped(profileOf(settings))}",tier="${tier}"`
+  const key = (name: string, labels: Labels) => {
+    let one = `${name}{${whose}`
+    for (const label in labels) one += `,${label}="${escaped(labels[label]!)}"`
+    return `${one}}`
+  }
+  const increase = (name: string, labels: Labels, by: number) => {
+    const one = key(name, labels)
+    changes.push((series) => series.set(one, (series.get(one) ?? 0) + by))
+  }
+  const nameOf = (metric: MetricKey) => METRICS[metric].name
+  return {
+    add: (metric, labels = {}, by = 1) => increase(nameOf(metric), labels, by),
+    set: (metric, value, labels = {}) => {
+      const one = key(nameOf(metric), labels)
+      changes.push((series) => series.set(one, value))
+    },
+    setOnly: (metric, labels) => {
+      changes.push((series) => {
+        for (const one of series.keys()) if (nameIn(one) === nameOf(metric)) series.delete(one)
         series.set(key(nameOf(metric), labels), 1)
-      }),
+      })
+    },
     recovered: (level, seconds) => {
       const labels = { level: level === undefined ? 'none' : String(level) }
-      for (const le of bucketsAbove(seconds))
-        changes.push(increase(nameOf('recovery', '_bucket'), { ...labels, le }, 1))
-      changes.push(increase(nameOf('recovery', '_sum'), labels, seconds))
-      changes.push(increase(nameOf('recovery', '_count'), labels, 1))
+      for (const le of bucketsAbove(seconds)) increase(`${nameOf('recovery')}_bucket`, { ...labels, le }, 1)
+      increase(`${nameOf('recovery')}_sum`, labels, seconds)
+      increase(`${nameOf('recovery')}_count`, labels, 1)
     },
     flush: () => {
       if (dryRun) return
       const path = metricsPath(settings, tier)
       try {
         const { series, problem } = readMetrics(path)
-        for (const begin of beginnings(tier)) begin(series, key)
+        begin(series, tier, key)
         for (const change of changes) change(series)
         writeMetrics(path, series)
         changes = []
@@ -76,33 +85,34 @@ export function openMeter(settings: Settings, tier: TierName, warn: (text: strin
       }
     },
   }
-  return meter
 }
 
-/** Every counter of the tier at 0, where it does not stand yet. */
-function beginnings(tier: TierName): ((series: Series, key: (name: string, labels: Labels) => string) => void)[] {
-  const names: [string, Labels][] = Object.values<Metric>(METRICS)
-    .filter(({ by }) => by.includes(tier))
-    .flatMap(({ name, begins = [] }) => begins.map((labels): [string, Labels] => [name, labels]))
-  for (const level of METRICS.recovery.by.some((one) => one === tier) ? recoveryLevels(tier) : []) {
-    for (const le of bucketsAbove(0)) names.push([`${METRICS.recovery.name}_bucket`, { level, le }])
-    names.push([`${METRICS.recovery.name}_sum`, { level }], [`${METRICS.recovery.name}_count`, { level }])
+/** Puts every counter of the tier that is not there yet at 0. */
+function begin(series: Series, tier: TierName, key: (name: string, labels: Labels) => string): void {
+  const known = new Set<string>()
+  for (const one of series.keys()) known.add(nameIn(one))
+  const zero = (name: string, labels: Labels) => void series.set(key(name, labels), 0)
+  for (const { name, by, begins } of Object.values<Metric>(METRICS))
+    if (begins && by.includes(tier) && !known.has(name)) for (const labels of begins) zero(name, labels)
+  const { name, by } = METRICS.recovery
+  if (known.has(`${name}_count`) || !by.some((one) => one === tier)) return
+  for (const level of recoveryLevels(tier)) {
+    for (const le of bucketsAbove(0)) zero(`${name}_bucket`, { level, le })
+    zero(`${name}_sum`, { level })
+    zero(`${name}_count`, { level })
   }
-  return names.map(([name, labels]) => (series, key) => {
-    const one = key(name, labels)
-    if (!series.has(one)) series.set(one, 0)
-  })
 }
 
 function bucketsAbove(seconds: number): string[] {
   return [...RECOVERY_BUCKETS_SEC.filter((le) => le >= seconds).map(String), '+Inf']
 }
 
-function seriesKey(name: string, labels: Labels): string {
-  const escaped = (value: string) => value.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n')
-  return `${name}{${Object.entries(labels)
-    .map(([label, value]) => `${label}="${escaped(value)}"`)
-    .join(',')}}`
+function escaped(value: string): string {
+  return /["\\\n]/.test(value) ? value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n') : value
+}
+
+function nameIn(series: string): string {
+  return series.slice(0, series.indexOf('{'))
 }
 
 /** The last line; a file that was cut off has none. Prometheus's parser takes it for a comment. */
@@ -130,21 +140,18 @@ export function readMetrics(path: string): { series: Series; problem?: string } 
   return { series }
 }
 
-const PARTS = { gauge: [''], counter: [''], histogram: ['_bucket', '_sum', '_count'] }
+const HISTOGRAM = ['_bucket', '_sum', '_count']
 
 /** Writes the file whole or not at all, for everybody to read: node_exporter is another user. */
 function writeMetrics(path: string, series: Series): void {
-  const samples = new Map<string, string[]>()
-  for (const [one, value] of series) {
-    const name = one.slice(0, one.indexOf('{'))
-    samples.set(name, [...(samples.get(name) ?? []), `${one} ${value}`])
-  }
+  const samples: Record<string, string[]> = {}
+  for (const [one, value] of series) (samples[nameIn(one)] ??= []).push(`${one} ${value}`)
   const lines: string[] = []
   // What an older version counted and this one does not know is left out.
   for (const { name, type, help } of Object.values<Metric>(METRICS)) {
-    const own = PARTS[type].flatMap((part) => samples.get(name + part) ?? [])
+    const own = type === 'histogram' ? HISTOGRAM.flatMap((part) => samples[name + part] ?? []) : samples[name]
     // The same words in every file, or node_exporter refuses the second one (prometheus/node_exporter#1885).
-    if (own.length > 0) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...own)
+    if (own?.length) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...own)
   }
   const folder = dirname(path)
   if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o755 })
