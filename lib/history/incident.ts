@@ -1,0 +1,95 @@
+/** An incident as the logs tell it, step by step. */
+import type { TierName } from '../tier/contract.ts'
+import type { Said } from './events.ts'
+
+/** A step of an incident: who did what when. The same thing said again is counted, not repeated. */
+export interface Step {
+  at: Date
+  /** When it was said last. */
+  until: Date
+  times: number
+  tier: TierName
+  said: Said | { kind: 'run-ended'; verdict: string; exitCode: number }
+}
+
+export interface Incident {
+  /** The first DOWN. When that line is missing: as the RECOVERED line reckons, see `isBeginSeen`. */
+  begin: Date
+  isBeginSeen: boolean
+  /** The next healthy observation; undefined: none was seen yet. */
+  end: Date | undefined
+  /** The last line about it. */
+  lastSeen: Date
+  /** What it was, by the most telling DOWN of it. */
+  verdict: string
+  /** Text from outside, one line. */
+  evidence: string
+  /** Which level ended it; `outside`: none of them did, it recovered by itself or by hand; undefined: it goes on. */
+  healedBy: number | 'outside' | undefined
+  /** How long it was down as far as somebody watched. */
+  downSec: number
+  /** How much of the time from begin to end nobody watched, or the gateway was stopped on purpose. */
+  unwatchedSec: number
+  stoppedSec: number
+  /** The highest level that was called. */
+  highestLevel: number
+  restarts: number
+  doctorRuns: number
+  /** How often a human was called (MANUAL INTERVENTION REQUIRED). */
+  manualCalls: number
+  /** Messages about it that were delivered, one for each channel. */
+  alerts: number
+  /** The first of `MAX_STEPS`; `stepsLeftOut` more were not kept. */
+  steps: Step[]
+  stepsLeftOut: number
+}
+
+/** An incident that lasts for days repeats itself; a log full of nonsense does not fill the memory. */
+const MAX_STEPS = 200
+
+export function newIncident(beginMs: number, verdict: string, evidence: string): Incident {
+  const begin = new Date(beginMs)
+  return {
+    begin,
+    isBeginSeen: true,
+    end: undefined,
+    lastSeen: begin,
+    verdict,
+    evidence,
+    healedBy: undefined,
+    downSec: 0,
+    unwatchedSec: 0,
+    stoppedSec: 0,
+    highestLevel: 0,
+    restarts: 0,
+    doctorRuns: 0,
+    manualCalls: 0,
+    alerts: 0,
+    steps: [],
+    stepsLeftOut: 0,
+  }
+}
+
+export function addStep(incident: Incident, said: Step['said'], tier: TierName, atMs: number): void {
+  if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
+}
+
+/** False when there are too many already. What a tier says again and again is counted with the first of it. */
+export function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs: number): boolean {
+  const at = new Date(atMs)
+  const same = steps.findLast((step) => step.tier === tier)
+  if (same && isSame(same.said, said)) {
+    same.times++
+    same.until = at
+    return true
+  }
+  if (steps.length >= MAX_STEPS) return false
+  steps.push({ at, until: at, times: 1, tier, said })
+  return true
+}
+
+/** The same verdict again is no news, whatever pid the evidence names this time. */
+function isSame(a: Step['said'], b: Step['said']): boolean {
+  if (a.kind === 'down' && b.kind === 'down') return a.verdict === b.verdict
+  return JSON.stringify(a) === JSON.stringify(b)
+}
