@@ -1,5 +1,4 @@
 /** Our own scheduled jobs, Level 1 and Level 2, as launchd or systemd has them: registered? running? started again. */
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import type { CommandResult } from '../tier/command.ts'
 import { oneLine, type TierName } from '../tier/contract.ts'
@@ -120,7 +119,8 @@ interface Answer {
 }
 
 /** A short question without execa, whose loading alone costs more than a whole healthy tick may. */
-function ask(settings: Settings, file: string, args: string[]): Promise<Answer> {
+async function ask(settings: Settings, file: string, args: string[]): Promise<Answer> {
+  const { execFile } = await import('node:child_process')
   return new Promise((resolve) => {
     const options = { timeout: QUERY_TIMEOUT_MS, killSignal: 'SIGKILL' as const, env: settings.childEnv, cwd: '/' }
     execFile(file, args, options, (error, stdout, stderr) => {

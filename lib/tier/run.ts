@@ -1,7 +1,5 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
-import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { endRunningCommands } from './command.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
 import { currentIncident, type Journal, openJournal } from './journal.ts'
@@ -59,7 +57,7 @@ export async function runTier(script: TierScript): Promise<void> {
   // `… | head` closes the pipe early; the log file still gets every line.
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
-  const flags = readFlags(script)
+  const flags = await readFlags(script)
   if (flags === undefined) return
   let settings: Settings
   try {
@@ -68,7 +66,7 @@ export async function runTier(script: TierScript): Promise<void> {
     if (!(error instanceof SettingsError)) throw error
     process.stderr.write(`${script.tier}: ${error.message}\n`)
     process.exitCode = EXIT.unusable
-    if (!process.stdout.isTTY && !flags['dry-run']) tellByLauncher(script.tier, error.message)
+    if (!process.stdout.isTTY && !flags['dry-run']) await tellByLauncher(script.tier, error.message)
     return
   }
   process.exitCode = await runWith(script, settings, flags)
@@ -78,7 +76,8 @@ export async function runTier(script: TierScript): Promise<void> {
  * Started by launchd, systemd or cron nobody reads standard error, and one typo in `.env` stops Level 4 too: the
  * launcher, which needs no settings of ours, writes it into the tier's log and tells Discord, once an hour per cause.
  */
-function tellByLauncher(tier: TierName, cause: string): void {
+async function tellByLauncher(tier: TierName, cause: string): Promise<void> {
+  const { spawnSync } = await import('node:child_process')
   const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
   spawnSync('sh', [launcher, '--cannot-start', TIERS[tier].script], {
     input: cause,
@@ -87,8 +86,11 @@ function tellByLauncher(tier: TierName, cause: string): void {
   })
 }
 
-function readFlags(script: TierScript): Record<string, boolean> | undefined {
+async function readFlags(script: TierScript): Promise<Record<string, boolean> | undefined> {
   const own = script.flags ?? {}
+  // As it is scheduled: without any, and node:util need not be loaded.
+  if (process.argv.length === 2) return {}
+  const { parseArgs } = await import('node:util')
   try {
     const { values } = parseArgs({
       options: Object.fromEntries(
