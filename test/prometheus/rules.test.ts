@@ -1,0 +1,93 @@
+/** What stands in prometheus/ and grafana/, as Prometheus's own tools see it. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { expect, test } from 'vitest'
+import { METRICS } from '../../lib/tier/metrics.ts'
+import { projectDir } from '../support/sandbox.ts'
+
+const at = (path: string) => join(projectDir, path)
+const text = (path: string) => readFileSync(at(path), 'utf8')
+
+test.each([
+  ['promtool', ['check', 'rules', at('prometheus/alerts.yml')]],
+  ['promtool', ['test', 'rules', at('prometheus/alerts.test.yml')]],
+  ['promtool', ['check', 'config', at('prometheus/prometheus.yml')]],
+  ['amtool', ['check-config', at('prometheus/alertmanager.yml')]],
+])('%s %s is content', async (tool, args) => {
+  const { exitCode, all } = await execa(tool, args, { all: true, reject: false, timeout: 60_000 })
+  expect(exitCode, all).toBe(0)
+})
+
+test('every alert rule has a unit test in which it fires', () => {
+  const alerts = [...text('prometheus/alerts.yml').matchAll(/- alert: (\w+)/g)].map((m) => m[1])
+  const fired = [...text('prometheus/alerts.test.yml').matchAll(/alertname: (\w+)\n\s+eval_time: \w+\n\s+exp_alerts:/g)]
+  expect(alerts.length).toBeGreaterThan(10)
+  expect(new Set(fired.map((m) => m[1]))).toEqual(new Set(alerts))
+})
+
+interface Panel {
+  title?: string
+  type: string
+  id: number
+  gridPos: { x: number; y: number; w: number; h: number }
+  targets?: { expr: string; refId: string }[]
+  datasource?: { uid: string }
+}
+interface Dashboard {
+  uid: string
+  schemaVersion: number
+  templating: { list: { name: string; query?: unknown }[] }
+  panels: Panel[]
+}
+
+const dashboard = () => JSON.parse(text('grafana/openclaw-self-healing.json')) as Dashboard
+
+/** The names of ours in a text, whatever part of a histogram they name. */
+function namesIn(promql: string): Set<string> {
+  const found = promql.match(/openclaw_self_healing_\w+/g) ?? []
+  return new Set(found.map((name) => name.replace(/(recovery_seconds)_(?:bucket|sum|count)$/, '$1')))
+}
+
+test('dashboard, rules and their tests name only numbers that exist', () => {
+  const known = new Set<string>(Object.values(METRICS).map(({ name }) => name))
+  const sources = ['prometheus/alerts.yml', 'prometheus/alerts.test.yml', 'grafana/openclaw-self-healing.json']
+  for (const source of sources) {
+    // A recorded number is named after the one that it is made of.
+    const names = namesIn(text(source).replaceAll('_up:latest', '_up'))
+    expect(names.size, source).toBeGreaterThan(5)
+    for (const name of names) expect(known, `${source} names ${name}`).toContain(name)
+  }
+})
+
+test('every number stands in the dashboard or in a rule: nothing is written for nobody', () => {
+  const used = namesIn(text('prometheus/alerts.yml') + text('grafana/openclaw-self-healing.json'))
+  expect([...Object.values(METRICS)].map(({ name }) => name).filter((name) => !used.has(name))).toEqual([])
+})
+
+test('the dashboard’s panels have ids of their own, a place that no other has, and queries that Prometheus can parse', async () => {
+  const { panels, templating, schemaVersion } = dashboard()
+  expect(schemaVersion).toBeGreaterThanOrEqual(36)
+  expect(templating.list.map(({ name }) => name)).toEqual(['datasource', 'instance', 'profile'])
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
+  const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+    Array.from({ length: w * h }, (_, i) => `${x + (i % w)},${y + Math.floor(i / w)}`),
+  )
+  expect(new Set(cells).size).toBe(cells.length)
+  expect(Math.max(...panels.map(({ gridPos: { x, w } }) => x + w))).toBeLessThanOrEqual(24)
+  const queries = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
+  expect(queries.length).toBeGreaterThan(10)
+  // Rules of these queries, with Grafana's variables filled in: promtool parses them.
+  const rules = queries.map((expr, i) => ({ record: `query:${i}`, expr: filledIn(expr) }))
+  const { exitCode, all } = await execa('promtool', ['check', 'rules'], {
+    input: JSON.stringify({ groups: [{ name: 'dashboard', rules }] }),
+    all: true,
+    reject: false,
+    timeout: 60_000,
+  })
+  expect(exitCode, all).toBe(0)
+})
+
+function filledIn(expr: string): string {
+  return expr.replaceAll('$__range', '7d').replaceAll('$__rate_interval', '5m').replaceAll('$__interval', '1m')
+}
