@@ -74,22 +74,29 @@ export function addStep(incident: Incident, said: Step['said'], tier: TierName, 
   if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
 }
 
-/** False when there are too many already. What a tier says again and again is counted with the first of it. */
+/** What was said already, by whom: to find it again among two hundred steps. */
+const SAID = new WeakMap<Step[], Map<string, Step>>()
+
+/** False when there are too many already. What a tier says again is counted with the first time that it said it. */
 export function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs: number): boolean {
   const at = new Date(atMs)
-  const same = steps.findLast((step) => step.tier === tier)
-  if (same && isSame(same.said, said)) {
-    same.times++
-    same.until = at
+  const known = SAID.get(steps) ?? new Map<string, Step>()
+  SAID.set(steps, known)
+  const key = `${tier} ${sameness(said)}`
+  const before = known.get(key)
+  if (before) {
+    before.times++
+    before.until = at
     return true
   }
   if (steps.length >= MAX_STEPS) return false
-  steps.push({ at, until: at, times: 1, tier, said })
+  const step = { at, until: at, times: 1, tier, said }
+  steps.push(step)
+  known.set(key, step)
   return true
 }
 
-/** The same verdict again is no news, whatever pid the evidence names this time. */
-function isSame(a: Step['said'], b: Step['said']): boolean {
-  if (a.kind === 'down' && b.kind === 'down') return a.verdict === b.verdict
-  return JSON.stringify(a) === JSON.stringify(b)
+/** The same verdict again is no news, whatever pid or how many seconds it is said with this time. */
+function sameness(said: Step['said']): string {
+  return said.kind === 'down' ? `down ${said.verdict}` : JSON.stringify(said).replace(/\d+/g, '#')
 }
