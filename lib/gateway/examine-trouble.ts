@@ -1,0 +1,157 @@
+/** The examination of a gateway that does not say that it is live: starting, hung, or not there, and why. */
+import { join } from 'node:path'
+import { gatewayService, type Service } from '../services/supervisor.ts'
+import { readTail } from '../tier/journal.ts'
+import type { Settings } from '../tier/settings.ts'
+import { type Clue, findClue } from './clues.ts'
+import { configSyntaxProblem, readConfig, validateConfig } from './config.ts'
+import { FULL_DISK_MB, freeDiskMb } from './disk.ts'
+import type { Base, Examination, ExamineOptions, Verdict } from './examination.ts'
+import { get, type Probe } from './probe.ts'
+import { findGateway, impostor, isStranger, type ProcessInfo, portOwners } from './processes.ts'
+import type { PatientRecord } from './record.ts'
+
+/** Undefined: everything changed while it was looked at, so that only a new look can tell. */
+export async function examineTrouble(
+  settings: Settings,
+  options: ExamineOptions,
+  nowMs: number,
+  answer: Probe,
+): Promise<Examination | undefined> {
+  const service = await gatewayService(settings)
+  const process = await findGateway(settings, service.pid, [options.record.pid, options.record.startedPid])
+  const base = { warnings: [], portOwner: undefined, service, process, version: answer.version, graceLeftSec: 0 }
+
+  if (answer.kind !== 'refused') {
+    const owners = await portOwners(settings)
+    const stranger = owners.find((owner) => owner.pid !== process?.pid && isStranger(settings, owner))
+    if (stranger && !owners.some((owner) => owner.pid === process?.pid))
+      return { ...base, ...impostor(settings, stranger) }
+    if (!process && owners.length === 0 && answer.kind !== 'timeout') {
+      // A gateway that dies under the question breaks the connection; then nobody has the port any more.
+      if ((await get(settings, '/health', options.httpTimeoutSec * 1000)).kind === 'refused') return undefined
+      const evidence = `port ${settings.gatewayPort} belongs to a process of another user, not to the gateway (${answer.detail})`
+      return { ...base, verdict: 'impostor', evidence, answersHttp: false }
+    }
+  }
+  const answersHttp = answer.kind === 'other'
+  const seen = answer.detail
+  if (process) return examineProcess(settings, options.record, nowMs, answer, { ...base, process, answersHttp }, seen)
+  return examineAbsence(settings, options, service, { ...base, answersHttp: false }, seen)
+}
+
+/** Its process lives, but it is not live: starting, or hung. */
+async function examineProcess(
+  settings: Settings,
+  record: PatientRecord,
+  nowMs: number,
+  answer: Probe,
+  base: Base & { process: ProcessInfo },
+  seen: string,
+): Promise<Examination> {
+  const { process } = base
+  if (answer.phase === 'draining') return { ...base, verdict: 'draining', evidence: `${seen}; /startupz says draining` }
+  if (await isOldButWell(settings, answer)) {
+    return {
+      ...base,
+      verdict: 'healthy',
+      evidence: '/ answers 200 from the gateway’s own process (a version without /health)',
+    }
+  }
+  const who = `process ${process.pid} lives since ${process.ageSec} s`
+  const bootedBefore = record.pid === process.pid && record.lastHealthyMs > 0
+  // An in-process restart closes the port of a process that was healthy before; it gets the same time as a boot,
+  // counted from the first sighting. A process that holds its port and does not answer is not restarting itself.
+  const restartingItself = bootedBefore && answer.kind === 'refused'
+  const spentSec =
+    restartingItself && record.troubleSinceMs > 0 ? (nowMs - record.troubleSinceMs) / 1000 : process.ageSec
+  const graceLeftSec = settings.startupGraceSec - (restartingItself && record.troubleSinceMs === 0 ? 0 : spentSec)
+  if ((!bootedBefore || restartingItself) && graceLeftSec > 0)
+    return { ...base, verdict: 'starting', evidence: `${seen}; ${who}`, graceLeftSec }
+  return { ...base, verdict: 'hung', evidence: `${seen}; ${who}` }
+}
+
+/** Before 2026.3.1 there is no /health: then a 200 on / from the gateway's own process has to do. */
+async function isOldButWell(settings: Settings, answer: Probe): Promise<boolean> {
+  if (answer.kind !== 'other' || answer.phase !== undefined) return false
+  if (answer.status !== 404 && answer.status !== 200) return false
+  const root = await get(settings, '/', 5000)
+  return root.kind === 'answer' && root.status === 200
+}
+
+/** No process: why? */
+async function examineAbsence(
+  settings: Settings,
+  options: ExamineOptions,
+  service: Service,
+  base: Base,
+  seen: string,
+): Promise<Examination> {
+  const is = (verdict: Verdict, evidence: string): Examination => ({ ...base, verdict, evidence })
+  const stop = deliberateStop(settings, service, options.record)
+  if (stop) return is('stopped-on-purpose', stop)
+  if (service.stopping) return is('draining', `${seen}; ${service.detail}`)
+
+  const freeMb = freeDiskMb(settings.stateDir)
+  if (freeMb !== undefined && freeMb < FULL_DISK_MB)
+    return is('disk-full', `${seen}; ${freeMb} MB are left on the disk of ${settings.stateDir}`)
+  const problem = await configSyntaxProblem(settings)
+  if (problem) return is('misconfigured', problem)
+  const clue = await findClue(
+    settings,
+    options.record.lastHealthyMs,
+    service.kind === 'systemd' ? service.name : undefined,
+  )
+  const told = clue && verdictOfClue(clue, settings)
+  // Validation, where there is time for it, has the last word on what it can judge: the file may be repaired by now.
+  const validation = options.deep && (!told || isForValidation(clue)) ? await validateConfig(settings) : undefined
+  if (validation?.valid === false) return is('misconfigured', `openclaw config validate: ${validation.issues}`)
+  if (told && !(validation?.valid && isForValidation(clue))) return is(told, `its log says: ${clue.line}`)
+  // The supervisor is at it already: leave it the time that a boot may take.
+  if (service.restarting)
+    return { ...is('starting', `${seen}; ${service.detail}`), graceLeftSec: settings.startupGraceSec }
+  // 78 is the gateway's word for "starting me again will not help", also when its log could not be read.
+  if (service.parked && service.lastExitCode === 78)
+    return is('misconfigured', `exit 78 without a reason in its log; ${service.detail}`)
+  const hint = clue ? `; its log says: ${clue.line}` : ''
+  base.cause = clue?.verdict
+  if (service.kind !== 'none' && service.kind !== 'silent' && !service.loaded)
+    return is('unloaded', `${seen}; ${service.detail}${hint}`)
+  if (service.parked) return is('parked', `${seen}; ${service.detail}${hint}`)
+  return is('absent', `${seen}; no gateway process (${service.detail})${hint}`)
+}
+
+/** "Gateway start blocked" and "Refusing to bind" are said of configs that validation passes. */
+function isForValidation(clue: Clue): boolean {
+  return clue.verdict === 'misconfigured' && !/start blocked|refusing to bind/i.test(clue.line)
+}
+
+function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {
+  if (clue.verdict === 'misconfigured') {
+    // A config that was edited since the log was written may have been repaired; the next boot will tell.
+    const config = readConfig(settings)
+    return config && config.modifiedMs > clue.loggedMs ? undefined : 'misconfigured'
+  }
+  if (clue.verdict === 'blocked' || clue.verdict === 'unusable-state' || clue.verdict === 'broken-install')
+    return clue.verdict
+  // The port was taken and is free now, memory ran out, the disk was full and has room again: starting it is right.
+  return undefined
+}
+
+/**
+ * Somebody stopped it: `openclaw gateway stop` is launchd's bootout, and the CLI's lifecycle log says so; under systemd
+ * a unit with Restart=always that is inactive without a failure was stopped. Undefined when there is no such sign.
+ */
+function deliberateStop(settings: Settings, service: Service, record: PatientRecord): string | undefined {
+  const log = readTail(join(settings.stateDir, 'logs', 'gateway-restart.log'), 64 * 1024)
+  const lines = log.split('\n').filter((line) => line.includes('openclaw gateway lifecycle'))
+  const last = /^\[([^\]]+)\].* action=([a-z-]+)/.exec(lines.at(-1) ?? '')
+  if (last?.[2] === 'stop') {
+    const stoppedMs = Date.parse(last[1]!)
+    // A gateway that was seen healthy after that stop was started again in some other way.
+    if (stoppedMs >= record.lastHealthyMs - 5000 && service.pid === undefined)
+      return `somebody ran \`openclaw gateway stop\` at ${last[1]}`
+  }
+  if (service.stopped) return `somebody stopped it (${service.detail})`
+  return undefined
+}
