@@ -1,9 +1,11 @@
 #!/usr/bin/env -S npx tsx
 // The doctor's guard. Claude Code starts it before every tool call of the emergency doctor (Level 3's run writes the
 // settings that say so), gives it the call as JSON on standard input, and does what it answers: allow, or deny with a
-// reason that the doctor can act on. The policy is the table in lib/doctor/guard.ts.
+// reason that the doctor can act on. The policy is the table in lib/doctor/guard.ts. With `hide` it is started after a
+// call and takes secrets out of what the tool answered, before the model gets it.
 //
 // Usage: doctor-guard.ts <context.json> <seconds>     (the context is written by Level 3, one per run)
+//        doctor-guard.ts <context.json> hide
 //
 // It always exits with 0 and one line of JSON. Whatever goes wrong (bad input, a crash, too slow) is a deny: the judging
 // is done in a child process that is killed at the limit, because no timer fires in a process that hangs.
@@ -15,6 +17,7 @@ import { answerOf, failedAnswer, isAnswer, readCall, typeScriptOptions } from '.
 const [contextPath = '', limit = '25'] = process.argv.slice(2)
 
 if (limit === 'judge') await answerCall()
+else if (limit === 'hide') await hideSecrets()
 else await askJudge()
 
 /** The outer process: passes the call on and waits, no longer than the limit. */
@@ -66,6 +69,15 @@ async function decisionOnCall(): Promise<string> {
   } catch (error) {
     return failed((error as Error).message)
   }
+}
+
+/** After a call: what the tool answered, without secrets; nothing when there are none in it. */
+async function hideSecrets(): Promise<void> {
+  const { readGuardContext } = await import('../lib/doctor/guard-context.ts')
+  const { outputAnswer } = await import('../lib/doctor/guard-output.ts')
+  const { worldOf } = await import('../lib/doctor/guard-world.ts')
+  const { secrets } = worldOf(readGuardContext(contextPath))
+  process.stdout.write(outputAnswer(JSON.parse(await standardInput()), secrets))
 }
 
 async function standardInput(): Promise<string> {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { readGuardContext } from '../lib/doctor/guard-context.ts'
-import { guardCommand, guardHooks, isAnswer, readCall } from '../lib/doctor/guard-hook.ts'
+import { guardCommand, guardHooks, hideCommand, isAnswer, readCall } from '../lib/doctor/guard-hook.ts'
 import { judge } from '../lib/doctor/guard-judge.ts'
 import { decisionsIn, prepare } from '../lib/doctor/guard-record.ts'
 import { CONFIG_TEXT, type GuardHome, guardHome } from './support/guard-world.ts'
@@ -191,6 +191,35 @@ describe('when the guard fails, the call is refused', () => {
     const run = ask(bash('openclaw status'), { command })
     expect(run).toMatchObject({ code: 2, stdout: '' })
     expect(run.stderr).toContain('refused')
+  })
+})
+
+describe('what a tool answered reaches the model', () => {
+  const answered = (tool_response: unknown) => {
+    const input = { hook_event_name: 'PostToolUse', tool_name: 'Read', tool_input: {}, tool_response }
+    const run = ask(input, { command: hideCommand(contextPath) })
+    expect(run).toMatchObject({ code: 0, stderr: '' })
+    return run.stdout === '' ? undefined : JSON.parse(run.stdout).hookSpecificOutput
+  }
+
+  test('in its own shape, without the config’s secrets', () => {
+    const secret = /"token":\s*"([^"]+)"/.exec(CONFIG_TEXT)![1]!
+    const output = answered({
+      type: 'text',
+      file: { content: CONFIG_TEXT, numLines: 12 },
+      lines: [secret, 3, null, true],
+    })
+    expect(JSON.stringify(output)).not.toContain(secret)
+    expect(output).toMatchObject({
+      hookEventName: 'PostToolUse',
+      updatedToolOutput: { type: 'text', file: { numLines: 12 }, lines: [expect.any(String), 3, null, true] },
+    })
+    expect(output.updatedToolOutput.file.content).toContain('"gateway"')
+  })
+
+  test('untouched when there is no secret in it', () => {
+    expect(answered({ stdout: 'gateway is stopped', stderr: '', interrupted: false })).toBeUndefined()
+    expect(answered(undefined)).toBeUndefined()
   })
 })
 

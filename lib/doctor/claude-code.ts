@@ -8,7 +8,7 @@ import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import { guardHooks } from './guard-hook.ts'
+import { guardHooks, outputHooks } from './guard-hook.ts'
 
 export interface ClaudeCode {
   /** Its version as three numbers. */
@@ -75,8 +75,8 @@ export function prepareLaunch(settings: Settings, claude: ClaudeCode, folder: st
   ]
 }
 
-/** The first release in which StopFailure was seen to work is newer than this. */
-const KNOWS_STOP_FAILURE = [2, 1, 295] as const
+/** The releases in which StopFailure and a rewritten tool output were seen to work are newer than this. */
+const NEWER_HOOKS = [2, 1, 295] as const
 
 function settingsOf(claude: ClaudeCode, folder: string, contextPath: string, mode: string): Record<string, unknown> {
   const note = [{ hooks: [{ type: 'command', command: noteCommand(eventsPath(folder)), timeout: 10 }] }]
@@ -90,7 +90,7 @@ function settingsOf(claude: ClaudeCode, folder: string, contextPath: string, mod
       SessionStart: note,
       UserPromptSubmit: note,
       Stop: note,
-      ...(compare(claude.version, KNOWS_STOP_FAILURE) >= 0 ? { StopFailure: note } : {}),
+      ...(compare(claude.version, NEWER_HOOKS) >= 0 ? { StopFailure: note, ...outputHooks(contextPath) } : {}),
     },
   }
 }

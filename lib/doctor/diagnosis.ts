@@ -125,13 +125,13 @@ function missingDependencies(packageDir: string, manifest: Manifest): string[] {
 
 /** The ends of the newest logs; a log of any size costs the same. */
 function logTails(settings: Settings): Finding[] {
-  const shared = sharedLog()
+  const shared = sharedLog(settings)
   const own = gatewayLogs(settings)
     .sort((a, b) => modifiedMs(b) - modifiedMs(a))
     .slice(0, MAX_LOGS)
     .map((path) => ({ title: `End of ${path}`, text: endOf(path) }))
   if (!shared) return own
-  const title = `End of ${shared} (shared by all gateways of this user: lines of others may be among them)`
+  const title = `End of ${shared} (may hold lines of other gateways)`
   return [...own, { title, text: endOf(shared) }]
 }
 

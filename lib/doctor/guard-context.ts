@@ -17,6 +17,8 @@ export interface GuardContext {
   gatewayPort: number
   /** This project's checkout: readable, never writable. */
   projectDir: string
+  /** OpenClaw's profile, `default` for the gateway that has none. */
+  profile: string
   launchdLabel: string
   systemdUnit: string
   /** The newest known-good config, when there is one: what a config that cannot be parsed is compared with. */
@@ -50,7 +52,7 @@ export function readGuardContext(path: string): GuardContext {
     if (typeof given !== 'string' || !given.startsWith('/')) throw new Error(`${path}: ${name} is no absolute path`)
   }
   if (!Number.isInteger(value.gatewayPort)) throw new Error(`${path}: gatewayPort is no port`)
-  for (const name of ['launchdLabel', 'systemdUnit'] as const) {
+  for (const name of ['profile', 'launchdLabel', 'systemdUnit'] as const) {
     if (typeof value[name] !== 'string' || value[name] === '') throw new Error(`${path}: ${name} is missing`)
   }
   return value as unknown as GuardContext

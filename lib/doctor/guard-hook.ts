@@ -25,10 +25,28 @@ export function guardHooks(contextPath: string): Record<string, unknown> {
   return { PreToolUse: [{ matcher: '*', hooks: [hook] }] }
 }
 
+/**
+ * The part that hides secrets in what tools answered before the model gets it. When it fails, Claude Code passes the
+ * answer on as it is: it comes on top of the guard, which refuses calls that would show a secret in the first place.
+ */
+export function outputHooks(contextPath: string): Record<string, unknown> {
+  return {
+    PostToolUse: [{ matcher: '*', hooks: [{ type: 'command', command: hideCommand(contextPath), timeout: 60 }] }],
+  }
+}
+
+/** The command line of that hook. */
+export function hideCommand(contextPath: string): string {
+  return commandLine(contextPath, 'hide')
+}
+
+function commandLine(contextPath: string, mode: string): string {
+  return [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath, mode].map(quoted).join(' ')
+}
+
 /** The hook's command line, for any POSIX shell. */
 export function guardCommand(contextPath: string): string {
-  const argv = [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath, String(GUARD_LIMIT_SEC)]
-  return `${argv.map(quoted).join(' ')} || { echo 'The guard failed, so this call is refused.' >&2; exit 2; }`
+  return `${commandLine(contextPath, String(GUARD_LIMIT_SEC))} || { echo 'The guard failed, so this call is refused.' >&2; exit 2; }`
 }
 
 /** What Node needs to run the guard's TypeScript: nothing from 22.18 on, tsx by its absolute address before. */

@@ -1,7 +1,7 @@
 /** The world as the guard finds it when it is asked: secrets, and which processes are the gateway's. */
 import { existsSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
-import { findGateway, isGatewayCommand, portOwners, processInfo } from '../gateway/processes.ts'
+import { findGateway, isGatewayCommand, isOthersGateway, portOwners, processInfo } from '../gateway/processes.ts'
 import { gatewayService } from '../services/supervisor.ts'
 import { loadSettings, type Settings } from '../tier/settings.ts'
 import { configSecrets } from './guard-config.ts'
@@ -15,6 +15,7 @@ export function worldOf(context: GuardContext): World {
   const settings: Settings = {
     ...loadSettings(),
     home: context.home,
+    profile: context.profile,
     stateDir: context.stateDir,
     memoryDir: context.memoryDir,
     configPath: context.configPath,
@@ -44,7 +45,9 @@ async function isGatewayProcess(pid: number, settings: Settings): Promise<boolea
   if (pid === process.pid || pid === process.ppid) return false
   const { pid: supervised } = await gatewayService(settings)
   const gateway = await findGateway(settings, supervised, [])
-  const owners = (await portOwners(settings)).filter((owner) => isGatewayCommand(owner.command))
+  const owners = (await portOwners(settings)).filter(
+    (owner) => isGatewayCommand(owner.command) && !isOthersGateway(settings, owner),
+  )
   const own = new Set([gateway?.pid, supervised, ...owners.map((owner) => owner.pid)])
   for (let at: number | undefined = pid, steps = 0; at !== undefined && at > 1 && steps < 8; steps++) {
     if (own.has(at)) return true

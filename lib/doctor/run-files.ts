@@ -10,6 +10,7 @@ import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
 import { readConfig } from '../gateway/config.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { knownGoods } from '../gateway/known-good.ts'
+import { gatewayLabel, gatewayUnit } from '../services/supervisor.ts'
 import { localStamp } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { doctorEnv } from './claude-code.ts'
@@ -68,11 +69,12 @@ export async function openRun(settings: Settings, logPath: string, seen: Examina
     configPath: settings.configPath,
     gatewayPort: settings.gatewayPort,
     projectDir: fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, ''),
-    launchdLabel: seen.service?.kind === 'launchd' ? seen.service.name : 'ai.openclaw.gateway',
-    systemdUnit: seen.service?.kind === 'systemd' ? seen.service.name : 'openclaw-gateway.service',
+    profile: settings.profile,
+    launchdLabel: gatewayLabel(settings),
+    systemdUnit: gatewayUnit(settings),
     knownGoodPath: knownGoods(settings)[0]?.path,
     ...installedPackage(settings),
-    logPaths: [...gatewayLogs(settings), ...[sharedLog()].filter((path) => path !== undefined)],
+    logPaths: [...gatewayLogs(settings), ...[sharedLog(settings)].filter((path) => path !== undefined)],
   }
   writeFileSync(contextPath, JSON.stringify(context, null, 2), { mode: 0o600 })
   return {

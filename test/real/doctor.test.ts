@@ -51,6 +51,11 @@ const markers = (box: Sandbox) => box.log('emergency-recovery-2').match(/MANUAL 
 /** Programs of the sandbox that are still running, the gateway's own aside. */
 const doctorsLeft = (box: Sandbox) => box.processes().filter((pid) => /claude|tmux|sleep/.test(commandOf(pid)))
 
+/** The gateway's token as it stands in its config. */
+function tokenOf(path: string): string {
+  return /"token":\s*"([^"]+)"/.exec(readFileSync(path, 'utf8'))![1]!
+}
+
 function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
@@ -132,6 +137,9 @@ test('Level 2 hands on to the doctor: the trust question, ten dangerous wishes, 
   expect(box.log('emergency-recovery-2').match(/GUARD refused/g)).toHaveLength(10)
   const results = JSON.stringify(api.turns().at(-1)!.body.messages)
   expect(results).not.toContain(KEY)
+  // The doctor read the config, and the token in it did not reach the service.
+  expect(results).toMatch(/\\"mode\\": \\"local\\"/)
+  expect(results).not.toContain(tokenOf(config()))
 
   // The user's settings were left out, and the prompt arrived whole and in the user's own words.
   expect(existsSync(touched)).toBe(false)
