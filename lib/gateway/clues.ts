@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { runCommand } from '../tier/command.ts'
 import { cleanText, localDay, oneLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
+import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 
 /** What a line of the log speaks for. */
@@ -94,11 +95,11 @@ function messageOf(line: string): string {
 }
 
 /**
- * The log of this user's gateways of all state folders together, when it exists. It does not say which gateway a line
- * is of, so it is evidence for a reader and never decides a verdict.
+ * The log of this profile's gateways of all users and state folders together, when it exists. It does not say which
+ * gateway a line is of, so it is evidence for a reader and never decides a verdict.
  */
-export function sharedLog(now = new Date()): string | undefined {
-  const path = join('/tmp/openclaw', `openclaw-${localDay(now)}.log`)
+export function sharedLog(settings: Settings, now = new Date()): string | undefined {
+  const path = join('/tmp/openclaw', `${rollingLogName(settings.profile)}-${localDay(now)}.log`)
   return modifiedMs(path) > 0 ? path : undefined
 }
 
@@ -108,9 +109,13 @@ export function gatewayLogs(settings: Settings): string[] {
   const state = join(settings.stateDir, 'logs')
   return [library, state].flatMap((folder) => {
     try {
-      return readdirSync(folder)
-        .filter((name) => /^gateway.*\.log$/.test(name) && name !== 'gateway-restart.log')
-        .map((name) => join(folder, name))
+      return (
+        readdirSync(folder)
+          .filter((name) => /^gateway.*\.log$/.test(name) && name !== 'gateway-restart.log')
+          // On macOS the gateways of all profiles write into one folder.
+          .filter((name) => folder !== library || !isForeignLog(name, settings.profile))
+          .map((name) => join(folder, name))
+      )
     } catch {
       return []
     }

@@ -72,6 +72,7 @@ const NODE_GATEWAY =
  * The gateway of this state folder, whether its port is open or not; undefined when no living process is it.
  * Evidence in this order: the lock files that the gateway keeps in its own state folder (2026.9.x; they name pid and
  * config and stay behind after kill -9, so the process is looked at too), the supervisor's pid, the port's owner.
+ * Never one that a lock of another profile shows to be that one's.
  * @param supervisedPid the process its supervisor has, if any
  * @param rememberedPids processes that were this gateway before, or that we started as one: while a gateway restarts
  *   itself its lock is gone for a moment (measured), and a new one has none for its first seconds
@@ -83,22 +84,53 @@ export async function findGateway(
 ): Promise<ProcessInfo | undefined> {
   const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
   const alive = await processInfo(settings, [...new Set(known)])
+  const titled = alive.filter((one) => isGatewayCommand(one.command) && !isOthersGateway(settings, one))
   // Whatever the supervisor runs as the gateway is the gateway, be it a wrapper by another name.
-  const found = alive.find((one) => isGatewayCommand(one.command)) ?? alive.find((one) => one.pid === supervisedPid)
+  const found = titled[0] ?? alive.find((one) => one.pid === supervisedPid)
   if (found) return found
-  return (await portOwners(settings)).find((owner) => isGatewayCommand(owner.command))
+  return (await portOwners(settings)).find(
+    (owner) => isGatewayCommand(owner.command) && !isOthersGateway(settings, owner),
+  )
+}
+
+/**
+ * True when a process is shown to be the gateway of another profile: all call themselves the same, but each keeps a lock
+ * in its own state folder. A gateway whose folder is elsewhere (`OPENCLAW_STATE_DIR`) cannot be told so.
+ */
+export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
+  if (lockedPids(settings).includes(one.pid)) return false
+  let names: string[]
+  try {
+    names = readdirSync(settings.home)
+  } catch {
+    return false
+  }
+  const others = names
+    .filter((name) => /^\.openclaw(?:-[\w-]+)?$/.test(name))
+    .map((name) => join(settings.home, name))
+    .filter((folder) => !samePath(folder, settings.stateDir))
+  const startedMs = Date.now() - one.ageSec * 1000
+  return others
+    .flatMap((folder) => readLocks(lockFolder(folder)))
+    .some(({ pid, createdAt }) => {
+      // A lock stays behind after kill -9, and its pid may be given to our gateway later.
+      const lockedMs = typeof createdAt === 'string' ? Date.parse(createdAt) : Number.NaN
+      return pid === one.pid && !(lockedMs < startedMs - 5000)
+    })
 }
 
 /** Pids in the gateway's lock files: in its state folder, or (before the 2026.9 layout) in the temporary folder. */
 function lockedPids(settings: Settings): number[] {
-  const folderName = `openclaw-${process.getuid?.() ?? ''}`
-  const ownFolder = join(settings.stateDir, 'tmp', folderName)
-  const own = readLocks(ownFolder)
-  const shared = readLocks(join(tmpdir(), folderName)).filter((lock) => samePath(lock.configPath, settings.configPath))
+  const own = readLocks(lockFolder(settings.stateDir))
+  const shared = readLocks(lockFolder(tmpdir(), '')).filter((lock) => samePath(lock.configPath, settings.configPath))
   return [...own, ...shared].map((lock) => lock.pid)
 }
 
-function readLocks(folder: string): { pid: number; configPath: unknown }[] {
+function lockFolder(folder: string, within = 'tmp'): string {
+  return join(folder, within, `openclaw-${process.getuid?.() ?? ''}`)
+}
+
+function readLocks(folder: string): { pid: number; configPath: unknown; createdAt: unknown }[] {
   let names: string[]
   try {
     names = readdirSync(folder).filter((name) => name.startsWith('gateway.') && name.endsWith('.lock'))
@@ -110,7 +142,8 @@ function readLocks(folder: string): { pid: number; configPath: unknown }[] {
       const lock: unknown = JSON.parse(readFileSync(join(folder, name), 'utf8'))
       // Other roles (agent-embedded, sqlite-maintenance, …) are not the gateway.
       if (!isRecord(lock) || (lock.role !== undefined && lock.role !== 'gateway')) return []
-      return Number.isInteger(lock.pid) ? [{ pid: Number(lock.pid), configPath: lock.configPath }] : []
+      const { pid, configPath, createdAt } = lock
+      return Number.isInteger(pid) ? [{ pid: Number(pid), configPath, createdAt }] : []
     } catch {
       // Being rewritten at this moment (an in-process restart does that), or not a lock.
       return []
@@ -150,4 +183,18 @@ export function describeProcess(one: ProcessInfo): string {
   const program = words[0]!.split('/').at(-1) ?? one.command
   const rest = words.slice(1).join(' ')
   return `${program} (pid ${one.pid}${rest ? `, \`${oneLine(one.command, 120)}\`` : ''})`
+}
+
+/** The gateway of another profile is as foreign here as any other program. */
+export function isStranger(settings: Settings, owner: ProcessInfo): boolean {
+  return !isGatewayCommand(owner.command) || isOthersGateway(settings, owner)
+}
+
+/** What an examination says when a stranger has the port. */
+export function impostor(settings: Settings, owner: ProcessInfo) {
+  const who = isGatewayCommand(owner.command)
+    ? `the gateway of another profile (pid ${owner.pid})`
+    : describeProcess(owner)
+  const evidence = `port ${settings.gatewayPort} belongs to ${who}, not to the gateway`
+  return { verdict: 'impostor' as const, evidence, portOwner: owner, answersHttp: false }
 }

@@ -61,6 +61,5 @@ export function recordStep(settings: Settings, record: LauncherRecord): Step | u
 
 /** Where scripts/run-tier.sh looks for it: it knows the state folder from the environment alone. */
 function recordPath(settings: Settings): string {
-  const stateDir = settings.childEnv.OPENCLAW_STATE_DIR || join(settings.home, '.openclaw')
-  return join(stateDir, 'watchdog', 'launcher')
+  return join(settings.stateDirOfJobs, 'watchdog', 'launcher')
 }

@@ -151,7 +151,7 @@ function envStep(settings: Settings, { webhook, port }: Answers, notes: string[]
     notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
     return undefined
   }
-  const path = join(settings.childEnv.OPENCLAW_STATE_DIR || join(settings.home, '.openclaw'), '.env')
+  const path = join(settings.stateDirOfJobs, '.env')
   const content = `${lines.join('\n')}\n`
   const entry = { kind: 'kept-file' as const, path, sha256: sha256(content) }
   return fileStep({ path, content, mode: 0o600 }, settings.home, entry, 'your answers; only you can read it')

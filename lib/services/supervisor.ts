@@ -1,6 +1,7 @@
 /** Who supervises the gateway: launchd, systemd, or nobody. One question, one answer, whatever the host. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { bootstrap, kickstart, launchdJob } from './launchd.ts'
 import { resetFailed, type SystemdUnit, systemdAction, systemdUnit } from './systemd.ts'
@@ -28,8 +29,15 @@ export interface Service {
   detail: string
 }
 
-const LABEL = 'ai.openclaw.gateway'
-const UNIT = 'openclaw-gateway.service'
+/** The label of the gateway's LaunchAgent: `ai.openclaw.gateway`, and with a profile `ai.openclaw.<profile>`. */
+export function gatewayLabel({ profile }: Settings): string {
+  return profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`
+}
+
+/** Its systemd unit: `openclaw-gateway.service`, and with a profile `openclaw-gateway-<profile>.service`. */
+export function gatewayUnit({ profile }: Settings): string {
+  return `openclaw-gateway${profileSuffix(profile, '-')}.service`
+}
 
 /**
  * Finds the gateway's service. A supervisor that is not there, or that has no job file for the gateway, counts as none:
@@ -59,18 +67,19 @@ function isOnPath(settings: Settings, program: string): boolean {
 }
 
 function gatewayPlist(settings: Settings): string {
-  return join(settings.home, 'Library', 'LaunchAgents', `${LABEL}.plist`)
+  return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
 }
 
 async function launchdService(settings: Settings): Promise<Service | undefined> {
   // Without a plist there is nothing that launchd could ever start, and no need to ask it.
   if (!existsSync(gatewayPlist(settings))) return undefined
-  const job = await launchdJob(settings, LABEL)
-  if (job === undefined) return isOnPath(settings, 'launchctl') ? silent(LABEL, 'launchd') : undefined
+  const label = gatewayLabel(settings)
+  const job = await launchdJob(settings, label)
+  if (job === undefined) return isOnPath(settings, 'launchctl') ? silent(label, 'launchd') : undefined
   const idle = job.loaded && !job.running && !job.spawning
   return {
     kind: 'launchd',
-    name: LABEL,
+    name: label,
     loaded: job.loaded,
     pid: job.pid,
     lastExitCode: job.lastExitCode,
@@ -86,16 +95,17 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
 }
 
 async function systemdService(settings: Settings): Promise<Service | undefined> {
-  const unit = await systemdUnit(settings, UNIT)
+  const name = gatewayUnit(settings)
+  const unit = await systemdUnit(settings, name)
   if (unit === undefined) {
-    const unitFile = join(settings.home, '.config', 'systemd', 'user', UNIT)
-    return existsSync(unitFile) && isOnPath(settings, 'systemctl') ? silent(UNIT, 'systemd') : undefined
+    const unitFile = join(settings.home, '.config', 'systemd', 'user', name)
+    return existsSync(unitFile) && isOnPath(settings, 'systemctl') ? silent(name, 'systemd') : undefined
   }
   if (!(unit.loaded || unit.masked)) return undefined
   const stopped = isStoppedUnit(unit)
   return {
     kind: 'systemd',
-    name: UNIT,
+    name,
     loaded: true,
     pid: unit.pid,
     lastExitCode: unit.lastExitCode,
@@ -145,24 +155,26 @@ export interface ActionResult {
 
 /** Ends and starts the gateway through its supervisor. */
 export async function restartService(settings: Settings, service: Service): Promise<ActionResult> {
+  const { name } = service
   const result =
-    service.kind === 'launchd' ? await kickstart(settings, LABEL, true) : await systemdAction(settings, 'restart', UNIT)
-  const done = service.kind === 'launchd' ? `launchctl kickstart -k ${LABEL}` : `systemctl --user restart ${UNIT}`
+    service.kind === 'launchd' ? await kickstart(settings, name, true) : await systemdAction(settings, 'restart', name)
+  const done = service.kind === 'launchd' ? `launchctl kickstart -k ${name}` : `systemctl --user restart ${name}`
   return { done, failure: result.failure }
 }
 
 /** Starts the gateway through its supervisor, whatever state the job is in: loads it, resets it, starts it. */
 export async function startService(settings: Settings, service: Service): Promise<ActionResult> {
+  const { name } = service
   if (service.kind === 'launchd') {
     if (service.loaded)
-      return { done: `launchctl kickstart ${LABEL}`, failure: (await kickstart(settings, LABEL, false)).failure }
+      return { done: `launchctl kickstart ${name}`, failure: (await kickstart(settings, name, false)).failure }
     const plist = gatewayPlist(settings)
-    return { done: `launchctl bootstrap ${plist}`, failure: (await bootstrap(settings, LABEL, plist)).failure }
+    return { done: `launchctl bootstrap ${plist}`, failure: (await bootstrap(settings, name, plist)).failure }
   }
-  if (service.parked) await resetFailed(settings, UNIT)
-  const started = await systemdAction(settings, 'start', UNIT)
+  if (service.parked) await resetFailed(settings, name)
+  const started = await systemdAction(settings, 'start', name)
   return {
-    done: `${service.parked ? 'systemctl --user reset-failed + ' : 'systemctl --user '}start ${UNIT}`,
+    done: `${service.parked ? 'systemctl --user reset-failed + ' : 'systemctl --user '}start ${name}`,
     failure: started.failure,
   }
 }

@@ -7,6 +7,14 @@ import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
+import {
+  DEFAULT_PROFILE,
+  PROFILE_RULE,
+  parseProfile,
+  profileMemoryDir,
+  profilePort,
+  profileStateDir,
+} from './profile.ts'
 
 /** A setting that cannot be used. The message names variable, value, expectation and file: it is the whole report. */
 export class SettingsError extends Error {}
@@ -140,9 +148,25 @@ export const SETTINGS = {
   // The gateway
   gatewayUrl: url('OPENCLAW_GATEWAY_URL', '', 'where the gateway answers; default `http://127.0.0.1:<port>/`'),
   gatewayPort: wholeNumber('OPENCLAW_GATEWAY_PORT', 18789, 'port', "the gateway's port", 1, 65535),
-  stateDir: path('OPENCLAW_STATE_DIR', '~/.openclaw', "OpenClaw's own folder"),
+  profile: {
+    name: 'OPENCLAW_PROFILE',
+    fallback: '',
+    unit: 'name',
+    meaning:
+      'which of several gateways on this machine (see Profiles); only from the environment, for it says which `.env` is read',
+    read: (text: string) => {
+      const profile = parseProfile(text)
+      if (profile === undefined) throw new Expected(PROFILE_RULE)
+      return profile
+    },
+  },
+  stateDir: path('OPENCLAW_STATE_DIR', '~/.openclaw', "OpenClaw's own folder; a profile's is `~/.openclaw-<profile>`"),
   configPath: path('OPENCLAW_CONFIG_PATH', '', "OpenClaw's config file; default `openclaw.json` in its folder"),
-  memoryDir: path('OPENCLAW_MEMORY_DIR', '~/openclaw/memory', 'where the logs, reports and learnings are written'),
+  memoryDir: path(
+    'OPENCLAW_MEMORY_DIR',
+    '~/openclaw/memory',
+    "where the logs, reports and learnings are written; a profile's are in `~/openclaw-<profile>/memory`",
+  ),
   // Level 1
   watchdogHealthTimeoutSec: number('OPENCLAW_WATCHDOG_HEALTH_TIMEOUT', 5, 'seconds', "Level 1's HTTP timeout", 0.05),
   watchdogMaxRetries: wholeNumber(
@@ -302,7 +326,12 @@ export interface Settings extends TableValues {
   envFile: string | undefined
   /** Lines of the `.env` file that say nothing that can be understood; they were passed over. */
   envProblems: string[]
-  /** The environment for child processes: what we got, with HOME and (Linux, cron) XDG_RUNTIME_DIR made sure of. */
+  /** The state folder as far as the environment alone tells it: scripts/run-tier.sh cannot read `.env` for it. */
+  stateDirOfJobs: string
+  /**
+   * The environment for child processes: what we got, with HOME, the profile and (Linux, cron) XDG_RUNTIME_DIR made
+   * sure of.
+   */
   childEnv: Record<string, string>
   /** Values that must never leave the machine. */
   secrets: string[]
@@ -311,26 +340,48 @@ export interface Settings extends TableValues {
 /**
  * Reads all settings. Throws `SettingsError` with one line that names variable, value, expectation and file.
  * @param env the environment; only tests pass another than the process's own.
+ * @param options.profile the profile, when it is not the one of the environment
+ * @param options.overlook called with the message of each value that cannot be used (and of a `.env` that cannot be
+ *   read) instead of throwing; its default is taken. For the uninstallation, which must not depend on them.
  */
-export function loadSettings(env: NodeJS.ProcessEnv = process.env): Settings {
+export function loadSettings(
+  env: NodeJS.ProcessEnv = process.env,
+  options: { profile?: string; overlook?: (problem: string) => void } = {},
+): Settings {
   // os.homedir() falls back to the password database: cron entries and hand-made plists may lack HOME.
   const home = env.HOME || homedir()
-  const { file, values, problems } = readEnvFile(home, env.OPENCLAW_STATE_DIR)
+  const profile = readProfile(options.profile, env)
+  const fail = (problem: string) => {
+    if (!options.overlook) throw new SettingsError(problem)
+    options.overlook(problem)
+  }
+  const { file, values, problems } = readEnvFile(home, profile, env.OPENCLAW_STATE_DIR, fail)
+  const fallbacks: Record<string, string> = {
+    OPENCLAW_STATE_DIR: profileStateDir(home, profile),
+    OPENCLAW_MEMORY_DIR: profileMemoryDir(home, profile),
+  }
 
   const read = <K extends keyof typeof SETTINGS>(key: K): TableValues[K] => {
     const setting: Setting<unknown> = SETTINGS[key]
+    if (key === 'profile') return profile as TableValues[K]
     const fromEnv = env[setting.name]
-    const fromFile = values[setting.name]
-    const given = fromEnv || fromFile
-    const raw = given ? expandHome(given, home) : setting.fallback
+    const given = fromEnv || values[setting.name]
+    const fallback = fallbacks[setting.name] ?? setting.fallback
+    const raw = given ? expandHome(given, home) : fallback
     if (raw === '') return '' as TableValues[K]
     try {
-      return setting.read(raw.trim(), home) as TableValues[K]
+      const value = setting.read(raw.trim(), home) as TableValues[K]
+      // A profile that shared these with the default one would read its logs and fight over its gateway.
+      const isDefaults = [profileStateDir(home, DEFAULT_PROFILE), profileMemoryDir(home, DEFAULT_PROFILE)]
+      if (profile !== DEFAULT_PROFILE && setting.name in fallbacks && isDefaults.includes(String(value)))
+        throw new Expected(`a folder of the profile ${profile} alone, e.g. ${fallback}`)
+      return value
     } catch (error) {
       if (!(error instanceof Expected)) throw error
       const source = fromEnv ? 'environment' : `file ${file}`
       const shown = setting.unit === SECRET ? '(secret)' : given
-      throw new SettingsError(`${setting.name}="${shown}": expected ${error.message} (${source})`)
+      fail(`${setting.name}="${shown}": expected ${error.message} (${source})`)
+      return (fallback === '' ? '' : setting.read(fallback, home)) as TableValues[K]
     }
   }
 
@@ -340,19 +391,22 @@ export function loadSettings(env: NodeJS.ProcessEnv = process.env): Settings {
   const secrets = Object.entries(SETTINGS).flatMap(([key, setting]) =>
     setting.unit === SECRET ? [String(table[key as keyof TableValues])] : [],
   )
+  const configPath = table.configPath || join(table.stateDir, 'openclaw.json')
+  const hasPort = Boolean(env.OPENCLAW_GATEWAY_PORT || values.OPENCLAW_GATEWAY_PORT)
+  let { gatewayPort } = table
+  if (!hasPort && table.gatewayUrl) gatewayPort = portOf(table.gatewayUrl)
+  else if (!hasPort && profile !== DEFAULT_PROFILE) gatewayPort = profilePort(profile, configPath)
   return {
     ...table,
-    gatewayUrl: table.gatewayUrl || `http://127.0.0.1:${table.gatewayPort}/`,
-    gatewayPort:
-      table.gatewayUrl && !(env.OPENCLAW_GATEWAY_PORT || values.OPENCLAW_GATEWAY_PORT)
-        ? portOf(table.gatewayUrl)
-        : table.gatewayPort,
-    configPath: table.configPath || join(table.stateDir, 'openclaw.json'),
+    gatewayUrl: table.gatewayUrl || `http://127.0.0.1:${gatewayPort}/`,
+    gatewayPort,
+    configPath,
     home,
     watchdogDir: join(table.stateDir, 'watchdog'),
     envFile: file,
     envProblems: problems,
-    childEnv: childEnvironment(env, home),
+    stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
+    childEnv: childEnvironment(env, home, profile, table.stateDir, configPath),
     // The .env file is shared with OpenClaw: it may hold secrets that are no settings of ours.
     secrets: [...secrets, ...secretLooking(values), ...secretLooking(env)].filter((value) => value.length >= 6),
   }
@@ -369,21 +423,37 @@ function secretLooking(values: Record<string, string | undefined>): string[] {
   )
 }
 
-function readEnvFile(home: string, stateDir: string | undefined) {
-  const candidates = [join(stateDir || join(home, '.openclaw'), '.env'), join(home, 'openclaw', '.env')]
+/** Before everything else, for it says where the rest is read; so a bad one is never overlooked. */
+function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string {
+  const name = (given ?? env.OPENCLAW_PROFILE ?? '').trim() || DEFAULT_PROFILE
+  const profile = parseProfile(name)
+  if (profile !== undefined) return profile
+  const source = given === undefined ? 'environment' : '--profile'
+  throw new SettingsError(`OPENCLAW_PROFILE=${JSON.stringify(name)}: expected ${PROFILE_RULE} (${source})`)
+}
+
+/** The default profile's may also lie where the bash version had it. */
+function readEnvFile(home: string, profile: string, stateDir: string | undefined, fail: (problem: string) => void) {
+  const candidates = [
+    join(stateDir || profileStateDir(home, profile), '.env'),
+    ...(profile === DEFAULT_PROFILE ? [join(home, 'openclaw', '.env')] : []),
+  ]
   const file = candidates.find((candidate) => existsSync(candidate))
-  if (file === undefined) return { file, values: {} as Record<string, string>, problems: [] }
+  const nothing = { file, values: {} as Record<string, string>, problems: [] as string[] }
+  if (file === undefined) return nothing
   let source: string
   try {
     source = readFileSync(file, 'utf8')
   } catch (error) {
-    throw new SettingsError(
-      `${file}: cannot be read (${(error as NodeJS.ErrnoException).code}): expected a file readable by this user`,
-    )
+    fail(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code}): expected a file readable by this user`)
+    return nothing
   }
   const lines = source.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
   const values: Record<string, string> = parseDotenv(lines.map(keepHash).join('\n'))
-  return { file, values, problems: lines.flatMap((line, i) => describeOddLine(line, i + 1, values)) }
+  const oddLines = lines.flatMap((line, i) => describeOddLine(line, i + 1, values))
+  const other = values.OPENCLAW_PROFILE && parseProfile(values.OPENCLAW_PROFILE.trim()) !== profile
+  const misplaced = `OPENCLAW_PROFILE says nothing here and was passed over: this is the file of the profile ${profile}`
+  return { file, values, problems: other ? [...oddLines, misplaced] : oddLines }
 }
 
 /**
@@ -414,10 +484,26 @@ function expandHome(value: string, home: string): string {
   return value.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home)
 }
 
-function childEnvironment(env: NodeJS.ProcessEnv, home: string): Record<string, string> {
+function childEnvironment(
+  env: NodeJS.ProcessEnv,
+  home: string,
+  profile: string,
+  stateDir: string,
+  configPath: string,
+): Record<string, string> {
   const childEnv: Record<string, string> = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' }
   for (const [name, value] of Object.entries(env)) if (value !== undefined) childEnv[name] = value
   childEnv.HOME = home
+  // Whatever `openclaw …` is asked or told, it is this profile's gateway that is meant. OPENCLAW_PROFILE alone names the
+  // service, the log and the port, but leaves state and config at the default's (2026.9.6, measured): the three that
+  // `openclaw --profile` sets.
+  if (profile === DEFAULT_PROFILE) delete childEnv.OPENCLAW_PROFILE
+  else
+    Object.assign(childEnv, {
+      OPENCLAW_PROFILE: profile,
+      OPENCLAW_STATE_DIR: stateDir,
+      OPENCLAW_CONFIG_PATH: configPath,
+    })
   // systemctl --user finds its manager by this; cron does not set it.
   const uid = process.getuid?.()
   if (uid !== undefined && !childEnv.XDG_RUNTIME_DIR && existsSync(`/run/user/${uid}`))

@@ -73,6 +73,7 @@ export function guardHome(changes: Partial<World> = {}): GuardHome {
     configPath: join(home, '.openclaw/openclaw.json'),
     gatewayPort: 18789,
     projectDir: join(home, 'project'),
+    profile: 'default',
     launchdLabel: 'ai.openclaw.gateway',
     systemdUnit: 'openclaw-gateway.service',
     installedVersion: '2026.9.6',
