@@ -31,6 +31,7 @@ export default defineConfig({
             'test/real/**',
             'test/faults/**',
             'test/fire/**',
+            'test/prometheus/**',
             ...SETUP,
             ...GUARD,
             ...SURROUNDINGS,
@@ -55,6 +56,9 @@ export default defineConfig({
       },
       {
         test: { name: 'fire', include: ['test/fire/*.test.ts'], testTimeout: 1_800_000, fileParallelism: false },
+      },
+      {
+        test: { name: 'prometheus', include: ['test/prometheus/*.test.ts'], testTimeout: 180_000 },
       },
       { test: { name: 'real', include: ['test/real/*.test.ts'], exclude: MACHINES, ...REAL_PARTS } },
       { test: { name: 'machines', include: MACHINES, ...REAL_PARTS } },

@@ -117,10 +117,11 @@ async function restartAndWait(
   const { restart, restartBySignal, start } = await import('../lib/gateway/remedies.ts')
   const wait = (limitSec: number) =>
     waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal)
-  const say = (result: RemedyResult) =>
-    result.failure
-      ? journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
-      : journal.info(DEED.restart(result.done))
+  const say = (result: RemedyResult) => {
+    run.meter.add('restarts', { result: result.failure ? 'failed' : 'done' })
+    if (result.failure) journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
+    else journal.info(DEED.restart(result.done))
+  }
 
   if (TREATMENTS[seen.verdict].level1 === 'signal, else restart') {
     const signalled = await restartBySignal(settings, seen, look.record)

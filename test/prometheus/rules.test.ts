@@ -1,8 +1,9 @@
 /** What stands in prometheus/ and grafana/, as Prometheus's own tools see it. */
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { METRICS } from '../../lib/tier/metrics.ts'
 import { projectDir } from '../support/sandbox.ts'
 
@@ -79,8 +80,11 @@ test('the dashboard’s panels have ids of their own, a place that no other has,
   expect(queries.length).toBeGreaterThan(10)
   // Rules of these queries, with Grafana's variables filled in: promtool parses them.
   const rules = queries.map((expr, i) => ({ record: `query:${i}`, expr: filledIn(expr) }))
-  const { exitCode, all } = await execa('promtool', ['check', 'rules'], {
-    input: JSON.stringify({ groups: [{ name: 'dashboard', rules }] }),
+  const folder = mkdtempSync(join(tmpdir(), 'oc-dashboard-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'rules.json')
+  writeFileSync(path, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }))
+  const { exitCode, all } = await execa('promtool', ['check', 'rules', path], {
     all: true,
     reject: false,
     timeout: 60_000,
