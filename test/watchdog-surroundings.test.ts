@@ -231,6 +231,18 @@ test('a config that the gateway is healthy on is kept as known-good, privately, 
   chmodSync(box.home, 0o755)
 })
 
+test('openclaw, which takes seconds to answer, is not asked at every tick about a config that it does not pass', async () => {
+  const box = await sandbox()
+  box.planCli({ 'config validate': { code: 1, stdout: '{"valid":false,"issues":[]}' } })
+  await box.startGateway()
+  box.writeConfig({ changed: true })
+  await box.runScript('gateway-watchdog')
+  const record = join(box.stateDir, 'watchdog', 'gateway.json')
+  writeFileSync(record, JSON.stringify({ ...JSON.parse(readFileSync(record, 'utf8')), configHealthySinceMs: 1 }))
+  for (let i = 0; i < 3; i++) await box.runScript('gateway-watchdog')
+  expect(box.openclawCalls().filter((call) => call.startsWith('config validate'))).toHaveLength(1)
+})
+
 test('an old complaint in the log does not outlive the repair of the config', async () => {
   const box = await sandbox()
   box.writeConfig(`{ "gateway": { "port": ${box.port} } }`)

@@ -34,7 +34,9 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
   const incident = before.troubleSinceMs > 0 ? currentIncident(settings) : undefined
   if (incident) journal.info(MARKER.recovered(undefined, (nowMs - incident.since.getTime()) / 1000))
   const kept = await keepKnownGood(settings, after, seen.process, nowMs)
-  if (kept) journal.info(`config kept as known-good: ${kept}`)
+  // The wait begins anew: asking OpenClaw costs seconds of CPU, and every tick would ask.
+  if (kept === 'unproven') writeRecord(settings, { ...after, configHealthySinceMs: nowMs })
+  else if (kept) journal.info(`config kept as known-good: ${kept.path}`)
 }
 
 /** The gateway was seen in trouble: notes since when. */

@@ -56,27 +56,27 @@ function readCopies(settings: Settings): { path: string; hash: string; text: str
 /**
  * Keeps the present config when the gateway has been healthy on it for long enough and it is proven: the process
  * started with it, or (it was changed since, and reloaded) OpenClaw's own validation passes it. The last five are kept.
- * Returns the new file's path, or undefined when there was nothing to keep.
+ * Returns the new file's path; undefined when there was nothing to keep; `unproven` when the validation did not pass it.
  */
 export async function keepKnownGood(
   settings: Settings,
   record: PatientRecord,
   gateway: ProcessInfo | undefined,
   nowMs: number,
-): Promise<string | undefined> {
+): Promise<{ path: string } | 'unproven' | undefined> {
   const config = readConfig(settings)
   if (!config || config.hash !== record.configHash) return undefined
   if (nowMs - record.configHealthySinceMs < settings.knownGoodAfterSec * 1000) return undefined
   const kept = knownGoods(settings)
   if (kept[0]?.hash === config.hash) return undefined
   const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - gateway.ageSec * 1000
-  if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return undefined
+  if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return 'unproven'
 
   const path = join(folder(settings), `${localStamp(new Date(nowMs))}-${config.hash}.json5`)
   writeFileAtomic(path, config.text)
   for (const old of kept.filter((one) => one.hash === config.hash)) rmSync(old.path, { force: true })
   for (const old of knownGoods(settings).slice(KEPT)) rmSync(old.path, { force: true })
-  return path
+  return { path }
 }
 
 /**
