@@ -106,8 +106,10 @@ export async function openObservatory(machines: Record<string, string>) {
   async function query(promql: string, ...labels: string[]): Promise<Record<string, number>> {
     const url = `http://127.0.0.1:${prometheusPort}/api/v1/query?query=${encodeURIComponent(promql)}`
     const answer = (await (await fetch(url)).json()) as {
+      error?: string
       data: { result: { metric: Record<string, string>; value: [number, string] }[] }
     }
+    if (answer.error) throw new Error(`${promql}: ${answer.error}`)
     return Object.fromEntries(
       answer.data.result.map(({ metric, value }) => [labels.map((label) => metric[label]).join(' '), Number(value[1])]),
     )

@@ -5,6 +5,7 @@ import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { queriesOf, readDashboard } from './dashboard.ts'
 import { openObservatory } from './fleet-parts.ts'
 
 const NAMES = ['alpha', 'beta', 'gamma']
@@ -76,6 +77,12 @@ test('one Prometheus over three machines: the gateway that dies is reported thro
     'gamma 0': 1,
   })
   expect(messages.filter(({ labels }) => labels.instance !== 'beta')).toEqual([])
+
+  // Every panel of the dashboard has something to show, but for what did not happen.
+  const empty: string[] = []
+  for (const panel of readDashboard().panels)
+    for (const promql of queriesOf(panel)) if (Object.keys(await query(promql)).length === 0) empty.push(panel.title)
+  expect(new Set(empty)).toEqual(new Set(['The doctor in the last 24 hours', 'Calls to a human']))
 
   // Prometheus's own linter has nothing to say about what the tiers wrote.
   const files = machines.flatMap((machine) =>
