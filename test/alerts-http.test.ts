@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
@@ -105,6 +105,31 @@ test('a broken connection may have carried the message, a refused one has not', 
   })
 })
 
+test.each([
+  ['a content length that is no number', 'HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}'],
+  ['less than was promised', 'HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{}'],
+  ['more than was promised', `HTTP/1.1 204 No Content\r\ncontent-length: 1\r\n\r\n${'x'.repeat(5000)}`],
+  ['nothing but 100 Continue', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(50)],
+  ['no HTTP at all', 'SSH-2.0-OpenSSH_9.2\r\n'],
+  ['headers without end', `HTTP/1.1 200 OK\r\n${'x-more: y\r\n'.repeat(50_000)}`],
+])('%s: the message is kept or delivered, and nothing breaks', async (_what, answer) => {
+  let requests = 0
+  const server = createTcpServer((connection) => {
+    connection.on('error', () => {})
+    connection.once('data', () => {
+      requests++
+      connection.end(answer)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const { kind } = judge(await postPatiently(url, '{}', {}, TIMEOUT_MS, new AbortController().signal))
+  expect(['later', 'delivered']).toContain(kind)
+  // It may have arrived, so it is not sent again in this run.
+  expect(requests).toBe(1)
+})
+
 test('TLS on the plain port and plain words on the TLS port are failures, said in words', async () => {
   const plain = await serve((_, res) => void res.end())
   const result = await post(plain.replace('http:', 'https:'), '{}', {}, TIMEOUT_MS)
@@ -118,7 +143,7 @@ test('TLS on the plain port and plain words on the TLS port are failures, said i
 
 test('Retry-After is read as seconds, fractions and dates; nonsense is none, and a year is not believed', () => {
   const now = Date.parse('2026-11-22T12:00:00Z')
-  expect(parseRetryAfter(null, now)).toBeUndefined()
+  expect(parseRetryAfter(undefined, now)).toBeUndefined()
   expect(parseRetryAfter('soon', now)).toBeUndefined()
   expect(parseRetryAfter('0.5', now)).toBe(0.5)
   expect(parseRetryAfter('Sun, 22 Nov 2026 12:01:00 GMT', now)).toBe(60)

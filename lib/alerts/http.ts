@@ -1,5 +1,9 @@
 /** POST with a time limit that holds, whatever the other side does. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { errors, RetryHandler } from 'undici'
+
+type RetryCallback = RetryHandler.RetryCallback
+type Headers = Record<string, string | string[] | undefined>
 
 /** What came of a request. `failure`: there was no whole answer, and why; `arrived`: could it have been taken all the same? */
 export type PostResult =
@@ -9,34 +13,69 @@ export type PostResult =
 /** Enough for every service's error message; an endless body is cut off there. */
 const MAX_BODY_BYTES = 16 * 1024
 
-/**
- * Sends one POST request. Never throws; redirects are not followed (a webhook has no reason for one, and following
- * would hand the message to whoever is named).
- */
-export async function post(
+/** Sends one POST request and tries no second time. Never throws; redirects are not followed, see `postPatiently`. */
+export function post(
   url: string,
   body: string,
   headers: Record<string, string>,
   timeoutMs: number,
 ): Promise<PostResult> {
+  return postPatiently(url, body, headers, timeoutMs, AbortSignal.abort())
+}
+
+/**
+ * Sends a POST request, tried again where that is likely to help at once: when told to wait a moment (429), and after a
+ * server's error (5xx). Not after a time-out or a broken connection: the message may have been taken. Never throws;
+ * redirects are not followed (a webhook has no reason for one, and following would hand the message to whoever is
+ * named).
+ * @param timeoutMs for each try
+ * @param signal ends the waiting (not a request under way)
+ */
+export async function postPatiently(
+  url: string,
+  body: string,
+  headers: Record<string, string>,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<PostResult> {
+  const { Agent, interceptors, request } = await import('undici')
+  const limit = new AbortController()
+  const startTimer = () => setTimeout(() => limit.abort(new Error('too late')), timeoutMs)
+  let timer = startTimer()
+  const retry: RetryCallback = (error, { state }, done) => {
+    const waitSec = waitBeforeRetry(error, state.counter)
+    if (waitSec === undefined || signal.aborted) return done(error)
+    clearTimeout(timer)
+    void pause(waitSec * 1000, signal).then((isOver) => {
+      timer = startTimer()
+      done(isOver ? null : error)
+    })
+  }
+  // One connection for one message: nothing is kept open that would keep the tier from ending.
+  const agent = new Agent({ pipelining: 0 })
+  const dispatcher = agent.compose(interceptors.retry({ retry, throwOnError: false }))
   try {
-    const signal = AbortSignal.timeout(timeoutMs)
-    const response = await fetch(url, { method: 'POST', body, headers, redirect: 'manual', signal })
+    const response = await request(url, { method: 'POST', body, headers, dispatcher, signal: limit.signal })
     return {
-      status: response.status,
-      retryAfterSec: parseRetryAfter(response.headers.get('retry-after'), Date.now()),
-      body: await readStart(response),
+      status: response.statusCode,
+      retryAfterSec: parseRetryAfter(response.headers['retry-after'], Date.now()),
+      body: await readStart(response.body),
     }
   } catch (error) {
-    return describeFailure(error, timeoutMs)
+    return limit.signal.aborted
+      ? { failure: `no answer within ${timeoutMs / 1000} s`, arrived: 'perhaps' }
+      : describeFailure(error)
+  } finally {
+    clearTimeout(timer)
+    await agent.destroy()
   }
 }
 
-async function readStart(response: Response): Promise<string> {
+async function readStart(stream: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = []
   let length = 0
   try {
-    for await (const chunk of response.body ?? []) {
+    for await (const chunk of stream) {
       chunks.push(chunk)
       length += chunk.length
       if (length >= MAX_BODY_BYTES) break
@@ -47,15 +86,13 @@ async function readStart(response: Response): Promise<string> {
   return Buffer.concat(chunks).subarray(0, MAX_BODY_BYTES).toString('utf8')
 }
 
-function describeFailure(error: unknown, timeoutMs: number): PostResult {
-  if ((error as Error).name === 'TimeoutError')
-    return { failure: `no answer within ${timeoutMs / 1000} s`, arrived: 'perhaps' }
-  // fetch says "fetch failed"; what happened stands in its cause, or, for a name with several addresses, in the causes.
-  const cause = (error as Error).cause as (NodeJS.ErrnoException & { errors?: NodeJS.ErrnoException[] }) | undefined
-  const code = cause?.code ?? cause?.errors?.[0]?.code ?? ''
+function describeFailure(error: unknown): PostResult {
+  // For a name with several addresses what happened stands in the errors of each.
+  const { errors, message } = error as NodeJS.ErrnoException & { errors?: NodeJS.ErrnoException[] }
+  const code = (error as NodeJS.ErrnoException).code ?? errors?.[0]?.code ?? ''
   const words = NO_CONNECTION[code]
   if (words) return { failure: `${words} (${code})`, arrived: 'no' }
-  return { failure: code || cause?.message || String(error), arrived: 'perhaps' }
+  return { failure: code || message, arrived: 'perhaps' }
 }
 
 /** These happen before the first byte is sent. */
@@ -81,8 +118,8 @@ const MAX_RETRY_AFTER_SEC = 3600
  * Reads a Retry-After header: seconds (Discord sends fractions) or an HTTP date (RFC 9110, 10.2.3). Undefined when
  * there is none, or none that makes sense.
  */
-export function parseRetryAfter(header: string | null, nowMs: number): number | undefined {
-  if (header === null) return undefined
+export function parseRetryAfter(header: string | string[] | undefined, nowMs: number): number | undefined {
+  if (typeof header !== 'string') return undefined
   const seconds = /^\s*\d+(\.\d+)?\s*$/.test(header) ? Number(header) : (Date.parse(header) - nowMs) / 1000
   return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), MAX_RETRY_AFTER_SEC)
 }
@@ -92,25 +129,13 @@ const MAX_WAIT_IN_RUN_SEC = 30
 /** Before the second and the third try after a server's error. */
 const SERVER_ERROR_PAUSES_SEC = [0.5, 2]
 
-/**
- * `post`, tried again where that is likely to help at once: when told to wait a moment (429), and after a server's
- * error (5xx). Not after a time-out or a broken connection: the message may have been taken.
- * @param signal ends the waiting (not a request under way)
- */
-export async function postPatiently(
-  url: string,
-  body: string,
-  headers: Record<string, string>,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<PostResult> {
-  for (let tries = 0; ; tries++) {
-    const result = await post(url, body, headers, timeoutMs)
-    const pauseSec = SERVER_ERROR_PAUSES_SEC[tries]
-    if (pauseSec === undefined || !('status' in result) || (result.status !== 429 && result.status < 500)) return result
-    const waitSec = result.retryAfterSec ?? pauseSec
-    if (waitSec > MAX_WAIT_IN_RUN_SEC || !(await pause(waitSec * 1000, signal))) return result
-  }
+/** Seconds until the next try, or undefined when there is to be none. undici's own rule would cut a long Retry-After short. */
+function waitBeforeRetry(error: Error, tries: number): number | undefined {
+  const { statusCode, headers } = error as Partial<errors.RequestRetryError>
+  const pauseSec = SERVER_ERROR_PAUSES_SEC[tries - 1]
+  if (pauseSec === undefined || statusCode === undefined || (statusCode !== 429 && statusCode < 500)) return undefined
+  const waitSec = parseRetryAfter((headers as Headers | undefined)?.['retry-after'], Date.now()) ?? pauseSec
+  return waitSec <= MAX_WAIT_IN_RUN_SEC ? waitSec : undefined
 }
 
 /** False when it was ended early. */
