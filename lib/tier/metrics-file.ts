@@ -25,12 +25,8 @@ export function metricsFolder(settings: Settings): string {
   return settings.prometheusTextfileDir || join(settings.watchdogDir, 'metrics')
 }
 
-function profileOf(settings: Settings): string {
-  return (settings as { profile?: string }).profile || 'default'
-}
-
 export function metricsPath(settings: Settings, tier: TierName): string {
-  return join(metricsFolder(settings), `openclaw-self-healing-${profileOf(settings)}-${tier}.prom`)
+  return join(metricsFolder(settings), `openclaw-self-healing-${settings.profile}-${tier}.prom`)
 }
 
 /**
@@ -40,7 +36,7 @@ export function metricsPath(settings: Settings, tier: TierName): string {
  */
 export function openMeter(settings: Settings, tier: TierName, warn: (text: string) => void, dryRun: boolean): Meter {
   let changes: ((series: Series) => void)[] = []
-  const whose = `profile="${escaped(profileOf(settings))}",tier="${tier}"`
+  const whose = `profile="${escaped(settings.profile)}",tier="${tier}"`
   const key = (name: string, labels: Labels) => {
     let one = `${name}{${whose}`
     for (const label in labels) one += `,${label}="${escaped(labels[label]!)}"`
