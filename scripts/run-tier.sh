@@ -3,8 +3,11 @@
 # LaunchAgents, systemd timers and cron call this.
 #
 # The watchers share Node with the gateway: after a Node upgrade all of them would die silently together. So a Node that
-# works is looked for at every start, and a tier that cannot even start is written into its own log and told to Discord,
-# at most once an hour per cause. In the ordinary case this shell becomes the tier (exec): pid and exit code are its own.
+# works is looked for at every start, and a tier that cannot even start is written into its own log and told to every
+# channel that is configured, at most once an hour per cause. In the ordinary case this shell becomes the tier (exec):
+# pid and exit code are its own.
+#
+# OPENCLAW_PROFILE says for which of several gateways: state, .env and logs are looked for in that profile's folders.
 #
 # Exit 1  the tier could not be started
 #      2  unusable arguments
@@ -28,7 +31,16 @@ main() {
   esac
   [ -n "${HOME:-}" ] || find_home
   PATH=${PATH:-/usr/bin:/bin}
-  state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw}
+  # The rule of lib/tier/profile.ts: nothing that could lead out of HOME.
+  case ${OPENCLAW_PROFILE:-} in
+    '' | [Dd][Ee][Ff][Aa][Uu][Ll][Tt]) suffix= ;;
+    *[!A-Za-z0-9_-]* | [!A-Za-z0-9]*)
+      printf '%s\n' 'run-tier.sh: OPENCLAW_PROFILE: expected letters, digits, - and _, beginning with a letter or digit' >&2
+      exit 2
+      ;;
+    *) suffix=-$OPENCLAW_PROFILE ;;
+  esac
+  state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw$suffix}
 
   arguments=$*
   script=${1:-}
@@ -184,7 +196,7 @@ cannot_start() {
   # Nobody else would write what Level 4 looks for when it is Level 3 that cannot start.
   [ "$tier" = emergency-recovery ] && text="MANUAL INTERVENTION REQUIRED: level 3 $text"
   write_log ERROR "$text"
-  tell_discord "$cause"
+  tell "$cause"
 }
 
 write_log() {
@@ -196,7 +208,7 @@ write_log() {
     [ "$tier" = emergency-recovery ] && log_name=$tier-${stamp%%T*}-$(date +%H%M%S).log
   fi
   logs=$(setting OPENCLAW_MEMORY_DIR)
-  logs=${logs:-$HOME/openclaw/memory}
+  logs=${logs:-$HOME/openclaw$suffix/memory}
   for folder in "$logs" "$state/watchdog/logs"; do
     mkdir -p "$folder" 2>/dev/null || continue
     # A line that a crash cut in half must not swallow ours.
@@ -207,31 +219,54 @@ $line"
   printf '%s\n' "$tier: neither $logs nor $state/watchdog/logs can be written" >&2
 }
 
-# Tells Discord, unless this cause was told (by whichever tier) within the hour.
-tell_discord() {
-  webhook=$(setting DISCORD_WEBHOOK_URL)
-  [ -n "$webhook" ] || return 0
-  case $webhook in
+# Tells every channel that is configured, each in the plainest form that it takes.
+tell() {
+  told=$state/watchdog/told
+  mkdir -p "$told" 2>/dev/null
+  cause_id=$(printf '%s' "$1" | cksum | tr ' ' '-')
+  message "$1"
+  escaped=$(printf '%s' "$text" | json)
+  post Discord "$(setting DISCORD_WEBHOOK_URL)" '' "{\"content\":\"$escaped\",\"allowed_mentions\":{\"parse\":[]}}"
+  # With these three Slack's markup (<!channel>) is only text.
+  post Slack "$(setting SLACK_WEBHOOK_URL)" '' \
+    "{\"text\":\"$(printf '%s' "$text" | sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' | json)\"}"
+  token=$(setting TELEGRAM_BOT_TOKEN)
+  chat=$(setting TELEGRAM_CHAT_ID | json)
+  [ -z "$token" ] || [ -z "$chat" ] || post Telegram \
+    "$(setting TELEGRAM_API_URL | sed -e 's,/*$,,' -e 's,^$,https://api.telegram.org,')/bot$token/sendMessage" '' \
+    "{\"chat_id\":\"$chat\",\"text\":\"$escaped\"}"
+  # A message as JSON goes to the server's root and names its topic.
+  topic=$(setting NTFY_URL)
+  topic=${topic%/}
+  [ -z "$topic" ] || post ntfy "${topic%/*}/" "$(setting NTFY_TOKEN)" \
+    "{\"topic\":\"$(printf '%s' "${topic##*/}" | json)\",\"priority\":5,\"message\":\"$escaped\"}"
+  post webhook "$(setting ALERT_WEBHOOK_URL)" '' "{\"text\":\"$escaped\"}"
+}
+
+# post <channel> <address> <bearer token or ''> <body>, unless the channel is not configured, or was told of this cause
+# (by whichever tier) within the hour.
+post() {
+  [ -n "$2" ] || return 0
+  case $2$3 in
     *[\"\\[:space:]]*)
-      write_log WARN "Discord was not told: DISCORD_WEBHOOK_URL is no URL"
+      write_log WARN "$1 was not told: its address is no URL"
       return 0
       ;;
   esac
-  told=$state/watchdog/told
-  claim=$told/$(printf '%s' "$1" | cksum | tr ' ' '-')
-  mkdir -p "$told" 2>/dev/null
+  claim=$told/$cause_id-$1
   claim_hour || return 0
-  # The address goes in by standard input: a command line can be read by everybody on the machine.
+  # What is secret goes in by standard input: a command line can be read by everybody on the machine.
   if failure=$(curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
-    --header 'Content-Type: application/json' --data-binary "$(message "$1")" 2>&1 <<CONFIG
-url = "$webhook"
+    --header 'Content-Type: application/json' --data-binary "$4" 2>&1 <<CONFIG
+url = "$2"
+${3:+header = "Authorization: Bearer $3"}
 CONFIG
   ); then
     find "$told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
   else
     # Not delivered: the next run tries again.
     rm -f "$claim"
-    write_log WARN "Discord was not told: ${failure:-curl failed}"
+    write_log WARN "$1 was not told: ${failure:-curl failed}"
   fi
 }
 
@@ -257,13 +292,17 @@ claim_hour() {
   ) 2>/dev/null
 }
 
-# Prints the message as JSON: at most 1500 bytes of text, UTF-8 or else plain ASCII.
+# Sets $text: at most 1500 bytes, UTF-8 or else plain ASCII.
 message() {
-  text=$(printf '%s' "openclaw-self-healing on $(uname -n): $tier cannot start: $1" | LC_ALL=C cut -c 1-1500)
+  whose=${suffix:+ (profile ${suffix#-})}
+  text=$(printf '%s' "openclaw-self-healing on $(uname -n)$whose: $tier cannot start: $1" | LC_ALL=C cut -c 1-1500)
   printf '%s' "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
     text=$(printf '%s' "$text" | LC_ALL=C tr -c '\040-\176' '?')
-  text=$(printf '%s' "$text" | LC_ALL=C sed -e 's/\\/\\\\/g' -e 's/"/\\"/g')
-  printf '{"content":"%s","allowed_mentions":{"parse":[]}}' "$text"
+}
+
+# Escapes standard input, one line without control characters, for a JSON string.
+json() {
+  LC_ALL=C sed -e 's/\\/\\\\/g' -e 's/"/\\"/g'
 }
 
 # Prints a setting: from the environment, else from the .env file that lib/tier/settings.ts reads.
@@ -271,7 +310,7 @@ setting() {
   eval "value=\${$1:-}"
   if [ -z "$value" ]; then
     env_file=$state/.env
-    [ -f "$env_file" ] || env_file=$HOME/openclaw/.env
+    [ -f "$env_file" ] || [ -n "$suffix" ] || env_file=$HOME/openclaw/.env
     [ -r "$env_file" ] || return 0
     # The last assignment counts. A quoted value ends at its quote, another at a # behind a blank.
     value=$(

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, w
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseLine, parseMarker } from '../lib/tier/contract.ts'
+import { startAlertServices } from './support/alert-services.ts'
 import { copyCheckout } from './support/checkout.ts'
 import { editScript, machineWithoutNode, machineWithWebhook } from './support/launcher-machines.ts'
 
@@ -65,6 +66,47 @@ describe.concurrent('a tier that cannot start', () => {
     expect(receiver.delivered()).toHaveLength(1)
     expect(readFileSync(record, 'utf8')).toContain('--config -')
     expect(readFileSync(record, 'utf8')).not.toContain('stand-in-token')
+  })
+
+  test('every configured channel is told, and one that fails holds none of the others', async ({ onTestFinished }) => {
+    const services = await startAlertServices()
+    onTestFinished(services.close)
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished, services.settings)
+    const record = join(machine.controlDir, 'curl-argv')
+    const curl = ['/usr/bin/curl', '/bin/curl', '/usr/local/bin/curl', '/opt/homebrew/bin/curl'].find((path) =>
+      existsSync(path),
+    )
+    machine.addTool('curl', `printf '%s\\n' "$*" >>'${record}'\nexec ${curl} "$@"`)
+    services.answerNext('slack', { status: 500, body: '' })
+    const channels = ['slack', 'telegram', 'ntfy', 'webhook'] as const
+    const taken = () => channels.map((name) => services.delivered(name).length)
+    // A script named like this would ring everybody's phone, and break JSON made by hand.
+    const cause = 'odd <!channel> & @everyone "quoted" \\ back'
+    const launch = () =>
+      machine.launch(['--cannot-start', 'gateway-watchdog'], { checkout: checkout.root, input: cause })
+
+    await launch()
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(taken()).toEqual([0, 1, 1, 1])
+    expect(machine.log('watchdog')).toMatch(/Slack was not told: curl: \(22\)/)
+    await launch()
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(taken()).toEqual([1, 1, 1, 1])
+
+    const said = `watchdog cannot start: ${cause}`
+    expect(services.delivered('slack')[0]!.json.text).toContain('odd &lt;!channel&gt; &amp; @everyone "quoted" \\ back')
+    expect(services.delivered('telegram')[0]!.json).toMatchObject({
+      chat_id: services.settings.TELEGRAM_CHAT_ID,
+      text: expect.stringContaining(said),
+    })
+    expect(services.delivered('ntfy')[0]!.json).toMatchObject({
+      topic: 'openclaw-alerts',
+      message: expect.stringContaining(said),
+    })
+    expect(services.delivered('webhook')[0]!.json.text).toContain(said)
+    const argv = readFileSync(record, 'utf8')
+    for (const secret of [services.settings.TELEGRAM_BOT_TOKEN, services.settings.NTFY_TOKEN, 'slack-secret'])
+      expect(argv).not.toContain(secret)
   })
 
   test('node_modules deleted: the log says what brings them back, Discord is told, exit 1', async ({

@@ -19,7 +19,7 @@ const NEEDED: [names: string[], without: string][] = [
   [['tmux'], `Level 3 cannot give the doctor a terminal; \`${systemPackage('tmux')}\``],
   [['claude'], 'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in'],
   [['bash'], `Level 1 keeps less evidence of a hung gateway; \`${systemPackage('bash')}\``],
-  [['curl'], `a tier that cannot start cannot tell Discord; \`${systemPackage('curl')}\``],
+  [['curl'], `a tier that cannot start can tell nobody; \`${systemPackage('curl')}\``],
   [['crontab'], `Level 4 and the guardian are not started; \`${systemPackage('cron')}\``],
   [['lsof', 'ss'], `nobody can say who has the gateway's port; \`${systemPackage('lsof')}\``],
 ]

@@ -74,7 +74,7 @@ export async function runTier(script: TierScript): Promise<void> {
 
 /**
  * Started by launchd, systemd or cron nobody reads standard error, and one typo in `.env` stops Level 4 too: the
- * launcher, which needs no settings of ours, writes it into the tier's log and tells Discord, once an hour per cause.
+ * launcher, which needs no settings of ours, writes it into the tier's log and tells the human, once an hour per cause.
  */
 async function tellByLauncher(tier: TierName, cause: string): Promise<void> {
   const { spawnSync } = await import('node:child_process')

@@ -39,7 +39,10 @@ try {
 
 /** Saves about two thirds of the start-up. Only in a state folder that is there, and never in a dry run. */
 function useCompileCache() {
-  const stateDir = process.env.OPENCLAW_STATE_DIR || join(process.env.HOME || homedir(), '.openclaw')
+  const profile = process.env.OPENCLAW_PROFILE ?? ''
+  // The launcher has seen to it that it is a name.
+  const suffix = /^(?:default)?$/i.test(profile) ? '' : `-${basename(profile)}`
+  const stateDir = process.env.OPENCLAW_STATE_DIR || join(process.env.HOME || homedir(), `.openclaw${suffix}`)
   const folder = join(stateDir, 'watchdog')
   if (!process.argv.includes('--dry-run') && existsSync(folder)) {
     // Absent before Node 22.1.
@@ -68,7 +71,7 @@ function decode(path) {
   }
 }
 
-/** Log line and Discord message are the launcher's, which must be able to do both without Node. */
+/** Log line and message are the launcher's, which must be able to do both without Node. */
 function cannotStart(cause) {
   const { spawnSync } = module.createRequire(import.meta.url)('node:child_process')
   spawnSync(

@@ -46,8 +46,8 @@ export function readLines(path: string): string[] {
 }
 
 /** A checkout whose launcher sees none of this machine's own Nodes, and a machine without Node on its PATH. */
-export async function machineWithoutNode(onTestFinished: OnFinished) {
-  const both = await machineWithWebhook(onTestFinished)
+export async function machineWithoutNode(onTestFinished: OnFinished, settings: Record<string, string> = {}) {
+  const both = await machineWithWebhook(onTestFinished, { settings })
   rmSync(join(both.machine.binDir, 'node'))
   const checkout = copyCheckout(join(both.machine.root, 'checkout'))
   moveSystemFolders(checkout, join(both.machine.root, 'system'))
