@@ -255,11 +255,13 @@ post() {
   esac
   claim=$told/$cause_id-$1
   claim_hour || return 0
+  bearer=
+  [ -z "$3" ] || bearer="header = \"Authorization: Bearer $3\""
   # What is secret goes in by standard input: a command line can be read by everybody on the machine.
   if failure=$(curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
     --header 'Content-Type: application/json' --data-binary "$4" 2>&1 <<CONFIG
 url = "$2"
-${3:+header = "Authorization: Bearer $3"}
+$bearer
 CONFIG
   ); then
     find "$told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
