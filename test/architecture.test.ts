@@ -27,6 +27,7 @@ const FLOOR: Record<string, number> = {
   'lib/alerts': 3,
   'lib/doctor': 3,
   'lib/install': 4,
+  'lib/report': 4,
   scripts: 5,
 }
 const folderOf = (file: string) =>
