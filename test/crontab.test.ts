@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { cronLines, launchAgent, systemdFile } from '../lib/install/templates.ts'
-import { cronTiers, withBlock, withoutBlock } from '../lib/services/cron.ts'
+import { cronTiers, withBlock, withoutBlock, withoutBlocks } from '../lib/services/cron.ts'
 import { loadSettings } from '../lib/tier/settings.ts'
 import { parsePlist } from './support/plist.ts'
 
@@ -78,6 +78,35 @@ describe('the crontab block', () => {
     expect(cronTiers(withBlock('', lines).replace(/^\*/gm, '# *'))).toEqual([])
     expect(cronTiers('0 1 * * * echo hi\n')).toEqual([])
   })
+
+  test('every profile has its own, which come and go without moving another or a byte of the rest', () => {
+    const names = ['default', 'work', 'a-b', 'Z_9']
+    const block = (profile: string) =>
+      cronLines(facts('/x', profile === 'default' ? {} : { OPENCLAW_PROFILE: profile }), false)
+    fc.assert(
+      fc.property(crontabs, fc.shuffledSubarray(names, { minLength: 2 }), (text, some) => {
+        const put = (before: string, profile: string) => withBlock(before, block(profile), profile)
+        const all = some.reduce(put, text)
+        // In whichever order they were installed; and a second installation of any changes nothing.
+        expect([...some].sort().reduce(put, text)).toBe(all)
+        for (const profile of some) {
+          expect(put(all, profile)).toBe(all)
+          expect(cronTiers(all.slice(0, all.length - text.length), profile)).toEqual(['monitor', 'guardian'])
+        }
+        expect(some.reduce((rest, profile) => withoutBlock(rest, profile), all)).toBe(text)
+        const [gone, ...left] = some
+        expect(withoutBlock(all, gone)).toBe(left.reduce(put, text))
+        expect(withoutBlocks(all)).toBe(text)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test('a block whose end is gone takes nothing of another profile’s with it', () => {
+    const work = withBlock('', lines, 'work')
+    const damaged = withBlock('', lines).replace('# END openclaw-self-healing\n', '')
+    expect(withoutBlock(damaged + work)).toBe(work)
+  })
 })
 
 describe('the templates', () => {
@@ -87,10 +116,7 @@ describe('the templates', () => {
   test('a LaunchAgent says exactly the given launcher and environment', () => {
     fc.assert(
       fc.property(texts, texts, (root, value) => {
-        const plist = parsePlist(launchAgent('com.openclaw.watchdog', facts(`/${root}`, { PATH: value }))) as Record<
-          string,
-          unknown
-        >
+        const plist = parsePlist(launchAgent('watchdog', facts(`/${root}`, { PATH: value }))) as Record<string, unknown>
         expect(plist.ProgramArguments).toEqual(['/bin/sh', `/${root}/scripts/run-tier.sh`, 'gateway-watchdog'])
         expect(plist.EnvironmentVariables).toEqual({ PATH: value })
       }),
@@ -99,7 +125,7 @@ describe('the templates', () => {
   })
 
   test('a systemd unit holds nothing that systemd would expand or end a word at', () => {
-    const unit = systemdFile('com.openclaw.watchdog.service', facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' }))
+    const unit = systemdFile('watchdog', 'service', facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' }))
     expect(unit).toContain('ExecStart=/bin/sh "/a $$HOME \\"b\\" \\\\ 100%%/scripts/run-tier.sh" gateway-watchdog\n')
     expect(unit).toContain('Environment="PATH=/x y:%%h:\\"z\\""\n')
     expect(unit).not.toContain('{{')

@@ -1,5 +1,5 @@
 /** Level 4's monitor and the guardian in the user's crontab. */
-import { readCrontab, withBlock, withoutBlock, writeCrontab } from '../services/cron.ts'
+import { type Crontab, readCrontab, withBlock, withoutBlock, withoutBlocks, writeCrontab } from '../services/cron.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Step } from './step.ts'
 
@@ -12,18 +12,18 @@ const CONSENT =
 /** The step that puts our lines into the crontab, or undefined when they are there. Throws when it cannot be read. */
 export async function cronStep(settings: Settings, lines: readonly string[]): Promise<Step | undefined> {
   const planned = await read(settings)
-  if (withBlock(planned.text, lines) === planned.text) return undefined
+  if (withBlock(planned.text, lines, settings.profile) === planned.text) return undefined
   let before = planned
   return {
     lines: [
-      `crontab: ${withoutBlock(planned.text) === planned.text ? 'add' : 'change'} our block, leave the rest as it is`,
+      `crontab: ${withoutBlock(planned.text, settings.profile) === planned.text ? 'add' : 'change'} our block, leave the rest as it is`,
       ...lines.map((line) => `  ${line}`),
     ],
-    entries: [{ kind: 'cron-block', existed: planned.exists }],
+    entries: [{ kind: 'cron-block', existed: hasUsersOwn(planned) }],
     apply: async () => {
       // Read again: somebody may have edited it since the plan was made.
       before = await read(settings)
-      const text = withBlock(before.text, lines)
+      const text = withBlock(before.text, lines, settings.profile)
       await write(settings, { text, exists: true })
       if ((await read(settings)).text !== text) throw new Error('the crontab was written, and yet holds something else')
     },
@@ -33,10 +33,15 @@ export async function cronStep(settings: Settings, lines: readonly string[]): Pr
   }
 }
 
+/** False when there is none, or only what other profiles put there: then the last of them takes the crontab with it. */
+function hasUsersOwn({ exists, text }: Crontab): boolean {
+  return exists && (text === '' || withoutBlocks(text) !== '')
+}
+
 /** Takes our block out again. @param existed the user had a crontab before the installation */
 export async function removeCronBlock(settings: Settings, existed: boolean): Promise<void> {
   const before = await read(settings)
-  const text = withoutBlock(before.text)
+  const text = withoutBlock(before.text, settings.profile)
   if (text !== before.text) await write(settings, { text, exists: text !== '' || existed })
 }
 

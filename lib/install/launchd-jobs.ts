@@ -25,8 +25,8 @@ export async function launchdSteps(facts: JobFacts): Promise<Step[]> {
 
 async function jobStep(facts: JobFacts, tier: JobTier): Promise<Step | undefined> {
   const { settings } = facts
-  const name = jobName(tier)
-  const file = { path: jobPlist(settings, tier), content: launchAgent(name, facts), mode: 0o644 }
+  const name = jobName(settings, tier)
+  const file = { path: jobPlist(settings, tier), content: launchAgent(tier, facts), mode: 0o644 }
   const before = await launchdJob(settings, name)
   if (before?.loaded && isAsWanted(file)) return undefined
   let putBack = () => {}
@@ -56,7 +56,7 @@ async function jobStep(facts: JobFacts, tier: JobTier): Promise<Step | undefined
 }
 
 function errorLog(settings: Settings, tier: JobTier): string {
-  return join(settings.home, 'Library', 'Logs', `${jobName(tier)}.err.log`)
+  return join(settings.home, 'Library', 'Logs', `${jobName(settings, tier)}.err.log`)
 }
 
 /** Loads a job from its plist and sees that launchd has it. Throws. */

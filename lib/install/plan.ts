@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { launchctl } from '../services/launchd.ts'
 import { type Receipt, readReceipt } from '../services/receipt.ts'
 import { systemctl } from '../services/systemd.ts'
+import { DEFAULT_PROFILE, profileStateDir } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { BashVersion } from './bash-version.ts'
 import { cronStep } from './cron-jobs.ts'
@@ -71,11 +72,15 @@ export async function makePlan(
   const scheduler = await schedulerHere(settings)
   const before = readReceipt(settings)
   const notes: string[] = []
-  const stateDir = settings.childEnv.OPENCLAW_STATE_DIR
+  const { profile, stateDirOfJobs } = settings
+  const ofProfile = {
+    ...(profile === DEFAULT_PROFILE ? {} : { OPENCLAW_PROFILE: profile }),
+    ...(stateDirOfJobs === profileStateDir(settings.home, profile) ? {} : { OPENCLAW_STATE_DIR: stateDirOfJobs }),
+  }
   const facts = (environment: Record<string, string>): JobFacts => ({
     settings,
     root,
-    environment: { ...environment, ...(stateDir ? { OPENCLAW_STATE_DIR: stateDir } : {}) },
+    environment: { ...environment, ...ofProfile },
   })
   const jobFacts = facts({ PATH: record.path, HOME: settings.home })
   // cron sets HOME to the one in the password database.

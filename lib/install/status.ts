@@ -54,7 +54,7 @@ export async function status(settings: Settings, now = new Date()): Promise<Stat
 
 async function jobStatuses(settings: Settings, receipt: Receipt, now: Date): Promise<JobStatus[]> {
   const crontab = await readCrontab(settings)
-  const inCron = 'failure' in crontab ? [] : cronTiers(crontab.text)
+  const inCron = 'failure' in crontab ? [] : cronTiers(crontab.text, settings.profile)
   const jobs =
     receipt.scheduler === 'cron' ? new Map() : await askJobs(settings, receipt.scheduler, ['watchdog', 'healthcheck'])
   return SCHEDULED.map((tier) => {

@@ -10,8 +10,8 @@ import { type FileContent, folderSteps, isAsWanted, putFile, tilde } from './fil
 import type { Step } from './step.ts'
 import { type JobFacts, systemdFile } from './templates.ts'
 
-const NAMES = [jobName('watchdog'), jobName('healthcheck')]
-const TIMERS = NAMES.map((name) => `${name}.timer`)
+const TIERS_HERE = ['watchdog', 'healthcheck'] as const
+const timersOf = (settings: Settings) => TIERS_HERE.map((tier) => `${jobName(settings, tier)}.timer`)
 /** Stopping a tier at work waits for it: TimeoutStopSec of our units is 60. */
 const STOP_TIMEOUT_MS = 90_000
 
@@ -26,11 +26,13 @@ export function unitFolder(settings: Settings): string {
 export async function systemdSteps(facts: JobFacts, isFirst: boolean): Promise<Step[]> {
   const { settings } = facts
   const folder = unitFolder(settings)
-  const files = NAMES.flatMap((name) => [`${name}.service`, `${name}.timer`]).map((name) => ({
-    path: join(folder, name),
-    content: systemdFile(name, facts),
-    mode: 0o644,
-  }))
+  const files = TIERS_HERE.flatMap((tier) =>
+    (['service', 'timer'] as const).map((kind) => ({
+      path: join(folder, `${jobName(settings, tier)}.${kind}`),
+      content: systemdFile(tier, kind, facts),
+      mode: 0o644,
+    })),
+  )
   const running = await areRunning(settings)
   const steps = running && files.every(isAsWanted) ? [] : [unitsStep(settings, files, running)]
   const linger = isFirst ? lingerStep(settings) : undefined
@@ -38,34 +40,35 @@ export async function systemdSteps(facts: JobFacts, isFirst: boolean): Promise<S
 }
 
 async function areRunning(settings: Settings): Promise<boolean> {
-  const units = await Promise.all(TIMERS.map((timer) => systemdUnit(settings, timer)))
+  const units = await Promise.all(timersOf(settings).map((timer) => systemdUnit(settings, timer)))
   return units.every((unit) => unit?.loaded === true && unit.enabled && unit.activeState === 'active')
 }
 
 function unitsStep(settings: Settings, files: FileContent[], wereRunning: boolean): Step {
   let putBack: (() => void)[] = []
+  const timers = timersOf(settings)
   return {
     lines: [
-      `systemd user timers ${TIMERS.join(' and ')}: write, switch on and start them`,
+      `systemd user timers ${timers.join(' and ')}: write, switch on and start them`,
       ...files.map(({ path }) => `  ${tilde(path, settings.home)}`),
     ],
     entries: [
       ...files.map(({ path }) => ({ kind: 'file' as const, path })),
-      ...TIMERS.map((unit) => ({ kind: 'systemd-timer' as const, unit })),
+      ...timers.map((unit) => ({ kind: 'systemd-timer' as const, unit })),
     ],
     apply: async () => {
       putBack = files.map(putFile)
       await must(settings, ['daemon-reload'])
-      await must(settings, ['enable', ...TIMERS])
+      await must(settings, ['enable', ...timers])
       // Not `start`: a timer that is on already goes by its old file until it is started anew.
-      await must(settings, ['restart', ...TIMERS])
+      await must(settings, ['restart', ...timers])
       if (!(await areRunning(settings))) throw new Error('systemctl started the timers, and yet they are not active')
     },
     rollback: async () => {
-      if (!wereRunning) for (const timer of TIMERS) await removeTimer(settings, timer)
+      if (!wereRunning) for (const timer of timers) await removeTimer(settings, timer)
       for (const back of putBack) back()
       await must(settings, ['daemon-reload'])
-      if (wereRunning) await must(settings, ['restart', ...TIMERS])
+      if (wereRunning) await must(settings, ['restart', ...timers])
     },
   }
 }

@@ -1,6 +1,8 @@
 /** Fills in the templates in launchagents/, systemd/ and cron/, each in the quoting of its format. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { JobTier } from '../services/jobs.ts'
+import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 
 /** What the templates have holes for. */
@@ -14,12 +16,13 @@ export interface JobFacts {
 
 export const launcherOf = (root: string): string => `${root}/scripts/run-tier.sh`
 
-/** A LaunchAgent's property list. `name`: its label. */
-export function launchAgent(name: string, { settings, root, environment }: JobFacts): string {
+/** A LaunchAgent's property list. */
+export function launchAgent(tier: JobTier, { settings, root, environment }: JobFacts): string {
   const variables = Object.entries(environment).map(
     ([key, value]) => `    <key>${xml(key)}</key>\n    <string>${xml(value)}</string>`,
   )
-  return fill(`launchagents/${name}.plist`, {
+  return fill(`launchagents/com.openclaw.${tier}.plist`, {
+    suffix: profileSuffix(settings.profile, '.'),
     launcher: xml(launcherOf(root)),
     environment: variables.join('\n'),
     memoryDir: xml(settings.memoryDir),
@@ -27,12 +30,22 @@ export function launchAgent(name: string, { settings, root, environment }: JobFa
   })
 }
 
-/** A systemd unit. `name`: its file name. */
-export function systemdFile(name: string, { root, environment }: JobFacts): string {
+/** A systemd unit of a tier. */
+export function systemdFile(
+  tier: JobTier,
+  kind: 'service' | 'timer',
+  { settings, root, environment }: JobFacts,
+): string {
   const variables = Object.entries(environment).map(([key, value]) => `Environment=${unitQuote(`${key}=${value}`)}`)
   // In a command line, but not in Environment=, systemd expands $ too.
   const launcher = unitQuote(launcherOf(root)).replaceAll('$', '$$$$')
-  return fill(`systemd/${name}`, { launcher, environment: variables.join('\n') })
+  const { profile } = settings
+  return fill(`systemd/com.openclaw.${tier}.${kind}`, {
+    launcher,
+    environment: variables.join('\n'),
+    suffix: profileSuffix(profile, '.'),
+    profile: profile === DEFAULT_PROFILE ? '' : `, profile ${profile}`,
+  })
 }
 
 /**

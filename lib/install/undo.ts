@@ -30,7 +30,7 @@ async function traces(settings: Settings): Promise<Entry[]> {
   const startsOurs = (path: string) => existsSync(path) && readFileSync(path, 'latin1').includes('/scripts/run-tier.sh')
   const plists = tiers.map((tier) => jobPlist(settings, tier)).filter(startsOurs)
   const units = tiers
-    .map((tier) => join(unitFolder(settings), jobName(tier)))
+    .map((tier) => join(unitFolder(settings), jobName(settings, tier)))
     .filter((unit) => startsOurs(`${unit}.service`))
   return [
     ...[...plists, ...units.flatMap((unit) => [`${unit}.service`, `${unit}.timer`])].map((path) => ({
@@ -39,7 +39,7 @@ async function traces(settings: Settings): Promise<Entry[]> {
     })),
     ...plists.map((plist) => ({ kind: 'launchd-job' as const, label: basename(plist, '.plist'), plist })),
     ...units.map((unit) => ({ kind: 'systemd-timer' as const, unit: `${basename(unit)}.timer` })),
-    ...('failure' in crontab || withoutBlock(crontab.text) === crontab.text
+    ...('failure' in crontab || withoutBlock(crontab.text, settings.profile) === crontab.text
       ? []
       : [{ kind: 'cron-block' as const, existed: false }]),
   ]

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import type { CommandResult } from '../tier/command.ts'
 import { oneLine, type TierName } from '../tier/contract.ts'
+import { profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { bootstrap, kickstart, readLaunchdJob } from './launchd.ts'
 import type { ActionResult } from './supervisor.ts'
@@ -21,13 +22,13 @@ export interface Job {
 
 const QUERY_TIMEOUT_MS = 15_000
 
-/** The job's label, and the name of its systemd units. */
-export function jobName(tier: JobTier): string {
-  return `com.openclaw.${tier}`
+/** The job's label, and the name of its systemd units: `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
+export function jobName({ profile }: Settings, tier: JobTier): string {
+  return `com.openclaw.${tier}${profileSuffix(profile, '.')}`
 }
 
 export function jobPlist(settings: Settings, tier: JobTier): string {
-  return join(settings.home, 'Library', 'LaunchAgents', `${jobName(tier)}.plist`)
+  return join(settings.home, 'Library', 'LaunchAgents', `${jobName(settings, tier)}.plist`)
 }
 
 /** Who starts Level 1 and Level 2, when it is not cron. */
@@ -44,7 +45,10 @@ export async function askJobs(
 }
 
 async function askLaunchd(settings: Settings, tier: JobTier): Promise<[JobTier, Job]> {
-  const answer = await ask(settings, 'launchctl', ['print', `gui/${process.getuid?.() ?? 501}/${jobName(tier)}`])
+  const answer = await ask(settings, 'launchctl', [
+    'print',
+    `gui/${process.getuid?.() ?? 501}/${jobName(settings, tier)}`,
+  ])
   const job = answer.code === undefined ? undefined : readLaunchdJob(answer.code, answer.stdout, answer.stderr)
   if (job === undefined) return [tier, noAnswer('launchctl', answer)]
   const detail = !job.loaded ? 'not loaded' : job.running ? `loaded, running, pid ${job.pid}` : 'loaded, between runs'
@@ -52,13 +56,13 @@ async function askLaunchd(settings: Settings, tier: JobTier): Promise<[JobTier, 
 }
 
 async function askSystemd(settings: Settings, tiers: readonly JobTier[]): Promise<[JobTier, Job][]> {
-  const units = tiers.flatMap((tier) => [`${jobName(tier)}.timer`, `${jobName(tier)}.service`])
+  const units = tiers.flatMap((tier) => [`${jobName(settings, tier)}.timer`, `${jobName(settings, tier)}.service`])
   const properties = 'Id,LoadState,ActiveState,SubState,MainPID'
   const answer = await ask(settings, 'systemctl', ['--user', 'show', ...units, `--property=${properties}`])
   const found = answer.code === 0 ? readUnits(answer.stdout) : undefined
   return tiers.map((tier): [JobTier, Job] => {
-    const timer = found?.get(`${jobName(tier)}.timer`)
-    const service = found?.get(`${jobName(tier)}.service`)
+    const timer = found?.get(`${jobName(settings, tier)}.timer`)
+    const service = found?.get(`${jobName(settings, tier)}.service`)
     if (!timer || !service) return [tier, noAnswer('systemctl', answer)]
     const [load, active, sub] = ['LoadState', 'ActiveState', 'SubState'].map((name) => timer.get(name))
     return [
@@ -84,7 +88,7 @@ export async function reviveJob(
   tier: JobTier,
   job: Job,
 ): Promise<ActionResult> {
-  const name = jobName(tier)
+  const name = jobName(settings, tier)
   if (scheduler === 'launchd') {
     if (job.registered)
       return { done: `launchctl kickstart ${name}`, failure: (await kickstart(settings, name, false)).failure }

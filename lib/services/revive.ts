@@ -43,7 +43,7 @@ export async function reviveScheduled(
 export async function reviveCron(settings: Settings, tiers: readonly TierName[]): Promise<Revival> {
   const crontab = await readCrontab(settings)
   if ('failure' in crontab) return { alive: false, failure: crontab.failure }
-  const present = cronTiers(crontab.text)
+  const present = cronTiers(crontab.text, settings.profile)
   if (tiers.every((tier) => present.includes(tier)))
     return {
       alive: false,
