@@ -1,4 +1,5 @@
 /** The figures of a report: what the incidents of a history add up to. */
+import { TREATMENTS } from '../gateway/treat.ts'
 import type { History } from '../history/history.ts'
 import type { Incident } from '../history/incident.ts'
 import { percentOf, spell } from './words.ts'
@@ -65,6 +66,8 @@ function meanTimeToRecovery(incidents: readonly Incident[]): string {
 
 export interface Cause {
   verdict: string
+  /** What the verdict means; empty for one that is none of ours. */
+  means: string
   incidents: number
   downSec: number
 }
@@ -73,8 +76,12 @@ export interface Cause {
 export function causesOf(incidents: readonly Incident[]): Cause[] {
   const causes = new Map<string, Cause>()
   for (const { verdict, downSec } of incidents) {
-    const cause = causes.get(verdict) ?? { verdict, incidents: 0, downSec: 0 }
+    const cause = causes.get(verdict) ?? { verdict, means: meaningOf(verdict), incidents: 0, downSec: 0 }
     causes.set(verdict, { ...cause, incidents: cause.incidents + 1, downSec: cause.downSec + downSec })
   }
   return [...causes.values()].sort((a, b) => b.downSec - a.downSec || b.incidents - a.incidents)
+}
+
+function meaningOf(verdict: string): string {
+  return Object.hasOwn(TREATMENTS, verdict) ? TREATMENTS[verdict as keyof typeof TREATMENTS].means : ''
 }

@@ -36,7 +36,8 @@ tbody tr:first-child > * { border-top: 0; }
 .scroll { overflow-x: auto; }
 td.number, th.number { text-align: right; }
 
-.day { display: grid; grid-template-columns: 5.5rem 1fr 4.2rem; align-items: center; gap: .7rem; margin-top: .3rem; font-variant-numeric: tabular-nums; }
+.day { display: grid; grid-template-columns: 6rem 1fr 4.2rem; align-items: center; gap: .7rem; margin-top: .3rem; font-variant-numeric: tabular-nums; }
+.day > :first-child { white-space: nowrap; }
 .day > :last-child { text-align: right; }
 .strip { position: relative; height: 1.35rem; }
 .strip i { position: absolute; top: 0; bottom: 0; }
@@ -54,7 +55,7 @@ td.number, th.number { text-align: right; }
 
 .cause { margin-top: .6rem; }
 .cause:first-of-type { margin-top: 0; }
-.cause p { display: flex; justify-content: space-between; gap: 1rem; margin: 0 0 .15rem; }
+.cause p:first-child { display: flex; justify-content: space-between; gap: 1rem; margin: 0 0 .15rem; }
 .bar { height: .7rem; background: var(--ground); border-radius: 3px; }
 .bar i { display: block; height: 100%; border-radius: 3px; min-width: 3px; background: var(--down); }
 
@@ -64,7 +65,7 @@ details:last-of-type { padding-bottom: 0; }
 summary { cursor: pointer; }
 .tag { display: inline-block; border: 1px solid var(--line); border-radius: 99px; padding: 0 .6rem; font-size: .85rem; color: var(--dim); margin-left: .5rem; white-space: nowrap; }
 .lanes { margin: .9rem 0 .4rem; }
-.lane { display: grid; grid-template-columns: 5.5rem 1fr; align-items: center; gap: .7rem; height: 1.45rem; font-size: .9rem; }
+.lane { display: grid; grid-template-columns: 4.4rem 1fr; align-items: center; gap: .7rem; height: 1.45rem; font-size: .9rem; }
 .track { position: relative; height: 100%; border-bottom: 1px solid var(--line); }
 .track i { position: absolute; top: 50%; }
 .track i.time { height: .3rem; margin-top: -.15rem; min-width: 2px; opacity: .55; border-radius: 2px; }
@@ -72,7 +73,8 @@ summary { cursor: pointer; }
 .track i.dot { width: .62rem; height: .62rem; margin: -.31rem 0 0 -.31rem; border-radius: 50%; border: 2px solid var(--panel); }
 .l1 { background: var(--level1); } .l2 { background: var(--level2); } .l3 { background: var(--level3); } .l4 { background: var(--level4); } .l0 { background: var(--up); }
 ol.steps { list-style: none; margin: .6rem 0 0; padding: 0; }
-ol.steps li { display: grid; grid-template-columns: 4.6rem 10.5rem 1fr; gap: .7rem; padding: .14rem 0; }
+ol.steps li { display: grid; grid-template-columns: 4.4rem 11.5rem 1fr; gap: .7rem; padding: .14rem 0; }
+ol.steps .who { white-space: nowrap; }
 ol.steps time { font-variant-numeric: tabular-nums; }
 ol.steps .who i { display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; margin-right: .45rem; }
 code { font: .88em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
@@ -82,8 +84,11 @@ ul li { margin-top: .25rem; }
 footer { margin-top: 1.2rem; color: var(--dim); font-size: .9rem; }
 @media (max-width: 46rem) {
   .two { grid-template-columns: 1fr; }
-  .day { grid-template-columns: 4.6rem 1fr 3.4rem; gap: .45rem; font-size: .88rem; }
-  ol.steps li { grid-template-columns: 1fr; gap: 0; padding: .35rem 0; }
+  main { padding: 1.25rem .8rem 2rem; }
+  section { padding: .9rem; }
+  .day { grid-template-columns: 4.9rem 1fr 3.4rem; gap: .45rem; font-size: .88rem; }
+  ol.steps li { grid-template-columns: auto 1fr; gap: 0 .7rem; padding: .35rem 0; }
+  ol.steps li > :last-child { grid-column: 1 / -1; }
   .tag { margin-left: 0; }
 }
 @media print {

@@ -17,7 +17,7 @@ export function uptimeSection({ stretches, span }: History): Html {
   const seen = (Object.keys(WORDS) as Condition[]).filter((one) => stretches.some(({ condition }) => condition === one))
   const legend = seen.map((condition) => html`<span><i class="${condition}"></i>${WORDS[condition]}</span>`)
   const hours = [0, 6, 12, 18, 24].map(
-    (hour) => html`<span style="left:${((100 * hour) / 24).toFixed(2)}%">${hour}:00</span>`,
+    (hour) => html`<span style="left:${((100 * hour) / 24).toFixed(2)}%">${hour === 24 ? '24 h' : hour}</span>`,
   )
   return html`<section><h2>Uptime</h2>
 <div class="day" aria-hidden="true"><span></span><span class="axis">${hours}</span><span></span></div>

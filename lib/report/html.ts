@@ -70,13 +70,13 @@ function causes({ incidents }: History): Html {
   const all = causesOf(incidents)
   const most = Math.max(...all.map(({ downSec }) => downSec), 1)
   const bars = all.map(
-    ({ verdict, incidents: n, downSec }) => html`<div class="cause">
-<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, down for ${spell(downSec)}</span></p>
+    ({ verdict, means, incidents: n, downSec }) => html`<div class="cause">
+<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, ${spell(downSec)}</span></p>
 <div class="bar" aria-hidden="true"><i style="width:${((100 * downSec) / most).toFixed(2)}%"></i></div>
-</div>
+${means ? html`<p class="dim">${means}</p>` : ''}</div>
 `,
   )
-  return html`<section><h2>Causes</h2>${all.length > 0 ? bars : html`<p class="dim">None.</p>`}</section>`
+  return html`<section><h2>Down time by cause</h2>${all.length > 0 ? bars : html`<p class="dim">None.</p>`}</section>`
 }
 
 function remarks({ remarks: all }: History): Html {

@@ -66,8 +66,13 @@ function timelineText({ who, did, quote, again }: TimelineLine, time: string): s
 
 function causes({ incidents: all }: History): string[] {
   if (all.length === 0) return []
-  const rows = causesOf(all).map(({ verdict, incidents: n, downSec }) => [verdict, `${n}`, spell(downSec)])
-  return ['## Causes', table(['Cause', 'Incidents', 'Down'], rows)]
+  const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec }) => [
+    verdict,
+    `${n}`,
+    spell(downSec),
+    means,
+  ])
+  return ['## Causes', table(['Cause', 'Incidents', 'Down', 'Means'], rows)]
 }
 
 function remarks({ remarks: all }: History): string[] {

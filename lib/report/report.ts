@@ -9,17 +9,15 @@ import type { Settings } from '../tier/settings.ts'
 export interface Report {
   host: string
   writtenAt: Date
-  days: number
   history: History
 }
 
 /** Reads the logs of the span; no secret of this machine is left in what comes back. */
-export async function readReport(settings: Settings, span: Span, days: number, now: Date): Promise<Report> {
+export async function readReport(settings: Settings, span: Span, now: Date): Promise<Report> {
   const hide = await hiding(settings)
   return {
     host: hostname().replace(/\.local$/, ''),
     writtenAt: now,
-    days,
     history: withoutSecrets(readHistory(settings, span, now), hide),
   }
 }
