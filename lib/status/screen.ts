@@ -82,14 +82,12 @@ function restartWords({ crashes, coolingSec }: Status['restarts']): string {
 function tierTable(tiers: readonly TierStatus[], now: Date, paint: Paint): string[] {
   const rows = tiers.map((one) => [
     one.tier,
-    one.tier === 'emergency-recovery' ? '-' : one.isRegistered === undefined ? '?' : one.isRegistered ? 'yes' : 'NO',
-    one.lastRun ? clockTimeWithSeconds(one.lastRun, now) : 'never',
-    one.exitCode === undefined ? '-' : String(one.exitCode),
-    one.ended || '-',
-    one.nextRun ? `about ${clockTime(one.nextRun, now)}` : '-',
-    one.registration,
+    registrationWords(one),
+    one.lastRun ? timeWithSeconds(one.lastRun, now) : 'never',
+    [one.exitCode, one.exitCode === undefined ? one.ended : `(${one.ended})`].join(' ').trim() || '-',
+    one.nextRun ? `about ${timeWithSeconds(one.nextRun, now)}` : '-',
   ])
-  const head = ['tier', 'registered', 'last run', 'exit', 'ended', 'next run', '']
+  const head = ['tier', 'registered', 'last run', 'last exit code', 'next run']
   const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i]!.length)))
   const format = (row: string[]) =>
     row
@@ -99,12 +97,17 @@ function tierTable(tiers: readonly TierStatus[], now: Date, paint: Paint): strin
   return [paint('dim', format(head)), ...rows.map((row, i) => paintTier(format(row), tiers[i]!, paint))]
 }
 
+function registrationWords({ tier, isRegistered, registration }: TierStatus): string {
+  if (tier === 'emergency-recovery') return registration
+  return `${isRegistered === undefined ? '?' : isRegistered ? 'yes' : 'NO'} (${registration})`
+}
+
 function paintTier(line: string, { isRegistered, isLate, exitCode, tier }: TierStatus, paint: Paint): string {
   if (isLate || (isRegistered === false && tier !== 'emergency-recovery')) return paint('red', line)
   return exitCode === 1 ? paint('yellow', line) : line
 }
 
-function clockTimeWithSeconds(at: Date, now: Date): string {
+function timeWithSeconds(at: Date, now: Date): string {
   return `${clockTime(at, now)}:${localIso(at).slice(17, 19)}`
 }
 
