@@ -14,14 +14,17 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type BashVersion, findBashVersion } from './lib/install/bash-version.ts'
 import { launcherRecord } from './lib/install/launcher-record.ts'
-import { type Answers, makePlan, ourFolderSteps, type Plan } from './lib/install/plan.ts'
+import { clashes } from './lib/install/neighbours.ts'
+import { type Answers, makePlan, ourFolderSteps, type Plan, plannedPort } from './lib/install/plan.ts'
 import { obstacles, prerequisites, warnings } from './lib/install/prerequisites.ts'
 import { askAnswers, askYesNo, problemWith } from './lib/install/questions.ts'
 import { applySteps } from './lib/install/step.ts'
 import { describe, entriesToUndo, uninstall } from './lib/install/undo.ts'
+import { readReceiptOrRest } from './lib/services/receipt.ts'
 import { EXIT, type ExitCode } from './lib/tier/contract.ts'
 import { lastHeartbeat } from './lib/tier/journal.ts'
 import { isLock, lockHolder, takeLock } from './lib/tier/lock.ts'
+import { DEFAULT_PROFILE } from './lib/tier/profile.ts'
 import { loadSettings, type Settings, SettingsError } from './lib/tier/settings.ts'
 
 const HELP = `Installs openclaw-self-healing for this user: npm run setup [-- flags]
@@ -31,6 +34,8 @@ At a terminal and without flags it asks; with any of these it does not:
   --port N          the gateway's port, for .env
   --webhook-stdin   read the Discord webhook's URL from standard input, for .env
   --replace         set an installed bash version aside
+
+  --profile NAME    for the gateway of that OpenClaw profile, as does OPENCLAW_PROFILE in the environment
 
   --dry-run         print the plan and change nothing (also with --uninstall)
   --status          show every job and the gateway
@@ -64,7 +69,10 @@ async function main(): Promise<ExitCode> {
     say(HELP)
     return EXIT.healthy
   }
-  const settings = loadSettings()
+  // What stands in `.env` must not keep anybody from removing us: the receipt says what there is to remove.
+  const overlooked: string[] = []
+  const overlook = flags.uninstall ? (problem: string) => overlooked.push(problem) : undefined
+  const settings = loadSettings(undefined, { profile: flags.profile, overlook })
   if (flags.status) {
     const { status } = await import('./lib/install/status.ts')
     const { lines, allWell } = await status(settings)
@@ -73,7 +81,7 @@ async function main(): Promise<ExitCode> {
   }
   const found = obstacles(settings.home, root)
   if (found.length > 0) throw new Stop(EXIT.unusable, found.join('\nsetup: '))
-  return flags.uninstall ? remove(settings, flags) : install(settings, flags)
+  return flags.uninstall ? remove(settings, flags, overlooked) : install(settings, flags)
 }
 
 type Flags = ReturnType<typeof readFlags>
@@ -84,6 +92,7 @@ function readFlags() {
     port: { type: 'string' },
     'webhook-stdin': { type: 'boolean' },
     replace: { type: 'boolean' },
+    profile: { type: 'string' },
     'dry-run': { type: 'boolean' },
     status: { type: 'boolean' },
     uninstall: { type: 'boolean' },
@@ -118,6 +127,8 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
     // 3. Questions, and a bash version that has to give way.
     const answers = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
     if (answers === undefined) throw new Stop(EXIT.stoodDown, 'broken off; nothing was changed')
+    const inTheWay = clashes(settings, plannedPort(settings, answers))
+    if (inTheWay.length > 0) throw new Stop(EXIT.unusable, inTheWay.join('\nsetup: '))
     const bash = await bashVersion(settings, flags, interactive)
 
     // 4. The plan.
@@ -172,7 +183,8 @@ async function readStandardInput(): Promise<string> {
 
 /** The bash version, if it is there and may be set aside; throws when it is there and may not. */
 async function bashVersion(settings: Settings, flags: Flags, interactive: boolean): Promise<BashVersion | undefined> {
-  const bash = await findBashVersion(settings)
+  // It knows the default gateway only.
+  const bash = settings.profile === DEFAULT_PROFILE ? await findBashVersion(settings) : undefined
   if (!bash) return undefined
   say('\nThe bash version of this system is installed:')
   for (const line of bash.found) say(`  ${line}`)
@@ -211,7 +223,8 @@ async function carryOut(settings: Settings, plan: Plan, interactive: boolean): P
 
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */
 async function seeFirstRun(settings: Settings, plan: Plan, startedMs: number): Promise<void> {
-  say('\nInstalled. `npm run setup -- --status` shows how it is going.')
+  const which = settings.profile === DEFAULT_PROFILE ? '' : `--profile ${settings.profile} `
+  say(`\nInstalled. \`npm run setup -- ${which}--status\` shows how it is going.`)
   if (!plan.startsLevels) return
   for (const deadline = performance.now() + 30_000; performance.now() < deadline; await delay(250)) {
     const heartbeat = lastHeartbeat(settings, 'watchdog')
@@ -223,7 +236,12 @@ async function seeFirstRun(settings: Settings, plan: Plan, startedMs: number): P
   say('note: the watchdog has written nothing for 30 s; see "Troubleshooting" in the README')
 }
 
-async function remove(settings: Settings, flags: Flags): Promise<ExitCode> {
+async function remove(found: Settings, flags: Flags, overlooked: string[]): Promise<ExitCode> {
+  const memoryDir = readReceiptOrRest(found)?.memoryDir
+  for (const problem of overlooked) say(`note: ${problem}; going by the receipt`)
+  if (flags.purge && overlooked.length > 0 && memoryDir === undefined)
+    throw new Stop(EXIT.unusable, 'where the logs are cannot be told; repair .env, or leave out --purge')
+  const settings = memoryDir === undefined ? found : { ...found, memoryDir }
   const entries = await entriesToUndo(settings)
   if (entries.length === 0 && !existsSync(settings.watchdogDir)) {
     say('not installed: nothing to do')

@@ -113,6 +113,8 @@ export async function makePlan(
     installedAt: new Date().toISOString(),
     root,
     scheduler,
+    memoryDir: settings.memoryDir,
+    gatewayPort: plannedPort(settings, answers),
     cronLines: hasCron ? lines : [],
     entries: await entriesToUndo(settings),
   }
@@ -124,6 +126,11 @@ export async function makePlan(
     receipt,
     notes,
   }
+}
+
+/** The gateway's port as it will be once the plan is done: an `.env` that is there is kept. */
+export function plannedPort(settings: Settings, answers: Answers): number {
+  return (settings.envFile ? undefined : answers.port) ?? settings.gatewayPort
 }
 
 /** All is in place but the receipt, without which nobody would miss a job. Applying any plan writes it. */

@@ -1,6 +1,6 @@
 /** What the system needs on this machine, what suffers without it, and how to get it. */
 import { statSync } from 'node:fs'
-import { SETTINGS, type Settings } from '../tier/settings.ts'
+import type { Settings } from '../tier/settings.ts'
 import { findOnPath } from './files.ts'
 
 export interface Prerequisite {
@@ -56,10 +56,8 @@ export function warnings(settings: Settings, root: string): string[] {
     found.push(
       `${root} is in ~/${protectedFolder}, which macOS protects: launchd and cron may be refused there. Move the checkout elsewhere, e.g. to ~/openclaw-self-healing`,
     )
-  const inShell = Object.values(SETTINGS)
-    .map(({ name }) => name)
-    // Which state folder it is has to be known before .env can be found: the jobs are given that one.
-    .filter((name) => settings.childEnv[name] && name !== 'OPENCLAW_STATE_DIR')
+  // Profile and state folder have to be known before .env can be found: the jobs are given them.
+  const inShell = settings.fromEnvironment.filter((name) => !['OPENCLAW_STATE_DIR', 'OPENCLAW_PROFILE'].includes(name))
   if (inShell.length > 0)
     found.push(`set in this shell, which no job will see: ${inShell.join(', ')}; put it into .env`)
   return found

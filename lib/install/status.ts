@@ -7,8 +7,10 @@ import { type Receipt, readReceipt } from '../services/receipt.ts'
 import { localIso, parseLine, TIERS, type TierName } from '../tier/contract.ts'
 import { markedLines, readTail, recentLogs } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
+import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { tilde } from './files.ts'
+import { neighbours } from './neighbours.ts'
 
 type Scheduled = Exclude<TierName, 'emergency-recovery'>
 const SCHEDULED = ['watchdog', 'healthcheck', 'monitor', 'guardian'] as const satisfies Scheduled[]
@@ -38,7 +40,9 @@ export async function status(settings: Settings, now = new Date()): Promise<Stat
     deep: false,
   })
   const pause = pauseReason(settings, now)
+  const others = neighbours(settings).map(({ profile }) => `profile ${profile}`)
   const lines = [
+    ...(settings.profile === DEFAULT_PROFILE ? [] : [`profile      ${settings.profile}`]),
     receipt
       ? `installed    ${localIso(new Date(receipt.installedAt))}, Levels 1 and 2 by ${receipt.scheduler}, scripts in ${tilde(receipt.root, settings.home)}`
       : 'installed    no (`npm run setup` installs it)',
@@ -48,6 +52,7 @@ export async function status(settings: Settings, now = new Date()): Promise<Stat
     ...(pause ? [`paused       ${pause}`] : []),
     `logs         ${tilde(settings.memoryDir, settings.home)}`,
     `settings     ${settings.envFile ? tilde(settings.envFile, settings.home) : 'defaults (no .env)'}`,
+    ...(others.length > 0 ? [`beside it    ${others.join(', ')} (\`--profile <name> --status\` shows them)`] : []),
   ]
   return { lines, allWell: receipt !== undefined && jobs.every((job) => job.registered) && isUp(seen.verdict) }
 }

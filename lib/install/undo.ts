@@ -15,6 +15,7 @@ import { putBackSetAside } from './bash-version.ts'
 import { putCommentedBack, removeCronBlock } from './cron-jobs.ts'
 import { removeIfEmpty, sha256, tilde } from './files.ts'
 import { unload } from './launchd-jobs.ts'
+import { handOver } from './neighbours.ts'
 import { loginctl, removeTimer, unitFolder } from './systemd-jobs.ts'
 
 /** What has to be undone: the receipt, the rest of an interrupted uninstallation, or what can be found without either. */
@@ -89,7 +90,9 @@ async function undo(settings: Settings, entry: Entry, purge: boolean): Promise<s
     case 'folder':
       if (!existsSync(entry.path)) return undefined
       removeIfEmpty(entry.path)
-      return existsSync(entry.path) ? undefined : `removed the empty folder ${tilde(entry.path, home)}`
+      if (!existsSync(entry.path)) return `removed the empty folder ${tilde(entry.path, home)}`
+      if (isShared(settings, entry.path)) handOver(settings, entry)
+      return undefined
     case 'file':
       if (!existsSync(entry.path)) return undefined
       rmSync(entry.path)
@@ -107,6 +110,8 @@ async function undo(settings: Settings, entry: Entry, purge: boolean): Promise<s
       await removeTimer(settings, entry.unit)
       return `stopped and disabled ${entry.unit}`
     case 'linger': {
+      const heir = handOver(settings, entry)
+      if (heir) return `left lingering on, for the profile ${heir}`
       const { failure } = await loginctl(settings, 'disable-linger')
       if (failure) throw new Error(failure)
       return 'switched lingering off'
@@ -118,6 +123,11 @@ async function undo(settings: Settings, entry: Entry, purge: boolean): Promise<s
       await putCommentedBack(settings)
       return "brought the bash version's crontab lines back"
   }
+}
+
+/** Folders of launchd's and systemd's that we made hold the jobs of all profiles. */
+function isShared({ stateDir, memoryDir }: Settings, path: string): boolean {
+  return ![stateDir, memoryDir].some((own) => `${own}/`.startsWith(`${path}/`) || path.startsWith(`${own}/`))
 }
 
 function undoKeptFile(entry: Extract<Entry, { kind: 'kept-file' }>, purge: boolean, home: string): string | undefined {

@@ -30,6 +30,9 @@ export interface Receipt {
   root: string
   /** Who starts Level 1 and Level 2. */
   scheduler: 'launchd' | 'systemd' | 'cron'
+  /** What the profiles must not share, so that the next one that is installed can tell. Absent in receipts of before. */
+  memoryDir?: string
+  gatewayPort?: number
   /** The lines between the crontab's marker lines. */
   cronLines: string[]
   /** In the order in which it was done; undone backwards. */
@@ -51,12 +54,17 @@ export function readReceiptOrRest(settings: Settings): Receipt | undefined {
   return readReceipt(settings) ?? readReceiptAt(leavingPath(settings))
 }
 
-function readReceiptAt(path: string): Receipt | undefined {
+/** The receipt in that file. Changes nothing. */
+export function readReceiptAt(path: string): Receipt | undefined {
   return readState<Receipt | undefined>(path, check, undefined, false).value
 }
 
 export function writeReceipt(settings: Settings, receipt: Receipt): void {
-  writeState(receiptPath(settings), receipt)
+  writeReceiptAt(receiptPath(settings), receipt)
+}
+
+export function writeReceiptAt(path: string, receipt: Receipt): void {
+  writeState(path, receipt)
 }
 
 function check(value: unknown): Receipt | undefined {

@@ -280,6 +280,11 @@ export const SETTINGS = {
     'failures',
     'what is told: what needs a human, and its end; or also recoveries, rollbacks, revivals and memory warnings',
   ),
+  weeklyDigest: onOff(
+    'WEEKLY_DIGEST',
+    'off',
+    "whether the figures of the week are sent through all channels, on Mondays from 9:00 (Level 4's first run then)",
+  ),
   discordWebhookUrl: secretUrl('DISCORD_WEBHOOK_URL', 'where Level 4 calls the human'),
   slackWebhookUrl: secretUrl('SLACK_WEBHOOK_URL', "Slack's incoming webhook"),
   telegramBotToken: secret('TELEGRAM_BOT_TOKEN', "Telegram's bot; used together with the chat"),
@@ -326,6 +331,8 @@ export interface Settings extends TableValues {
   envFile: string | undefined
   /** Lines of the `.env` file that say nothing that can be understood; they were passed over. */
   envProblems: string[]
+  /** Names of the settings that the environment gives. */
+  fromEnvironment: string[]
   /** The state folder as far as the environment alone tells it: scripts/run-tier.sh cannot read `.env` for it. */
   stateDirOfJobs: string
   /**
@@ -405,6 +412,7 @@ export function loadSettings(
     watchdogDir: join(table.stateDir, 'watchdog'),
     envFile: file,
     envProblems: problems,
+    fromEnvironment: Object.values(SETTINGS).flatMap(({ name }) => (env[name] ? [name] : [])),
     stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
     childEnv: childEnvironment(env, home, profile, table.stateDir, configPath),
     // The .env file is shared with OpenClaw: it may hold secrets that are no settings of ours.
