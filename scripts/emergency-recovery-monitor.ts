@@ -54,20 +54,36 @@ async function monitor(run: TierRun): Promise<Outcome> {
   const troubles = unwritableFolders(settings, dryRun)
   for (const trouble of troubles) journal.error(`cannot be written: ${trouble}`)
   sightings.push(diskSighting(troubles, now))
-  if (!hasBook && before.outbox.length === 0 && sightings.length === 1 && troubles.length === 0)
+  const week = settings.weeklyDigest ? await weekToTell(run, before.digestUntil, now) : undefined
+  if (!hasBook && before.outbox.length === 0 && sightings.length === 1 && troubles.length === 0 && !week)
     return { code: EXIT.healthy, verdict: VERDICT.quiet }
 
-  // 4. What of it is news.
+  // 4. What of it is news, and once a week how the week was.
   const { book, news } = updateCases(before.book, sightings, now, settings.alertWindowMin * 60)
   const { composeAlerts } = await import('../lib/alerts/compose.ts')
   const { envelope } = await import('../lib/alerts/dispatch.ts')
-  const alerts = await composeAlerts(settings, news, settings.notify === 'all', now)
+  const alerts = [...(await composeAlerts(settings, news, settings.notify === 'all', now)), ...(week?.digest ?? [])]
   for (const alert of alerts)
     journal.warn(`to be told: ${[alert.title, alert.lead, ...alert.whys].filter(Boolean).join(' / ')}`)
 
   // 5. It goes into the outbox, and the outbox goes to disk, before anything is sent.
   const outbox = [...before.outbox, ...alerts.map(envelope)]
-  return deliver(run, { ...before, positions, book, outbox }, now)
+  const digestUntil = week?.until ?? before.digestUntil
+  return deliver(run, { ...before, positions, book, outbox, digestUntil }, now)
+}
+
+/** 4a. The digest of the week that ended last (of that one only, however long nobody told any), if it was not told yet. */
+async function weekToTell(run: TierRun, toldUntil: string, now: Date) {
+  const { endOfLastWeek, isToldUntil } = await import('../lib/report/digest-week.ts')
+  const until = endOfLastWeek(now)
+  if (isToldUntil(toldUntil, until, now)) return undefined
+  const { configuredChannels, howToConfigure } = await import('../lib/alerts/channels.ts')
+  if (configuredChannels(run.settings).length === 0) {
+    run.journal.warn(`WEEKLY_DIGEST is on, but ${howToConfigure(run.settings)}: nobody can be sent it`)
+    return { until: until.toISOString(), digest: [] }
+  }
+  const { composeDigest } = await import('../lib/report/digest.ts')
+  return { until: until.toISOString(), digest: [await composeDigest(run.settings, until, now)] }
 }
 
 /** 6. Every channel gets everything. What one does not take stays in the outbox. */
@@ -78,6 +94,8 @@ async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcom
   if (saved === undefined) {
     journal.error('what was told can be written down nowhere: speaking on the full and the half hour only')
     meter.set('alertsWaiting', written.outbox.length)
+    // A digest would be sent each time anew: it waits until it can be written down that it was.
+    written = { ...written, outbox: written.outbox.filter(({ alert }) => alert.kind !== 'digest') }
     if (now.getMinutes() % 30 >= 5) return { code: EXIT.down, verdict: VERDICT.kept }
   }
   if (written.outbox.length === 0) return { code: EXIT.healthy, verdict: VERDICT.quiet }

@@ -1,12 +1,12 @@
 /** An alert, before any channel has given it its form: already redacted, bounded in size, kept in the outbox as it is. */
 import { isRecord } from '../tier/state.ts'
 
-const KINDS = ['failure', 'update', 'reminder', 'flapping', 'resolved', 'notice', 'several', 'test'] as const
+const KINDS = ['failure', 'update', 'reminder', 'flapping', 'resolved', 'notice', 'several', 'test', 'digest'] as const
 
 export interface Alert {
   /**
    * `update`: another failure in a case that was alerted before. `flapping`: it comes and goes. `notice`: needs nobody.
-   * `several`: alerts that had to wait, in one message.
+   * `several`: alerts that had to wait, in one message. `digest`: how the week was.
    */
   kind: (typeof KINDS)[number]
   /** ISO time at which it was written. */
@@ -43,6 +43,7 @@ export function signOf({ kind }: Alert): string {
   if (kind === 'resolved') return '✅'
   if (kind === 'notice') return 'ℹ️'
   if (kind === 'test') return '🔔'
+  if (kind === 'digest') return '📊'
   return kind === 'reminder' ? '⏰' : '🚨'
 }
 

@@ -92,7 +92,7 @@ export function discordPayload(alert: Alert, circumstances: Circumstances): Disc
 
 function contentOf(alert: Alert, circumstances: Circumstances): string {
   const note = circumstancesInWords(alert, circumstances)
-  const whys = alert.kind === 'several' ? [] : alert.whys.slice(0, 3)
+  const whys = isList(alert) ? [] : alert.whys.slice(0, 3)
   const lines = [
     `**${escapeMarkdown(headline(alert, 150))}**`,
     note && `-# ${escapeMarkdown(note)}`,
@@ -102,8 +102,13 @@ function contentOf(alert: Alert, circumstances: Circumstances): string {
   return partsThatFit(lines.filter(Boolean), MAX.content)
 }
 
+/** What would be torn apart if its beginning stood in the notification. */
+function isList({ kind }: Alert): boolean {
+  return kind === 'several' || kind === 'digest'
+}
+
 function descriptionOf(alert: Alert, max: number): string {
-  const rest = alert.kind === 'several' ? alert.whys : alert.whys.slice(3)
+  const rest = isList(alert) ? alert.whys : alert.whys.slice(3)
   const whys = partsThatFit(
     rest.map((why) => codeSpan(why, 250)),
     Math.min(MAX_WHYS, max),

@@ -115,7 +115,8 @@ async function sendThrough(
     channels: { ...ledger.channels, [name]: channelAfter(channel, answer, Date.now()) },
   }))
   count(name, answer.kind)
-  if (answer.kind === 'delivered') return journal.info(DEED.told(name, alert.title))
+  if (answer.kind === 'delivered')
+    return journal.info((alert.kind === 'digest' ? DEED.toldDigest : DEED.told)(name, alert.title))
   const todo = answer.kind === 'gone' ? `; ${answer.todo}` : ''
   journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run${todo}`)
 }

@@ -54,9 +54,18 @@ export interface Ledger {
   book: CaseBook
   outbox: Envelope[]
   channels: Record<string, ChannelState>
+  /** ISO time up to which the last weekly digest told; empty: none was written yet. */
+  digestUntil: string
 }
 
-const BLANK: Ledger = { saved: 0, positions: {}, book: { cases: [], histories: [] }, outbox: [], channels: {} }
+const BLANK: Ledger = {
+  saved: 0,
+  positions: {},
+  book: { cases: [], histories: [] },
+  outbox: [],
+  channels: {},
+  digestUntil: '',
+}
 
 /** Reads the newest copy. Damaged ones are kept aside (not in a dry run), and said in `problems`. */
 export function readLedger(settings: Settings, dryRun: boolean): { ledger: Ledger; problems: string[] } {
@@ -117,6 +126,7 @@ function checkLedger(value: unknown): Ledger | undefined {
     book: { cases: listOf(value.book.cases, checkCase), histories: listOf(value.book.histories, checkHistory) },
     outbox: listOf(value.outbox, checkEnvelope),
     channels: recordOf(value.channels, checkChannelState),
+    digestUntil: text(value.digestUntil),
   }
 }
 

@@ -100,6 +100,8 @@ export const DEED = {
   doctor: (version: string, cases: number): string =>
     `calling Claude Code ${version} with ${cases} similar incidents of the past`,
   told: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
+  /** Not read back: it is about no incident. */
+  toldDigest: (channel: string, title: string): string => `weekly digest delivered to ${channel}: ${title}`,
 } as const
 
 /** The read side of the deeds. */
