@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config'
 const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
 const GUARD = ['test/guard-*.test.ts']
 // The watchers of the watchers, all channels at once, and machines where something is missing, damaged or late.
-const SURROUNDINGS = ['guardian', 'peers-levels', 'monitor-channels', 'watchdog-surroundings'].map(
+const SURROUNDINGS = ['guardian', 'peers-levels', 'monitor-channels', 'watchdog-surroundings', 'status'].map(
   (name) => `test/${name}.test.ts`,
 )
 // Whole machines: containers with a real systemd or a real cron.
@@ -52,7 +52,7 @@ export default defineConfig({
         test: { name: 'guard', include: GUARD, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
       },
       {
-        test: { name: 'faults', include: ['test/faults/*.test.ts'], testTimeout: 300_000 },
+        test: { name: 'faults', include: ['test/faults/faults.test.ts'], testTimeout: 300_000 },
       },
       {
         test: { name: 'fire', include: ['test/fire/*.test.ts'], testTimeout: 1_800_000, fileParallelism: false },
@@ -62,6 +62,7 @@ export default defineConfig({
       },
       { test: { name: 'real', include: ['test/real/*.test.ts'], exclude: MACHINES, ...REAL_PARTS } },
       { test: { name: 'machines', include: MACHINES, ...REAL_PARTS } },
+      { test: { name: 'faults-real', include: ['test/faults/faults-real.test.ts'], ...REAL_PARTS } },
     ],
   },
 })
