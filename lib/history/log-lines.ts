@@ -2,6 +2,7 @@
  * Reads one log line by line without ever holding more of it than a piece: a log may be long, damaged, or full of text
  * that somebody else chose. What cannot be read is counted, never guessed.
  */
+import { isUtf8 } from 'node:buffer'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { type LogLine, parseLine } from '../tier/contract.ts'
 
@@ -105,6 +106,7 @@ function readLine(bytes: Buffer, damage: Damage, take: (line: LogLine, damage: D
     damage.odd++
     return
   }
-  if (text.includes('\ufffd')) damage.notUtf8++
+  // A tier that quotes such bytes writes that character itself: then the log is as it should be.
+  if (text.includes('\ufffd') && !isUtf8(bytes)) damage.notUtf8++
   take(line, damage)
 }

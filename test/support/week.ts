@@ -32,7 +32,8 @@ export interface PastLogs {
   paused(from: string, to: string): void
 }
 
-export function pastLogs(folder: string): PastLogs {
+/** @param shiftMs added to every time that is given, so that a test can let it end now */
+export function pastLogs(folder: string, shiftMs = 0): PastLogs {
   mkdirSync(folder, { recursive: true })
   const pending = new Map<string, string[]>()
   const write = (path: string, line: string) => {
@@ -47,7 +48,8 @@ export function pastLogs(folder: string): PastLogs {
 
   const put = (tier: TierName, run: PastRun) => {
     const { says = [], verdict = 'healthy', exitCode = 0, seconds = 0.3, isKilled = false } = run
-    const begin = typeof run.begin === 'string' ? at(run.begin) : run.begin
+    const given = typeof run.begin === 'string' ? at(run.begin) : run.begin
+    const begin = new Date(given.getTime() + shiftMs)
     const path = join(folder, logName(tier, begin))
     const line = (afterSec: number, text: string, severity: Severity = 'INFO') =>
       write(path, formatLine(new Date(begin.getTime() + afterSec * 1000), tier, severity, text))
@@ -97,8 +99,8 @@ export const WEEK_ENDS = '2026-11-22 12:00:00'
  * A week with an incident for each level, a pause of an hour, a night in which the machine slept, and a day without the
  * guardian's log. What it must add up to is in the tests.
  */
-export function writeWeek(folder: string): void {
-  const logs = pastLogs(folder)
+export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
+  const logs = pastLogs(folder, ends.getTime() - at(WEEK_ENDS).getTime())
   logs.quiet('2026-11-15 00:00:00', WEEK_ENDS, [
     ['2026-11-16 03:14:00', '2026-11-16 03:14:30'],
     ['2026-11-17 09:30:00', '2026-11-17 09:31:00'],
