@@ -32,6 +32,7 @@ export default defineConfig({
             'test/faults/**',
             'test/fire/**',
             'test/prometheus/**',
+            'test/report/**',
             ...SETUP,
             ...GUARD,
             ...SURROUNDINGS,
@@ -50,6 +51,15 @@ export default defineConfig({
       },
       {
         test: { name: 'guard', include: GUARD, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
+      },
+      {
+        test: {
+          name: 'report',
+          include: ['test/report/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers,
+        },
       },
       {
         test: { name: 'faults', include: ['test/faults/faults.test.ts'], testTimeout: 300_000 },

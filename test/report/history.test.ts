@@ -13,10 +13,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
-import { type History, lastDays, readHistory } from '../lib/history/history.ts'
-import { DEED, formatLine, MARKER } from '../lib/tier/contract.ts'
-import { loadSettings, type Settings } from '../lib/tier/settings.ts'
-import { at, pastLogs, WEEK_ENDS, writeWeek } from './support/week.ts'
+import { type History, lastDays, readHistory } from '../../lib/history/history.ts'
+import { DEED, formatLine, MARKER } from '../../lib/tier/contract.ts'
+import { loadSettings, type Settings } from '../../lib/tier/settings.ts'
+import { at, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
 
 const NOW = at(WEEK_ENDS)
 const WEEK = lastDays(7, NOW)
