@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { cleanText } from '../tier/contract.ts'
+import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Finding } from './diagnosis.ts'
 import { describeRules } from './guard-record.ts'
@@ -68,7 +69,7 @@ The OpenClaw gateway of this account does not work: ${options.verdict} (details 
 ${Math.round(options.downSec)} seconds. Levels 1 and 2 of the self-healing system (watchdog and health check) have done
 what restarts can do. You are Level 3; after you there is only a human, who is asleep.
 
-- state folder: ${settings.stateDir}
+${settings.profile === DEFAULT_PROFILE ? '' : `- OpenClaw profile: ${settings.profile}; your shell is set to it, so that \`openclaw …\` means this gateway. Gateways of other profiles on this machine are not your patients.\n`}- state folder: ${settings.stateDir}
 - config: ${settings.configPath} (JSON5: comments and trailing commas are allowed; jq cannot judge it)
 - health: ${health} answers {"ok":true,"status":"live"} when the gateway is well
 - logs of the self-healing system: ${settings.memoryDir}`,

@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { redact } from '../alerts/redact.ts'
+import { isForeignLog } from '../tier/profile.ts'
 import { Refused } from './guard.ts'
 import type { World } from './guard-context.ts'
 
@@ -149,6 +150,12 @@ function scrutinyOf(path: string, world: World): Scrutiny {
   // What the kernel says of a process, but its environment, its memory and its files.
   if (/^\/proc\/\d+\/(status|stat|limits|io|comm)$/.test(path)) return 'known-secrets'
   const place = readablePlaces(world).find((one) => isWithin(path, one.place))
+  // Into these two the gateways of all profiles write.
+  const isInShared = ['/tmp/openclaw', join(world.home, 'Library/Logs/openclaw')].some(
+    (folder) => dirname(path) === real(folder),
+  )
+  if (isInShared && isForeignLog(name, world.profile))
+    throw new Refused('not-allowed', `${path} is the log of another profile’s gateway.`)
   if (!place) throw new Refused('not-allowed', `${path} is none of the gateway’s logs, reports or files.`)
   return place.scrutiny
 }

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isSecretName, secretValues } from '../alerts/redact.ts'
+import { isForeignLog } from '../tier/profile.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused, type RuleId } from './guard.ts'
 import { literals, readArguments } from './guard-arguments.ts'
@@ -71,6 +72,7 @@ const OPENCLAW_REFUSED: ReadonlyMap<string, RuleId> = new Map(
 
 const openclaw: Rule = (command, world) => {
   const args = literals(command)
+  assertOwnProfile(args, world)
   while (args[0] === '--no-color') args.shift()
   const isHelp = args.includes('--help') || args.includes('-h') || args[0] === 'help'
   if (isHelp && args.every((arg) => /^(-h|--help|[a-z-]+)$/.test(arg))) return 'diagnose'
@@ -94,13 +96,25 @@ const openclaw: Rule = (command, world) => {
   return rule
 }
 
+/** Takes the options that name a profile off the front; only the gateway's own may be named, whose commands these are anyway. */
+function assertOwnProfile(args: string[], { profile }: World): void {
+  for (;;) {
+    const m = /^--(profile|dev)(?:=(.*))?$/.exec(args[0] ?? '')
+    if (!m) return
+    args.shift()
+    const named = m[1] === 'dev' ? 'dev' : (m[2] ?? args.shift() ?? '')
+    if (named !== profile)
+      throw new Refused('not-allowed', `Profile ${named || '(none)'} is another gateway; this one’s is ${profile}.`)
+  }
+}
+
 /** The files that `openclaw logs` shows: OpenClaw masks what looks secret, but not every secret does. */
 function logFiles(world: World): string[] {
   const places = [join(world.stateDir, 'logs'), '/tmp/openclaw', ...(world.logPaths ?? [])]
   return places.flatMap((place) => {
     if (!isFolder(place)) return existsSync(place) ? [place] : []
     const newest = readdirSync(place)
-      .filter((name) => /^openclaw.*\.log$/.test(name))
+      .filter((name) => /^openclaw.*\.log$/.test(name) && !isForeignLog(name, world.profile))
       .sort()
       .at(-1)
     return newest === undefined ? [] : [join(place, newest)]
