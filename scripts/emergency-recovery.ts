@@ -21,13 +21,17 @@ import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/li
 import { ownTriage } from '../lib/doctor/own-triage.ts'
 import { closeRun, dismissLeftDoctors, openRun } from '../lib/doctor/run-files.ts'
 import { visit } from '../lib/doctor/session.ts'
+import { afterRestart } from '../lib/gateway/backoff.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
+import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
+import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, readTail } from '../lib/tier/journal.ts'
+import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
 
@@ -71,10 +75,7 @@ async function main(run: TierRun): Promise<Outcome> {
     seen = await waitUntilUp(settings, options(run, true), 330 + settings.startupGraceSec, run.signal)
   }
   if (isUp(seen.verdict)) return healthy(run, seen)
-  if (seen.verdict === 'stopped-on-purpose') {
-    journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
-    return { code: EXIT.stoodDown, verdict: seen.verdict }
-  }
+  if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (run.dryRun) return await say(run, seen)
   run.markAtWork()
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
@@ -96,7 +97,16 @@ async function main(run: TierRun): Promise<Outcome> {
   if (isUp(afterTriage.verdict)) return recovered(run, afterTriage, false)
   seen = afterTriage
 
-  // 4. The diagnosis, and the briefing for the doctor.
+  // 4. One doctor at a time on this machine: gateways of several profiles may be down for one reason.
+  const turn = await waitForTurn(run, seen)
+  if ('failure' in turn) return manual(run, seen, `no doctor was called: ${turn.failure}`)
+  seen = turn.seen
+  if (isUp(seen.verdict)) return recovered(run, seen, turn.byRestart)
+  if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+  if (TREATMENTS[seen.verdict].level3 === 'human')
+    return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
+
+  // 5. The diagnosis, and the briefing for the doctor.
   const files = await openRun(settings, journal.path, seen)
   run.onExit(() => closeRun(settings, files, hide))
   journal.info('gathering the diagnosis')
@@ -114,7 +124,7 @@ async function main(run: TierRun): Promise<Outcome> {
     redact: (text) => hide(text, settings.secrets),
   })
 
-  // 5. Claude Code in tmux: trust question, prompt, up to 30 minutes of work, a look at the gateway every 30 s.
+  // 6. Claude Code in tmux: trust question, prompt, up to 30 minutes of work, a look at the gateway every 30 s.
   noteVisit(settings, visits.value, { at: Date.now(), failure })
   const begun = performance.now()
   const starter = new BareStarter(settings, journal.path)
@@ -143,7 +153,7 @@ async function main(run: TierRun): Promise<Outcome> {
   })
   journal.info(`the visit ended: ${result.ending}: ${result.detail}`)
 
-  // 6. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
+  // 7. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
   seen = result.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
   const decisions = decisionsIn(readTail(journal.path, 4 * 1024 * 1024))
   const account: Account = {
@@ -218,6 +228,62 @@ async function waitForOwnTriage(run: TierRun, seen: Examination): Promise<Examin
 function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {
   run.meter.add('doctorRefused')
   return manual(run, seen, `no doctor was called: ${why}`)
+}
+
+/**
+ * Waits while the doctor of another profile works, no longer than one visit may take, looking at the gateway meanwhile.
+ * What he repaired (the package that both share, the machine) may have been the reason here, too: so after him comes one
+ * restart, and only then a doctor of our own.
+ */
+async function waitForTurn(
+  run: TierRun,
+  seen: Examination,
+): Promise<{ seen: Examination; byRestart: boolean } | { failure: string }> {
+  const { settings, journal } = run
+  const limitSec = settings.emergencyRecoveryTimeoutSec
+  const deadline = performance.now() + limitSec * 1000
+  let hasWaited = false
+  for (;;) {
+    const taken = await takeDoctorLock(settings).catch((error: NodeJS.ErrnoException) => {
+      journal.warn(`whether a doctor of another profile works cannot be told (${error.code}); going on`)
+    })
+    if (!taken || isLock(taken)) {
+      run.onExit(() => taken?.release())
+      break
+    }
+    const other = `the doctor of the profile ${taken.profile} (pid ${taken.pid})`
+    if (!hasWaited) journal.info(`${other} is at work; waiting, one at a time`)
+    hasWaited = true
+    if (performance.now() > deadline) return { failure: `${other} has been at work for longer than ${limitSec} s` }
+    await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
+    const now = await look(run, false)
+    if (isUp(now.verdict)) return { seen: now, byRestart: false }
+  }
+  if (!hasWaited) return { seen, byRestart: false }
+  let now = await look(run)
+  if (TREATMENTS[now.verdict].level3 === 'wait')
+    now = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
+  // A config that is broken is this gateway's own: nobody has touched it.
+  if (TREATMENTS[now.verdict].level3 !== 'doctor' || now.verdict === 'misconfigured')
+    return { seen: now, byRestart: false }
+  return { seen: await restartOnce(run, now), byRestart: true }
+}
+
+async function restartOnce(run: TierRun, seen: Examination): Promise<Examination> {
+  const { settings, journal } = run
+  journal.info(`${seen.verdict}: one restart first, for what the other doctor did may have helped here, too`)
+  const watch = readWatchState(settings, false).value
+  writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
+  const { done, failure } = await restart(settings, seen)
+  run.meter.add('restarts', { result: failure ? 'failed' : 'done' })
+  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
+  else journal.info(DEED.restart(done))
+  return waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
+}
+
+function leaveStopped(run: TierRun, seen: Examination): Outcome {
+  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
+  return { code: EXIT.stoodDown, verdict: seen.verdict }
 }
 
 function manual(run: TierRun, seen: Examination, why: string): Outcome {

@@ -16,6 +16,8 @@ export interface LockHolder {
   since: string
   /** True while the holder is treating the gateway: lower tiers stand down. False: it only looks. */
   atWork: boolean
+  /** OpenClaw's profile, for the one lock that all profiles share. */
+  profile?: string
 }
 
 export interface Lock {
@@ -33,7 +35,23 @@ export async function takeLock(settings: Settings, tier: LockName): Promise<Lock
   const path = lockPath(settings, tier)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const holder: LockHolder = { pid: process.pid, tier, since: new Date().toISOString(), atWork: false }
-  const temporary = join(dirname(path), `.${tier}.lock.${process.pid}`)
+  return take(settings, path, holder)
+}
+
+/**
+ * Takes the lock that a doctor's visit needs: one at a time for all profiles of this user, whose gateways share a
+ * package and may be down for one and the same reason. It lies in HOME, where no profile's uninstallation takes it away;
+ * OpenClaw has no profile with a dot in its name. Otherwise as `takeLock`.
+ */
+export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
+  const path = join(settings.home, '.openclaw-doctor.lock')
+  const since = new Date().toISOString()
+  const { profile } = settings
+  return take(settings, path, { pid: process.pid, tier: 'emergency-recovery', since, atWork: true, profile })
+}
+
+async function take(settings: Settings, path: string, holder: LockHolder): Promise<Lock | LockHolder> {
+  const temporary = join(dirname(path), `.${holder.tier}.lock.${process.pid}`)
   writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
   try {
     for (;;) {
@@ -148,6 +166,7 @@ function parseHolder(text: string): LockHolder | undefined {
       tier: value.tier as LockName,
       since: String(value.since),
       atWork: value.atWork === true,
+      ...(typeof value.profile === 'string' ? { profile: value.profile } : {}),
     }
   } catch {
     return undefined

@@ -178,10 +178,11 @@ export function longestRunSec(settings: Settings, tier: TierName): number {
   const doctor =
     settings.claudeStartupWaitSec +
     settings.claudeTrustTimeoutSec +
-    // OpenClaw's own triage is waited for as long as the doctor may work, and a drain and a boot before that.
-    2 * settings.emergencyRecoveryTimeoutSec +
+    // OpenClaw's own triage is waited for as long as the doctor may work, and so is the doctor of another profile; a
+    // drain and a boot come before that, and another boot behind it.
+    3 * settings.emergencyRecoveryTimeoutSec +
     330 +
-    settings.startupGraceSec +
+    2 * settings.startupGraceSec +
     settings.emergencyRecoveryReportWaitSec +
     300
   const limitSec = {
