@@ -18,6 +18,8 @@
 set -u
 
 LOWEST_NODE=20.19
+# A tick is over before this is full, so that it never stops to collect garbage.
+HEAP=--min-semi-space-size=16
 
 main() {
   case $0 in
@@ -63,7 +65,7 @@ main() {
   for file in "$root/lib/tier/start.mjs" "$root/scripts/$script.ts"; do
     [ -f "$file" ] || { cannot_start "$file is missing"; exit 1; }
   done
-  exec "$node" --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
+  exec "$node" ${heap:+"$heap"} --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
 }
 
 usage() {
@@ -132,6 +134,7 @@ find_node() {
     cannot_start "no Node.js that works (>= $LOWEST_NODE) was found: looked at ${recorded:+$recorded, }PATH ($PATH), Homebrew, nvm, fnm, volta, asdf, mise, n"
     exit 1
   fi
+  usable "$node"
   # Whatever `node` is on PATH was just seen not to work: openclaw and claude must find this one before it.
   PATH=${node%/*}:$PATH
   case " $* " in
@@ -140,13 +143,14 @@ find_node() {
   esac
 }
 
-# True when the given Node runs and is new enough; sets $major and $minor.
+# True when the given Node runs and is new enough; sets $major and $minor, and $heap if it knows that flag.
 usable() {
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
   esac
   # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
-  { major=$("$1" --version); } 2>/dev/null || return 1
+  heap=$HEAP
+  { major=$("$1" --version "$heap") || { heap= && major=$("$1" --version); }; } 2>/dev/null || return 1
   major=${major#v}
   minor=${major#*.}
   minor=${minor%%.*}

@@ -3,16 +3,20 @@
  * Plain JavaScript without dependencies, because it has to speak when TypeScript, node_modules or the script itself is
  * broken: a script that cannot be loaded would otherwise leave nothing but an exit code.
  */
-import { existsSync } from 'node:fs'
-import module from 'node:module'
-import { homedir } from 'node:os'
-import { basename, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { findBuild, forgetBuild, makeBuild } from './build.mjs'
+
+// Not imported, for what that costs at every start (see build.mjs).
+const { existsSync } = process.getBuiltinModule('node:fs')
+const module = process.getBuiltinModule('node:module')
+const { basename, join } = process.getBuiltinModule('node:path')
+const { fileURLToPath, pathToFileURL } = process.getBuiltinModule('node:url')
 
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 const script = process.argv[2]
 // From here on argv is what it would be had Node been given the script itself.
 process.argv.splice(1, 1)
+const isDryRun = process.argv.includes('--dry-run')
+const built = findBuild(script)
 
 process.on('uncaughtException', (error) => {
   cannotStart(describe(error))
@@ -30,9 +34,13 @@ try {
   useCompileCache()
   // Node before 22.18 does not run TypeScript by itself. The bare name is looked up from this file, so the working
   // directory (launchd's and cron's is / or HOME) does not matter.
-  if (!process.features.typescript) (await import('tsx/esm/api')).register()
-  await import(pathToFileURL(script).href)
+  if (!built && !process.features.typescript) (await import('tsx/esm/api')).register()
+  await import(pathToFileURL(built ?? script).href)
+  // It ran from its source: the next start shall be cheaper. Where that cannot be (a checkout of somebody else's, a
+  // full disk) every start runs from the source.
+  if (!built && !isDryRun) await makeBuild(script).catch(() => {})
 } catch (error) {
+  if (built && !isDryRun) forgetBuild(script)
   cannotStart(describe(error))
   process.exitCode = 1
 }
@@ -42,9 +50,11 @@ function useCompileCache() {
   const profile = process.env.OPENCLAW_PROFILE ?? ''
   // The launcher has seen to it that it is a name.
   const suffix = /^(?:default)?$/i.test(profile) ? '' : `-${basename(profile)}`
-  const stateDir = process.env.OPENCLAW_STATE_DIR || join(process.env.HOME || homedir(), `.openclaw${suffix}`)
+  const stateDir =
+    process.env.OPENCLAW_STATE_DIR ||
+    join(process.env.HOME || process.getBuiltinModule('node:os').homedir(), `.openclaw${suffix}`)
   const folder = join(stateDir, 'watchdog')
-  if (!process.argv.includes('--dry-run') && existsSync(folder)) {
+  if (!isDryRun && existsSync(folder)) {
     // Absent before Node 22.1.
     module.enableCompileCache?.(join(folder, 'compile-cache'))
   }
@@ -73,14 +83,14 @@ function decode(path) {
 
 /** Log line and message are the launcher's, which must be able to do both without Node. */
 function cannotStart(cause) {
-  const { spawnSync } = module.createRequire(import.meta.url)('node:child_process')
+  const { spawnSync } = process.getBuiltinModule('node:child_process')
   spawnSync(
     '/bin/sh',
     [
       join(root, 'scripts', 'run-tier.sh'),
       '--cannot-start',
       basename(script, '.ts'),
-      ...(process.argv.includes('--dry-run') ? ['--dry-run'] : []),
+      ...(isDryRun ? ['--dry-run'] : []),
     ],
     {
       input: cause,
