@@ -38,7 +38,7 @@ At a terminal and without flags it asks; with any of these it does not:
   --profile NAME    for the gateway of that OpenClaw profile, as does OPENCLAW_PROFILE in the environment
 
   --dry-run         print the plan and change nothing (also with --uninstall)
-  --status          show every job and the gateway
+  --status          the same as \`npm run status\`: every tier, the gateway, the last incidents
   --uninstall       take back what the receipt says; logs and .env stay
   --purge           with --uninstall: remove logs, learnings and the .env that setup wrote, too
   --help            print this`
@@ -74,10 +74,11 @@ async function main(): Promise<ExitCode> {
   const overlook = flags.uninstall ? (problem: string) => overlooked.push(problem) : undefined
   const settings = loadSettings(undefined, { profile: flags.profile, overlook })
   if (flags.status) {
-    const { status } = await import('./lib/install/status.ts')
-    const { lines, allWell } = await status(settings)
-    for (const line of lines) say(line)
-    return allWell ? EXIT.healthy : EXIT.down
+    const { look, readRecentHistory } = await import('./lib/status/look.ts')
+    const { screen } = await import('./lib/status/screen.ts')
+    const status = await look(settings, readRecentHistory(settings))
+    for (const line of screen(status, settings)) say(line)
+    return status.isWell ? EXIT.healthy : EXIT.down
   }
   const found = obstacles(settings.home, root)
   if (found.length > 0) throw new Stop(EXIT.unusable, found.join('\nsetup: '))

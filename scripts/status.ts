@@ -19,6 +19,7 @@ const HELP = `How openclaw-self-healing and its gateway stand, on one screen: np
 Flags:
   --watch        look again every 5 seconds, until Ctrl-C
   --json         as JSON; with --watch one line for each look
+  --profile NAME of that OpenClaw profile, as OPENCLAW_PROFILE in the environment
   --dry-run      taken, as by every script; nothing is ever changed
   --help         print this
 
@@ -34,15 +35,12 @@ async function main(): Promise<number> {
   if (typeof flags === 'number') return flags
   let settings: Settings
   try {
-    settings = loadSettings()
+    settings = loadSettings(undefined, { profile: flags.profile })
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error
     return unusable(error.message)
   }
-  // https://no-color.org: any value but an empty one.
-  const colour = process.stdout.isTTY && !settings.childEnv.NO_COLOR && settings.childEnv.TERM !== 'dumb'
-  const show = (status: Status) =>
-    flags.json ? [json(status, !flags.watch)] : screen(status, { colour, home: settings.home })
+  const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
   // A look that is still waiting for a hung gateway is not waited for.
   if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
   const status = await look(settings, readRecentHistory(settings))
@@ -53,7 +51,9 @@ async function main(): Promise<number> {
 function readFlags() {
   const boolean = { type: 'boolean', default: false } as const
   try {
-    const { values } = parseArgs({ options: { watch: boolean, json: boolean, 'dry-run': boolean, help: boolean } })
+    const { values } = parseArgs({
+      options: { watch: boolean, json: boolean, profile: { type: 'string' }, 'dry-run': boolean, help: boolean },
+    })
     if (!values.help) return values
     process.stdout.write(`${HELP}\n`)
     return EXIT.healthy

@@ -95,7 +95,7 @@ describe('installed on a Mac', () => {
       /watchdog +yes \(launchd: loaded, between runs\) +\d\d:\d\d:\d\d +3 \(stood down\) +about \d/,
     )
     expect(stdout).toMatch(/guardian +yes \(cron: in the crontab\) +never +- +about \d\d:\d[05]:00/)
-    expect(stdout).toMatch(/gateway +absent: /)
+    expect(stdout).toMatch(/gateway +○ absent: /)
     expect(stdout).toMatch(/paused +paused by/)
     expect(code).toBe(1)
   })

@@ -9,6 +9,7 @@ import { systemctl } from '../services/systemd.ts'
 import { TIERS, type TierName } from '../tier/contract.ts'
 import { isOurLog } from '../tier/journal.ts'
 import { lockHolder } from '../tier/lock.ts'
+import { metricsPath } from '../tier/metrics-file.ts'
 import { receiptPath } from '../tier/peers.ts'
 import type { Settings } from '../tier/settings.ts'
 import { putBackSetAside } from './bash-version.ts'
@@ -76,6 +77,11 @@ export async function uninstall(
   if (entries.some(({ kind }) => kind === 'systemd-timer')) await systemctl(settings, ['daemon-reload'])
   if (failures.length > 0) return failures
 
+  for (const path of (Object.keys(TIERS) as TierName[]).map((tier) => metricsPath(settings, tier))) {
+    if (path.startsWith(`${settings.watchdogDir}/`) || !existsSync(path)) continue
+    rmSync(path)
+    say(`removed ${tilde(path, settings.home)}`)
+  }
   rmSync(settings.watchdogDir, { recursive: true, force: true })
   say(`removed ${tilde(settings.watchdogDir, settings.home)} (state, kept configs)`)
   if (purge) purgeLogs(settings, say)

@@ -1,4 +1,5 @@
 /** One look at everything: the gateway, the tiers, the doctor's budget, the last incidents. Changes nothing. */
+import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { readLedger } from '../alerts/ledger.ts'
 import { redact } from '../alerts/redact.ts'
@@ -10,6 +11,7 @@ import { readRecord } from '../gateway/record.ts'
 import { readWatchState } from '../gateway/watch-state.ts'
 import { type History, lastDays, readHistory } from '../history/history.ts'
 import type { Incident } from '../history/incident.ts'
+import { neighbours } from '../install/neighbours.ts'
 import { readReceipt } from '../services/receipt.ts'
 import { oneLine } from '../tier/contract.ts'
 import { currentIncident } from '../tier/journal.ts'
@@ -59,6 +61,8 @@ export interface Status {
   notes: string[]
   logs: string
   envFile: string | undefined
+  /** Other profiles of this user for which setup was run. */
+  otherProfiles: string[]
 }
 
 const HISTORY_DAYS = 7
@@ -146,6 +150,7 @@ export async function look(settings: Settings, history: History, now = new Date(
     ].map(hide),
     logs: settings.memoryDir,
     envFile: settings.envFile,
+    otherProfiles: existsSync(settings.home) ? neighbours(settings).map((one) => one.profile) : [],
   }
 }
 

@@ -2,16 +2,18 @@
 import { styleText } from 'node:util'
 import { clockTime, duration } from '../alerts/time-words.ts'
 import { localIso } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
 import type { GatewayStatus, PastIncident, Status } from './look.ts'
 import type { TierStatus } from './tiers.ts'
 
 type Colour = 'green' | 'red' | 'yellow' | 'dim' | 'bold'
 type Paint = (colour: Colour, text: string) => string
 
-/** @param home for `~` in paths */
-export function screen(status: Status, options: { colour: boolean; home: string }): string[] {
-  const paint: Paint = (colour, text) => (options.colour && text !== '' ? styleText(colour, text) : text)
-  const tilde = (text: string) => text.replaceAll(`${options.home}/`, '~/')
+/** Coloured at a terminal, unless NO_COLOR is set (https://no-color.org: to anything but nothing). */
+export function screen(status: Status, { home, childEnv }: Settings): string[] {
+  const isColoured = process.stdout.isTTY && !childEnv.NO_COLOR && childEnv.TERM !== 'dumb'
+  const paint: Paint = (colour, text) => (isColoured && text !== '' ? styleText(colour, text) : text)
+  const tilde = (text: string) => text.replaceAll(`${home}/`, '~/')
   const { at, gateway, doctor, restarts, installed } = status
   const profile = status.profile === 'default' ? '' : `, profile ${status.profile}`
   const say = (name: string, text: string) => `${paint('dim', name.padEnd(NAME_WIDTH))}${tilde(text)}`
@@ -39,6 +41,9 @@ export function screen(status: Status, options: { colour: boolean; home: string 
     ),
     say('logs', status.logs),
     say('settings', status.envFile ?? 'defaults (no .env)'),
+    ...(status.otherProfiles.length > 0
+      ? [say('beside it', `profile ${status.otherProfiles.join(', ')} (\`--profile <name>\` shows it)`)]
+      : []),
     '',
     ...tierTable(status.tiers, at, paint).map(tilde),
     '',

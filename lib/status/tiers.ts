@@ -63,7 +63,8 @@ async function registrationsOf(settings: Settings, receipt: Receipt): Promise<Ma
   const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
   const found = new Map<TierName, Registration>()
   for (const tier of Object.keys(TIERS) as TierName[]) {
-    const is = inCron?.includes(tier)
+    // Where there was no cron, the installation wrote no lines.
+    const is = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)
     const detail = 'failure' in crontab ? crontab.failure : is ? 'cron: in the crontab' : 'cron: not in the crontab'
     found.set(tier, { is, detail, isCounted: false })
   }
