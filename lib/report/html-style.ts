@@ -14,7 +14,7 @@ export const STYLE = `
   }
 }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 3rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; letter-spacing: -.01em; }
 h2 { font-size: 1.05rem; margin: 0 0 .9rem; }
@@ -47,7 +47,7 @@ td.number, th.number { text-align: right; }
 .stopped { background: var(--stopped); }
 .unknown { background: repeating-linear-gradient(135deg, var(--none) 0 4px, var(--none-line) 4px 6px); }
 .axis { position: relative; height: 1.1rem; font-size: .8rem; }
-.axis span { position: absolute; transform: translateX(-50%); }
+.axis span { position: absolute; white-space: nowrap; transform: translateX(-50%); }
 .axis span:first-child { transform: none; }
 .axis span:last-child { transform: translateX(-100%); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin-top: .7rem; font-size: .9rem; color: var(--dim); }
@@ -63,7 +63,7 @@ details { border-top: 1px solid var(--line); padding: .8rem 0; }
 details:first-of-type { border-top: 0; padding-top: 0; }
 details:last-of-type { padding-bottom: 0; }
 summary { cursor: pointer; }
-.tag { display: inline-block; border: 1px solid var(--line); border-radius: 99px; padding: 0 .6rem; font-size: .85rem; color: var(--dim); margin-left: .5rem; white-space: nowrap; }
+.tag { display: inline-block; border: 1px solid var(--line); border-radius: .8rem; padding: 0 .6rem; font-size: .85rem; color: var(--dim); margin-left: .5rem; white-space: nowrap; }
 .lanes { margin: .9rem 0 .4rem; }
 .lane { display: grid; grid-template-columns: 4.4rem 1fr; align-items: center; gap: .7rem; height: 1.45rem; font-size: .9rem; }
 .track { position: relative; height: 100%; border-bottom: 1px solid var(--line); }
@@ -77,8 +77,7 @@ ol.steps li { display: grid; grid-template-columns: 4.4rem 11.5rem 1fr; gap: .7r
 ol.steps .who { white-space: nowrap; }
 ol.steps time { font-variant-numeric: tabular-nums; }
 ol.steps .who i { display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; margin-right: .45rem; }
-code { font: .88em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-li, td, p { overflow-wrap: anywhere; }
+code { font: .88em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 ul { margin: 0; padding-left: 1.1rem; }
 ul li { margin-top: .25rem; }
 footer { margin-top: 1.2rem; color: var(--dim); font-size: .9rem; }
@@ -89,7 +88,7 @@ footer { margin-top: 1.2rem; color: var(--dim); font-size: .9rem; }
   .day { grid-template-columns: 4.9rem 1fr 3.4rem; gap: .45rem; font-size: .88rem; }
   ol.steps li { grid-template-columns: auto 1fr; gap: 0 .7rem; padding: .35rem 0; }
   ol.steps li > :last-child { grid-column: 1 / -1; }
-  .tag { margin-left: 0; }
+  .tag { margin-left: 0; white-space: normal; }
 }
 @media print {
   body { background: none; }
