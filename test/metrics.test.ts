@@ -143,6 +143,7 @@ test('everybody may read the file, whatever the umask, and nothing else is left 
   onTestFinished(() => void process.umask(before))
   open().flush()
   expect(statSync(path).mode & 0o777).toBe(0o644)
+  expect(statSync(join(path, '..')).mode & 0o777).toBe(0o755)
   expect(readdirSync(join(path, '..'))).toEqual(['openclaw-self-healing-default-watchdog.prom'])
 })
 

@@ -2,7 +2,7 @@
  * The tiers' numbers as a file for node_exporter's textfile collector
  * (https://prometheus.io/docs/instrumenting/exposition_formats). The file is also the memory of the counters.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TierName } from './contract.ts'
 import {
@@ -150,7 +150,10 @@ function writeMetrics(path: string, series: Series): void {
     if (own?.length) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...own)
   }
   const folder = dirname(path)
-  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o755 })
+  if (!existsSync(folder)) {
+    mkdirSync(folder, { recursive: true })
+    chmodSync(folder, 0o755)
+  }
   writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644)
 }
 

@@ -123,7 +123,7 @@ export async function openObservatory(machines: Record<string, string>) {
     rmSync(folder, { recursive: true, force: true })
   }
 
-  return { query, messages, close, targets, prometheusPort }
+  return { query, messages, close }
 }
 
 /** Debian gives the programs names of its own. */
