@@ -12,9 +12,10 @@
 import { fileURLToPath } from 'node:url'
 import { redact } from '../lib/alerts/redact.ts'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
+import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
-import { readRecord, writeRecord } from '../lib/gateway/record.ts'
+import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
@@ -34,7 +35,7 @@ Started every 300 s by launchd or systemd; can be run by hand at any time.`,
 
 async function main(run: TierRun): Promise<Outcome> {
   const outcome = await tend(run)
-  // 5. Whatever became of the gateway: the watchers watch each other.
+  // 6. Whatever became of the gateway: the watchers watch each other.
   await glanceAtPeers(run, 'healthcheck')
   return outcome
 }
@@ -58,7 +59,16 @@ async function tend(run: TierRun): Promise<Outcome> {
   run.markAtWork()
   recordTrouble(settings, Date.now())
 
-  // 2. Up to three retries, 30 s apart, each with the remedy that the table names.
+  // 2. A gateway that is on its way is left alone for as long as it may take.
+  if (TREATMENTS[seen.verdict].level2 === 'wait') {
+    const limitSec = patienceSec(run, seen)
+    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(limitSec)} s`)
+    seen = await waitUntilUp(settings, options(run, true), limitSec, run.signal)
+    if (isUp(seen.verdict)) return recovered(run, seen)
+    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+  }
+
+  // 3. Up to three retries, 30 s apart, each with the remedy that the table names.
   const retries = settings.healthCheckMaxRetries
   for (let retry = 1; retry <= retries; retry++) {
     const higher = await higherTierAtWork(settings, 'healthcheck')
@@ -72,7 +82,7 @@ async function tend(run: TierRun): Promise<Outcome> {
     const treated = await treat(run, seen)
     if (treated === 'cannot') break
     seen = await waitUntilUp(settings, options(run, true), patienceSec(run, seen), run.signal)
-    if (isUp(seen.verdict)) return recovered(run, seen)
+    if (isUp(seen.verdict)) return recovered(run, seen, treated === 'done' ? TIERS.healthcheck.level : undefined)
     if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
     if (seen.process && treated === 'done') {
       journal.warn(
@@ -83,7 +93,7 @@ async function tend(run: TierRun): Promise<Outcome> {
     if (retry < retries) await pauseFor(settings.healthCheckRetryDelaySec, run.signal)
   }
 
-  // 3. Still down: watch on until the gateway has been down for five minutes in all.
+  // 4. Still down: watch on until the gateway has been down for five minutes in all.
   const waitSec = settings.healthCheckEscalationWaitSec
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
   for (let left = waitSec - downSec(run); left > 0; left = waitSec - downSec(run)) {
@@ -94,7 +104,7 @@ async function tend(run: TierRun): Promise<Outcome> {
     if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   }
 
-  // 4. Level 3, in the foreground: launchd ends a job's children with the job.
+  // 5. Level 3, in the foreground: launchd ends a job's children with the job.
   const higher = await higherTierAtWork(settings, 'healthcheck')
   if (higher) return standDown(run, higher, seen)
   await keepEvidence(run)
@@ -179,12 +189,27 @@ function say(run: TierRun, result: RemedyResult): void {
 }
 
 async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
-  if (!run.dryRun) await recordHealthy(run, seen, Date.now())
+  if (!run.dryRun) {
+    await recordHealthy(run, seen, Date.now())
+    const now = Date.now()
+    if (refusalsDue(readRecord(run.settings).value, now)) {
+      const { noticeRefusals } = await import('../lib/gateway/refusals.ts')
+      await noticeRefusals(run, now)
+    }
+  }
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
 
-async function recovered(run: TierRun, seen: Examination): Promise<Outcome> {
-  run.journal.info(MARKER.recovered(TIERS.healthcheck.level, downSec(run)))
+/**
+ * What was only waited for, and never was down, is no recovery.
+ * @param level whose work it is, when that is plain; else told by whose restart the process came from
+ */
+async function recovered(run: TierRun, seen: Examination, level?: number): Promise<Outcome> {
+  const incident = currentIncident(run.settings)
+  if (incident) {
+    const whose = level ?? creditFor(run.settings, seen, incident.since, Date.now())
+    run.journal.info(MARKER.recovered(whose, downSec(run)))
+  }
   return healthy(run, seen)
 }
 

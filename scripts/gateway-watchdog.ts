@@ -11,6 +11,7 @@
  */
 import { redact } from '../lib/alerts/redact.ts'
 import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
+import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
 import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
@@ -23,8 +24,6 @@ import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
-
-const DAY_MS = 86_400_000
 
 await runTier({
   tier: 'watchdog',
@@ -93,11 +92,8 @@ async function tend(run: TierRun): Promise<Outcome> {
   const spent: WatchState = {
     ...watch.value,
     backoff: afterRestart(watch.value.backoff, Date.now()),
-    outOfMemoryMs: seen.cause === 'out-of-memory' ? Date.now() : watch.value.outOfMemoryMs,
     lastTickMs: Date.now(),
   }
-  if (seen.cause === 'out-of-memory' && Date.now() - watch.value.outOfMemoryMs < DAY_MS)
-    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}out of memory for the second time within a day; it is started again`))
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
   seen = await restartAndWait(run, look, seen)
@@ -197,8 +193,9 @@ async function recovered(
 ): Promise<Outcome> {
   const incident = currentIncident(run.settings)
   if (incident || level !== undefined) {
-    const sinceMs = incident?.since.getTime() ?? Date.now()
-    run.journal.info(MARKER.recovered(level, (Date.now() - sinceMs) / 1000))
+    const since = incident?.since ?? new Date()
+    const whose = level ?? creditFor(run.settings, seen, since, Date.now())
+    run.journal.info(MARKER.recovered(whose, (Date.now() - since.getTime()) / 1000))
   }
   await recordHealthy(run, seen, Date.now())
   writeWatchState(run.settings, { ...watch, lastTickMs: Date.now() })

@@ -21,6 +21,9 @@ export type ClueVerdict =
   | 'out-of-memory'
   | 'disk-full'
 
+/** V8's words; and systemd's for the kernel's OOM killer. */
+const OUT_OF_MEMORY = /Reached heap limit|JavaScript heap out of memory|result 'oom-kill'|killed by the OOM killer/i
+
 export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
   { pattern: /required secrets? (?:is|are) unavailable/i, verdict: 'blocked' },
   { pattern: /uses newer schema version/i, verdict: 'unusable-state' },
@@ -32,7 +35,7 @@ export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
   { pattern: /ERR_MODULE_NOT_FOUND|Cannot find (?:module|package)/, verdict: 'broken-install' },
   { pattern: /requires Node|Unsupported Node/i, verdict: 'broken-install' },
   { pattern: /EADDRINUSE|another gateway instance is already listening/i, verdict: 'port-taken' },
-  { pattern: /Reached heap limit|JavaScript heap out of memory/i, verdict: 'out-of-memory' },
+  { pattern: OUT_OF_MEMORY, verdict: 'out-of-memory' },
   // Linux says ENOSPC also when it has no more file watchers; the disk has room then.
   { pattern: /\bENOSPC\b(?!.*file watchers)|no space left on device/i, verdict: 'disk-full' },
 ]
@@ -59,14 +62,37 @@ export async function findClue(
   sinceMs: number,
   unit: string | undefined,
 ): Promise<Clue | undefined> {
-  const sources = [...gatewayLogs(settings).map(readLog), ...(unit ? [await readJournal(settings, unit, sinceMs)] : [])]
-  const clues = sources
-    .filter((source) => source.loggedMs >= sinceMs)
-    .flatMap((source) => {
-      const clue = lastClue(source.text)
-      return clue ? [{ ...clue, loggedMs: clue.loggedMs ?? source.loggedMs }] : []
-    })
+  const clues = (await readGatewayLogs(settings, sinceMs, unit)).flatMap((source) => {
+    const clue = lastClue(source.text)
+    return clue ? [{ ...clue, loggedMs: clue.loggedMs ?? source.loggedMs }] : []
+  })
   return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
+}
+
+/**
+ * The line with which a gateway said after `sinceMs` that memory ran out, also when it was started again since;
+ * undefined when none did. V8's line has no time of its own: the next one that has tells.
+ */
+export async function outOfMemorySince(
+  settings: Settings,
+  sinceMs: number,
+  unit: string | undefined,
+): Promise<string | undefined> {
+  for (const { text, loggedMs } of await readGatewayLogs(settings, sinceMs, unit)) {
+    let nextMs = loggedMs
+    for (const line of cleanText(text).split('\n').reverse()) {
+      nextMs = timeOf(line) ?? nextMs
+      if (nextMs < sinceMs) break
+      if (OUT_OF_MEMORY.test(line)) return oneLine(line, 240)
+    }
+  }
+  return undefined
+}
+
+/** The ends of the gateway's logs that were written since then, and of its unit's journal. */
+export async function readGatewayLogs(settings: Settings, sinceMs: number, unit: string | undefined) {
+  const sources = [...gatewayLogs(settings).map(readLog), ...(unit ? [await readJournal(settings, unit, sinceMs)] : [])]
+  return sources.filter(({ loggedMs }) => loggedMs >= sinceMs)
 }
 
 function lastClue(text: string): (Pick<Clue, 'verdict' | 'line'> & { loggedMs: number | undefined }) | undefined {
@@ -83,7 +109,7 @@ function lastClue(text: string): (Pick<Clue, 'verdict' | 'line'> & { loggedMs: n
 }
 
 /** The time at the beginning of a readable line, or in a JSON one; lines of standard error have none. */
-function timeOf(line: string): number | undefined {
+export function timeOf(line: string): number | undefined {
   const text = /^\[?(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))/.exec(line) ?? /"time":"([^"]{20,40})"/.exec(line)
   const ms = text ? Date.parse(text[1]!) : Number.NaN
   return Number.isNaN(ms) ? undefined : ms

@@ -1,6 +1,5 @@
 /** What an examination of the gateway takes and gives. */
 import type { Service } from '../services/supervisor.ts'
-import type { Clue } from './clues.ts'
 import type { ProcessInfo } from './processes.ts'
 import type { PatientRecord } from './record.ts'
 
@@ -25,7 +24,7 @@ export type Verdict =
   | 'impostor'
   /** It is up, but is not the process that its supervisor has. */
   | 'orphan'
-  /** Its package or its Node is damaged. */
+  /** Its package or its Node is damaged or gone. */
   | 'broken-install'
   /** It refuses to start: a secret is missing. */
   | 'blocked'
@@ -53,8 +52,6 @@ export interface Examination {
   answersHttp: boolean
   /** For `starting`: how long it may still take, in seconds. */
   graceLeftSec: number
-  /** What its log says why it went down, when that is no verdict of its own. */
-  cause?: Clue['verdict']
 }
 
 export interface ExamineOptions {

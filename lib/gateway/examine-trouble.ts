@@ -107,6 +107,9 @@ async function examineAbsence(
   const validation = options.deep && (!told || isForValidation(clue)) ? await validateConfig(settings) : undefined
   if (validation?.valid === false) return is('misconfigured', `openclaw config validate: ${validation.issues}`)
   if (told && !(validation?.valid && isForValidation(clue))) return is(told, `its log says: ${clue.line}`)
+  // systemd.exec(5): what the unit names cannot be executed, however often it is tried.
+  if (service.kind === 'systemd' && service.pid === undefined && service.lastExitCode === 203)
+    return is('broken-install', `203/EXEC: ${service.name} names a Node or a program that is gone; ${service.detail}`)
   // The supervisor is at it already: leave it the time that a boot may take.
   if (service.restarting)
     return { ...is('starting', `${seen}; ${service.detail}`), graceLeftSec: settings.startupGraceSec }
@@ -114,7 +117,6 @@ async function examineAbsence(
   if (service.parked && service.lastExitCode === 78)
     return is('misconfigured', `exit 78 without a reason in its log; ${service.detail}`)
   const hint = clue ? `; its log says: ${clue.line}` : ''
-  base.cause = clue?.verdict
   if (service.kind !== 'none' && service.kind !== 'silent' && !service.loaded)
     return is('unloaded', `${seen}; ${service.detail}${hint}`)
   if (service.parked) return is('parked', `${seen}; ${service.detail}${hint}`)

@@ -4,7 +4,8 @@ import { currentIncident } from '../tier/journal.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readConfig } from './config.ts'
-import type { Examination } from './examine.ts'
+import { creditFor } from './credit.ts'
+import type { Examination } from './examination.ts'
 import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
 
@@ -18,12 +19,17 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
   const config = readConfig(settings)
   const sameConfig = config !== undefined && config.hash === before.configHash
   const broken = seen.warnings.some((warning) => warning.startsWith('the config was broken'))
+  const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
+  const deaths = isNewProcess
+    ? await (await import('./out-of-memory.ts')).noticeOutOfMemory(run, before, seen, nowMs)
+    : undefined
   const after = {
+    ...before,
+    ...deaths,
     lastHealthyMs: nowMs,
     // An orphan stays a stranger: at every tick it is examined anew.
     pid: seen.verdict === 'healthy' ? seen.process?.pid : undefined,
     version: seen.version,
-    startedPid: before.startedPid,
     configHash: broken ? before.configHash : config?.hash,
     configHealthySinceMs: sameConfig || broken ? before.configHealthySinceMs : nowMs,
     troubleSinceMs: 0,
@@ -32,7 +38,10 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
   }
   writeRecord(settings, after)
   const incident = before.troubleSinceMs > 0 ? currentIncident(settings) : undefined
-  if (incident) journal.info(MARKER.recovered(undefined, (nowMs - incident.since.getTime()) / 1000))
+  if (incident) {
+    const level = creditFor(settings, seen, incident.since, nowMs)
+    journal.info(MARKER.recovered(level, (nowMs - incident.since.getTime()) / 1000))
+  }
   const kept = await keepKnownGood(settings, after, seen.process, nowMs)
   // The wait begins anew: asking OpenClaw costs seconds of CPU, and every tick would ask.
   if (kept === 'unproven') writeRecord(settings, { ...after, configHealthySinceMs: nowMs })

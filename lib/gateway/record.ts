@@ -20,6 +20,12 @@ export interface PatientRecord {
   putBack: string[]
   /** The one start that `start once` allows was spent since then. */
   startedOnce: boolean
+  /** Epoch milliseconds of the last death by lack of memory, and when a human was last told of such; 0: never. */
+  outOfMemoryMs: number
+  outOfMemoryToldMs: number
+  /** Epoch milliseconds of the last look for refused clients; and whether a human was told of what it found. */
+  refusalsLookMs: number
+  refusalsTold: boolean
 }
 
 const NEVER_SEEN: PatientRecord = {
@@ -32,6 +38,10 @@ const NEVER_SEEN: PatientRecord = {
   troubleSinceMs: 0,
   putBack: [],
   startedOnce: false,
+  outOfMemoryMs: 0,
+  outOfMemoryToldMs: 0,
+  refusalsLookMs: 0,
+  refusalsTold: false,
 }
 
 /** Reads the record; a damaged one is kept aside (not in a dry run) and begun anew. */
@@ -41,6 +51,13 @@ export function readRecord(settings: Settings, dryRun = false): StateRead<Patien
 
 export function writeRecord(settings: Settings, record: PatientRecord): void {
   writeState(recordPath(settings), record)
+}
+
+export const REFUSALS_EVERY_MS = 3_600_000
+
+/** True when it is time to look for refused clients again (refusals.ts). A clock that was set back begins anew. */
+export function refusalsDue({ refusalsLookMs }: PatientRecord, nowMs: number): boolean {
+  return nowMs - refusalsLookMs >= REFUSALS_EVERY_MS || nowMs < refusalsLookMs
 }
 
 function recordPath(settings: Settings): string {
@@ -62,5 +79,9 @@ function check(value: unknown): PatientRecord | undefined {
     troubleSinceMs: time(value.troubleSinceMs),
     putBack: Array.isArray(value.putBack) ? value.putBack.filter((hash) => typeof hash === 'string') : [],
     startedOnce: value.startedOnce === true,
+    outOfMemoryMs: time(value.outOfMemoryMs),
+    outOfMemoryToldMs: time(value.outOfMemoryToldMs),
+    refusalsLookMs: time(value.refusalsLookMs),
+    refusalsTold: value.refusalsTold === true,
   }
 }

@@ -110,7 +110,7 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
     because: 'the service works, and ending it would cost work; which of the two shall run, a human decides',
   },
   'broken-install': {
-    means: 'its package or its Node is damaged',
+    means: 'its package or its Node is damaged or gone',
     level1: 'hand on',
     level2: 'hand on',
     level3: 'doctor',

@@ -11,13 +11,11 @@ export interface WatchState {
   memory: MemoryLevel
   /** Warnings that were said and still hold. */
   warnings: StandingWarning[]
-  /** Epoch milliseconds of the last time that the gateway was found out of memory; 0: never. */
-  outOfMemoryMs: number
   /** Epoch milliseconds of the last tick that looked at the gateway: tells a sleep from an outage. */
   lastTickMs: number
 }
 
-const FIRST_TICK: WatchState = { backoff: NO_CRASHES, memory: 'ok', warnings: [], outOfMemoryMs: 0, lastTickMs: 0 }
+const FIRST_TICK: WatchState = { backoff: NO_CRASHES, memory: 'ok', warnings: [], lastTickMs: 0 }
 
 export function readWatchState(settings: Settings, dryRun: boolean): StateRead<WatchState> {
   return readState(watchStatePath(settings), check, FIRST_TICK, !dryRun)
@@ -40,7 +38,6 @@ function check(value: unknown): WatchState | undefined {
     backoff: { crashes, lastCrashMs, lastRestartMs } as Backoff,
     memory: value.memory === 'warning' || value.memory === 'critical' ? value.memory : 'ok',
     warnings: checkWarnings(value.warnings),
-    outOfMemoryMs: typeof value.outOfMemoryMs === 'number' && value.outOfMemoryMs > 0 ? value.outOfMemoryMs : 0,
     lastTickMs: value.lastTickMs as number,
   }
 }
