@@ -9,6 +9,8 @@ const GUARD = ['test/guard-*.test.ts']
 const SURROUNDINGS = ['guardian', 'peers-levels', 'monitor-channels', 'watchdog-surroundings', 'status'].map(
   (name) => `test/${name}.test.ts`,
 )
+// Several gateways of one user side by side.
+const PROFILES = ['test/profiles-*.test.ts']
 // Whole machines: containers with a real systemd or a real cron.
 const MACHINES = ['test/real/systemd.test.ts', 'test/real/cron.test.ts']
 const REAL_PARTS = {
@@ -36,6 +38,7 @@ export default defineConfig({
             ...SETUP,
             ...GUARD,
             ...SURROUNDINGS,
+            ...PROFILES,
             '**/node_modules/**',
           ],
           testTimeout: 120_000,
@@ -48,6 +51,9 @@ export default defineConfig({
       },
       {
         test: { name: 'surroundings', include: SURROUNDINGS, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },
+      },
+      {
+        test: { name: 'profiles', include: PROFILES, testTimeout: 180_000, hookTimeout: 120_000, maxWorkers },
       },
       {
         test: { name: 'guard', include: GUARD, testTimeout: 120_000, hookTimeout: 120_000, maxWorkers },

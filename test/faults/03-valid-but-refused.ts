@@ -1,14 +1,19 @@
-import { type Fault, killGateway } from './fault.ts'
+import { expect } from 'vitest'
+import { type Fault, killGateway, type RealScene, type StandInScene } from './fault.ts'
+
+/** As an update or a hand has left it: all but the mode. */
+async function loseMode(scene: StandInScene | RealScene): Promise<void> {
+  await killGateway(scene)
+  scene.writeConfig(`{ "gateway": { "port": ${scene.port} } }`)
+}
 
 export default {
   id: '3',
   name: 'config valid, but refused',
   signs: 'exit 78, `Gateway start blocked`; `config validate` says valid',
   produce: async (scene) => {
-    const { box } = scene
-    await killGateway(scene)
-    box.writeConfig(`{ "gateway": { "port": ${box.port} } }`)
-    await box.startGateway({}, 'exit')
+    await loseMode(scene)
+    await scene.box.startGateway({}, 'exit')
   },
   verdict: 'misconfigured',
   exits: [1, 0],
@@ -16,4 +21,10 @@ export default {
   restarts: 1,
   told: /config rolled back/,
   keeps: ['config'],
+  real: {
+    produce: async (scene) => {
+      await loseMode(scene)
+      expect(await scene.start('exit')).toBe(78)
+    },
+  },
 } satisfies Fault

@@ -1,6 +1,8 @@
 import { expect } from 'vitest'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { type Fault, killGateway } from './fault.ts'
+import { isRunning } from './scene.ts'
 
 let orphan: number
 
@@ -18,10 +20,29 @@ export default {
   healedBy: 'nobody needed',
   restarts: 0,
   // It is reported and not ended: the service works, ending it would cost the work it is doing.
-  told: /which is not what ai\.openclaw\.gateway supervises/,
+  told: /which is not what [\w.-]+ supervises/,
   keeps: ['config'],
   check: ({ box }) => {
-    expect(box.processes()).toContain(orphan)
+    expect(isRunning(orphan)).toBe(true)
     expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/)
+  },
+  systemd: {
+    produce: async (scene) => {
+      await scene.systemctl('stop', 'openclaw-gateway.service')
+      const start = 'nohup openclaw gateway run >~/by-hand.log 2>&1 &'
+      await scene.machine.must('sh', '-c', start)
+      await waitFor(() => scene.isLive(), 'the gateway started by hand', 300_000)
+      // The service comes second, finds the first at work, and ends.
+      await scene.machine.tries('systemctl', '--user', 'start', 'openclaw-gateway.service')
+      await scene.until('ActiveState', 'failed')
+      scene.pid = await scene.pidNow()
+    },
+    keeps: ['process', 'config'],
+    check: async ({ unit }) => expect(await unit('ActiveState')).toBe('failed'),
+    repair: async (scene) => {
+      await scene.signal('SIGKILL')
+      await scene.systemctl('reset-failed', 'openclaw-gateway.service')
+      await scene.systemctl('start', 'openclaw-gateway.service')
+    },
   },
 } satisfies Fault

@@ -5,7 +5,7 @@ import { type Fault, killGateway } from './fault.ts'
 export default {
   id: '7',
   name: 'job unloaded',
-  signs: 'launchctl: 113, could not find service',
+  signs: 'launchctl: 113, could not find service; systemd: enabled, and never started',
   produce: async (scene) => {
     await killGateway(scene)
     standInLaunchctl(scene.box, '')
@@ -19,5 +19,17 @@ export default {
   check: ({ box }) => {
     expect(launchctlCalls(box)).toMatch(/enable [\s\S]*bootstrap /)
     expect(launchctlCalls(box)).not.toMatch(/kickstart/)
+  },
+  systemd: {
+    // The user's systemd has come up without it, as after a boot at which its start was cancelled.
+    produce: async (scene) => {
+      await scene.systemctl('disable', 'openclaw-gateway.service')
+      await scene.restartUserManager()
+      await scene.systemctl('enable', 'openclaw-gateway.service')
+      expect(await scene.unit('ActiveState')).toBe('inactive')
+    },
+    // systemd has every unit that is there; it only does not run.
+    verdict: 'absent',
+    check: async ({ unit }) => expect(await unit('ActiveState')).toBe('active'),
   },
 } satisfies Fault

@@ -5,7 +5,7 @@ import { type Fault, killGateway } from './fault.ts'
 export default {
   id: '8',
   name: 'supervisor gave up',
-  signs: 'loaded, and not running',
+  signs: 'loaded, and not running; `Start request repeated too quickly`',
   produce: async (scene) => {
     await killGateway(scene)
     standInLaunchctl(scene.box, 'state = not running\nruns = 12\nlast exit code = 1\n')
@@ -17,4 +17,14 @@ export default {
   told: undefined,
   keeps: ['config'],
   check: ({ box }) => expect(launchctlCalls(box).match(/kickstart/g)).toHaveLength(1),
+  systemd: {
+    produce: async (scene) => {
+      // OpenClaw's own limit is ten starts in 300 s.
+      await scene.changeUnit('[Unit]\nStartLimitBurst=1\n')
+      await killGateway(scene)
+      await scene.until('ActiveState', 'failed')
+    },
+    check: ({ log }) =>
+      expect(log('watchdog')).toMatch(/systemctl --user reset-failed \+ start openclaw-gateway\.service/),
+  },
 } satisfies Fault

@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { type Fault, killGateway } from './fault.ts'
 
 export default {
@@ -16,4 +17,21 @@ export default {
   told: /uses newer schema version/,
   keeps: ['config'],
   repair: async ({ box }) => void (await box.startGateway()),
+  real: {
+    // As after a downgrade: the version in the database is ahead of the program's.
+    produce: async (scene) => {
+      await killGateway(scene)
+      const version = await scene.inDatabase(
+        'const { user_version } = db.prepare("PRAGMA user_version").get(); db.exec("PRAGMA user_version = 9999"); console.log(user_version)',
+      )
+      restore = () => scene.inDatabase(`db.exec("PRAGMA user_version = ${Number(version)}")`)
+      expect(await scene.start('exit')).toBe(78)
+    },
+    repair: async (scene) => {
+      await restore()
+      await scene.start('live')
+    },
+  },
 } satisfies Fault
+
+let restore: () => Promise<unknown>

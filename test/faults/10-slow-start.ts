@@ -1,4 +1,8 @@
-import { type Fault, killGateway } from './fault.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { type Fault, killGateway, type Scene } from './fault.ts'
+
+const isWaiting = (scene: Scene) =>
+  waitFor(() => scene.log('watchdog').includes('waiting up to'), 'Level 1 to wait', 60_000)
 
 export default {
   id: '10',
@@ -14,4 +18,17 @@ export default {
   restarts: 0,
   told: undefined,
   keeps: ['config'],
+  real: {
+    // It boots as slowly as it does, and stands still in the middle until Level 1 has decided.
+    produce: async (scene) => {
+      await killGateway(scene)
+      scene.pid = await scene.start(/\[gateway\] starting/)
+      await scene.signal('SIGSTOP')
+    },
+    meanwhile: async (scene) => {
+      await isWaiting(scene)
+      await scene.signal('SIGCONT')
+    },
+    keeps: ['process', 'config'],
+  },
 } satisfies Fault

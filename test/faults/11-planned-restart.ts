@@ -16,4 +16,12 @@ export default {
   restarts: 0,
   told: undefined,
   keeps: ['process', 'config'],
+  real: {
+    // A gateway without work drains at once: what is left to see is that its port is closed for some seconds.
+    produce: async (scene) => {
+      await scene.signal('SIGUSR2')
+      await waitFor(async () => !(await scene.isLive()), 'the restart', 60_000)
+    },
+    verdict: 'starting',
+  },
 } satisfies Fault

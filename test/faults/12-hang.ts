@@ -1,21 +1,45 @@
 import { expect } from 'vitest'
-import type { Fault } from './fault.ts'
+import type { Fault, Scene } from './fault.ts'
+
+const stopInItsTracks = (scene: Scene) => scene.signal('SIGSTOP')
+
+function isConfirmed({ log }: Scene): void {
+  expect(log('watchdog').match(/probe \d\/3: hung/g)).toHaveLength(2)
+  expect(log('watchdog')).toMatch(/evidence before the restart/)
+}
 
 export default {
   id: '12',
   name: 'hang',
   signs: 'it takes connections, answers nothing, and ignores signals',
   settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '1' },
-  produce: async ({ pid }) => void process.kill(pid, 'SIGSTOP'),
+  produce: stopInItsTracks,
   verdict: 'hung',
   exits: [0, 0],
   healedBy: 'level 1',
   restarts: 1,
   told: undefined,
   keeps: ['config'],
-  check: ({ box, pid }) => {
-    expect(box.processes()).not.toContain(pid)
-    expect(box.log('watchdog').match(/probe \d\/3: hung/g)).toHaveLength(2)
-    expect(box.log('watchdog')).toMatch(/evidence before the restart/)
+  check: (scene) => {
+    expect(scene.box.processes()).not.toContain(scene.pid)
+    isConfirmed(scene)
+  },
+  real: {
+    settings: {},
+    produce: stopInItsTracks,
+    check: async (scene) => {
+      expect(scene.box.processes()).not.toContain(scene.pid)
+      isConfirmed(scene)
+    },
+  },
+  systemd: {
+    settings: {},
+    produce: stopInItsTracks,
+    check: async (scene) => {
+      isConfirmed(scene)
+      expect(scene.log('watchdog')).toMatch(/restart: systemctl --user restart openclaw-gateway\.service/)
+      expect(await scene.unit('ActiveState')).toBe('active')
+      expect(await scene.pidNow()).not.toBe(scene.pid)
+    },
   },
 } satisfies Fault

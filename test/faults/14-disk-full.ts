@@ -1,16 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freeDiskMb } from '../../lib/gateway/disk.ts'
-import { type Fault, killGateway, type Scene } from './fault.ts'
+import { FULL_DISK_MB, freeDiskMb, LOW_DISK_MB } from '../../lib/gateway/disk.ts'
+import { type Fault, killGateway, type Scene, type StandInScene } from './fault.ts'
 
-const needsMount = () =>
-  process.platform === 'linux' && process.getuid?.() === 0
-    ? undefined
-    : 'a small file system can only be mounted by root'
+export const needsMount = () =>
+  process.platform === 'linux' && process.getuid?.() === 0 ? undefined : 'only root can mount a small file system'
 
 /** Puts OpenClaw's folder on a file system of 64 MB, under the feet of the running gateway. */
-async function onSmallDisk({ box, onClose }: Scene): Promise<void> {
+async function onSmallDisk({ box, onClose }: StandInScene): Promise<void> {
   const small = join(box.root, 'small')
   execFileSync('mkdir', [small])
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m,mode=0700', 'tmpfs', small])
@@ -19,7 +17,13 @@ async function onSmallDisk({ box, onClose }: Scene): Promise<void> {
   onClose(() => execFileSync('umount', ['-l', box.stateDir]))
 }
 
-const hog = ({ box }: Scene) => join(box.stateDir, 'hog')
+const hog = ({ stateDir }: Scene) => join(stateDir, 'hog')
+
+function fillUp(scene: Scene, leaveMb: number): void {
+  const free = freeDiskMb(scene.stateDir)!
+  writeFileSync(hog(scene), Buffer.alloc((free - leaveMb) * 1024 * 1024))
+  scene.onClose(() => rmSync(hog(scene), { force: true }))
+}
 
 const usual = {
   name: 'disk full',
@@ -39,6 +43,11 @@ export default [
     restarts: 0,
     told: /the disk of .* is nearly full: \d+ MB left/,
     keeps: ['process', 'config'],
+    // OpenClaw's folder is on a small file system of its own from the beginning.
+    real: {
+      cannotBeMade: needsMount,
+      produce: async (scene) => fillUp(scene, LOW_DISK_MB / 2),
+    },
   },
   {
     ...usual,
@@ -48,8 +57,7 @@ export default [
     produce: async (scene) => {
       await onSmallDisk(scene)
       await killGateway(scene)
-      const free = freeDiskMb(scene.box.stateDir)!
-      writeFileSync(hog(scene), Buffer.alloc((free - 5) * 1024 * 1024))
+      fillUp(scene, FULL_DISK_MB / 2)
     },
     verdict: 'disk-full',
     exits: [1, 1],
@@ -57,5 +65,13 @@ export default [
     restarts: 0,
     told: /MB are left on the disk/,
     repair: async (scene) => rmSync(hog(scene)),
+    real: {
+      cannotBeMade: needsMount,
+      produce: async (scene) => {
+        await killGateway(scene)
+        fillUp(scene, FULL_DISK_MB / 2)
+      },
+      repair: async (scene) => rmSync(hog(scene)),
+    },
   },
 ] satisfies Fault[]

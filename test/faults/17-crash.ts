@@ -5,6 +5,8 @@ import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
 import { waitFor } from '../support/sandbox.ts'
 import { type Fault, killGateway } from './fault.ts'
 
+let startedBefore = 0
+
 const usual = { keeps: ['config'], exits: [0, 0] } as const
 
 export default [
@@ -18,12 +20,13 @@ export default [
     healedBy: 'level 1',
     restarts: 1,
     told: undefined,
+    real: { produce: killGateway },
   },
   {
     ...usual,
     id: '17b',
     name: 'crash, supervised',
-    signs: 'no process; launchd is about to start it',
+    signs: 'no process; its supervisor is about to start it',
     produce: async (scene) => {
       const { box } = scene
       standInLaunchctl(box, 'state = spawn scheduled\nruns = 4\nlast exit code = 1\n')
@@ -40,5 +43,13 @@ export default [
     restarts: 0,
     told: undefined,
     check: ({ box }) => expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/),
+    systemd: {
+      produce: async (scene) => {
+        startedBefore = Number(await scene.unit('NRestarts'))
+        await killGateway(scene)
+        await scene.until('ActiveState', 'activating')
+      },
+      check: async ({ unit }) => expect(await unit('NRestarts')).toBe(String(startedBefore + 1)),
+    },
   },
 ] satisfies Fault[]

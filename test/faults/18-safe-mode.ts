@@ -1,4 +1,6 @@
-import type { Fault } from './fault.ts'
+import { readFileSync } from 'node:fs'
+import { expect } from 'vitest'
+import { type Fault, killGateway } from './fault.ts'
 
 export default {
   id: '18',
@@ -11,4 +13,18 @@ export default {
   restarts: 0,
   told: /safe mode: channels suppressed/,
   keeps: ['process', 'config'],
+  real: {
+    // Killed three times in its boot, before a channel was started; the fourth boot starts none.
+    produce: async (scene) => {
+      const config = JSON.parse(readFileSync(scene.configPath, 'utf8'))
+      const telegram = { enabled: true, botToken: '123456:of-no-use', apiRoot: 'http://127.0.0.1:9' }
+      await killGateway(scene)
+      scene.writeConfig(JSON.stringify({ ...config, channels: { telegram } }))
+      for (let boot = 1; boot <= 3; boot++) await scene.signal('SIGKILL', await scene.start(/spawn broker ready/))
+      scene.pid = await scene.start('live')
+      await scene.until(/channel autostart suppressed by crash-loop breaker/)
+    },
+    keeps: ['process'],
+    check: ({ log }) => expect(log('watchdog')).toMatch(/channels suppressed after unclean starts \(telegram\)/),
+  },
 } satisfies Fault

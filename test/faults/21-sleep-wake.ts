@@ -1,23 +1,29 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { waitFor } from '../support/sandbox.ts'
-import type { Fault } from './fault.ts'
+import type { Fault, Scene } from './fault.ts'
+
+function sleepEightHours({ stateDir }: Scene): void {
+  const path = join(stateDir, 'watchdog', 'watchdog.json')
+  const state = JSON.parse(readFileSync(path, 'utf8'))
+  writeFileSync(path, JSON.stringify({ ...state, lastTickMs: Date.now() - 8 * 3_600_000 }))
+}
+
+/** An ordinary failure is confirmed by three probes; after a sleep that is too few. */
+const thirdProbe = ({ log }: Scene) => waitFor(() => log('watchdog').includes('probe 3/6'), 'the third probe', 60_000)
 
 export default {
   id: '21',
   name: 'sleep, wake',
   signs: 'everything is late at once',
   settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.7' },
-  produce: async ({ box }) => {
-    const path = join(box.stateDir, 'watchdog', 'watchdog.json')
-    const state = JSON.parse(readFileSync(path, 'utf8'))
-    writeFileSync(path, JSON.stringify({ ...state, lastTickMs: Date.now() - 8 * 3_600_000 }))
-    box.setFaults({ health: 'silent' })
+  produce: async (scene) => {
+    sleepEightHours(scene)
+    scene.box.setFaults({ health: 'silent' })
   },
-  meanwhile: async ({ box }) => {
-    // An ordinary failure is confirmed by three probes; after a sleep that is too few.
-    await waitFor(() => box.log('watchdog').includes('probe 3/6'), 'the third probe')
-    box.setFaults({})
+  meanwhile: async (scene) => {
+    await thirdProbe(scene)
+    scene.box.setFaults({})
   },
   verdict: 'hung',
   exits: [0, 0],
@@ -25,4 +31,15 @@ export default {
   restarts: 0,
   told: undefined,
   keeps: ['process', 'config'],
+  real: {
+    settings: {},
+    produce: async (scene) => {
+      sleepEightHours(scene)
+      await scene.signal('SIGSTOP')
+    },
+    meanwhile: async (scene) => {
+      await thirdProbe(scene)
+      await scene.signal('SIGCONT')
+    },
+  },
 } satisfies Fault

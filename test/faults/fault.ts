@@ -1,33 +1,79 @@
-/** A class of failures from the field: how to make it, and what the system must and must not do about it. */
+/**
+ * A class of failures from the field: how to make it on each stage, and what the system must and must not do about it.
+ * What stands in a fault itself is for the stand-in gateway; `real` and `systemd` say what is different there.
+ */
 import type { Verdict } from '../../lib/gateway/examine.ts'
+import type { PatientMachine } from '../real/patient-machine.ts'
 import type { Sandbox } from '../support/sandbox.ts'
 
-/** A sandbox with a gateway that has been healthy on a known-good config, and what a fault needs of it. */
+/** `stand-in`: the stand-in gateway. `real`: OpenClaw as a bare process. `systemd`: OpenClaw as its own user service. */
+export type StageName = 'stand-in' | 'real' | 'systemd'
+
+/** A gateway that has been healthy on a known-good config, and what every stage can do with it. */
 export interface Scene {
-  box: Sandbox
-  /** The gateway's process before the fault. */
+  port: number
+  /** The gateway's process before the fault, as its own machine counts. A fault that replaces it says so here. */
   pid: number
-  /** Undone before the sandbox is closed, last first. */
-  onClose(undo: () => void): void
+  stateDir: string
+  configPath: string
+  writeConfig(text: string): void
+  /** The text of a tier's logs. */
+  log(beginning: string): string
+  /** Sends a signal to the gateway's process (`pid`, else the one before the fault); after SIGKILL it is gone. */
+  signal(signal: NodeJS.Signals, pid?: number): Promise<void>
+  /** The process that is the gateway now. */
+  pidNow(): Promise<number>
+  isLive(): Promise<boolean>
+  /** Undone before the scene is closed, last first. */
+  onClose(undo: () => unknown): void
+}
+
+export interface StandInScene extends Scene {
+  box: Sandbox
+}
+
+export interface RealScene extends Scene {
+  box: Sandbox
+  /** OpenClaw's `node_modules`, everybody's. */
+  modules: string
+  /** From now on the command `openclaw` is a link into these `node_modules`, as npm makes it. */
+  linkOpenClaw(modules: string): void
+  /** Starts the gateway as its user would by hand, and waits: until it is live or says something, then its pid; or until it has ended, then its exit code. */
+  start(until: 'live' | 'exit' | RegExp): Promise<number>
+  /** Waits until the gateway has said something since it was last started by `start`, or since the scene was opened. */
+  until(words: RegExp): Promise<void>
+  /** Runs a command of OpenClaw's. */
+  openclaw(...args: string[]): Promise<{ code: number | undefined; stderr: string }>
+  /** Runs JavaScript with the gateway's database as `db`; returns what it prints. */
+  inDatabase(code: string): Promise<string>
+  /** Runs JavaScript in the gateway's process, by its debugger. */
+  inGateway(code: string): Promise<void>
+  /** The stand-in for Claude Code is on the PATH from now on. */
+  bringDoctor(): void
+}
+
+export interface SystemdScene extends Scene {
+  machine: PatientMachine
+  /** `systemctl --user …`; throws when it fails. */
+  systemctl(...args: string[]): Promise<string>
+  /** A property of the gateway's unit. */
+  unit(property: string): Promise<string>
+  /** Waits until a property of the gateway's unit has a value. */
+  until(property: string, value: string): Promise<void>
+  /** Ends the user's systemd with everything it runs, and starts it again, as when the machine boots. */
+  restartUserManager(): Promise<void>
+  /** Changes the gateway's unit by a drop-in file, which is removed when the scene is closed. */
+  changeUnit(text: string): Promise<void>
+  /** Runs JavaScript in the gateway's process, by its debugger. */
+  inGateway(code: string): Promise<void>
 }
 
 export type Healer = 'nobody needed' | 'itself' | 'level 1' | 'level 2' | 'level 3' | 'a human'
 
-export interface Fault {
-  /** The class's number; a letter behind it for a second form of the same class. */
-  id: string
-  name: string
-  /** What can be seen from outside. */
-  signs: string
-  /** Settings for this sandbox, beside the usual short waits. */
+/** What must, and must not, come of it. */
+export interface Expected {
+  /** Settings beside the usual short waits. */
   settings?: Record<string, string>
-  /** Why it cannot be made on this machine. */
-  cannotBeMade?: () => string | undefined
-  produce: (scene: Scene) => Promise<void>
-  /** What happens while Level 1 is at work. */
-  meanwhile?: (scene: Scene) => Promise<void>
-  /** What happens before the second round of all tiers. */
-  again?: (scene: Scene) => Promise<void>
   /** What `examine` must say right after `produce`. */
   verdict: Verdict
   /** Exit codes of Levels 1 and 2 in the first round. */
@@ -39,12 +85,38 @@ export interface Fault {
   told: RegExp | undefined
   /** What must still be so in the end: the gateway's process, the text of its config. */
   keeps: readonly ('process' | 'config')[]
-  /** More that must, or must not, be. Throws. */
-  check?: (scene: Scene) => void
-  /** The human's repair, for what only a human may end; the gateway is healthy after it and Level 1's next tick. */
-  repair?: (scene: Scene) => Promise<void>
 }
 
-export async function killGateway({ pid }: Scene): Promise<void> {
-  process.kill(pid, 'SIGKILL')
+/** How it is played on one stage. */
+export interface Way<S extends Scene> {
+  /** Why it cannot be made on this machine. */
+  cannotBeMade?: () => string | undefined
+  produce: (scene: S) => Promise<void>
+  /** What happens while Level 1 is at work. */
+  meanwhile?: (scene: S) => Promise<void>
+  /** What happens before the second round of all tiers. */
+  again?: (scene: S) => Promise<void>
+  /** More that must, or must not, be. Throws. */
+  check?: (scene: S) => unknown
+  /** The human's repair, for what only a human may end; the gateway is healthy after it and Level 1's next tick. */
+  repair?: (scene: S) => Promise<void>
+}
+
+export interface Fault extends Expected, Way<StandInScene> {
+  /** The class's number; a letter behind it for a second form of the same class. */
+  id: string
+  name: string
+  /** What can be seen from outside. */
+  signs: string
+  /** On the real gateway as a bare process. */
+  real?: Way<RealScene> & Partial<Expected>
+  /** On the real gateway under the real systemd. */
+  systemd?: Way<SystemdScene> & Partial<Expected>
+}
+
+/** A form of a class that only the real thing has. */
+export type RealFault = Omit<Fault, keyof Way<StandInScene>>
+
+export async function killGateway(scene: Scene): Promise<void> {
+  await scene.signal('SIGKILL')
 }

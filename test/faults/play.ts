@@ -1,141 +1,130 @@
 /** Plays one fault through all tiers, twice, and says what came of it. */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { get } from 'node:http'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { examine } from '../../lib/gateway/examine.ts'
-import { readRecord } from '../../lib/gateway/record.ts'
-import { loadSettings } from '../../lib/tier/settings.ts'
-import { createSandbox, type Sandbox } from '../support/sandbox.ts'
-import { startWebhookReceiver, type WebhookReceiver } from '../support/webhook-receiver.ts'
-import type { Fault, Healer, Scene } from './fault.ts'
+import { parseDeed, parseLine, parseMarker } from '../../lib/tier/contract.ts'
+import type { Expected, Healer, Scene, StageName, Way } from './fault.ts'
 
 /** A line of the table. */
 export interface Outcome {
-  fault: Fault
+  id: string
+  stage: StageName
   verdict: string
   healedBy: Healer
   restarts: number
   /** From the fault to the first live answer; undefined: it was never away, or did not come back. */
   seconds: number | undefined
-  told: string[]
+  /** What a human was told, in the words that were expected. */
+  told: string
 }
 
-const LONG = { timeoutMs: 180_000 }
-/** By Levels 1 and 2; and by Level 3, when there is no supervisor, after the doctor's repair. */
-const RESTART = /\[INFO\] (?:restart: |no supervisor starts what the doctor repaired: )/g
+/** A scene, and the tiers on it. */
+export interface Performance<S extends Scene> {
+  scene: S
+  /** Runs a tier's script to its end. */
+  run(script: string): Promise<{ code: number | null; stdout: string; stderr: string }>
+  /** What `examine` says. */
+  examine(): Promise<string>
+  /** The processes of the gateway's user. */
+  processes(): Promise<number[]>
+  /** What reached a human, and what Discord would have refused of it. */
+  received(): { texts: string[]; problems: string[] }
+  close(): Promise<void>
+}
 
-export async function play(fault: Fault): Promise<Outcome> {
-  const receiver = await startWebhookReceiver()
-  const box = await createSandbox({
-    settings: { CONFIG_KNOWN_GOOD_AFTER: '0', DISCORD_WEBHOOK_URL: receiver.url, ...fault.settings },
-  })
-  const undo: (() => void)[] = []
+export type Part<S extends Scene> = { id: string } & Expected & Way<S>
+
+export async function play<S extends Scene>(part: Part<S>, stage: StageName, tiers: Performance<S>): Promise<Outcome> {
   try {
-    const { pid } = await box.startGateway()
     // The first tick gets to know the gateway, the second keeps its config as known-good.
-    for (let i = 0; i < 2; i++) await tick(box, 'gateway-watchdog', 0)
-    return await playIn({ box, pid, onClose: (one) => undo.push(one) }, fault, receiver)
+    for (let i = 0; i < 2; i++) await tick(tiers, 'gateway-watchdog', 0)
+    return await playIn(part, stage, tiers)
   } finally {
-    for (const one of undo.reverse()) one()
-    await box.close()
-    await receiver.close()
+    await tiers.close()
   }
 }
 
-async function playIn(scene: Scene, fault: Fault, receiver: WebhookReceiver): Promise<Outcome> {
-  const { box, pid } = scene
-  const config = readFileSync(box.configPath, 'utf8')
-  await fault.produce(scene)
-  const clock = timeUntilLive(box.port)
+async function playIn<S extends Scene>(part: Part<S>, stage: StageName, tiers: Performance<S>): Promise<Outcome> {
+  const { scene } = tiers
+  const config = readFileSync(scene.configPath, 'utf8')
+  await part.produce(scene)
+  const clock = timeUntilLive(scene)
 
-  const settings = loadSettings(box.env)
-  const { verdict } = await examine(settings, {
-    httpTimeoutSec: 2,
-    record: readRecord(settings, true).value,
-    deep: true,
-  })
-  expect(verdict, 'what `examine` says').toBe(fault.verdict)
+  const verdict = await tiers.examine()
+  expect(verdict, 'what `examine` says').toBe(part.verdict)
 
-  await Promise.all([tick(box, 'gateway-watchdog', fault.exits[0]), fault.meanwhile?.(scene)])
-  await tick(box, 'gateway-healthcheck', fault.exits[1])
-  const isUp = await isLive(box.port)
+  await Promise.all([tick(tiers, 'gateway-watchdog', part.exits[0]), part.meanwhile?.(scene)])
+  await tick(tiers, 'gateway-healthcheck', part.exits[1])
+  const isUp = await scene.isLive()
   const seconds = isUp ? await clock.seconds : undefined
   clock.stop()
   // Ten minutes later: what still stands is for a human; what was done must not be done again.
-  letTimePass(box)
-  await fault.again?.(scene)
-  const again = fault.healedBy === 'a human' ? fault.exits : [0, 0]
-  await tick(box, 'gateway-watchdog', again[0]!)
-  await tick(box, 'gateway-healthcheck', again[1]!)
-  await tick(box, 'emergency-recovery-monitor', 0)
-  const isUpAtLast = await isLive(box.port)
+  letTimePass(scene)
+  await part.again?.(scene)
+  const again = part.healedBy === 'a human' ? part.exits : [0, 0]
+  await tick(tiers, 'gateway-watchdog', again[0]!)
+  await tick(tiers, 'gateway-healthcheck', again[1]!)
+  await tick(tiers, 'emergency-recovery-monitor', 0)
+  const isUpAtLast = await scene.isLive()
 
-  const log = box.log('watchdog') + box.log('healthcheck')
-  const restarts = (log + box.log('emergency-recovery')).match(RESTART)?.length ?? 0
-  const healedBy = isUpAtLast ? healer(log + box.log('emergency-recovery')) : 'a human'
-  const told = receiver.requests.map(({ json }) => JSON.stringify(json))
-  expect(receiver.requests.flatMap(({ problems }) => problems)).toEqual([])
-  expect(restarts, 'restarts spent').toBe(fault.restarts)
-  expect(healedBy, 'healed by').toBe(fault.healedBy)
-  if (fault.told) expect(told.join('\n')).toMatch(fault.told)
-  else expect(told).toEqual([])
-  if (fault.keeps.includes('process')) expect(box.processes()).toContain(pid)
-  if (fault.keeps.includes('config')) expect(readFileSync(box.configPath, 'utf8')).toBe(config)
-  expect(box.events().filter(({ what }) => what === 'debugger opened')).toEqual([])
-  fault.check?.(scene)
+  const log = ['watchdog', 'healthcheck', 'emergency-recovery-2'].map((tier) => scene.log(tier)).join('')
+  const restarts = linesOf(log).filter((text) => parseDeed(text)?.kind === 'restart').length
+  const healedBy = isUpAtLast ? healer(log) : 'a human'
+  const { texts, problems } = tiers.received()
+  const told = texts.join('\n')
+  expect(problems).toEqual([])
+  expect(restarts, `restarts spent:\n${log}`).toBe(part.restarts)
+  expect(healedBy, `healed by:\n${log}`).toBe(part.healedBy)
+  if (part.told) expect(told).toMatch(part.told)
+  else expect(told).toBe('')
+  if (part.keeps.includes('process')) expect(await tiers.processes()).toContain(scene.pid)
+  if (part.keeps.includes('config')) expect(readFileSync(scene.configPath, 'utf8')).toBe(config)
+  await part.check?.(scene)
 
-  if (fault.repair) {
-    box.setFaults({})
-    await fault.repair(scene)
-    await tick(box, 'gateway-watchdog', 0)
-    expect(await isLive(box.port), 'live after the repair').toBe(true)
+  if (part.repair) {
+    await part.repair(scene)
+    await tick(tiers, 'gateway-watchdog', 0)
+    expect(await scene.isLive(), 'live after the repair').toBe(true)
   }
-  return { fault, verdict, healedBy, restarts, seconds, told }
+  return { id: part.id, stage, verdict, healedBy, restarts, seconds, told: part.told?.exec(told)?.[0] ?? '' }
 }
 
-async function tick(box: Sandbox, script: string, code: number): Promise<void> {
-  const run = await box.runScript(script, [], LONG)
+async function tick<S extends Scene>(tiers: Performance<S>, script: string, code: number): Promise<void> {
+  const run = await tiers.run(script)
   expect(run, `${script}:\n${run.stdout}${run.stderr}`).toMatchObject({ code })
 }
 
+function linesOf(log: string): string[] {
+  return log.split('\n').flatMap((line) => parseLine(line)?.text ?? [])
+}
+
 function healer(log: string): Healer {
-  const level = /RECOVERED by level (\d)/.exec(log)?.[1]
-  if (level) return `level ${level}` as Healer
-  return /RECOVERED by itself|; waiting up to|probe \d\/\d/.test(log) ? 'itself' : 'nobody needed'
+  const recovered = linesOf(log)
+    .map(parseMarker)
+    .find((marker) => marker?.kind === 'recovered')
+  if (recovered?.kind === 'recovered' && recovered.level !== undefined) return `level ${recovered.level}` as Healer
+  return recovered || /; waiting up to|probe \d\/\d/.test(log) ? 'itself' : 'nobody needed'
 }
 
 /** Moves what Level 1 remembers of standing warnings eleven minutes into the past. */
-function letTimePass(box: Sandbox): void {
-  const path = join(box.stateDir, 'watchdog', 'watchdog.json')
+function letTimePass({ stateDir }: Scene): void {
+  const path = join(stateDir, 'watchdog', 'watchdog.json')
   const state = JSON.parse(readFileSync(path, 'utf8'))
   for (const warning of state.warnings) warning.sinceMs -= 11 * 60_000
   writeFileSync(path, JSON.stringify(state))
 }
 
 /** Looks ten times a second. Resolves with undefined when it is live at the first look: it was never away. */
-function timeUntilLive(port: number) {
+function timeUntilLive(scene: Scene) {
   const started = performance.now()
   let stopped = false
   const seconds = (async () => {
-    if (await isLive(port)) return undefined
+    if (await scene.isLive()) return undefined
     while (!stopped) {
-      if (await isLive(port)) return (performance.now() - started) / 1000
+      if (await scene.isLive()) return (performance.now() - started) / 1000
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
     return undefined
   })()
   return { seconds, stop: () => void (stopped = true) }
-}
-
-function isLive(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const request = get({ host: '127.0.0.1', port, path: '/health', timeout: 1000, agent: false }, (response) => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-      response.on('end', () => resolve(text === '{"ok":true,"status":"live"}'))
-    })
-    request.on('timeout', () => request.destroy(new Error('timeout')))
-    request.on('error', () => resolve(false))
-  })
 }

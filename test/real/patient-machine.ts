@@ -10,7 +10,7 @@ import { letTimePass } from '../support/time-passing.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { node24Bin, openclawBin } from './parts.ts'
 
-const CHECKOUT = '/srv/openclaw-self-healing'
+export const CHECKOUT = '/srv/openclaw-self-healing'
 const USER_PATH = '/opt/openclaw/node_modules/.bin:/opt/node24/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'
 const PORT = 18789
 
@@ -50,12 +50,13 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
   chownSync(stateDir, USER.uid, USER.uid)
   const gateway = { mode: 'local', port: PORT, bind: 'loopback', auth: { mode: 'token', token: 'of-no-use-elsewhere' } }
   writeConfig(`${JSON.stringify({ gateway }, null, 2)}\n`)
-  writeOwn(
-    join(stateDir, '.env'),
-    Object.entries({ ...SETTINGS, ...settings })
-      .map(([name, value]) => `${name}=${value}\n`)
-      .join(''),
-  )
+  writeEnv(settings)
+
+  /** Writes `~/.openclaw/.env`: short waits, and these settings. */
+  function writeEnv(values: Record<string, string>): void {
+    const lines = Object.entries({ ...SETTINGS, ...values }).map(([name, value]) => `${name}=${value}\n`)
+    writeOwn(join(stateDir, '.env'), lines.join(''))
+  }
 
   function writeOwn(path: string, text: string): void {
     writeFileSync(path, text, { mode: 0o600 })
@@ -142,6 +143,7 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     runs,
     hurryCron,
     writeConfig,
+    writeEnv,
     letTimePass: (sec: number) => letTimePass({ watchdogDir, memoryDir }, sec),
   }
 }

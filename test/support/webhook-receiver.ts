@@ -68,8 +68,11 @@ export interface WebhookReceiver {
   close(): Promise<void>
 }
 
-/** Starts a receiver on a port of its own on the loopback interface. */
-export async function startWebhookReceiver(): Promise<WebhookReceiver> {
+/**
+ * Starts a receiver on a port of its own on the loopback interface.
+ * @param noticed called for each message
+ */
+export async function startWebhookReceiver(noticed = () => {}): Promise<WebhookReceiver> {
   const requests: ReceivedMessage[] = []
   const scripted: ScriptedAnswer[] = []
   const server = createServer((req, res) => {
@@ -77,6 +80,7 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
       const received = examineRequest(req, text)
       received.status = respond(req, res, received, scripted.shift())
       requests.push(received)
+      noticed()
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

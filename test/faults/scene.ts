@@ -1,0 +1,71 @@
+/** What the scenes of all stages have in common. */
+import { readFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { join } from 'node:path'
+import type { Sandbox } from '../support/sandbox.ts'
+import { waitFor } from '../support/wait-for.ts'
+import type { Scene } from './fault.ts'
+
+/** The scene of a gateway in a sandbox. */
+export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose']): Scene {
+  return {
+    port: box.port,
+    pid,
+    stateDir: box.stateDir,
+    configPath: box.configPath,
+    writeConfig: (text) => box.writeConfig(text),
+    log: (beginning) => box.log(beginning),
+    async signal(this: Scene, signal, target = this.pid) {
+      process.kill(target, signal)
+      if (signal === 'SIGKILL') await waitFor(() => !isRunning(target), `the end of ${target}`)
+    },
+    pidNow: async () => lockedPid(box.stateDir, process.getuid?.()),
+    isLive: () => isLive(box.port),
+    onClose,
+  }
+}
+
+/** The process in the gateway's own lock. */
+export function lockedPid(stateDir: string, uid: number | undefined): number {
+  const path = join(stateDir, 'tmp', `openclaw-${uid}`, 'gateway.state.lock')
+  return JSON.parse(readFileSync(path, 'utf8')).pid
+}
+
+/** False for a zombie, too. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch {
+    return false
+  }
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    // No /proc here, or it ended in this moment: the next look tells.
+    return true
+  }
+}
+
+export function isLive(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = get({ host: '127.0.0.1', port, path: '/health', timeout: 1000, agent: false }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+      response.on('end', () => resolve(text === '{"ok":true,"status":"live"}'))
+      response.on('error', () => resolve(false))
+    })
+    request.on('timeout', () => request.destroy(new Error('timeout')))
+    request.on('error', () => resolve(false))
+  })
+}
+
+/** Undoes in the order from last to first. */
+export function undoings() {
+  const list: (() => unknown)[] = []
+  return {
+    onClose: (undo: () => unknown) => void list.push(undo),
+    undo: async () => {
+      for (const one of list.splice(0).reverse()) await one()
+    },
+  }
+}
