@@ -22,7 +22,7 @@ import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
 import { freePort } from './ports.ts'
 import { processesOfHome } from './processes-of-home.ts'
-import { collect, type Run, type RunningScript, typescriptLoader } from './script-process.ts'
+import { collect, type Run, type RunningScript } from './script-process.ts'
 import { waitFor } from './wait-for.ts'
 
 export { waitFor }
@@ -209,7 +209,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
   function startScript(name: string, args: string[] = [], runOptions: RunOptions = {}): RunningScript {
     const merged = Object.entries({ ...env, ...runOptions.env }).filter((entry) => entry[1] !== undefined)
     const script = join(projectDir, 'scripts', `${name}.ts`)
-    const child = spawn(process.execPath, [...typescriptLoader(), script, ...args], {
+    const child = spawn(process.execPath, [join(projectDir, 'lib', 'tier', 'start.mjs'), script, ...args], {
       env: Object.fromEntries(merged) as Record<string, string>,
       cwd: '/',
       detached: true,
