@@ -10,7 +10,6 @@
  *      2  unusable flags or settings, nothing was touched
  *      3  I stood down: paused, or another monitor runs
  */
-import { updateCases } from '../lib/alerts/cases.ts'
 import { diskSighting, unwritableFolders } from '../lib/alerts/disk.ts'
 import { readFrom, VERDICT } from '../lib/alerts/last-reading.ts'
 import { type Ledger, readLedger, saveLedger } from '../lib/alerts/ledger.ts'
@@ -59,6 +58,7 @@ async function monitor(run: TierRun): Promise<Outcome> {
     return { code: EXIT.healthy, verdict: VERDICT.quiet }
 
   // 4. What of it is news, and once a week how the week was.
+  const { updateCases } = await import('../lib/alerts/cases.ts')
   const { book, news } = updateCases(before.book, sightings, now, settings.alertWindowMin * 60)
   const { composeAlerts } = await import('../lib/alerts/compose.ts')
   const { envelope } = await import('../lib/alerts/dispatch.ts')
