@@ -21,17 +21,14 @@ import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/li
 import { ownTriage } from '../lib/doctor/own-triage.ts'
 import { closeRun, dismissLeftDoctors, openRun } from '../lib/doctor/run-files.ts'
 import { visit } from '../lib/doctor/session.ts'
-import { afterRestart } from '../lib/gateway/backoff.ts'
+import { waitForTurn } from '../lib/doctor/turn.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { recordHealthy } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
-import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
-import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, readTail } from '../lib/tier/journal.ts'
-import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
 
@@ -98,7 +95,7 @@ async function main(run: TierRun): Promise<Outcome> {
   seen = afterTriage
 
   // 4. One doctor at a time on this machine: gateways of several profiles may be down for one reason.
-  const turn = await waitForTurn(run, seen)
+  const turn = await waitForTurn(run, seen, (deep) => options(run, deep))
   if ('failure' in turn) return manual(run, seen, `no doctor was called: ${turn.failure}`)
   seen = turn.seen
   if (isUp(seen.verdict)) return recovered(run, seen, turn.byRestart)
@@ -228,57 +225,6 @@ async function waitForOwnTriage(run: TierRun, seen: Examination): Promise<Examin
 function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {
   run.meter.add('doctorRefused')
   return manual(run, seen, `no doctor was called: ${why}`)
-}
-
-/**
- * Waits while the doctor of another profile works, no longer than one visit may take, looking at the gateway meanwhile.
- * What he repaired (the package that both share, the machine) may have been the reason here, too: so after him comes one
- * restart, and only then a doctor of our own.
- */
-async function waitForTurn(
-  run: TierRun,
-  seen: Examination,
-): Promise<{ seen: Examination; byRestart: boolean } | { failure: string }> {
-  const { settings, journal } = run
-  const limitSec = settings.emergencyRecoveryTimeoutSec
-  const deadline = performance.now() + limitSec * 1000
-  let hasWaited = false
-  for (;;) {
-    const taken = await takeDoctorLock(settings).catch((error: NodeJS.ErrnoException) => {
-      journal.warn(`whether a doctor of another profile works cannot be told (${error.code}); going on`)
-    })
-    if (!taken || isLock(taken)) {
-      run.onExit(() => taken?.release())
-      break
-    }
-    const other = `the doctor of the profile ${taken.profile} (pid ${taken.pid})`
-    if (!hasWaited) journal.info(`${other} is at work; waiting, one at a time`)
-    hasWaited = true
-    if (performance.now() > deadline) return { failure: `${other} has been at work for longer than ${limitSec} s` }
-    await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
-    const now = await look(run, false)
-    if (isUp(now.verdict)) return { seen: now, byRestart: false }
-  }
-  if (!hasWaited) return { seen, byRestart: false }
-  let now = await look(run)
-  if (TREATMENTS[now.verdict].level3 === 'wait')
-    now = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
-  // A config that is broken is this gateway's own: nobody has touched it.
-  if (TREATMENTS[now.verdict].level3 !== 'doctor' || now.verdict === 'misconfigured')
-    return { seen: now, byRestart: false }
-  return { seen: await restartOnce(run, now), byRestart: true }
-}
-
-async function restartOnce(run: TierRun, seen: Examination): Promise<Examination> {
-  const { settings, journal } = run
-  journal.info(`${seen.verdict}: one restart first, for what the other doctor did may have helped here, too`)
-  const watch = readWatchState(settings, false).value
-  writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
-  const { done, failure } = await restart(settings, seen)
-  run.meter.add('restarts', { result: failure ? 'failed' : 'done' })
-  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
-  else journal.info(DEED.restart(done))
-  return waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
 }
 
 function leaveStopped(run: TierRun, seen: Examination): Outcome {
