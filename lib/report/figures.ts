@@ -52,9 +52,13 @@ function deliveries({ incidents }: History): string {
   return `, ${sent} message${sent === 1 ? '' : 's'} delivered`
 }
 
-function uptimeInWords({ uptime: { percent, worstPercent } }: History): string {
+function uptimeInWords({ uptime }: History): string {
+  const { percent, worstPercent, upSec, downSec, unknownSec } = uptime
   if (percent === undefined || worstPercent === undefined) return 'unknown: nobody watched'
   const [said, worst] = [percentOf(percent), percentOf(worstPercent)]
+  const watched = upSec + downSec
+  // Of a day of which an hour is known, a percentage says little, and must not look like more.
+  if (watched < unknownSec) return `${said} (of the ${spell(watched)} that were watched)`
   return said === worst ? said : `${said} (at worst ${worst})`
 }
 

@@ -40,6 +40,7 @@ test('what the real tiers do is what the report tells: a crash for Level 1, a st
   const { code, stdout, stderr } = await box.runScript('incident-report', ['--days', '1'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(row('Total failures', '2 '))
+  expect(stdout).toMatch(row('Uptime', '[\\d.]+% \\(of the \\d+ s that were watched\\)'))
   expect(stdout).toMatch(row('Level 1 resolved', '1 \\(50%\\)'))
   expect(stdout).toMatch(row('Level 2 resolved', '0 '))
   expect(stdout).toMatch(row('Level 3 resolved', '0 '))
