@@ -1,4 +1,6 @@
 /** Level 1 as a process, continued: locks, state, logs, settings, supervisors, and what a review found. */
+
+import { spawn } from 'node:child_process'
 import {
   appendFileSync,
   chmodSync,
@@ -23,6 +25,7 @@ async function sandbox(options?: SandboxOptions): Promise<Sandbox> {
   return box
 }
 
+const environmentOf = (pid: number) => readFileSync(`/proc/${pid}/environ`, 'utf8')
 const kill = (pid: number, signal: NodeJS.Signals) => process.kill(pid, signal)
 const restarts = (box: Sandbox) => box.log('watchdog').match(/\[INFO\] restart: /g)?.length ?? 0
 
@@ -264,7 +267,31 @@ test('a job that launchd does not have is enabled and bootstrapped, again after 
   expect(launchctlCalls(box)).toMatch(
     /enable gui\/UID\/ai\.openclaw\.gateway\n[\s\S]*bootstrap gui\/UID [\s\S]*bootstrap gui\/UID /,
   )
-  expect(launchctlCalls(box)).not.toMatch(/kickstart/)
+  expect(launchctlCalls(box)).not.toMatch(/kickstart -k/)
+})
+
+test('a job that somebody disabled is left alone, and so is one that `openclaw update` has unloaded', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '60' } })
+  standInLaunchctl(box, '')
+  writeFileSync(join(box.root, 'disabled'), '\t"ai.openclaw.gateway" => disabled\n')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(3)
+  expect(box.log('watchdog')).toMatch(/left alone: somebody stopped it \(launchd: job disabled\)/)
+  rmSync(join(box.root, 'disabled'))
+  const updater = spawn('bash', ['-c', 'exec -a openclaw-update sleep 100'])
+  onTestFinished(() => void updater.kill())
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => /starting: .*`openclaw update` works \(pid/.test(box.log('watchdog')), 'the watchdog to wait')
+  expect(launchctlCalls(box)).not.toMatch(/enable|bootstrap|kickstart/)
+  updater.kill()
+  expect((await watchdog.finished).code).toBe(0)
+})
+
+test('a gateway that is started bare is not told that systemd supervises it', async () => {
+  const box = await sandbox()
+  const unit = { INVOCATION_ID: '0123', JOURNAL_STREAM: '8:1', SYSTEMD_EXEC_PID: '1' }
+  expect((await box.runScript('gateway-watchdog', [], { env: unit })).code).toBe(0)
+  const [gateway] = box.processes().filter((pid) => environmentOf(pid).includes('STAND_IN_CONTROL='))
+  expect(environmentOf(gateway!)).not.toMatch(/INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_EXEC_PID/)
 })
 
 test('a job that launchd stopped respawning is kickstarted once', async () => {
@@ -345,6 +372,43 @@ test('a systemd that has the unit but gives no answer: no bare gateway is starte
   expect(run.code).toBe(1)
   expect(run.stdout).toMatch(/systemd has a job for the gateway, but gives no answer/)
   expect(box.openclawCalls()).not.toContain('gateway run')
+})
+
+test('a unit whose Node is gone (203/EXEC) is a broken install, also while systemd still tries: no restart', async () => {
+  const box = await sandbox()
+  const show = (...lines: string[]) =>
+    box.addTool('systemctl', `printf '%s\\n' LoadState=loaded UnitFileState=enabled MainPID=0 ${lines.join(' ')}`)
+  const code = ['ExecMainCode=1', 'ExecMainStatus=203', 'ExecMainStartTimestampMonotonic=1', 'Result=exit-code']
+  for (const state of ['ActiveState=activating', 'ActiveState=failed']) {
+    show(state, 'SubState=any', ...code)
+    const run = await box.runScript('gateway-watchdog')
+    expect(run.code).toBe(1)
+    expect(run.stdout).toMatch(/DOWN broken-install: 203\/EXEC: openclaw-gateway\.service names a Node/)
+    expect(run.stdout).not.toMatch(/\] restart:/)
+  }
+})
+
+test('clients of this machine that the gateway refuses are told once; strangers and slips of the hand are not', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  const refuse = (remote: string, times: number) => {
+    const words = `[ws] unauthorized conn=1 peer=x remote=${remote} client=cli cli v1 role=operator auth=token reason=token_mismatch guidance=x`
+    for (let i = 0; i < times; i++) appendFileSync(box.gatewayLog, `${new Date().toISOString()} ${words}\n`)
+  }
+  const record = join(box.stateDir, 'watchdog', 'gateway.json')
+  const lookAnHourLater = async () => {
+    const { refusalsLookMs, ...rest } = existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : {}
+    if (existsSync(record)) writeFileSync(record, JSON.stringify(rest))
+    return (await box.runScript('gateway-healthcheck')).stdout.match(/NOTICE .*/g) ?? []
+  }
+  refuse('192.0.2.7', 50)
+  refuse('127.0.0.1', 2)
+  expect(await lookAnHourLater()).toEqual([])
+  refuse('::1', 1)
+  expect(await lookAnHourLater()).toEqual([
+    expect.stringMatching(/needs a look: .*refused 3 tries of this machine's own clients \(cli: token_mismatch\)/),
+  ])
+  expect(await lookAnHourLater()).toEqual([])
 })
 
 test('told to stop twice it still ends in order: last line, exit 1, no lock', async () => {

@@ -139,9 +139,13 @@ function signIn(settings: Settings, folder: string): Record<string, unknown> {
 }
 
 function hasLogin(settings: Settings): boolean {
+  if ('claudeAiOauth' in readJson(join(configDir(settings), '.credentials.json'))) return true
+  // There the login lies in the keychain, and a job of launchd's was seen not to get at it (anthropics/claude-code#77213):
+  // a key that somebody has put into the settings is sure.
+  if (process.platform === 'darwin') return false
   const own = settings.childEnv.CLAUDE_CONFIG_DIR
   const state = readJson(own ? join(own, '.claude.json') : join(settings.home, '.claude.json'))
-  return 'oauthAccount' in state || 'claudeAiOauth' in readJson(join(configDir(settings), '.credentials.json'))
+  return 'oauthAccount' in state
 }
 
 function configDir(settings: Settings): string {

@@ -27,8 +27,11 @@ export async function ownTriage(settings: Settings): Promise<string | undefined>
   const agent = all.find((one) => {
     if (!AGENT.test(one.command)) return false
     const parent = all.find(({ pid }) => pid === one.parent)
-    // A running command shows its bare title; its arguments are gone then.
-    return parent !== undefined && /^openclaw(?:\s|$)|\/openclaw\S*\s+(?:triage|update)\b/.test(parent.command)
+    // A running command shows its bare title (2026.9.6: `openclaw-triage`); its arguments are gone then.
+    return (
+      parent !== undefined &&
+      /^openclaw(?:-triage|-update)?(?:\s|$)|\/openclaw\S*\s+(?:triage|update)\b/.test(parent.command)
+    )
   })
   return agent && `OpenClaw's own triage is at work (pid ${agent.pid})`
 }

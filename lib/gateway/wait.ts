@@ -12,10 +12,9 @@ const FINAL: readonly Verdict[] = [
   'blocked',
   'unusable-state',
   'disk-full',
-  'parked',
   'stopped-on-purpose',
 ]
-/** A process that is gone this many looks in a row, with no supervisor at it, is not coming by itself. */
+/** A process that is gone this many looks in a row, with no supervisor at it (or one that gave up), is not coming by itself. */
 const ABSENT_LOOKS = 3
 
 /**
@@ -35,7 +34,7 @@ export async function waitUntilUp(
     const examination = await examine(settings, options)
     const { verdict } = examination
     if (isUp(verdict) || FINAL.includes(verdict)) return examination
-    missing = verdict === 'absent' || verdict === 'unloaded' ? missing + 1 : 0
+    missing = verdict === 'absent' || verdict === 'unloaded' || verdict === 'parked' ? missing + 1 : 0
     if (missing >= ABSENT_LOOKS || performance.now() >= deadline) return examination
     pauseMs = Math.min(pauseMs * 2, 2000)
     await delay(Math.min(pauseMs, Math.max(0, deadline - performance.now()) + 10), undefined, { signal })

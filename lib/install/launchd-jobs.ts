@@ -70,10 +70,10 @@ export async function load(settings: Settings, label: string, plist: string): Pr
 /** Unloads a job, if it is loaded, and waits until launchd has let go of it. Throws. */
 export async function unload(settings: Settings, label: string): Promise<void> {
   if (!(await launchdJob(settings, label))?.loaded) return
-  const { failure } = await bootout(settings, label)
+  const { failure, timedOut } = await bootout(settings, label)
   for (const deadline = performance.now() + LET_GO_LIMIT_MS; performance.now() < deadline; await delay(200)) {
     if (!(await launchdJob(settings, label))?.loaded) return
-    if (failure && !/in progress/i.test(failure)) throw new Error(failure)
+    if (failure && !timedOut && !/in progress/i.test(failure)) throw new Error(failure)
   }
   throw new Error(`launchctl bootout ${label}: launchd still has it after ${LET_GO_LIMIT_MS / 1000} s`)
 }

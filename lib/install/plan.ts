@@ -42,7 +42,9 @@ export async function schedulerHere(settings: Settings): Promise<Receipt['schedu
     const domain = `gui/${process.getuid?.() ?? 501}`
     const { failure } = await launchctl(settings, ['print', domain])
     if (failure)
-      throw new Error(`launchd has no ${domain} for you: log in at the Mac's own screen once, then run setup again`)
+      throw new Error(
+        `launchd has no ${domain} for you (${failure}): log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again`,
+      )
     return 'launchd'
   }
   if (findOnPath('systemctl', searchPath)) {

@@ -47,14 +47,27 @@ export function obstacles(home: string, root: string): string[] {
   return found
 }
 
+/** Folders that macOS keeps from background jobs until somebody allows it; in HOME unless they begin with a slash. */
+const PROTECTED = ['Desktop', 'Documents', 'Downloads', 'Library/Mobile Documents', 'Library/CloudStorage', '/Volumes']
+
 /** Things worth knowing that stop nothing. */
 export function warnings(settings: Settings, root: string): string[] {
   const { home } = settings
   const found: string[] = []
-  const protectedFolder = ['Desktop', 'Documents', 'Downloads'].find((name) => root.startsWith(`${home}/${name}/`))
-  if (isMac && protectedFolder)
+  for (const [path, cure] of [
+    [root, 'Move the checkout elsewhere, e.g. to ~/openclaw-self-healing'],
+    [settings.memoryDir, 'Set OPENCLAW_MEMORY_DIR to a folder elsewhere'],
+    [settings.stateDir, 'Keep the state folder elsewhere'],
+  ] as const) {
+    const folder = PROTECTED.map((name) => (name.startsWith('/') ? name : `${home}/${name}`)).find((one) =>
+      path.startsWith(`${one}/`),
+    )
+    if (isMac && folder)
+      found.push(`${path} is in ${folder}, which macOS protects: launchd and cron may be refused there. ${cure}`)
+  }
+  if (isMac && !settings.claudeOauthToken && !settings.anthropicApiKey)
     found.push(
-      `${root} is in ~/${protectedFolder}, which macOS protects: launchd and cron may be refused there. Move the checkout elsewhere, e.g. to ~/openclaw-self-healing`,
+      'Claude Code started by launchd may not get at a login in the keychain: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env',
     )
   // Profile and state folder have to be known before .env can be found: the jobs are given them.
   const inShell = settings.fromEnvironment.filter((name) => !['OPENCLAW_STATE_DIR', 'OPENCLAW_PROFILE'].includes(name))

@@ -19,7 +19,7 @@ export async function startBare(settings: Settings): Promise<{ pid: number } | {
         cwd: settings.home,
         detached: true,
         stdio: ['ignore', log, log],
-        env: settings.childEnv,
+        env: unsupervised(settings.childEnv),
       })
       child.once('error', (error: NodeJS.ErrnoException) =>
         resolve({ failure: error.code === 'ENOENT' ? 'openclaw is not on the PATH' : `openclaw: ${error.message}` }),
@@ -32,6 +32,15 @@ export async function startBare(settings: Settings): Promise<{ pid: number } | {
   } finally {
     closeSync(log)
   }
+}
+
+/**
+ * The environment without what systemd gave this tier's own job: OpenClaw would take it for a sign that systemd starts
+ * the gateway again, and exit where it should restart itself (2026.9.6, read in its code).
+ */
+function unsupervised(env: Record<string, string>): Record<string, string> {
+  const { INVOCATION_ID: _id, JOURNAL_STREAM: _journal, SYSTEMD_EXEC_PID: _pid, ...rest } = env
+  return rest
 }
 
 /**

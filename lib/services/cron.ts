@@ -126,10 +126,15 @@ function profileIn(line: string): string {
 /** Puts back the lines that the installation wrote, when the crontab does not hold them (any more). */
 export async function putBackCronLines(settings: Settings): Promise<ActionResult> {
   const done = 'putting our crontab lines back'
-  const lines = readReceipt(settings)?.cronLines ?? []
-  if (lines.length === 0) return { done, failure: 'the installation wrote no crontab lines' }
+  const receipt = readReceipt(settings)
+  const lines = receipt?.cronLines ?? []
+  if (!receipt || lines.length === 0) return { done, failure: 'the installation wrote no crontab lines' }
   const before = await readCrontab(settings)
   if ('failure' in before) return { done, failure: before.failure }
+  // On a Mac a job without Full Disk Access may be told that there is no crontab: writing would replace the user's own.
+  const hadOne = receipt.entries.some((entry) => entry.kind === 'cron-block' && entry.existed)
+  if (!before.exists && hadOne && receipt.scheduler === 'launchd')
+    return { done, failure: 'crontab -l says that there is no crontab, and there was one: nothing is written over it' }
   const text = withBlock(before.text, lines, settings.profile)
   if (text === before.text) return { done: 'our crontab lines are in place' }
   return { done, failure: await writeCrontab(settings, { text, exists: true }) }

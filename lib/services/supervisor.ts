@@ -1,9 +1,10 @@
 /** Who supervises the gateway: launchd, systemd, or nobody. One question, one answer, whatever the host. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { runCommand } from '../tier/command.ts'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { bootstrap, kickstart, launchdJob } from './launchd.ts'
+import { bootout, bootstrap, isDisabled, kickstart, launchdJob } from './launchd.ts'
 import { resetFailed, type SystemdUnit, systemdAction, systemdUnit } from './systemd.ts'
 
 /** The gateway's service as its supervisor sees it. */
@@ -70,17 +71,40 @@ function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
 }
 
+/** A Mac without a screen may run the gateway for the whole machine; only an administrator can start and stop it then. */
+function systemWidePlist(label: string): string | undefined {
+  const folders = ['/Library/LaunchDaemons', '/Library/LaunchAgents']
+  return folders.map((folder) => join(folder, `${label}.plist`)).find((path) => existsSync(path))
+}
+
+/**
+ * The pid of an `openclaw update` of this user that is at work. On a Mac it unloads the job while it replaces the
+ * package, says so nowhere, and loads it again (2026.9.6, read in its code; it calls its process `openclaw-update`).
+ */
+async function updater(settings: Settings): Promise<number | undefined> {
+  const ps = await runCommand('ps', ['-U', String(process.getuid?.() ?? ''), '-o', 'pid=,command='], {
+    timeoutMs: 10_000,
+    env: settings.childEnv,
+  })
+  const m = /^\s*(\d+)\s+(?:openclaw-update\b|\S*node\S*\s+\S*openclaw\S*\s+update\b)/m.exec(ps.stdout)
+  return m ? Number(m[1]) : undefined
+}
+
 async function launchdService(settings: Settings): Promise<Service | undefined> {
-  // Without a plist there is nothing that launchd could ever start, and no need to ask it.
-  if (!existsSync(gatewayPlist(settings))) return undefined
   const label = gatewayLabel(settings)
+  // Without a plist there is nothing that launchd could ever start, and no need to ask it.
+  if (!existsSync(gatewayPlist(settings))) {
+    const plist = systemWidePlist(label)
+    return plist ? { ...silent(label, ''), detail: `${plist} starts it: only an administrator may do that` } : undefined
+  }
   const job = await launchdJob(settings, label)
   if (job === undefined) return isOnPath(settings, 'launchctl') ? silent(label, 'launchd') : undefined
   const idle = job.loaded && !job.running && !job.spawning
+  if (!job.loaded) return unloadedService(settings, label)
   return {
     kind: 'launchd',
     name: label,
-    loaded: job.loaded,
+    loaded: true,
     pid: job.pid,
     lastExitCode: job.lastExitCode,
     restarting: job.spawning,
@@ -88,9 +112,19 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
     // KeepAlive is true in OpenClaw's plist: loaded but not running means that launchd stopped respawning.
     parked: idle,
     stopped: false,
-    detail: job.loaded
-      ? `launchd: ${job.running ? `running, pid ${job.pid}` : job.spawning ? 'spawning' : 'not running'}, last exit code ${job.lastExitCode ?? '(never exited)'}`
-      : 'launchd: job not loaded',
+    detail: `launchd: ${job.running ? `running, pid ${job.pid}` : job.spawning ? 'spawning' : 'not running'}, last exit code ${job.lastExitCode ?? '(never exited)'}`,
+  }
+}
+
+async function unloadedService(settings: Settings, label: string): Promise<Service> {
+  const service: Service = { ...NOBODY, kind: 'launchd', name: label, detail: 'launchd: job not loaded' }
+  if (await isDisabled(settings, label)) return { ...service, stopped: true, detail: 'launchd: job disabled' }
+  const pid = await updater(settings)
+  if (pid === undefined) return service
+  return {
+    ...service,
+    restarting: true,
+    detail: `launchd: job not loaded while \`openclaw update\` works (pid ${pid})`,
   }
 }
 
@@ -156,10 +190,21 @@ export interface ActionResult {
 /** Ends and starts the gateway through its supervisor. */
 export async function restartService(settings: Settings, service: Service): Promise<ActionResult> {
   const { name } = service
-  const result =
-    service.kind === 'launchd' ? await kickstart(settings, name, true) : await systemdAction(settings, 'restart', name)
-  const done = service.kind === 'launchd' ? `launchctl kickstart -k ${name}` : `systemctl --user restart ${name}`
-  return { done, failure: result.failure }
+  if (service.kind !== 'launchd') {
+    const result = await systemdAction(settings, 'restart', name)
+    return { done: `systemctl --user restart ${name}`, failure: result.failure }
+  }
+  const done = `launchctl kickstart -k ${name}`
+  const result = await kickstart(settings, name, true)
+  if (!result.timedOut) return { done, failure: result.failure }
+  // launchd goes on with it although launchctl was given up: its own word counts.
+  const job = await launchdJob(settings, name)
+  if (job?.pid !== undefined && job.pid !== service.pid) return { done }
+  if (job?.pid !== undefined) return { done, failure: result.failure }
+  // Seen in the field: a job that hangs in `spawn scheduled` is only cured by being loaded anew.
+  await bootout(settings, name)
+  const loaded = await bootstrap(settings, name, gatewayPlist(settings))
+  return { done: `${done}, then bootout and bootstrap`, failure: loaded.failure }
 }
 
 /** Starts the gateway through its supervisor, whatever state the job is in: loads it, resets it, starts it. */
@@ -169,7 +214,10 @@ export async function startService(settings: Settings, service: Service): Promis
     if (service.loaded)
       return { done: `launchctl kickstart ${name}`, failure: (await kickstart(settings, name, false)).failure }
     const plist = gatewayPlist(settings)
-    return { done: `launchctl bootstrap ${plist}`, failure: (await bootstrap(settings, name, plist)).failure }
+    const { failure } = await bootstrap(settings, name, plist)
+    // A loaded job is not always a started one (seen in the field, despite KeepAlive); for one that runs this is nothing.
+    if (!failure) await kickstart(settings, name, false)
+    return { done: `launchctl bootstrap ${plist}`, failure }
   }
   if (service.parked) await resetFailed(settings, name)
   const started = await systemdAction(settings, 'start', name)

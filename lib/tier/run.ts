@@ -193,6 +193,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       },
       markAtWork: () => {
         lock?.markAtWork()
+        void stayAwake()
         meter.set('atWork', 1)
         meter.flush()
       },
@@ -203,6 +204,17 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     if (abort.signal.aborted) return await new Promise<never>(() => {})
     return await end(describeFailure(error, settings, journal))
   }
+}
+
+/**
+ * Keeps a Mac from idle sleep until this process ends (caffeinate(8)): time that was slept through counts against the
+ * limits of Levels 2 and 3. Elsewhere there is no such program, and nothing happens.
+ */
+async function stayAwake(): Promise<void> {
+  const { spawn } = await import('node:child_process')
+  const caffeinate = spawn('caffeinate', ['-i', '-w', String(process.pid)], { stdio: 'ignore' })
+  caffeinate.on('error', () => {})
+  caffeinate.unref()
 }
 
 /** A journal whose markers count. */

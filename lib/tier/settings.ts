@@ -268,7 +268,7 @@ export const SETTINGS = {
   anthropicApiKey: secret('ANTHROPIC_API_KEY', "Claude Code's key, when it has no login of its own"),
   claudeOauthToken: secret(
     'CLAUDE_CODE_OAUTH_TOKEN',
-    'the token of `claude setup-token`, for a machine without a keychain',
+    'the token of `claude setup-token`, for a machine without a keychain, and for a Mac, where a background job may not get at it',
   ),
   anthropicBaseUrl: url('ANTHROPIC_BASE_URL', '', "another address of Claude Code's service (a gateway or proxy)"),
   // Level 4

@@ -16,10 +16,12 @@ run() { printf 'state = running\\npid = %s\\n' "$1" >'${box.root}/job'; }
 case "$1" in
   print) [ -s '${box.root}/job' ] || { echo 'Could not find service "ai.openclaw.gateway" in domain for user gui' >&2; exit 113; }
     printf 'gui/501/ai.openclaw.gateway = {\\n'; sed 's/^/\t/' '${box.root}/job'; printf '}\\n' ;;
+  print-disabled) printf 'disabled services = {\\n'; cat '${box.root}/disabled' 2>/dev/null; printf '}\\n' ;;
   enable) ;;
   bootstrap) [ -e '${box.root}/let-go' ] || { touch '${box.root}/let-go'; echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; }
     openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
-  kickstart) openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
+  kickstart) [ "$2" != -k ] && kill -0 "$(sed -n 's/^pid = //p' '${box.root}/job')" 2>/dev/null && exit 0
+    openclaw gateway run >>'${box.gatewayLog}' 2>&1 & run $! ;;
 esac`,
   )
 }

@@ -55,6 +55,10 @@ export async function startStandInLaunchd({ speed = 1, letGoMs = 0, instead }: S
           code: 0,
           stdout: `PID\tStatus\tLabel\n${[...jobs.values()].map((each) => `${each.child?.pid ?? '-'}\t${each.lastExit ?? 0}\t${each.label}\n`).join('')}`,
         }
+      case 'print-disabled': {
+        const lines = [...disabled].map((each) => `\t\t"${each}" => disabled\n`)
+        return { code: 0, stdout: `\n\tdisabled services = {\n${lines.join('')}\t}\n` }
+      }
       case 'enable':
         disabled.delete(label)
         return { code: 0 }
