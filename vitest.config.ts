@@ -6,9 +6,14 @@ import { defineConfig } from 'vitest/config'
 const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
 const GUARD = ['test/guard-*.test.ts']
 // The watchers of the watchers, all channels at once, and machines where something is missing, damaged or late.
-const SURROUNDINGS = ['guardian', 'peers-levels', 'monitor-channels', 'watchdog-surroundings', 'status'].map(
-  (name) => `test/${name}.test.ts`,
-)
+const SURROUNDINGS = [
+  'guardian',
+  'peers-levels',
+  'monitor-channels',
+  'watchdog-surroundings',
+  'gateway-surroundings',
+  'status',
+].map((name) => `test/${name}.test.ts`)
 // Several gateways of one user side by side.
 const PROFILES = ['test/profiles-*.test.ts']
 // Whole machines: containers with a real systemd or a real cron.
