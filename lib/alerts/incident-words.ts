@@ -1,7 +1,7 @@
 /** What the logs and the doctor's report say about an incident, in few words. */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { localIso, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { localIso, localStamp, oneLine, parseLine, TIERS } from '../tier/contract.ts'
 import { type Incident, type MarkedLine, readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Alert } from './alert.ts'
@@ -62,7 +62,24 @@ export function tailOf(path: string, hide: (text: string) => string): string[] {
 /** What the doctor's report of this incident gives as the root cause; undefined when there is no report of it. */
 export function doctorsFinding(settings: Settings, since: Date, hide: (text: string) => string): string | undefined {
   const path = newestReport(settings.memoryDir, since)
-  if (path === undefined) return undefined
+  return path === undefined ? undefined : findingIn(path, hide)
+}
+
+/**
+ * The same of an incident of the past: of the report whose visit began in that time, as its name says.
+ */
+export function doctorsFindingOf(
+  settings: Settings,
+  from: Date,
+  to: Date,
+  hide: (text: string) => string,
+): string | undefined {
+  const [first, last] = [from, to].map((at) => `emergency-recovery-report-${localStamp(at)}`) as [string, string]
+  const name = reportsIn(settings.memoryDir).findLast((one) => one >= first && one.slice(0, last.length) <= last)
+  return name === undefined ? undefined : findingIn(join(settings.memoryDir, name), hide)
+}
+
+function findingIn(path: string, hide: (text: string) => string): string | undefined {
   const text = hide(readTail(path, 200_000))
   const section = /^##+ *Root cause *\n([\s\S]*?)(?=^#|$(?![\s\S]))/im.exec(text)?.[1]
   const firstParagraph = text.split(/\n\s*\n/).find((paragraph) => paragraph.trim() !== '' && !/^\s*#/.test(paragraph))
@@ -71,13 +88,22 @@ export function doctorsFinding(settings: Settings, since: Date, hide: (text: str
 
 function newestReport(memoryDir: string, since: Date): string | undefined {
   try {
-    return readdirSync(memoryDir)
-      .filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
-      .sort()
+    return reportsIn(memoryDir)
       .slice(-1)
       .map((name) => join(memoryDir, name))
       .find((path) => statSync(path).mtimeMs >= since.getTime())
   } catch {
     return undefined
+  }
+}
+
+/** Oldest first; none when the folder cannot be read. */
+function reportsIn(memoryDir: string): string[] {
+  try {
+    return readdirSync(memoryDir)
+      .filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
+      .sort()
+  } catch {
+    return []
   }
 }

@@ -1,6 +1,7 @@
 /** The incidents of a page: for each a picture of who was at work when, and the same in words. */
 import type { Incident } from '../history/incident.ts'
 import { type Html, html } from './html-text.ts'
+import type { ToldIncident } from './report.ts'
 import { howItEnded, howLong, minuteOf, secondOf, type TimelineLine, timelineOf, whatItTook } from './words.ts'
 
 /** A page with thousands of incidents cannot be read, nor opened; the newest are shown. */
@@ -8,7 +9,7 @@ const MAX_INCIDENTS = 300
 /** So many are unfolded at first. */
 const UNFOLDED = 10
 
-export function incidentSection(all: readonly Incident[]): Html {
+export function incidentSection(all: readonly ToldIncident[]): Html {
   const shown = all.slice(-MAX_INCIDENTS)
   const left = all.length - shown.length
   const entries = shown.map((incident, i) => entry(incident, shown.length - i <= UNFOLDED))
@@ -16,8 +17,8 @@ export function incidentSection(all: readonly Incident[]): Html {
 ${left > 0 ? html`<p class="dim">${left} older ones are not shown.</p>` : ''}${all.length > 0 ? entries : html`<p class="dim">None.</p>`}</section>`
 }
 
-function entry(incident: Incident, isOpen: boolean): Html {
-  const { begin, verdict, evidence, stepsLeftOut } = incident
+function entry(incident: ToldIncident, isOpen: boolean): Html {
+  const { begin, verdict, evidence, finding, stepsLeftOut } = incident
   const lines = timelineOf(incident)
   const took = whatItTook(incident)
   const steps = lines.map(
@@ -28,6 +29,7 @@ function entry(incident: Incident, isOpen: boolean): Html {
   return html`<details${isOpen ? html` open` : ''}><summary><h3>${minuteOf(begin)} ${verdict}</h3><span class="tag">${howItEnded(incident)}</span></summary>
 <p>${howLong(incident)}${took ? `; ${took}` : ''}</p>
 ${evidence ? html`<p><code>${evidence}</code></p>` : ''}
+${finding ? html`<p>The doctor found: <code>${finding}</code></p>` : ''}
 ${lanes(incident, lines)}
 <ol class="steps">
 ${steps}${stepsLeftOut > 0 ? html`<li>${stepsLeftOut} more lines about it are in the logs</li>` : ''}</ol></details>

@@ -39,7 +39,7 @@ ${uptimeSection(history)}
 ${figures(rows)}
 ${causes(history)}
 </div>
-${incidentSection(history.incidents)}
+${incidentSection(report.history.incidents)}
 ${remarks(history)}
 ${runs(history)}
 ${unknowns(history)}

@@ -1,9 +1,7 @@
 /** The report as Markdown that also reads well at a terminal. */
-import type { History } from '../history/history.ts'
-import type { Incident } from '../history/incident.ts'
 import { oneLine } from '../tier/contract.ts'
 import { causesOf, figuresOf } from './figures.ts'
-import type { Report } from './report.ts'
+import type { Report, ToldIncident } from './report.ts'
 import { unknownsOf } from './unknown.ts'
 import {
   howItEnded,
@@ -38,7 +36,7 @@ export function asMarkdown(report: Report): string {
   ].join('\n\n')
 }
 
-function incidents({ incidents: all }: History): string[] {
+function incidents({ incidents: all }: Report['history']): string[] {
   if (all.length === 0) return ['## Incidents', 'None.']
   const shown = all.slice(-MAX_INCIDENTS)
   const left = all.length - shown.length
@@ -46,14 +44,15 @@ function incidents({ incidents: all }: History): string[] {
   return ['## Incidents', ...older, ...shown.map((one, i) => incidentText(one, left + i + 1))]
 }
 
-function incidentText(incident: Incident, number: number): string {
-  const { begin, verdict, evidence, stepsLeftOut } = incident
+function incidentText(incident: ToldIncident, number: number): string {
+  const { begin, verdict, evidence, finding, stepsLeftOut } = incident
   const took = whatItTook(incident)
   return [
     `### ${number}. ${minuteOf(begin)} ${verdict}: ${howLong(incident)}`,
     '',
     `${capital(howItEnded(incident))}${took ? `; ${took}` : ''}.`,
     ...(evidence ? [`Cause: ${code(evidence)}`] : []),
+    ...(finding ? [`The doctor found: ${code(finding)}`] : []),
     '',
     ...timelineOf(incident).map((line) => timelineText(line, secondOf(line.at, begin))),
     ...(stepsLeftOut > 0 ? [`- ${stepsLeftOut} more lines about it are in the logs`] : []),
@@ -64,7 +63,7 @@ function timelineText({ who, did, quote, again }: TimelineLine, time: string): s
   return `- ${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`
 }
 
-function causes({ incidents: all }: History): string[] {
+function causes({ incidents: all }: Report['history']): string[] {
   if (all.length === 0) return []
   const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec }) => [
     verdict,
@@ -75,13 +74,13 @@ function causes({ incidents: all }: History): string[] {
   return ['## Causes', table(['Cause', 'Incidents', 'Down', 'Means'], rows)]
 }
 
-function remarks({ remarks: all }: History): string[] {
+function remarks({ remarks: all }: Report['history']): string[] {
   if (all.length === 0) return []
   const lines = all.map((step) => timelineText(lineOf(step), minuteOf(step.at)))
   return ['## Beside the incidents', lines.join('\n')]
 }
 
-function runs({ runs: all }: History): string {
+function runs({ runs: all }: Report['history']): string {
   const rows = Object.entries(all).map(([tier, { started, ended, last }]) => [
     tier,
     `${started}`,
@@ -100,7 +99,7 @@ function table(head: string[], rows: string[][]): string {
 
 /** Text from outside as a code span: nothing in it formats, links, or is HTML. */
 function code(text: string): string {
-  return `\`${oneLine(text, 400).replaceAll('`', 'ˋ')}\``
+  return `\`${oneLine(text, 800).replaceAll('`', 'ˋ')}\``
 }
 
 /** A path, a verdict, a host's name: what Markdown would act on is taken out. */

@@ -103,6 +103,9 @@ test('the Markdown has the table, each incident with cause and steps, and what i
   expect(text).toContain('### 3. 2026-11-18 22:05 broken-install: down for 18 min')
   expect(text).toContain('Ended by level 3; 1 restart, 1 doctor.')
   expect(text).toContain("Cause: `its log says: [openclaw] Cannot find module 'run-command.mjs'`")
+  expect(text).toContain(
+    "The doctor found: `An update was interrupted: ˋrun-command.mjsˋ of OpenClaw's package was missing.`",
+  )
   expect(text).toContain('- 22:10:10 **Level 3, doctor** called Claude Code 2.1.330')
   expect(text).toContain('- 14:41:01 **Gateway** seen healthy again; none of the levels did it')
   expect(text).toMatch(

@@ -2,9 +2,9 @@
  * Logs of times that nobody wants to wait for, written by the contract's own writer: what the tiers would have left in
  * a folder in a week. Times are given as `2026-11-18 22:05:00`, local time.
  */
-import { appendFileSync, mkdirSync } from 'node:fs'
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DEED, formatLine, MARKER, type Severity, TIERS, type TierName } from '../../lib/tier/contract.ts'
+import { DEED, formatLine, localStamp, MARKER, type Severity, TIERS, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
 
 /** `2026-11-18 22:05:00`, local time. */
@@ -100,7 +100,9 @@ export const WEEK_ENDS = '2026-11-22 12:00:00'
  * guardian's log. What it must add up to is in the tests.
  */
 export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
-  const logs = pastLogs(folder, ends.getTime() - at(WEEK_ENDS).getTime())
+  const shiftMs = ends.getTime() - at(WEEK_ENDS).getTime()
+  const logs = pastLogs(folder, shiftMs)
+  report(folder, shiftMs)
   logs.quiet('2026-11-15 00:00:00', WEEK_ENDS, [
     ['2026-11-16 03:14:00', '2026-11-16 03:14:30'],
     ['2026-11-17 09:30:00', '2026-11-17 09:31:00'],
@@ -188,6 +190,13 @@ function brokenInstall(logs: PastLogs): void {
       [779, MARKER.recovered(3, 1080)],
     ],
   })
+}
+
+/** What the doctor of that evening wrote. */
+function report(folder: string, shiftMs: number): void {
+  const name = `emergency-recovery-report-${localStamp(new Date(at('2026-11-18 22:10:01').getTime() + shiftMs))}.md`
+  const cause = "An update was interrupted: `run-command.mjs` of OpenClaw's package was missing."
+  writeFileSync(join(folder, name), `# Emergency recovery report\n\n## Root cause\n${cause}\n\n## Fix\nReinstalled.\n`)
 }
 
 /** A human: down for 41 min. */
