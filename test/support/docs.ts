@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { treatmentTable } from '../../lib/gateway/treat-docs.ts'
+import { metricsTable } from '../../lib/tier/metrics-docs.ts'
 import { envExample, settingsTable } from '../../lib/tier/settings-docs.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -14,7 +15,8 @@ const examplePath = join(root, '.env.example')
 /** Each generated file: as it stands, and as it should be. */
 export function generatedDocs(): { path: string; is: string; shouldBe: string }[] {
   const readme = readFileSync(readmePath, 'utf8')
-  const filled = fill(fill(readme, 'settings', settingsTable()), 'treatments', treatmentTable())
+  const tables = { settings: settingsTable(), treatments: treatmentTable(), metrics: metricsTable() }
+  const filled = Object.entries(tables).reduce((text, [name, table]) => fill(text, name, table), readme)
   return [
     { path: readmePath, is: readme, shouldBe: filled },
     { path: examplePath, is: read(examplePath), shouldBe: envExample() },
