@@ -18,6 +18,8 @@ import { readSightings } from '../lib/alerts/sightings.ts'
 import { EXIT } from '../lib/tier/contract.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
+const UNDELIVERED = 'alerts of OpenClaw self-healing cannot be delivered; see the monitor log'
+
 await runTier({
   tier: 'monitor',
   help: `Level 4 of openclaw-self-healing: tells a human when the other levels could not bring the OpenClaw Gateway back.
@@ -26,6 +28,8 @@ Started every 5 minutes by cron; can be run by hand at any time.`,
   runsWithoutLock: true,
   exitCodes: '0 nothing is left to be told, 1 an alert could not be delivered yet',
   redact,
+  // A pause is deliberate: the service outside must not take it for a dead machine.
+  whilePaused: (run, pause) => beat(run, undefined, `paused${/,? until .*/.exec(pause)?.[0] ?? ''}`),
   main,
 })
 
@@ -33,7 +37,7 @@ async function main(run: TierRun): Promise<Outcome> {
   if (run.flags['test-alert']) return testAlert(run)
   run.meter.set('alertsWaiting', 0)
   const outcome = await monitor(run)
-  await beat(run, outcome)
+  if (!run.dryRun) await beat(run, outcome.code === EXIT.healthy ? undefined : UNDELIVERED, '')
   return outcome
 }
 
@@ -122,12 +126,14 @@ async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcom
 }
 
 /** 7. The dead man's switch: from outside it is seen that this machine lives, and whether it can call. */
-async function beat({ settings, journal, dryRun }: TierRun, { code }: Outcome): Promise<void> {
-  if (!settings.heartbeatUrl || dryRun) return
+async function beat(
+  { settings, journal }: Pick<TierRun, 'settings' | 'journal'>,
+  failure: string | undefined,
+  remark: string,
+): Promise<void> {
+  if (!settings.heartbeatUrl) return
   const { sendHeartbeat } = await import('../lib/alerts/heartbeat.ts')
-  const failure =
-    code === EXIT.healthy ? undefined : 'alerts of OpenClaw self-healing cannot be delivered; see the monitor log'
-  const problem = await sendHeartbeat(settings.heartbeatUrl, failure, settings.alertTimeoutSec)
+  const problem = await sendHeartbeat(settings.heartbeatUrl, failure, remark, settings.alertTimeoutSec)
   if (problem) journal.warn(`the heartbeat was not taken: ${problem}`)
 }
 
@@ -156,7 +162,7 @@ async function testAlert(run: TierRun): Promise<Outcome> {
       continue
     }
     const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
-    const answer = await channel.send(composeTestAlert(now), circumstances, run.signal)
+    const answer = await channel.send(composeTestAlert(settings, now), circumstances, run.signal)
     if (answer.kind === 'delivered') {
       journal.info(`${channel.name} took the test: ${answer.said}`)
       continue

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { MARKER } from '../lib/tier/contract.ts'
 import { NTFY_TOKEN, readHtml, startAlertServices, TELEGRAM_CHAT, TELEGRAM_TOKEN } from './support/alert-services.ts'
+import { addProfile } from './support/profiles.ts'
 import { createSandbox } from './support/sandbox.ts'
 import { writeTierLog } from './support/tier-logs.ts'
 import { ANSWERS, startWebhookReceiver } from './support/webhook-receiver.ts'
@@ -205,4 +206,31 @@ test('the service outside hears from every run, and at /fail when the human cann
   expect(paths()).toHaveLength(2)
   expect(run.stdout).toMatch(/dry run/)
   expect((await tick()).stdout).toMatch(/the heartbeat was not taken: HTTP 404/)
+})
+
+test('a deliberate pause is no dead machine: the service outside still hears, that it is paused; nobody else hears anything', async () => {
+  const { HEARTBEAT_URL: _, ...onlyDiscord } = ONLY_DISCORD
+  const { services, discord, sandbox, tick, fail } = await scene(onlyDiscord)
+  fail()
+  writeFileSync(join(sandbox.stateDir, 'self-healing.paused'), '2099-01-01 08:00')
+  expect(await tick()).toMatchObject({ code: 3, stdout: expect.stringContaining('standing down: paused by') })
+  expect(services.requests).toHaveLength(1)
+  expect(services.requests[0]!.path).toMatch(/^\/ping\/[^/]+$/)
+  expect(services.requests[0]!.text).toMatch(/^paused until 2099-01-01T08:00:00/)
+  expect(discord.delivered()).toEqual([])
+  await tick('--dry-run')
+  expect(services.requests).toHaveLength(1)
+})
+
+test('an alert names the profile whose gateway it is about, in its title and in the commands to use', async () => {
+  const { discord, sandbox } = await scene(ONLY_DISCORD)
+  const work = await addProfile(sandbox, 'work')
+  writeTierLog(work.memoryDir, 'emergency-recovery', { text: MARKER.manual('the doctor gave up'), minutesAgo: 1 })
+  expect(await work.run('emergency-recovery-monitor')).toMatchObject({ code: 0 })
+  expect(discord.delivered()).toHaveLength(1)
+  // As Discord shows it: a backslash before a bracket is not seen.
+  const shown = JSON.stringify(discord.delivered()[0]).replaceAll('\\\\', '')
+  expect(shown).toMatch(/OpenClaw Gateway on \S+ \(profile work\) needs you/)
+  expect(shown).toContain('openclaw --profile work gateway')
+  expect(shown).toContain('/.openclaw-work/self-healing.paused')
 })

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os'
 import { NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
 import { currentIncident } from '../tier/journal.ts'
+import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { adviceFor } from './advice.ts'
 import type { Alert } from './alert.ts'
@@ -30,19 +31,19 @@ export async function composeAlerts(
   const hide = await hiding(settings)
   const alerts = news.flatMap((one) => {
     if (one.kind === 'notice') return []
-    if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(one, now)]
+    if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(settings, one, now)]
     return [composeTrouble(settings, one, hide, now)]
   })
   const notices = news
     .flatMap((one) => (one.kind === 'notice' ? [one.what] : []))
     .filter((what) => withNotices || what.startsWith(NEEDS_A_LOOK))
     .map((what) => oneLine(hide(what), MAX_WHY_CHARS))
-  return notices.length > 0 ? [...alerts, composeNotice(notices, now)] : alerts
+  return notices.length > 0 ? [...alerts, composeNotice(settings, notices, now)] : alerts
 }
 
-export function composeTestAlert(now: Date): Alert {
+export function composeTestAlert(settings: Settings, now: Date): Alert {
   return {
-    ...blank('test', `Test from ${host()}: alerts of OpenClaw self-healing arrive here`, now),
+    ...blank('test', `Test from ${place(settings)}: alerts of OpenClaw self-healing arrive here`, now),
     todo: ['nothing: somebody ran the monitor with `--test-alert`'],
   }
 }
@@ -65,7 +66,7 @@ function composeTrouble(settings: Settings, news: Trouble, hide: Hide, now: Date
   )
   const log = 'open' in news ? news.open.log : calls.at(-1)?.log
   return {
-    ...blank(news.kind, titleOf(news), now),
+    ...blank(news.kind, titleOf(settings, news), now),
     lead: leadOf(news, now),
     whys: [...new Set(whys)].slice(0, MAX_WHYS),
     downSince: incident?.since.toISOString(),
@@ -78,8 +79,8 @@ function composeTrouble(settings: Settings, news: Trouble, hide: Hide, now: Date
   }
 }
 
-function titleOf({ kind, scope }: Trouble): string {
-  const { subject, needs } = wordsFor(scope)
+function titleOf(settings: Settings, { kind, scope }: Trouble): string {
+  const { subject, needs } = wordsFor(settings, scope)
   if (kind === 'failure') return `${subject} ${needs}`
   if (kind === 'update') return `${subject} still ${needs}: something new`
   if (kind === 'reminder') return `${subject} still ${needs}`
@@ -96,8 +97,8 @@ function leadOf(news: Trouble, now: Date): string {
   return `Failed ${news.failedAt.length} times since ${since}. Its coming and going is not told any more until it has been steady for two hours; that it stays down is.`
 }
 
-function composeGood(news: Extract<News, { kind: 'resolved' | 'steady' }>, now: Date): Alert {
-  const { subject, back } = wordsFor(news.scope)
+function composeGood(settings: Settings, news: Extract<News, { kind: 'resolved' | 'steady' }>, now: Date): Alert {
+  const { subject, back } = wordsFor(settings, news.scope)
   if (news.kind === 'steady') {
     const since = clockTime(new Date(news.since), now)
     return { ...blank('resolved', `${subject} is steady again`, now), lead: `No failure since ${since}.` }
@@ -114,12 +115,12 @@ function howItEnded({ scope, marker, at }: Sighting, openedAt: string): string {
   return `${who}, after ${duration(marker.seconds)} down.`
 }
 
-function composeNotice(notices: string[], now: Date): Alert {
-  return { ...blank('notice', `Self-healing of OpenClaw on ${host()}`, now), whys: notices.slice(0, MAX_WHYS) }
+function composeNotice(settings: Settings, notices: string[], now: Date): Alert {
+  return { ...blank('notice', `Self-healing of OpenClaw on ${place(settings)}`, now), whys: notices.slice(0, MAX_WHYS) }
 }
 
-function wordsFor(scope: Scope): { subject: string; needs: string; back: string } {
-  const at = host()
+function wordsFor(settings: Settings, scope: Scope): { subject: string; needs: string; back: string } {
+  const at = place(settings)
   if (scope === 'gateway') return { subject: `OpenClaw Gateway on ${at}`, needs: 'needs you', back: 'is back' }
   if (scope === 'watchers')
     return { subject: `The watchers of OpenClaw on ${at}`, needs: 'need you', back: 'are well again' }
@@ -128,6 +129,11 @@ function wordsFor(scope: Scope): { subject: string; needs: string; back: string 
 
 function blank(kind: Alert['kind'], title: string, now: Date): Alert {
   return { kind, writtenAt: now.toISOString(), host: host(), title, lead: '', whys: [], tried: [], todo: [] }
+}
+
+/** The machine, and on it the gateway, if it is not the one without a profile. */
+function place({ profile }: Settings): string {
+  return profile === DEFAULT_PROFILE ? host() : `${host()} (profile ${profile})`
 }
 
 function host(): string {

@@ -47,6 +47,8 @@ export interface TierScript {
    * be taken for that reason.
    */
   runsWithoutLock?: boolean
+  /** What is done although everything is paused, before the tier stands down. */
+  whilePaused?: (run: Pick<TierRun, 'settings' | 'journal'>, pause: string) => Promise<void>
   /** Takes secrets out of everything that is logged; `secrets` are the known values. */
   redact: (text: string, secrets: readonly string[]) => string
   main: (run: TierRun) => Promise<Outcome>
@@ -164,7 +166,10 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     return end({ code: EXIT.stoodDown, verdict: 'stood down' })
   }
   journal.info(MARKER.runStarted(process.pid))
-  if (pause !== undefined && !dryRun) return standDown(pause)
+  if (pause !== undefined && !dryRun) {
+    await script.whilePaused?.({ settings, journal }, pause)
+    return standDown(pause)
+  }
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   try {
