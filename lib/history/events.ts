@@ -44,7 +44,10 @@ export function readEvents(settings: Settings, span: Span, now: Date): LogReadin
   const verdicts = new Map<string, string>()
   const damage = paths.map((path) => {
     let saidHere = 0
+    let lastMs = 0
     return readLog(path, (line, found) => {
+      if (line.at.getTime() < lastMs - 60_000) found.outOfOrder++
+      lastMs = line.at.getTime()
       const event = eventOf(line, verdicts)
       if (!event) return
       if (event.atMs > now.getTime() + 1000) found.fromTheFuture++
@@ -78,6 +81,7 @@ function shortened(said: Said): Said {
       return { ...said, verdict: oneLine(said.verdict, 40), evidence: short(said.evidence) }
     case 'escalate':
     case 'manual':
+    case 'cannot-start':
       return { ...said, why: short(said.why) }
     case 'notice':
       return { ...said, what: short(said.what) }

@@ -19,6 +19,8 @@ export interface Damage {
   overlong: number
   /** Lines with a time that has not come yet: the clock was set back since. They are passed over. */
   fromTheFuture: number
+  /** Lines a minute or more older than the one before: the clock was set back, or somebody edited the log. */
+  outOfOrder: number
   /** Bytes at the beginning of a log that is too long to be read. */
   skippedBytes: number
   /** Lines that were not remembered because there are too many of them. */
@@ -32,12 +34,15 @@ const MAX_LINE_BYTES = 16 * 1024
 const MAX_LOG_BYTES = 256 * 1024 * 1024
 
 export function noDamage(path: string): Damage {
-  return { path, odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, skippedBytes: 0, tooMany: 0 }
+  return { path, odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, skippedBytes: 0, tooMany: 0 }
 }
 
 export function isDamaged(damage: Damage): boolean {
-  const { odd, notUtf8, overlong, fromTheFuture, skippedBytes, tooMany } = damage
-  return damage.unreadable !== undefined || odd + notUtf8 + overlong + fromTheFuture + skippedBytes + tooMany > 0
+  const { odd, notUtf8, overlong, fromTheFuture, outOfOrder, skippedBytes, tooMany } = damage
+  return (
+    damage.unreadable !== undefined ||
+    odd + notUtf8 + overlong + fromTheFuture + outOfOrder + skippedBytes + tooMany > 0
+  )
 }
 
 /** Gives every line of ours in the log to `take`, in the order of the file, and says what was wrong with the others. */

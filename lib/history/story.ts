@@ -11,8 +11,10 @@ export interface Stretch {
   from: Date
   to: Date
   condition: Condition
-  /** Of `unknown`: runs that stood down (a pause, a higher tier at work) in that time; 0: nobody ran at all. */
+  /** Of `unknown`: runs that stood down (a pause, a higher tier at work) in that time. */
   standDowns: number
+  /** Of `unknown`: how often a watcher could not even be started. Neither: nobody ran at all. */
+  failedStarts: number
 }
 
 /**
@@ -80,6 +82,7 @@ class Teller {
   /** Up to here the condition is known, and entered. */
   private knownMs: number | undefined
   private standDowns = 0
+  private failedStarts = 0
   private unsureSec = 0
   private readonly remarks: Step[] = []
   private open: Incident | undefined
@@ -93,6 +96,7 @@ class Teller {
     if (event.kind === 'run') {
       if (WATCHERS.includes(event.tier)) this.takeRun(event, beganMs)
     } else if (event.said.kind === 'told') this.addAlert(event)
+    else if (event.said.kind === 'cannot-start') this.addFailedStart(event)
     else if (!WATCHERS.includes(event.tier) || isAboutWatchers(event.said)) this.remark(event)
     else this.takeSaid(event, beganMs)
   }
@@ -201,6 +205,7 @@ class Teller {
     this.condition = condition
     this.knownMs = Math.max(atMs, known ?? 0)
     this.standDowns = 0
+    this.failedStarts = 0
     if (this.open) this.open.lastSeen = new Date(atMs)
   }
 
@@ -210,7 +215,7 @@ class Teller {
     if (this.open && condition === 'down') this.open.downSec += seconds
     if (this.open && condition === 'unknown') this.open.unwatchedSec += seconds
     if (this.open && condition === 'stopped') this.open.stoppedSec += seconds
-    const standDowns = condition === 'unknown' ? this.standDowns : 0
+    const [standDowns, failedStarts] = condition === 'unknown' ? [this.standDowns, this.failedStarts] : [0, 0]
     const from = new Date(Math.max(fromMs, this.span.from.getTime()))
     const to = new Date(Math.min(toMs, this.span.to.getTime()))
     if (from >= to) return
@@ -218,7 +223,8 @@ class Teller {
     if (last?.condition === condition && last.to.getTime() === from.getTime()) {
       last.to = to
       last.standDowns += standDowns
-    } else this.stretches.push({ from, to, condition, standDowns })
+      last.failedStarts += failedStarts
+    } else this.stretches.push({ from, to, condition, standDowns, failedStarts })
   }
 
   private addAlert({ atMs, tier, said }: SaidEvent): void {
@@ -230,8 +236,13 @@ class Teller {
     addStep(last, said, tier, atMs)
   }
 
+  private addFailedStart(event: SaidEvent): void {
+    if (WATCHERS.includes(event.tier)) this.failedStarts++
+    this.remark(event)
+  }
+
   private remark({ atMs, tier, said }: SaidEvent): void {
-    if (said.kind !== 'manual' && said.kind !== 'notice') return
+    if (said.kind !== 'manual' && said.kind !== 'notice' && said.kind !== 'cannot-start') return
     if (atMs >= this.span.from.getTime()) pushStep(this.remarks, said, tier, atMs)
   }
 
@@ -242,7 +253,13 @@ class Teller {
     this.enter(isLost ? 'unknown' : this.condition, known, toMs)
     const first = this.stretches[0]
     if (first && first.from.getTime() > fromMs)
-      this.stretches.unshift({ from: this.span.from, to: first.from, condition: 'unknown', standDowns: 0 })
+      this.stretches.unshift({
+        from: this.span.from,
+        to: first.from,
+        condition: 'unknown',
+        standDowns: 0,
+        failedStarts: 0,
+      })
     const incidents = this.incidents.filter(({ end, lastSeen }) => (end ?? lastSeen).getTime() >= fromMs)
     return { incidents, stretches: this.stretches, unsureSec: this.unsureSec, remarks: this.remarks }
   }

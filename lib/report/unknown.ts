@@ -20,12 +20,14 @@ export function unknownsOf(history: History): string[] {
 
 function gaps({ stretches }: History): string[] {
   const unknown = stretches.filter(({ condition }) => condition === 'unknown')
-  const told = unknown.slice(0, MAX_GAPS).map(({ from, to, standDowns }) => {
+  const told = unknown.slice(0, MAX_GAPS).map(({ from, to, standDowns, failedStarts }) => {
     const seconds = (to.getTime() - from.getTime()) / 1000
     const why =
-      standDowns > 0
-        ? 'the watchers ran, but stood down: paused, or another run was at work'
-        : 'no watcher ran: sleep, power cut, not installed, or its logs are missing'
+      failedStarts > 0
+        ? `the watchers could not be started (${failedStarts} times), see beside the incidents`
+        : standDowns > 0
+          ? 'the watchers ran, but stood down: paused, or another run was at work'
+          : 'no watcher ran: sleep, power cut, not installed, or its logs are missing'
     return `${minuteOf(from)} to ${minuteOf(to)} (${spell(seconds)}): ${why}`
   })
   const rest = unknown.length - told.length
@@ -41,6 +43,7 @@ function damageInWords(damage: Damage): string[] {
     ...lines(damage.notUtf8, 'with bytes that are no text'),
     ...lines(damage.overlong, 'longer than any of ours'),
     ...lines(damage.fromTheFuture, 'from the future (the clock was set back)'),
+    ...lines(damage.outOfOrder, 'older than the one before (the clock was set back, or the log was edited)'),
     ...lines(damage.tooMany, 'passed over: there are too many'),
     ...(damage.skippedBytes > 0 ? [`the first ${Math.round(damage.skippedBytes / 1e6)} MB passed over`] : []),
   ]

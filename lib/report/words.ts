@@ -88,6 +88,8 @@ function deedInWords(said: Step['said']): { did: string; quote: string } {
             : `brought it back after ${spell(said.seconds)}`,
         quote: '',
       }
+    case 'cannot-start':
+      return { did: 'could not be started', quote: said.why }
     case 'manual':
       return { did: 'called a human', quote: said.why }
     case 'notice':

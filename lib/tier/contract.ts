@@ -92,6 +92,8 @@ export type Deed =
   | { kind: 'restart'; how: string }
   | { kind: 'doctor'; version: string }
   | { kind: 'told'; channel: string; title: string }
+  /** Written by the launcher, scripts/run-tier.sh, in the place of a run. */
+  | { kind: 'cannot-start'; why: string }
 
 /** The write side of the deeds, as the markers'. */
 export const DEED = {
@@ -110,6 +112,7 @@ export function parseDeed(text: string): Deed | undefined {
   if ((m = /^(?:restart|no supervisor starts what the doctor repaired): (.*)/s.exec(text)))
     return { kind: 'restart', how: m[1]! }
   if ((m = /^calling Claude Code ([\w.-]+) with \d+ similar/.exec(text))) return { kind: 'doctor', version: m[1]! }
+  if ((m = /^cannot start: (.*)/s.exec(text))) return { kind: 'cannot-start', why: m[1]! }
   if ((m = /^alert delivered to ([\w ]+): (.*)/s.exec(text))) return { kind: 'told', channel: m[1]!, title: m[2]! }
   return undefined
 }

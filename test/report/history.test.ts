@@ -252,6 +252,29 @@ test('the level that brought it back has the credit, also when another tier saw 
   expect(incidents[0]!.healedBy).toBe(2)
 })
 
+test('a clock that was set back is said, and what was seen still counts', () => {
+  const { damage, uptime } = hourWith((logs, dir) => {
+    logs.quiet('2026-11-20 11:30:00', '2026-11-20 13:00:00')
+    const log = join(dir, 'watchdog-2026-11-20.log')
+    const lines = readFileSync(log, 'utf8').split('\n')
+    writeFileSync(log, [...lines.slice(0, 50), ...lines.slice(30)].join('\n'))
+  })
+  expect(damage).toMatchObject([{ outOfOrder: 1, odd: 0 }])
+  expect(uptime).toMatchObject({ upSec: 3600, unknownSec: 0 })
+})
+
+test('a watcher that cannot be started is said, with why', () => {
+  const { remarks, stretches } = hourWith((_, dir) => {
+    const says = (time: string) => formatLine(at(time), 'watchdog', 'ERROR', 'cannot start: no Node was found')
+    writeFileSync(
+      join(dir, 'watchdog-2026-11-20.log'),
+      `${says('2026-11-20 12:10:00')}\n${says('2026-11-20 12:13:00')}\n`,
+    )
+  })
+  expect(stretches).toMatchObject([{ condition: 'unknown', failedStarts: 2 }])
+  expect(remarks).toMatchObject([{ tier: 'watchdog', times: 2, said: { why: 'no Node was found' } }])
+})
+
 test('runs that were killed are counted, and calls about the watchers are no incidents of the gateway', () => {
   const { runs, incidents, remarks } = hourWith((logs) => {
     logs.quiet('2026-11-20 08:00:00', '2026-11-20 11:59:00')

@@ -2,7 +2,7 @@
  * Logs of times that nobody wants to wait for, written by the contract's own writer: what the tiers would have left in
  * a folder in a week. Times are given as `2026-11-18 22:05:00`, local time.
  */
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEED, formatLine, localStamp, MARKER, type Severity, TIERS, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
@@ -35,15 +35,15 @@ export interface PastLogs {
 /** @param shiftMs added to every time that is given, so that a test can let it end now */
 export function pastLogs(folder: string, shiftMs = 0): PastLogs {
   mkdirSync(folder, { recursive: true })
-  const pending = new Map<string, string[]>()
-  const write = (path: string, line: string) => {
-    const lines = pending.get(path)
-    if (lines) lines.push(line)
-    else pending.set(path, [line])
-  }
+  // By log: what it holds so far, to be written in order of time as the tiers would have.
+  const logs = new Map<string, { atMs: number; line: string }[]>()
+  const changed = new Set<string>()
   const flush = () => {
-    for (const [path, lines] of pending) appendFileSync(path, `${lines.join('\n')}\n`)
-    pending.clear()
+    for (const path of changed) {
+      const lines = logs.get(path)!.sort((a, b) => a.atMs - b.atMs)
+      writeFileSync(path, lines.map(({ line }) => `${line}\n`).join(''))
+    }
+    changed.clear()
   }
 
   const put = (tier: TierName, run: PastRun) => {
@@ -51,8 +51,13 @@ export function pastLogs(folder: string, shiftMs = 0): PastLogs {
     const given = typeof run.begin === 'string' ? at(run.begin) : run.begin
     const begin = new Date(given.getTime() + shiftMs)
     const path = join(folder, logName(tier, begin))
-    const line = (afterSec: number, text: string, severity: Severity = 'INFO') =>
-      write(path, formatLine(new Date(begin.getTime() + afterSec * 1000), tier, severity, text))
+    const lines = logs.get(path) ?? []
+    logs.set(path, lines)
+    changed.add(path)
+    const line = (afterSec: number, text: string, severity: Severity = 'INFO') => {
+      const at = new Date(begin.getTime() + afterSec * 1000)
+      lines.push({ atMs: at.getTime(), line: formatLine(at, tier, severity, text) })
+    }
     line(0, MARKER.runStarted(4711))
     for (const [afterSec, text, severity] of says) line(afterSec, text, severity)
     if (!isKilled) line(seconds, MARKER.runEnded(verdict, exitCode, seconds), exitCode === 1 ? 'WARN' : 'INFO')
