@@ -3,6 +3,7 @@
  * by a zero byte): https://chromedevtools.github.io/devtools-protocol/. Nothing listens on a port.
  */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,6 +59,8 @@ export async function startBrowser(): Promise<Browser> {
     ],
     { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], env: { PATH: '/usr/bin:/bin', HOME: profile } },
   )
+  // Without a chromium this throws.
+  await once(child, 'spawn')
   let said = ''
   child.stderr!.on('data', (chunk) => {
     said = `${said}${chunk}`.slice(-4000)
