@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
+import { slowly } from '../real/patient-machine.ts'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
-import { waitFor } from '../support/wait-for.ts'
 import { type Fault, killGateway } from './fault.ts'
 import { isRunning } from './scene.ts'
 
@@ -31,7 +31,8 @@ export default {
       await scene.systemctl('stop', 'openclaw-gateway.service')
       const start = 'nohup openclaw gateway run >~/by-hand.log 2>&1 &'
       await scene.machine.must('sh', '-c', start)
-      await waitFor(() => scene.isLive(), 'the gateway started by hand', 300_000)
+      const said = () => scene.machine.tries('grep', '-F', '[gateway] ready', '/home/otto/by-hand.log')
+      await slowly(async () => (await said()).code === 0, 'the gateway started by hand', 300_000)
       // The service comes second, finds the first at work, and ends.
       await scene.machine.tries('systemctl', '--user', 'start', 'openclaw-gateway.service')
       await scene.until('ActiveState', 'failed')

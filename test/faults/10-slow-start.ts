@@ -22,7 +22,7 @@ export default {
     // It boots as slowly as it does, and stands still in the middle until Level 1 has decided.
     produce: async (scene) => {
       await killGateway(scene)
-      scene.pid = await scene.start(/\[gateway\] starting/)
+      scene.pid = await scene.start(/spawn broker ready/)
       await scene.signal('SIGSTOP')
     },
     meanwhile: async (scene) => {

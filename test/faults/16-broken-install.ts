@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { needsMount } from './14-disk-full.ts'
@@ -55,14 +55,14 @@ export default [
       produce: async (scene) => {
         const modules = ownPackage(scene)
         const needed = join(modules, '@openclaw')
-        renameSync(needed, `${needed}.away`)
-        scene.box.addTool('npm', `mv '${needed}.away' '${needed}' && echo "changed 1 package"`)
+        rmSync(needed, { recursive: true })
+        const whole = join(scene.modules, '@openclaw')
+        scene.box.addTool('npm', `cp -a '${whole}' '${needed}' && echo "changed 1 package"`)
         scene.linkOpenClaw(modules)
         scene.bringDoctor()
         writeDoctor(scene)
         await killGateway(scene)
         expect(await scene.start('exit')).toBe(1)
-        expect(existsSync(needed)).toBe(false)
       },
     },
   } satisfies Fault,

@@ -25,11 +25,12 @@ describe('as a bare process', () => {
   })
   afterAll(() => stage?.close())
 
-  test.for(bare)('$title', async (part, { skip }) => {
-    const why = part.cannotBeMade?.()
-    if (why) skip(why)
-    outcomes.push(await play(part, 'real', await stage.open(part.settings)))
-  })
+  for (const part of bare)
+    test(part.title, async ({ skip }) => {
+      const why = part.cannotBeMade?.()
+      if (why) skip(why)
+      outcomes.push(await play(part, 'real', await stage.open(part.settings)))
+    })
 })
 
 describe('under systemd', () => {
@@ -39,9 +40,10 @@ describe('under systemd', () => {
   })
   afterAll(() => stage?.close())
 
-  test.for(supervised)('$title', async (part, { skip }) => {
-    const why = part.cannotBeMade?.()
-    if (why) skip(why)
-    outcomes.push(await play(part, 'systemd', await stage.open(part.settings)))
-  })
+  for (const part of supervised)
+    test(part.title, async ({ skip }) => {
+      const why = part.cannotBeMade?.()
+      if (why) skip(why)
+      outcomes.push(await play(part, 'systemd', await stage.open(part.settings)))
+    })
 })

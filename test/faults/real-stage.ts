@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -70,6 +71,8 @@ export async function buildRealStage() {
   const said = () => readFileSync(box.gatewayLog).subarray(saidBefore).toString('utf8')
   const until = async (words: RegExp) => void (await waitFor(() => words.test(said()), String(words), BOOT_LIMIT_MS))
 
+  const isReady = async () => /\[gateway\] ready/.test(said()) && isLive(box.port)
+
   async function start(goal: 'live' | 'exit' | RegExp): Promise<number> {
     saidBefore = statSync(box.gatewayLog, { throwIfNoEntry: false })?.size ?? 0
     const out = openSync(box.gatewayLog, 'a')
@@ -81,7 +84,7 @@ export async function buildRealStage() {
     })
     closeSync(out)
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null
-    const isThere = async () => (goal === 'live' ? isLive(box.port) : goal !== 'exit' && goal.test(said()))
+    const isThere = async () => (goal === 'live' ? isReady() : goal !== 'exit' && goal.test(said()))
     await waitFor(async () => hasEnded() || (await isThere()), `the gateway: ${goal}`, BOOT_LIMIT_MS)
     if (goal === 'exit') return child.exitCode ?? -1
     if (hasEnded()) throw new Error(`the gateway ended with ${child.exitCode}:\n${said()}`)
@@ -130,7 +133,8 @@ export async function buildRealStage() {
     for (const folder of [join(box.stateDir, 'watchdog'), box.memoryDir])
       rmSync(folder, { recursive: true, force: true })
     receiver.requests.length = 0
-    saidBefore = statSync(box.gatewayLog).size
+    truncateSync(box.gatewayLog)
+    saidBefore = 0
   }
 
   async function open(settings: Record<string, string> = {}): Promise<Performance<RealScene>> {
