@@ -182,6 +182,14 @@ test('a dry run writes nothing', () => {
   expect(existsSync(path)).toBe(false)
 })
 
+test('where our own state cannot be written either, that is the tier’s to say', () => {
+  const { open, settings, said } = machine()
+  rmSync(settings.watchdogDir, { recursive: true })
+  writeFileSync(settings.watchdogDir, '')
+  open().flush()
+  expect(said).toEqual([])
+})
+
 test('a folder that cannot be written does a tier no harm, and is said once per trouble', async () => {
   const box = await createSandbox()
   onTestFinished(box.close)

@@ -168,7 +168,8 @@ function sayOnce(settings: Settings, tier: TierName, trouble: string, warn: (tex
     if (existsSync(path) && readFileSync(path, 'utf8') === trouble) return
     writeFileSync(path, trouble, { mode: 0o600 })
   } catch {
-    // Where nothing can be written down, it is said every time.
+    // Where our own state cannot be written either, the tier speaks of that, and this would be said at every run.
+    return
   }
   warn(`no numbers for Prometheus: ${trouble}; the tier goes on without`)
 }
