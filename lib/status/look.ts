@@ -99,7 +99,7 @@ export async function look(settings: Settings, history: History, now = new Date(
     version: seen.version && hide(seen.version),
     pid: seen.process?.pid,
     memoryMb: seen.process?.memoryMb,
-    url: settings.gatewayUrl,
+    url: hide(settings.gatewayUrl),
   }
   const past = visits.value.filter(({ at }) => at <= now.getTime())
   const alertsWaiting = ledger.ledger.outbox.length
