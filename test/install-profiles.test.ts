@@ -104,7 +104,7 @@ describe.concurrent('setup for several profiles', () => {
       expect(status.stdout).toMatch(/monitor +yes \(cron: in the crontab\)/)
     }
     expect((await machine.setup('work', ['--status'])).stdout).toMatch(
-      /^profile +work\n[\s\S]*profile default, profile rescue/,
+      /^OpenClaw self-healing on .*, profile work, [\s\S]*\nbeside it +profile default, rescue /,
     )
 
     // Lingering is switched off by the last one only, whoever switched it on.
