@@ -17,7 +17,7 @@ const SURROUNDINGS = [
 // Several gateways of one user side by side.
 const PROFILES = ['test/profiles-*.test.ts']
 // Whole machines: containers with a real systemd or a real cron.
-const MACHINES = ['test/real/systemd.test.ts', 'test/real/cron.test.ts']
+const MACHINES = ['systemd', 'systemd-profiles', 'cron'].map((name) => `test/real/${name}.test.ts`)
 const REAL_PARTS = {
   globalSetup: ['test/real/parts.ts'],
   testTimeout: 600_000,
@@ -73,7 +73,12 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'faults', include: ['test/faults/faults.test.ts'], testTimeout: 300_000 },
+        test: {
+          name: 'faults',
+          include: ['test/faults/faults.test.ts'],
+          globalSetup: ['test/faults/table.ts'],
+          testTimeout: 300_000,
+        },
       },
       {
         test: { name: 'fire', include: ['test/fire/*.test.ts'], testTimeout: 1_800_000, fileParallelism: false },
@@ -83,7 +88,17 @@ export default defineConfig({
       },
       { test: { name: 'real', include: ['test/real/*.test.ts'], exclude: MACHINES, ...REAL_PARTS } },
       { test: { name: 'machines', include: MACHINES, ...REAL_PARTS } },
-      { test: { name: 'faults-real', include: ['test/faults/faults-real.test.ts'], ...REAL_PARTS } },
+      {
+        test: {
+          ...REAL_PARTS,
+          name: 'faults-real',
+          include: ['test/faults/real-*.test.ts'],
+          globalSetup: [...REAL_PARTS.globalSetup, 'test/faults/table.ts'],
+          // The two stages side by side, one for each core.
+          fileParallelism: true,
+          maxWorkers: 2,
+        },
+      },
     ],
   },
 })

@@ -9,18 +9,14 @@ const modules = await Promise.all(names.map((name) => import(join(import.meta.di
 
 export const faults = modules.flatMap(({ default: one }) => one as (Fault | RealFault) | (Fault | RealFault)[])
 
-/** A fault as it is played on one stage. */
-export type Playable<S extends Scene> = Part<S> & { name: string; stage: StageName; title: string }
-
 /** The faults that can be played on a stage, as they are there. */
-export function partsOf<S extends Scene>(stage: StageName): Playable<S>[] {
+export function partsOf<S extends Scene>(stage: StageName): Part<S>[] {
   return faults.flatMap((fault) => {
     const { real, systemd, ...own } = fault
     const way = { 'stand-in': 'produce' in own ? own : undefined, real, systemd }[stage]
     if (!way) return []
     // What is done on the stand-in's stage is not done on another.
     const { produce, meanwhile, again, check, repair, cannotBeMade, ...expected } = own as Fault
-    const part = { ...expected, ...(way as unknown as Part<S>), stage }
-    return [{ ...part, title: `${part.id} ${part.name}: ${part.healedBy}, ${part.restarts} restarts` }]
+    return [{ ...expected, ...(way as unknown as Part<S>) }]
   })
 }

@@ -3,12 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { parseDeed, parseLine, parseMarker } from '../../lib/tier/contract.ts'
-import type { Expected, Healer, Scene, StageName, Way } from './fault.ts'
+import type { Expected, Healer, Scene, Way } from './fault.ts'
 
-/** A line of the table. */
+/** What came of it. */
 export interface Outcome {
-  id: string
-  stage: StageName
   verdict: string
   healedBy: Healer
   restarts: number
@@ -32,19 +30,20 @@ export interface Performance<S extends Scene> {
   close(): Promise<void>
 }
 
-export type Part<S extends Scene> = { id: string } & Expected & Way<S>
+/** A fault as it is played on one stage. */
+export type Part<S extends Scene> = { id: string; name: string } & Expected & Way<S>
 
-export async function play<S extends Scene>(part: Part<S>, stage: StageName, tiers: Performance<S>): Promise<Outcome> {
+export async function play<S extends Scene>(part: Part<S>, tiers: Performance<S>): Promise<Outcome> {
   try {
     // The first tick gets to know the gateway, the second keeps its config as known-good.
     for (let i = 0; i < 2; i++) await tick(tiers, 'gateway-watchdog', 0)
-    return await playIn(part, stage, tiers)
+    return await playIn(part, tiers)
   } finally {
     await tiers.close()
   }
 }
 
-async function playIn<S extends Scene>(part: Part<S>, stage: StageName, tiers: Performance<S>): Promise<Outcome> {
+async function playIn<S extends Scene>(part: Part<S>, tiers: Performance<S>): Promise<Outcome> {
   const { scene } = tiers
   const config = readFileSync(scene.configPath, 'utf8')
   await part.produce(scene)
@@ -86,7 +85,7 @@ async function playIn<S extends Scene>(part: Part<S>, stage: StageName, tiers: P
     await tick(tiers, 'gateway-watchdog', 0)
     expect(await scene.isLive(), 'live after the repair').toBe(true)
   }
-  return { id: part.id, stage, verdict, healedBy, restarts, seconds, told: part.told?.exec(told)?.[0] ?? '' }
+  return { verdict, healedBy, restarts, seconds, told: part.told?.exec(told)?.[0] ?? '' }
 }
 
 async function tick<S extends Scene>(tiers: Performance<S>, script: string, code: number): Promise<void> {

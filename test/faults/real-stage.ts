@@ -46,8 +46,6 @@ const BOOT_LIMIT_MS = 300_000
 /** The gateway's token is a reference to this variable. */
 export const SECRET = 'OPENCLAW_FAULTS_TOKEN'
 
-export type RealStage = Awaited<ReturnType<typeof buildRealStage>>
-
 export async function buildRealStage() {
   const receiver = await startWebhookReceiver()
   const box = await createSandbox()

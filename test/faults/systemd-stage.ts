@@ -13,8 +13,6 @@ const UNIT = 'openclaw-gateway.service'
 /** Its network is its own: Node's usual one. */
 const DEBUG_PORT = 9229
 
-export type SystemdStage = Awaited<ReturnType<typeof buildSystemdStage>>
-
 export async function buildSystemdStage() {
   const machine = await bootPatientMachine('systemd')
   const { must, tries, stateDir, configPath } = machine
