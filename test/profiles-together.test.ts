@@ -156,7 +156,8 @@ describe.concurrent('two gateways down at once', () => {
     await started(box, 1)
     const second = recover(work)
     expect((await first).code).toBe(1)
-    box.writeDoctorScript({ steps: REINSTALL, report: '## Fix\nReinstalled it.\n' })
+    const ask = [{ bash: 'openclaw config validate --json' }, { bash: 'openclaw --profile default gateway restart' }]
+    box.writeDoctorScript({ steps: [...ask, ...REINSTALL], report: '## Fix\nReinstalled it.\n' })
     const { code, stdout } = await second
     expect(code, stdout).toBe(0)
     expect(existsSync(file)).toBe(true)
@@ -165,6 +166,12 @@ describe.concurrent('two gateways down at once', () => {
     expect(work.log('recovery-learnings')).toContain('Reinstalled it.')
     expect(box.log('recovery-learnings')).not.toContain('Reinstalled it.')
     expect(work.log('emergency-recovery-2')).toMatch(/GUARD allowed Bash \[reinstall\]/)
+    // What he asks is answered for his own gateway; another one is not his to treat.
+    expect(work.log('claude-session')).toContain(work.configPath)
+    expect(work.log('emergency-recovery-2')).toMatch(
+      /GUARD refused Bash \[not-allowed\] `openclaw --profile default gateway restart`/,
+    )
+    expect(box.openclawCalls()).not.toContain('--profile default gateway restart')
   })
 
   test('a doctor who stays too long is not waited for: the human is called; and a lock that a killed run left is nobody’s', async (t) => {
