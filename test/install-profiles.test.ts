@@ -178,6 +178,8 @@ describe.concurrent('setup for several profiles', () => {
     expect((await machine.setup('default', ['--yes'])).code).toBe(0)
     writeFileSync(join(machine.stateDir, '.env'), 'HEALTH_CHECK_MAX_RETRIES=many\nOPENCLAW_MEMORY_DIR=relative\n')
     expect(await machine.setup('default', ['--yes'])).toMatchObject({ code: 2 })
+    // What a doctor's run that was killed has left.
+    writeFileSync(join(machine.home, '.openclaw-doctor.lock'), '{"pid":4194999,"tier":"emergency-recovery"}')
     const run = await machine.setup('default', ['--uninstall', '--purge'])
     expect(run).toMatchObject({ code: 0, stderr: '' })
     expect(run.stdout).toMatch(/note: .*HEALTH_CHECK_MAX_RETRIES="many".*; going by the receipt/)

@@ -8,7 +8,7 @@ import { type Entry, leavingPath, readReceiptOrRest } from '../services/receipt.
 import { systemctl } from '../services/systemd.ts'
 import { TIERS, type TierName } from '../tier/contract.ts'
 import { isOurLog } from '../tier/journal.ts'
-import { lockHolder } from '../tier/lock.ts'
+import { isLock, lockHolder, takeDoctorLock } from '../tier/lock.ts'
 import { metricsPath } from '../tier/metrics-file.ts'
 import { receiptPath } from '../tier/peers.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -82,6 +82,7 @@ export async function uninstall(
     rmSync(path)
     say(`removed ${tilde(path, settings.home)}`)
   }
+  await clearDoctorLock(settings)
   rmSync(settings.watchdogDir, { recursive: true, force: true })
   say(`removed ${tilde(settings.watchdogDir, settings.home)} (state, kept configs)`)
   if (purge) purgeLogs(settings, say)
@@ -168,6 +169,12 @@ async function endTier(settings: Settings, tier: TierName, say: (line: string) =
     }
   }
   say(`the ${tier} (pid ${holder.pid}) still runs after SIGTERM and 60 s; it will write its last lines when it ends`)
+}
+
+/** What a killed doctor's run left in HOME goes; one that another profile's doctor holds is his. */
+async function clearDoctorLock(settings: Settings): Promise<void> {
+  const taken = await takeDoctorLock(settings)
+  if (isLock(taken)) taken.release()
 }
 
 /** The log folder may hold other people's files (OpenClaw's memory): only ours go. */
