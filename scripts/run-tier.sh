@@ -194,7 +194,7 @@ cannot_start() {
       ;;
   esac
   # One line without control characters, so that nothing in it can pass for a line of its own.
-  cause=$(printf '%s' "$1" | tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
+  cause=$(printf '%s' "$1" | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
   cause=${cause:-no reason was given}
   text="cannot start: $cause"
   # Nobody else would write what Level 4 looks for when it is Level 3 that cannot start.
@@ -226,14 +226,13 @@ $line"
 # Tells every channel that is configured, each in the plainest form that it takes.
 tell() {
   told=$state/watchdog/told
-  mkdir -p "$told" 2>/dev/null
   cause_id=$(printf '%s' "$1" | cksum | tr ' ' '-')
   message "$1"
   escaped=$(printf '%s' "$text" | json)
   post Discord "$(setting DISCORD_WEBHOOK_URL)" '' "{\"content\":\"$escaped\",\"allowed_mentions\":{\"parse\":[]}}"
   # With these three Slack's markup (<!channel>) is only text.
   post Slack "$(setting SLACK_WEBHOOK_URL)" '' \
-    "{\"text\":\"$(printf '%s' "$text" | sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' | json)\"}"
+    "{\"text\":\"$(printf '%s' "$text" | LC_ALL=C sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' | json)\"}"
   token=$(setting TELEGRAM_BOT_TOKEN)
   chat=$(setting TELEGRAM_CHAT_ID | json)
   [ -z "$token" ] || [ -z "$chat" ] || post Telegram \
@@ -258,6 +257,7 @@ post() {
       ;;
   esac
   claim=$told/$cause_id-$1
+  mkdir -p "$told" 2>/dev/null
   claim_hour || return 0
   bearer=
   [ -z "$3" ] || bearer="header = \"Authorization: Bearer $3\""
@@ -320,7 +320,7 @@ setting() {
     [ -r "$env_file" ] || return 0
     # The last assignment counts. A quoted value ends at its quote, another at a # behind a blank.
     value=$(
-      tr -d '\r' <"$env_file" | sed -n \
+      LC_ALL=C tr -d '\r' <"$env_file" | LC_ALL=C sed -n \
         -e "s/^[[:blank:]]*\(export[[:blank:]]\{1,\}\)\{0,1\}$1[[:blank:]]*=[[:blank:]]*//" -e 't found' -e d \
         -e ':found' -e 's/^"\([^"]*\)".*/\1/p' -e t -e "s/^'\([^']*\)'.*/\1/p" -e t \
         -e 's/[[:blank:]]\{1,\}#.*//' -e 's/[[:blank:]]*$//' -e p | tail -n 1

@@ -144,7 +144,9 @@ describe.concurrent('guardian', () => {
     // A run of the script that hears no SIGTERM, with the lock in its name, seen for two hours.
     const folder = join(box.root, 'scripts')
     mkdirSync(folder)
-    writeFileSync(join(folder, 'gateway-watchdog.ts'), "process.on('SIGTERM', () => {})\nsetInterval(() => {}, 1000)\n")
+    const script =
+      "process.on('SIGTERM', () => {})\nsetInterval(() => {}, 1000)\nrequire('node:fs').writeFileSync(__filename + '.deaf', '')\n"
+    writeFileSync(join(folder, 'gateway-watchdog.ts'), script)
     const hanging = spawn(
       process.execPath,
       ['--import', import.meta.resolve('tsx'), join(folder, 'gateway-watchdog.ts')],
@@ -154,6 +156,7 @@ describe.concurrent('guardian', () => {
       },
     )
     const ended = new Promise((resolve) => hanging.once('exit', (_code, signal) => resolve(signal)))
+    await waitFor(() => existsSync(join(folder, 'gateway-watchdog.ts.deaf')), 'the run to be deaf')
     takesLock(box, 'watchdog', hanging.pid!)
     await tick(box, ['healthcheck', 'watchdog'])
     remembersRunOf(box, 'watchdog', 7200)

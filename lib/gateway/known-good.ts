@@ -69,7 +69,8 @@ export async function keepKnownGood(
   if (nowMs - record.configHealthySinceMs < settings.knownGoodAfterSec * 1000) return undefined
   const kept = knownGoods(settings)
   if (kept[0]?.hash === config.hash) return undefined
-  const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - gateway.ageSec * 1000
+  // An age of whole seconds: it may have started up to a second before that.
+  const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - (gateway.ageSec + 1) * 1000
   if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return 'unproven'
 
   const path = join(folder(settings), `${localStamp(new Date(nowMs))}-${config.hash}.json5`)
