@@ -173,8 +173,9 @@ async function endTier(settings: Settings, tier: TierName, say: (line: string) =
 
 /** What a killed doctor's run left in HOME goes; one that another profile's doctor holds is his. */
 async function clearDoctorLock(settings: Settings): Promise<void> {
-  const taken = await takeDoctorLock(settings)
-  if (isLock(taken)) taken.release()
+  // Where HOME cannot be written, there is none.
+  const taken = await takeDoctorLock(settings).catch(() => undefined)
+  if (taken && isLock(taken)) taken.release()
 }
 
 /** The log folder may hold other people's files (OpenClaw's memory): only ours go. */
