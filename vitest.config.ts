@@ -81,7 +81,24 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'fire', include: ['test/fire/*.test.ts'], testTimeout: 1_800_000, fileParallelism: false },
+        test: {
+          name: 'fire',
+          include: ['test/fire/*.test.ts'],
+          provide: { killsPerScript: 100 },
+          testTimeout: 3_600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        // What of it fits into a few minutes.
+        test: {
+          name: 'fire-short',
+          include: ['test/fire/*.test.ts'],
+          exclude: ['test/fire/kills.test.ts'],
+          provide: { killsPerScript: 10 },
+          testTimeout: 1_800_000,
+          fileParallelism: false,
+        },
       },
       {
         test: { name: 'prometheus', include: ['test/prometheus/*.test.ts'], testTimeout: 180_000 },

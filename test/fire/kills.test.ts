@@ -6,12 +6,12 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { MARKER } from '../../lib/tier/contract.ts'
-import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
+import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
+import { expectCode, gateways, killGateway, LONG, letters, lookWhole } from './aftermath.ts'
 
 const PRELOAD = `--import=${new URL('./crash-point.mjs', import.meta.url).href}`
-const LONG = { timeoutMs: 180_000 }
 const survived: Record<string, number> = {}
 
 afterAll(() => {
@@ -55,34 +55,6 @@ async function killEverywhere(
     }
     survived[script] = ++kills
   }
-}
-
-/** State files that can be read, no locks, no temporary files of more than the run that was killed. */
-function lookWhole(box: Sandbox): void {
-  const folder = join(box.stateDir, 'watchdog')
-  for (const name of readdirSync(folder)) {
-    expect(name, 'a lock stayed').not.toMatch(/^[a-z-]+\.lock$/)
-    expect(name, 'a damaged state file').not.toMatch(/corrupt/)
-    if (name.endsWith('.json')) JSON.parse(readFileSync(join(folder, name), 'utf8'))
-  }
-}
-
-async function expectCode(box: Sandbox, script: string, code: number): Promise<void> {
-  const run = await box.runScript(script, [], LONG)
-  expect(run, run.stdout + run.stderr).toMatchObject({ code })
-}
-
-const gateways = (box: Sandbox): number[] => {
-  const alive = box.processes()
-  return [...new Set(box.events().flatMap(({ what, pid }) => (what === 'ready' ? [pid] : [])))].filter((pid) =>
-    alive.includes(pid),
-  )
-}
-
-async function killGateway(box: Sandbox): Promise<void> {
-  // One that a killed tier had just started may still be on its way up.
-  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
-  await waitFor(() => box.processes().length === 0, 'the end of the gateway')
 }
 
 test('Level 1, while it brings back a gateway', async () => {
@@ -185,7 +157,3 @@ test('the guardian', async () => {
     () => expectCode(box, 'watchdog-guardian', 0),
   )
 })
-
-function letters(n: number): string {
-  return [...String(n)].map((digit) => 'abcdefghij'[Number(digit)]).join('')
-}

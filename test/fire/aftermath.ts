@@ -1,0 +1,43 @@
+/** What must be so after a tier was killed and run again. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
+
+export const LONG = { timeoutMs: 300_000 }
+
+/** State files that can be read, no locks, no temporary files of more than the run that was killed. */
+export function lookWhole(box: Sandbox): void {
+  const folder = join(box.stateDir, 'watchdog')
+  for (const name of readdirSync(folder)) {
+    expect(name, 'a lock stayed').not.toMatch(/^[a-z-]+\.lock$/)
+    expect(name, 'a damaged state file').not.toMatch(/corrupt/)
+    if (name.endsWith('.json')) JSON.parse(readFileSync(join(folder, name), 'utf8'))
+  }
+}
+
+/** Runs the script, which must end so. */
+export async function expectCode(box: Sandbox, script: string, code: number): Promise<void> {
+  const run = await box.runScript(script, [], LONG)
+  expect(run, run.stdout + run.stderr).toMatchObject({ code })
+}
+
+/** Gateways that came up and live. */
+export const gateways = (box: Sandbox): number[] => {
+  const alive = box.processes()
+  return [...new Set(box.events().flatMap(({ what, pid }) => (what === 'ready' ? [pid] : [])))].filter((pid) =>
+    alive.includes(pid),
+  )
+}
+
+/** Ends every process of the sandbox. */
+export async function killGateway(box: Sandbox): Promise<void> {
+  // One that a killed tier had just started may still be on its way up.
+  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
+  await waitFor(() => box.processes().length === 0, 'the end of the gateway')
+}
+
+/** A number that does not look like one. */
+export function letters(n: number): string {
+  return [...String(n)].map((digit) => 'abcdefghij'[Number(digit)]).join('')
+}
