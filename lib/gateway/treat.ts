@@ -44,7 +44,7 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
     level1: 'nothing',
     level2: 'nothing',
     level3: 'nothing',
-    because: 'a dead channel, a broken config, a filling disk are warnings: a restart helps none of them',
+    because: 'a dead channel, a broken config, a filling disk, a refused token are told: a restart helps none of them',
   },
   starting: {
     means: 'its process lives and has not come up yet',
