@@ -257,8 +257,8 @@ async function runEmergencyRecovery(run: TierRun): Promise<number> {
     if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await child
   })
   const { exitCode, signal } = await child
-  if (exitCode !== undefined && exitCode <= EXIT.stoodDown) return exitCode
-  // Killed, it could not leave the marker itself.
+  if (exitCode !== undefined && exitCode <= EXIT.stoodDown && exitCode !== EXIT.unusable) return exitCode
+  // Killed, or never begun (2 is also the shell's own code for that), it could not leave the marker itself.
   run.journal.error(MARKER.manual(`level 3 ended by ${signal ?? `exit code ${exitCode}`} before it was done`))
   return EXIT.down
 }

@@ -222,6 +222,16 @@ test('a Level 3 that is killed cannot leave the marker: Level 2 leaves it', asyn
   expect(box.log('healthcheck')).toMatch(/MANUAL INTERVENTION REQUIRED: level 3 ended by SIGKILL/)
 })
 
+test('a Level 3 that cannot begin (exit 2) leaves no marker either: Level 2 leaves it', async () => {
+  const box = await sandbox({ settings: { HEALTH_CHECK_ESCALATION_WAIT: '2' } })
+  box.writeConfig('{ broken')
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('healthcheck').includes('level 3 follows'), 'the watch')
+  appendFileSync(join(box.stateDir, '.env'), 'EMERGENCY_RECOVERY_TIMEOUT=for a while\n')
+  expect((await nurse.finished).code).toBe(1)
+  expect(box.log('healthcheck')).toMatch(/MANUAL INTERVENTION REQUIRED: level 3 ended by exit code 2/)
+})
+
 test('a config is put back also while restarts cool down', async () => {
   const { box, gateway, good } = await sandboxWithKnownGood({ OPENCLAW_WATCHDOG_BACKOFF: '600' })
   process.kill(gateway.pid, 'SIGKILL')

@@ -21,7 +21,9 @@ const folder = join(root, 'node_modules', '.cache', 'openclaw-self-healing')
  */
 export function findBuild(script) {
   try {
-    const { size, sources } = JSON.parse(readFileSync(manifestOf(script), 'utf8'))
+    const { size, sources, ...made } = JSON.parse(readFileSync(manifestOf(script), 'utf8'))
+    // The build names files by their paths: one that was moved along with the checkout names what is not there any more.
+    if (made.root !== root) return undefined
     // The change time of the inode: it moves with every edit, also with one that sets the modification time back.
     for (const path in sources) if (changedMs(join(root, path)) !== sources[path]) return undefined
     // A full disk may have cut it.
@@ -54,7 +56,7 @@ export async function makeBuild(script) {
     mkdirSync(folder, { recursive: true })
     const { contents } = outputFiles[0]
     replaceFile(buildOf(script), contents)
-    replaceFile(manifestOf(script), JSON.stringify({ size: contents.length, sources }))
+    replaceFile(manifestOf(script), JSON.stringify({ root, size: contents.length, sources }))
   } finally {
     await esbuild.stop()
   }
