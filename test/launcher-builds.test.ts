@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -57,6 +58,18 @@ test('an edit of the same length that leaves the modification time as it was cou
   checkout.edit('lib/tier/contract.ts', (text) => text.replace('`RUN started', '`RUN STARTED'))
   utimesSync(file, atime, mtime)
   expect((await launch()).stdout).toContain('RUN STARTED')
+})
+
+test('a checkout that was moved does not use the build that moved with it: the paths in it are the old ones', async () => {
+  const { machine, checkout, build, launch } = await machineWithBuilds()
+  await launch()
+  const moved = join(machine.root, 'moved')
+  renameSync(checkout.root, moved)
+  const old = build.replace(checkout.root, moved)
+  writeFileSync(old, 'throw new Error("the old build")'.padEnd(statSync(old).size))
+  const run = await machine.launch(['watchdog-guardian'], { checkout: moved })
+  expect(run.stdout).toContain('nothing is installed')
+  expect(run.stdout + run.stderr).not.toContain('the old build')
 })
 
 test('a build that was cut off, damaged or taken away does no harm', async () => {
