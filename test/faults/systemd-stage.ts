@@ -27,6 +27,8 @@ export async function buildSystemdStage() {
     void (await slowly(async () => (await unit(property)) === value, `${property} ${value}`, 120_000))
   const isRunning = async (pid: number) => (await tries('kill', '-0', String(pid))).code === 0
   const pidNow = async () => lockedPid(stateDir, USER.uid)
+  const startup = () => tries('curl', '-sm', '5', 'http://127.0.0.1:18789/startupz')
+  const isReady = async () => /"status":"started"/.test((await startup()).stdout)
   const script = (name: string) => `${CHECKOUT}/test/faults/${name}`
   const received = () => JSON.parse(readFileSync(inbox, 'utf8')) as Inbox
 
@@ -57,8 +59,8 @@ export async function buildSystemdStage() {
     if (!(await machine.isHealthy()) || (await unit('MainPID')) !== String(await pidNow())) {
       await tries('pkill', '-9', '-x', 'openclaw-gatewa')
       await systemctl('start', UNIT)
-      await machine.waitUntilHealthy()
     }
+    await slowly(isReady, 'the gateway', 300_000)
     const age = 'UPDATE gateway_boot_lifecycle SET started_at_ms = started_at_ms - 600000'
     const open = `new (require('node:sqlite').DatabaseSync)('${USER.home}/.openclaw/state/openclaw.sqlite')`
     await must('node', '-e', `${open}.exec('${age}')`)
@@ -116,7 +118,6 @@ export async function buildSystemdStage() {
   await writeDropIn('debug.conf', `[Service]\nEnvironment="NODE_OPTIONS=${nodeOptions(DEBUG_PORT)}"\n`)
   // So that it starts with that.
   await systemctl('restart', UNIT)
-  await machine.waitUntilHealthy()
   return { open, close: machine.stop }
 }
 
