@@ -1,9 +1,9 @@
 /** The gateway's config file: is it the reason why the gateway is down? */
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, readWhole } from '../tier/state.ts'
 
 export interface ConfigFile {
   text: string
@@ -14,7 +14,7 @@ export interface ConfigFile {
 /** The config as it stands; undefined when there is none that can be read. */
 export function readConfig(settings: Settings): ConfigFile | undefined {
   try {
-    const text = readFileSync(settings.configPath, 'utf8')
+    const text = readWhole(settings.configPath)
     return { text, hash: configHash(text), modifiedMs: statSync(settings.configPath).mtimeMs }
   } catch {
     return undefined
@@ -43,7 +43,7 @@ export function configHash(text: string): string {
 export async function configSyntaxProblem(settings: Settings): Promise<string | undefined> {
   let text: string
   try {
-    text = readFileSync(settings.configPath, 'utf8')
+    text = readWhole(settings.configPath)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     return code === 'ENOENT'

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'nod
 import { join } from 'node:path'
 import { localStamp } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { writeFileAtomic } from '../tier/state.ts'
+import { readWhole, writeFileAtomic } from '../tier/state.ts'
 import { configHash, readConfig, validateConfig } from './config.ts'
 import type { ProcessInfo } from './processes.ts'
 import type { PatientRecord } from './record.ts'
@@ -45,7 +45,7 @@ function readCopies(settings: Settings): { path: string; hash: string; text: str
       const path = join(folder(settings), name)
       const hash = name.slice(-22, -6)
       try {
-        const text = readFileSync(path, 'utf8')
+        const text = readWhole(path)
         return { path, hash, text: configHash(text) === hash ? text : undefined }
       } catch {
         return { path, hash, text: undefined }

@@ -1,11 +1,11 @@
 /** Which process is this gateway, and who owns its port. */
-import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { readdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, readWhole } from '../tier/state.ts'
 import { hasProcFiles, type ProcessInfo, readProcess } from './proc-files.ts'
 
 export type { ProcessInfo }
@@ -139,7 +139,7 @@ function readLocks(folder: string): { pid: number; configPath: unknown; createdA
   }
   return names.flatMap((name) => {
     try {
-      const lock: unknown = JSON.parse(readFileSync(join(folder, name), 'utf8'))
+      const lock: unknown = JSON.parse(readWhole(join(folder, name)))
       // Other roles (agent-embedded, sqlite-maintenance, …) are not the gateway.
       if (!isRecord(lock) || (lock.role !== undefined && lock.role !== 'gateway')) return []
       const { pid, configPath, createdAt } = lock

@@ -1,10 +1,10 @@
 /** One run at a time: a lock that names its holder and can tell that the holder is dead. */
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from './command.ts'
 import { TIERS, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
-import { isRecord, writeFileAtomic } from './state.ts'
+import { isRecord, readWhole, writeFileAtomic } from './state.ts'
 
 /** Whose lock: a tier's, or the installation's, of which there may be one at a time too. */
 export type LockName = TierName | 'setup'
@@ -149,9 +149,12 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
 /** Undefined: there is none. Throws when there is one that cannot be read (somebody else's, a folder). */
 function readText(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8')
+    return readWhole(path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return undefined
+    // Whatever it is, it names no holder.
+    if (code === 'EFBIG') return ''
     throw error
   }
 }

@@ -15,7 +15,7 @@ import {
   recoveryLevels,
 } from './metrics.ts'
 import type { Settings } from './settings.ts'
-import { writeFileAtomic } from './state.ts'
+import { readWhole, writeFileAtomic } from './state.ts'
 
 /** Values by series, e.g. `openclaw_self_healing_gateway_up{profile="default",tier="watchdog"}`. */
 export type Series = Map<string, number>
@@ -119,7 +119,7 @@ export function readMetrics(path: string): { series: Series; problem?: string } 
   const series: Series = new Map()
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readWhole(path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     return code === 'ENOENT' ? { series } : { series, problem: `cannot be read (${code})` }

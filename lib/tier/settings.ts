@@ -3,7 +3,7 @@
  * Order: environment, then the `.env` file, then the default. An empty value means unset.
  * `.env.example` and the README's table are made from this table, and a test holds them to it.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
@@ -15,6 +15,7 @@ import {
   profilePort,
   profileStateDir,
 } from './profile.ts'
+import { readWhole } from './state.ts'
 
 /** A setting that cannot be used. The message names variable, value, expectation and file: it is the whole report. */
 export class SettingsError extends Error {}
@@ -451,7 +452,7 @@ function readEnvFile(home: string, profile: string, stateDir: string | undefined
   if (file === undefined) return nothing
   let source: string
   try {
-    source = readFileSync(file, 'utf8')
+    source = readWhole(file)
   } catch (error) {
     fail(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code}): expected a file readable by this user`)
     return nothing

@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -32,7 +33,7 @@ export function readState<T>(
 ): StateRead<T> {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readWhole(path)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'ENOENT') return { value: fallback }
@@ -89,6 +90,18 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
 /** True for the names of what stays behind of damaged state and of a write that was killed: nothing reads it again. */
 export function isLeftover(name: string): boolean {
   return /\.corrupt-\d{4}-\d\d-\d\d-\d{6}$/.test(name) || /^\..+\.\d+\.\d+\.tmp$/.test(name)
+}
+
+const LARGEST_BYTES = 16 * 1024 * 1024
+
+/**
+ * Reads a text file that is small when all is well. Throws what the file system throws, and `EFBIG` for one that is not:
+ * no tier shall take the machine's memory, and hang, over a file that ran wild.
+ */
+export function readWhole(path: string): string {
+  if (statSync(path).size > LARGEST_BYTES)
+    throw Object.assign(new Error(`${path} is larger than ${LARGEST_BYTES} bytes`), { code: 'EFBIG' })
+  return readFileSync(path, 'utf8')
 }
 
 /** True for a plain JSON object. */
