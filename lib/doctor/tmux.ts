@@ -67,6 +67,10 @@ export async function openRoom(options: RoomOptions): Promise<Room | { failure: 
   writeFileSync(recordingPath, '', { mode: 0o600 })
   const tmux = (args: string[], input?: string) => runTmux(socket, conf, args, env, options.cwd, input)
 
+  // Before there is a room: a run that is killed while it opens one must leave a trace of it, too.
+  const note = (notes: RoomNotes | OpeningNotes) =>
+    writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
+  note({ socket, tierPid: process.pid })
   const size = ['-x', String(COLUMNS), '-y', String(ROWS)]
   const opened = await tmux([
     ...['new-session', '-d', '-s', SESSION, ...size, '--', options.program, ...options.args],
@@ -81,7 +85,7 @@ export async function openRoom(options: RoomOptions): Promise<Room | { failure: 
     return { failure: `tmux could not open a session: ${opened.failure ?? 'it did not say why'}` }
   }
   const notes: RoomNotes = { socket, socketPath: m[2]!, pid: Number(m[1]), tierPid: process.pid }
-  writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
+  note(notes)
 
   const story = async () => {
     const result = await tmux(['capture-pane', '-p', '-J', '-S', '-', '-t', SESSION])
@@ -132,13 +136,17 @@ function runTmux(
 
 const NOTES = 'room.json'
 
-interface RoomNotes {
+/** Of a room that is being opened. */
+interface OpeningNotes {
   socket: string
+  /** The tier that opens it. */
+  tierPid: number
+}
+
+interface RoomNotes extends OpeningNotes {
   socketPath: string
   /** The program in the room. */
   pid: number
-  /** The tier that opened it. */
-  tierPid: number
 }
 
 /**
@@ -154,8 +162,13 @@ export async function clearLeftRooms(runsFolder: string, env: Record<string, str
   }
   let running = 0
   for (const name of names) {
-    const notes = readNotes(join(runsFolder, name, NOTES))
-    if (!notes) continue
+    const left = readNotes(join(runsFolder, name, NOTES))
+    if (!left) continue
+    const notes = 'pid' in left ? left : await findRoom(left, env)
+    if (!notes) {
+      rmSync(join(runsFolder, name, NOTES), { force: true })
+      continue
+    }
     if ((await processTree(notes.pid, env)).length > 0) running++
     await clear(notes, env)
     rmSync(join(runsFolder, name, NOTES), { force: true })
@@ -163,20 +176,26 @@ export async function clearLeftRooms(runsFolder: string, env: Record<string, str
   return running
 }
 
-function readNotes(path: string): RoomNotes | undefined {
+function readNotes(path: string): RoomNotes | OpeningNotes | undefined {
   try {
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    if (!isRecord(value) || typeof value.socket !== 'string' || typeof value.socketPath !== 'string') return undefined
-    if (!Number.isInteger(value.pid) || Number(value.pid) <= 1) return undefined
-    return {
-      socket: value.socket,
-      socketPath: value.socketPath,
-      pid: Number(value.pid),
-      tierPid: Number(value.tierPid),
-    }
+    if (!isRecord(value) || typeof value.socket !== 'string' || value.socket === '') return undefined
+    const opening = { socket: value.socket, tierPid: Number(value.tierPid) }
+    if (typeof value.socketPath !== 'string' || !Number.isInteger(value.pid) || Number(value.pid) <= 1) return opening
+    return { ...opening, socketPath: value.socketPath, pid: Number(value.pid) }
   } catch {
     return undefined
   }
+}
+
+/** Asks tmux for the room whose opening was cut short; undefined when it was never there. */
+async function findRoom(left: OpeningNotes, env: Record<string, string>): Promise<RoomNotes | undefined> {
+  const panes = await runCommand('tmux', ['-L', left.socket, 'list-panes', '-a', '-F', '#{pane_pid} #{socket_path}'], {
+    timeoutMs: 20_000,
+    env,
+  })
+  const m = /^(\d+) (\/.+)$/m.exec(panes.stdout)
+  return m ? { ...left, pid: Number(m[1]), socketPath: m[2]! } : undefined
 }
 
 /** Ends the tmux server and then whatever of the program's process tree outlives it. */
