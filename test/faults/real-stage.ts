@@ -96,7 +96,7 @@ export async function buildRealStage() {
   }
 
   async function inDatabase(code: string): Promise<string> {
-    const open = `const db = new (require('node:sqlite').DatabaseSync)(process.argv[1])`
+    const open = `const db = new (require('node:sqlite').DatabaseSync)(process.argv[1], { timeout: 60_000 })`
     const path = join(box.stateDir, 'state', 'openclaw.sqlite')
     const { stdout } = await execa(join(node24Bin, 'node'), ['-e', `${open}; ${code}; db.close()`, path])
     return stdout

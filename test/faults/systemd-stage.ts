@@ -62,7 +62,7 @@ export async function buildSystemdStage() {
     }
     await slowly(isReady, 'the gateway', 300_000)
     const age = 'UPDATE gateway_boot_lifecycle SET started_at_ms = started_at_ms - 600000'
-    const open = `new (require('node:sqlite').DatabaseSync)('${USER.home}/.openclaw/state/openclaw.sqlite')`
+    const open = `new (require('node:sqlite').DatabaseSync)('${USER.home}/.openclaw/state/openclaw.sqlite', { timeout: 60_000 })`
     await must('node', '-e', `${open}.exec('${age}')`)
     for (const folder of [machine.watchdogDir, machine.memoryDir]) rmSync(folder, { recursive: true, force: true })
     readBefore = received().requests.length
