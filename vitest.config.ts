@@ -97,7 +97,7 @@ export default defineConfig({
           exclude: ['test/fire/kills.test.ts'],
           provide: { killsPerScript: 10 },
           testTimeout: 1_800_000,
-          fileParallelism: false,
+          maxWorkers,
         },
       },
       {

@@ -40,7 +40,7 @@ export function publish(name: string, title: string, result: object, rows: reado
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ title, ...where, ...result }, null, 2)}\n`)
   const [head = [], ...body] = rows
   const lines = [head, head.map(() => '---'), ...body].map((row) => `| ${row.join(' | ')} |`)
-  const text = `${title}\n(${where.measuredAt.slice(0, 10)}, Node ${where.node}, ${where.cpu}, load ${where.load})\n\n${lines.join('\n')}\n`
+  const text = `**${title}** (${where.measuredAt.slice(0, 10)}, Node ${where.node}, ${where.cpu}, load ${where.load})\n\n${lines.join('\n')}\n`
   writeFileSync(join(folder, `${name}.md`), text)
   process.stdout.write(`\n${text}`)
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { benchFigures } from '../../bench/readme.ts'
 import { treatmentTable } from '../../lib/gateway/treat-docs.ts'
 import { metricsTable } from '../../lib/tier/metrics-docs.ts'
 import { envExample, settingsTable } from '../../lib/tier/settings-docs.ts'
@@ -15,7 +16,12 @@ const examplePath = join(root, '.env.example')
 /** Each generated file: as it stands, and as it should be. */
 export function generatedDocs(): { path: string; is: string; shouldBe: string }[] {
   const readme = readFileSync(readmePath, 'utf8')
-  const tables = { settings: settingsTable(), treatments: treatmentTable(), metrics: metricsTable() }
+  const tables = {
+    settings: settingsTable(),
+    treatments: treatmentTable(),
+    metrics: metricsTable(),
+    bench: benchFigures(),
+  }
   const filled = Object.entries(tables).reduce((text, [name, table]) => fill(text, name, table), readme)
   return [
     { path: readmePath, is: readme, shouldBe: filled },
