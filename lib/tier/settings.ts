@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { parse as parseDotenv } from 'dotenv'
+import { expandHome, readEnvFile } from './env-file.ts'
 import {
   DEFAULT_PROFILE,
   PROFILE_RULE,
@@ -15,135 +15,24 @@ import {
   profilePort,
   profileStateDir,
 } from './profile.ts'
-import { readWhole } from './state.ts'
+import {
+  Expected,
+  number,
+  numberList,
+  oneOf,
+  onOff,
+  path,
+  SECRET,
+  type Setting,
+  secret,
+  secretUrl,
+  text,
+  url,
+  wholeNumber,
+} from './setting-kinds.ts'
 
 /** A setting that cannot be used. The message names variable, value, expectation and file: it is the whole report. */
 export class SettingsError extends Error {}
-
-interface Setting<T> {
-  name: string
-  /** The default as it would stand in `.env`; empty: unset. */
-  fallback: string
-  unit: string
-  meaning: string
-  /** Returns the value, or throws what was expected instead. */
-  read: (text: string, home: string) => T
-}
-
-class Expected extends Error {}
-
-/** Twenty-three days of seconds: a longer timer overflows in Node and fires at once. */
-const MAX_NUMBER = 2_000_000
-
-function number(name: string, fallback: number, unit: string, meaning: string, min = 0): Setting<number> {
-  return {
-    name,
-    fallback: String(fallback),
-    unit,
-    meaning,
-    read: (text) => {
-      const value = Number(text)
-      if (!/^\d+(\.\d+)?$/.test(text) || value < min || value > MAX_NUMBER)
-        throw new Expected(`${unit}, a number >= ${min} and <= ${MAX_NUMBER}`)
-      return value
-    },
-  }
-}
-
-function wholeNumber(name: string, fallback: number, unit: string, meaning: string, min = 0, max = 1e6) {
-  return {
-    name,
-    fallback: String(fallback),
-    unit,
-    meaning,
-    read: (text: string) => {
-      if (!/^\d+$/.test(text) || Number(text) < min || Number(text) > max)
-        throw new Expected(`${unit}, a whole number from ${min} to ${max}`)
-      return Number(text)
-    },
-  }
-}
-
-function numberList(name: string, fallback: string, unit: string, meaning: string): Setting<number[]> {
-  return {
-    name,
-    fallback,
-    unit,
-    meaning,
-    read: (text) => {
-      const parts = text.split(/[\s,]+/).filter(Boolean)
-      if (parts.length === 0 || parts.some((part) => !/^\d+(\.\d+)?$/.test(part)))
-        throw new Expected(`${unit}, numbers >= 0 separated by spaces`)
-      return parts.map(Number)
-    },
-  }
-}
-
-function oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T, meaning: string): Setting<T> {
-  return {
-    name,
-    fallback,
-    unit: choices.join(' or '),
-    meaning,
-    read: (text) => {
-      const choice = choices.find((one) => one === text.toLowerCase())
-      if (choice === undefined) throw new Expected(choices.join(' or '))
-      return choice
-    },
-  }
-}
-
-function onOff(name: string, fallback: 'on' | 'off', meaning: string): Setting<boolean> {
-  return {
-    name,
-    fallback,
-    unit: 'on or off',
-    meaning,
-    read: (text) => {
-      if (!/^(on|off|true|false|1|0|yes|no)$/i.test(text)) throw new Expected('on or off')
-      return /^(on|true|1|yes)$/i.test(text)
-    },
-  }
-}
-
-function url(name: string, fallback: string, meaning: string): Setting<string> {
-  return {
-    name,
-    fallback,
-    unit: 'URL',
-    meaning,
-    read: (text) => {
-      if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
-        throw new Expected('a URL that begins with http:// or https://')
-      return text
-    },
-  }
-}
-
-function path(name: string, fallback: string, meaning: string): Setting<string> {
-  return {
-    name,
-    fallback,
-    unit: 'path',
-    meaning,
-    read: (text, home) => {
-      const expanded = text.replace(/^~(?=\/|$)/, home)
-      if (!expanded.startsWith('/')) throw new Expected('an absolute path (~ and $HOME are understood)')
-      return expanded.length > 1 ? expanded.replace(/\/+$/, '') : expanded
-    },
-  }
-}
-
-function text(name: string, meaning: string, unit = 'text'): Setting<string> {
-  return { name, fallback: '', unit, meaning, read: (value) => value }
-}
-
-/** A value that must never leave the machine: redaction knows it by this unit. */
-const SECRET = 'secret'
-const secret = (name: string, meaning: string) => text(name, meaning, SECRET)
-function secretUrl(name: string, meaning: string): Setting<string> {
-  return { ...url(name, '', meaning), unit: SECRET }
-}
 
 export const SETTINGS = {
   // The gateway
@@ -439,58 +328,6 @@ function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string 
   if (profile !== undefined) return profile
   const source = given === undefined ? 'environment' : '--profile'
   throw new SettingsError(`OPENCLAW_PROFILE=${JSON.stringify(name)}: expected ${PROFILE_RULE} (${source})`)
-}
-
-/** The default profile's may also lie where the bash version had it. */
-function readEnvFile(home: string, profile: string, stateDir: string | undefined, fail: (problem: string) => void) {
-  const candidates = [
-    join(stateDir || profileStateDir(home, profile), '.env'),
-    ...(profile === DEFAULT_PROFILE ? [join(home, 'openclaw', '.env')] : []),
-  ]
-  const file = candidates.find((candidate) => existsSync(candidate))
-  const nothing = { file, values: {} as Record<string, string>, problems: [] as string[] }
-  if (file === undefined) return nothing
-  let source: string
-  try {
-    source = readWhole(file)
-  } catch (error) {
-    fail(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code}): expected a file readable by this user`)
-    return nothing
-  }
-  const lines = source.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
-  const values: Record<string, string> = parseDotenv(lines.map(keepHash).join('\n'))
-  const oddLines = lines.flatMap((line, i) => describeOddLine(line, i + 1, values))
-  const other = values.OPENCLAW_PROFILE && parseProfile(values.OPENCLAW_PROFILE.trim()) !== profile
-  const misplaced = `OPENCLAW_PROFILE says nothing here and was passed over: this is the file of the profile ${profile}`
-  return { file, values, problems: other ? [...oddLines, misplaced] : oddLines }
-}
-
-/**
- * dotenv cuts an unquoted value at any `#`; the shell that read this file before us only at a `#` behind a blank.
- * A webhook URL with `#` in it would be cut silently, so such a value is put in quotes first.
- */
-function keepHash(line: string): string {
-  const m = /^(\s*(?:export\s+)?[\w.-]+\s*=\s*)([^'"`\s#][^\s'"`]*#[^'"`]*?)(\s+#.*)?$/.exec(line)
-  return m ? `${m[1]}"${m[2]}"${m[3] ?? ''}` : line
-}
-
-function describeOddLine(line: string, lineNumber: number, values: Record<string, string>): string[] {
-  const trimmed = line.trim()
-  if (trimmed === '' || trimmed.startsWith('#')) return []
-  const m = /^(?:export\s+)?([\w.-]+)\s*=/.exec(trimmed)
-  if (m && m[1]! in values) return []
-  // The second and later lines of a quoted value have no name of their own.
-  if (
-    !m &&
-    Object.values(values).some((value) => value.includes('\n') && value.includes(trimmed.replace(/["'`].*$/, '')))
-  )
-    return []
-  return [`line ${lineNumber} is not NAME=value and was passed over`]
-}
-
-/** `$HOME` and `${HOME}` as the shell would have expanded them; dotenv leaves them literal. */
-function expandHome(value: string, home: string): string {
-  return value.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home)
 }
 
 function childEnvironment(
