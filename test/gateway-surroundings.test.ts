@@ -46,3 +46,24 @@ test('clients of this machine that the gateway refuses are told once; strangers 
   ])
   expect(await lookAnHourLater()).toEqual([])
 })
+
+test('an old lack of memory in a log that is seldom written is not the reason of the next crash', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  const death = (whose: number) =>
+    `[${whose}:0x16a15000]    30622 ms: Mark-Compact 380.9 (513.6) -> 380.1 (512.8) MB\n\nFATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n`
+  const errors = join(box.stateDir, 'logs', 'gateway.err.log')
+  writeFileSync(errors, `${death(1)}${new Date(Date.now() + 1000).toISOString()} shutting down\n`)
+  process.kill(pid, 'SIGKILL')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.stdout).toMatch(/RECOVERED by level 1/)
+  expect(run.stdout).not.toMatch(/ran out of memory/)
+
+  const next = JSON.parse(readFileSync(join(box.stateDir, 'watchdog', 'gateway.json'), 'utf8')).pid
+  appendFileSync(errors, death(next))
+  process.kill(next, 'SIGKILL')
+  expect((await box.runScript('gateway-watchdog')).stdout).toMatch(
+    new RegExp(`process ${next} ran out of memory: FATAL`),
+  )
+})

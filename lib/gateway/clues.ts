@@ -69,21 +69,32 @@ export async function findClue(
   return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
 }
 
+/** V8's lines about its last collections, which stand before its last words, begin with the process: `[26944:0x16a15000]`. */
+const COLLECTION = /^\[(\d+):0x[0-9a-f]+\]/
+const COLLECTION_LINES = 20
+
 /**
- * The line with which a gateway said after `sinceMs` that memory ran out, also when it was started again since;
- * undefined when none did. V8's line has no time of its own: the next one that has tells.
+ * The line with which the process `pid` said after `sinceMs` that memory ran out, also when another was started since;
+ * undefined when it did not. V8's line has no time of its own (the next one that has tells), and stays the last one for
+ * days in a log that is seldom written: where it says whose it is, that counts.
  */
 export async function outOfMemorySince(
   settings: Settings,
   sinceMs: number,
   unit: string | undefined,
+  pid: number | undefined,
 ): Promise<string | undefined> {
   for (const { text, loggedMs } of await readGatewayLogs(settings, sinceMs, unit)) {
     let nextMs = loggedMs
-    for (const line of cleanText(text).split('\n').reverse()) {
-      nextMs = timeOf(line) ?? nextMs
+    const lines = cleanText(text).split('\n')
+    for (let i = lines.length - 1; i >= 0; i--) {
+      nextMs = timeOf(lines[i]!) ?? nextMs
       if (nextMs < sinceMs) break
-      if (OUT_OF_MEMORY.test(line)) return oneLine(line, 240)
+      if (!OUT_OF_MEMORY.test(lines[i]!)) continue
+      const whose = lines
+        .slice(Math.max(0, i - COLLECTION_LINES), i)
+        .flatMap((line) => COLLECTION.exec(line)?.[1] ?? [])
+      if (whose.length === 0 || whose.at(-1) === String(pid)) return oneLine(lines[i]!, 240)
     }
   }
   return undefined

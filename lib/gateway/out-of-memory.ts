@@ -19,7 +19,7 @@ export async function noticeOutOfMemory(
 ): Promise<Pick<PatientRecord, 'outOfMemoryMs' | 'outOfMemoryToldMs'>> {
   const { outOfMemoryMs, outOfMemoryToldMs } = before
   const unit = seen.service?.kind === 'systemd' ? seen.service.name : undefined
-  const line = await outOfMemorySince(settings, before.lastHealthyMs, unit)
+  const line = await outOfMemorySince(settings, before.lastHealthyMs, unit, before.pid)
   if (line === undefined) return { outOfMemoryMs, outOfMemoryToldMs }
   journal.warn(`the gateway's process ${before.pid} ran out of memory: ${line}`)
   const isRepeated = outOfMemoryMs > 0 && nowMs - outOfMemoryMs < DAY_MS
