@@ -100,13 +100,19 @@ function readSources(sources) {
         // Before it is read: an edit in between makes the build stale, and not wrong.
         sources[relative(root, path)] = changedMs(path)
         const url = JSON.stringify(pathToFileURL(path).href)
-        return {
-          contents: readFileSync(path, 'utf8').replace(/\bimport\.meta\.url\b/g, url),
-          loader: path.endsWith('ts') ? 'ts' : 'js',
-        }
+        const text = readFileSync(path, 'utf8').replace(/\bimport\.meta\.url\b/g, url)
+        return path.endsWith('ts') ? { contents: withoutBuiltinImports(text), loader: 'ts' } : { contents: text }
       })
     },
   }
+}
+
+/** `import { a, b as c } from 'node:fs'` as the lines at the top of this file have it. */
+function withoutBuiltinImports(text) {
+  return text.replace(/^import \{([^}]*)\} from ('node:[\w/]+')$/gm, (_, names, module) => {
+    const values = names.replace(/\btype [\w$]+(?: as [\w$]+)?,?/g, '').replace(/ as /g, ': ')
+    return `const {${values}} = process.getBuiltinModule(${module})`
+  })
 }
 
 /** Of the packages, what every tick loads becomes part of the build, and the others stay where they are. */
