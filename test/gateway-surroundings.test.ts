@@ -24,6 +24,19 @@ test('a unit whose Node is gone (203/EXEC) is a broken install, also while syste
   }
 })
 
+test('a process that died while it was looked at: its supervisor, which starts it again, is asked once more', async () => {
+  const box = await sandbox()
+  const seen = join(box.root, 'seen')
+  box.addTool(
+    'systemctl',
+    `echo LoadState=loaded; echo UnitFileState=enabled; echo ExecMainStartTimestampMonotonic=1
+if [ -e '${seen}' ]; then echo ActiveState=activating; echo SubState=auto-restart; echo MainPID=0
+else touch '${seen}'; echo ActiveState=active; echo SubState=running; echo MainPID=4194303; fi`,
+  )
+  const run = await box.runScript('gateway-watchdog', ['--dry-run'])
+  expect(run.stdout).toMatch(/starting: connection refused; systemd: activating \(auto-restart\)/)
+})
+
 test('clients of this machine that the gateway refuses are told once; strangers and slips of the hand are not', async () => {
   const box = await sandbox()
   await box.startGateway()

@@ -18,8 +18,14 @@ export async function examineTrouble(
   nowMs: number,
   answer: Probe,
 ): Promise<Examination | undefined> {
-  const service = await gatewayService(settings)
-  const process = await findGateway(settings, service.pid, [options.record.pid, options.record.startedPid])
+  const { record } = options
+  let service = await gatewayService(settings)
+  let process = await findGateway(settings, service.pid, [record.pid, record.startedPid])
+  if (!process && service.pid !== undefined) {
+    // It died between the two questions, as in a crash loop: what its supervisor makes of that, a second answer tells.
+    service = await gatewayService(settings)
+    process = await findGateway(settings, service.pid, [record.pid, record.startedPid])
+  }
   const base = { warnings: [], portOwner: undefined, service, process, version: answer.version, graceLeftSec: 0 }
 
   if (answer.kind !== 'refused') {
