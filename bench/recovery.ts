@@ -130,9 +130,8 @@ function byDefault(fault: Fault, measuredSec: number) {
 
 async function heal(fault: Fault, real: boolean): Promise<Healing> {
   const box = await createSandbox({ settings: SHORT })
-  const end = real ? await startRealGateway(box) : undefined
   try {
-    if (!real) await box.startGateway()
+    await (real ? startRealGateway(box) : box.startGateway())
     // The first tick gets to know the gateway, the second keeps its config as known-good.
     for (let i = 0; i < 2; i++) await tick(box, 'gateway-watchdog')
     await fault.produce(box)
@@ -152,7 +151,6 @@ async function heal(fault: Fault, real: boolean): Promise<Healing> {
       total: seconds(began, last.endedAt),
     }
   } finally {
-    await end?.()
     await box.close()
   }
 }
@@ -193,8 +191,8 @@ async function answers(box: Sandbox): Promise<boolean> {
   }
 }
 
-/** As its user would start it by hand. Returns what ends it. */
-async function startRealGateway(box: Sandbox): Promise<() => Promise<void>> {
+/** As its user would start it by hand; closing the sandbox ends it. */
+async function startRealGateway(box: Sandbox): Promise<void> {
   const { openclawBin } = await import('../test/real/parts.ts')
   const { useRealOpenClaw } = await import('../test/real/real-sandbox.ts')
   if (!existsSync(openclawBin)) throw new Error('the real OpenClaw is not installed: `npm run test:real` does that')
@@ -206,8 +204,7 @@ async function startRealGateway(box: Sandbox): Promise<() => Promise<void>> {
     stdio: 'ignore',
   })
   child.unref()
-  await waitFor(() => answers(box), 'the real gateway', 120_000)
-  return async () => {}
+  await waitFor(() => answers(box), 'the real gateway', 300_000)
 }
 
 /** What the tiers have on record as the gateway's process. */
