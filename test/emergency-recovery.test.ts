@@ -34,7 +34,7 @@ async function sandbox({ onTestFinished }: TestContext, options: SandboxOptions 
 }
 
 const recover = (box: Sandbox, env: Record<string, string | undefined> = {}, args: string[] = []) =>
-  box.runScript('emergency-recovery', args, { env, timeoutMs: 90_000 })
+  box.runScript('emergency-recovery', args, { env, timeoutMs: 180_000 })
 
 /** A gateway that dies for want of a file which only a reinstallation brings back; npm does that here. */
 async function breakPackage(box: Sandbox): Promise<void> {

@@ -27,7 +27,7 @@ function ask(input: unknown, { command = guardCommand(contextPath), env = {} } =
     env: { PATH: process.env.PATH, HOME: at.home, ...env },
     input: typeof input === 'string' ? input : JSON.stringify(input),
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 120_000,
   })
   const answer = run.stdout ? JSON.parse(run.stdout).hookSpecificOutput : undefined
   return {

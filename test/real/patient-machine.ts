@@ -121,6 +121,8 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
       .replace(/^(?:#held )?\*(?:\/\d+)? (.*run-tier\.sh.*)$/gm, '* $1')
       .split('\n')
     const isHeld = (line: string) => held !== undefined && line.startsWith('* ') && line.includes(held)
+    // cron looks whether the second of the last change is another one: what is written in the same second it never sees.
+    await delay(1000 - (Date.now() % 1000))
     writeOwn(join(home, 'hurried'), lines.map((line) => (isHeld(line) ? `#held ${line}` : line)).join('\n'))
     await must('crontab', `${USER.home}/hurried`)
     await must('rm', `${USER.home}/hurried`)

@@ -63,7 +63,7 @@ export interface SandboxOptions {
 export interface RunOptions {
   /** Added to (or, when undefined, taken out of) the sandbox's environment. */
   env?: Record<string, string | undefined>
-  /** After this the script counts as hanging, and the test fails. Default 60 s. */
+  /** After this the script counts as hanging, and the test fails. Default 120 s. */
   timeoutMs?: number
 }
 
@@ -216,7 +216,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     track(child)
-    return { pid: child.pid!, child, finished: collect(child, name, runOptions.timeoutMs ?? 60_000) }
+    return { pid: child.pid!, child, finished: collect(child, name, runOptions.timeoutMs ?? 120_000) }
   }
 
   /** Runs `scripts/<name>.ts` to its end. */
