@@ -24,7 +24,7 @@ export async function buildSystemdStage() {
   const systemctl = (...args: string[]) => must('systemctl', '--user', ...args)
   const unit = async (property: string) => (await systemctl('show', UNIT, `--property=${property}`, '--value')).trim()
   const until = async (property: string, value: string) =>
-    void (await slowly(async () => (await unit(property)) === value, `${property} ${value}`, 120_000))
+    void (await slowly(async () => (await unit(property)) === value, `${property} ${value}`, 300_000))
   const isRunning = async (pid: number) => (await tries('kill', '-0', String(pid))).code === 0
   const pidNow = async () => lockedPid(stateDir, USER.uid)
   const startup = () => tries('curl', '-sm', '5', 'http://127.0.0.1:18789/startupz')
