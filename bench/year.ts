@@ -43,7 +43,7 @@ const FAULTS = [
   { name: 'hang', every: 15, on: 7 },
   { name: 'broken config', every: 30, on: 12 },
   { name: 'channels down for two hours', every: 20, on: 3 },
-  { name: 'stranger on the port for half a day', every: 120, on: 60 },
+  { name: 'stranger on the port for three hours', every: 120, on: 60 },
 ] as const
 
 /** @param days how long the year is */
@@ -132,10 +132,10 @@ async function produce(box: Sandbox, name: (typeof FAULTS)[number]['name']) {
     case 'channels down for two hours':
       box.setFaults({ suppressed: ['discord'] })
       return { atMin: FAULT_AT_MIN + 120, undo: () => box.setFaults({}) }
-    case 'stranger on the port for half a day': {
+    case 'stranger on the port for three hours': {
       await kill()
       const stranger = await startStranger(box)
-      return { atMin: FAULT_AT_MIN + 720, undo: stranger.end }
+      return { atMin: FAULT_AT_MIN + 180, undo: stranger.end }
     }
   }
 }
