@@ -45,9 +45,9 @@ export default {
     },
     again: async (scene) => {
       // Its unit gives it a heap of 8 GB: until that is full it answers nobody, and would rightly be taken for hung.
-      const pid = await scene.pidNow()
+      const pid = await scene.unit('MainPID')
       await leak(scene)
-      const isAnother = async () => (await scene.pidNow()) !== pid && scene.isLive()
+      const isAnother = async () => (await scene.unit('MainPID')) !== pid && scene.isLive()
       await waitFor(isAnother, 'systemd to start it again', 300_000)
     },
     verdict: 'starting',
