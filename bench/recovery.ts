@@ -137,11 +137,12 @@ async function heal(fault: Fault, real: boolean): Promise<Healing> {
     await fault.produce(box)
     const began = performance.now()
     const waitsSec = fault.waits(loadSettings({ HOME: box.home }))
-    let live = Number.NaN
-    const watching = waitUntilLive(box).then((at) => (live = at))
+    const watching = new AbortController()
+    const becameLive = watchUntil(box, watching.signal)
     let last = { startedAt: Number.NaN, decidedAt: Number.NaN, actedAt: Number.NaN, endedAt: Number.NaN }
     for (const script of fault.tiers) last = await tick(box, script)
-    await watching
+    watching.abort()
+    const live = await becameLive
     const seconds = (from: number, to: number) => (to - from) / 1000
     return {
       decision: seconds(last.startedAt, last.decidedAt) - waitsSec,
@@ -171,15 +172,15 @@ async function tick(box: Sandbox, script: string) {
   return { startedAt, decidedAt, actedAt, endedAt: performance.now(), said }
 }
 
-async function waitUntilLive(box: Sandbox): Promise<number> {
-  const deadline = performance.now() + 300_000
-  // It answers until the fault has arrived; a stopped one holds its connections.
-  for (let wasAway = false; performance.now() < deadline; await delay(20)) {
+/** When it last began to answer: a stopped one that is ended may do so for a moment, too. */
+async function watchUntil(box: Sandbox, end: AbortSignal): Promise<number> {
+  let at = Number.NaN
+  for (let wasLive = true; !end.aborted; await delay(20)) {
     const isLive = await answers(box)
-    if (isLive && wasAway) return performance.now()
-    wasAway ||= !isLive
+    if (isLive && !wasLive) at = performance.now()
+    wasLive = isLive
   }
-  throw new Error(`the gateway did not come back:\n${box.log()}`)
+  return at
 }
 
 async function answers(box: Sandbox): Promise<boolean> {
