@@ -23,12 +23,12 @@ import { closeRun, dismissLeftDoctors, openRun } from '../lib/doctor/run-files.t
 import { visit } from '../lib/doctor/session.ts'
 import { waitForTurn } from '../lib/doctor/turn.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { recordHealthy } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, recordHealthy } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident, readTail } from '../lib/tier/journal.ts'
+import { downSec, readTail } from '../lib/tier/journal.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
 
@@ -113,7 +113,7 @@ async function main(run: TierRun): Promise<Outcome> {
     stamp: files.stamp,
     verdict: seen.verdict,
     evidence: hide(oneLine(seen.evidence, 300), settings.secrets),
-    downSec: downSec(run),
+    downSec: downSec(run.settings),
     isBare: isBare(seen),
     findings: await diagnose(settings, seen),
     pastCases: describeCases(cases),
@@ -227,28 +227,17 @@ function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {
   return manual(run, seen, `no doctor was called: ${why}`)
 }
 
-function leaveStopped(run: TierRun, seen: Examination): Outcome {
-  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
-  return { code: EXIT.stoodDown, verdict: seen.verdict }
-}
-
 function manual(run: TierRun, seen: Examination, why: string): Outcome {
   run.journal.error(MARKER.manual(oneLine(why, 600)))
   return { code: EXIT.down, verdict: seen.verdict }
 }
 
 async function recovered(run: TierRun, seen: Examination, credit: boolean): Promise<Outcome> {
-  run.journal.info(MARKER.recovered(credit ? TIERS['emergency-recovery'].level : undefined, downSec(run)))
+  run.journal.info(MARKER.recovered(credit ? TIERS['emergency-recovery'].level : undefined, downSec(run.settings)))
   return healthy(run, seen)
 }
 
 async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
   if (!run.dryRun) await recordHealthy(run, seen, Date.now())
   return { code: EXIT.healthy, verdict: 'healthy' }
-}
-
-/** For how long the gateway has been down in all, from the first DOWN of this incident in any tier's log. */
-function downSec(run: TierRun): number {
-  const incident = currentIncident(run.settings)
-  return incident ? Math.max(0, (Date.now() - incident.since.getTime()) / 1000) : 0
 }

@@ -14,14 +14,14 @@ import { redact } from '../lib/alerts/redact.ts'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident } from '../lib/tier/journal.ts'
+import { currentIncident, downSec } from '../lib/tier/journal.ts'
 import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
 await runTier({
@@ -96,8 +96,8 @@ async function tend(run: TierRun): Promise<Outcome> {
   // 4. Still down: watch on until the gateway has been down for five minutes in all.
   const waitSec = settings.healthCheckEscalationWaitSec
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
-  for (let left = waitSec - downSec(run); left > 0; left = waitSec - downSec(run)) {
-    journal.info(`down for ${Math.round(downSec(run))} s; level 3 follows at ${waitSec} s`)
+  for (let left = waitSec - downSec(run.settings); left > 0; left = waitSec - downSec(run.settings)) {
+    journal.info(`down for ${Math.round(downSec(run.settings))} s; level 3 follows at ${waitSec} s`)
     await pauseFor(Math.min(left, settings.healthCheckRetryDelaySec), run.signal)
     seen = await look(run, false)
     if (isUp(seen.verdict)) return recovered(run, seen)
@@ -108,7 +108,7 @@ async function tend(run: TierRun): Promise<Outcome> {
   const higher = await higherTierAtWork(settings, 'healthcheck')
   if (higher) return standDown(run, higher, seen)
   await keepEvidence(run)
-  journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run))} s, ${seen.verdict}: ${seen.evidence}`))
+  journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
   journal.info(`level 3 ended with exit code ${code}`)
   if (code !== EXIT.healthy)
@@ -208,14 +208,9 @@ async function recovered(run: TierRun, seen: Examination, level?: number): Promi
   const incident = currentIncident(run.settings)
   if (incident) {
     const whose = level ?? creditFor(run.settings, seen, incident.since, Date.now())
-    run.journal.info(MARKER.recovered(whose, downSec(run)))
+    run.journal.info(MARKER.recovered(whose, downSec(run.settings)))
   }
   return healthy(run, seen)
-}
-
-function leaveStopped(run: TierRun, seen: Examination): Outcome {
-  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
-  return { code: EXIT.stoodDown, verdict: seen.verdict }
 }
 
 function standDown(run: TierRun, why: string, seen: Examination): Outcome {
@@ -231,12 +226,6 @@ async function keepEvidence(run: TierRun): Promise<void> {
   const load = await $`uptime`
   const evidence = `${disk.stdout}${load.stdout}`.trim()
   if (evidence) run.journal.info(`evidence for level 3:\n${evidence}`)
-}
-
-/** For how long the gateway has been down in all, from the first DOWN of this incident in any tier's log. */
-function downSec(run: TierRun): number {
-  const incident = currentIncident(run.settings)
-  return incident ? Math.max(0, (Date.now() - incident.since.getTime()) / 1000) : 0
 }
 
 function patienceSec(run: TierRun, seen: Examination): number {

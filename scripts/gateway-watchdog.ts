@@ -13,7 +13,7 @@ import { redact } from '../lib/alerts/redact.ts'
 import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
 import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
@@ -206,11 +206,6 @@ function escalate(run: TierRun, seen: Examination, why: string): Outcome {
   run.journal.warn(MARKER.escalate(2, why))
   noteEscalation(run.settings, formatLine(new Date(), 'watchdog', 'WARN', MARKER.escalate(2, why)))
   return { code: EXIT.down, verdict: seen.verdict }
-}
-
-function leaveStopped(run: TierRun, seen: Examination): Outcome {
-  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
-  return { code: EXIT.stoodDown, verdict: seen.verdict }
 }
 
 function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {

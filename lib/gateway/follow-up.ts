@@ -1,7 +1,7 @@
 /** What a tier writes into the patient's record after a look. */
-import { MARKER } from '../tier/contract.ts'
+import { EXIT, MARKER } from '../tier/contract.ts'
 import { currentIncident } from '../tier/journal.ts'
-import type { TierRun } from '../tier/run.ts'
+import type { Outcome, TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readConfig } from './config.ts'
 import { creditFor } from './credit.ts'
@@ -52,4 +52,10 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
 export function recordTrouble(settings: Settings, nowMs: number): void {
   const record = readRecord(settings).value
   if (record.troubleSinceMs === 0) writeRecord(settings, { ...record, troubleSinceMs: nowMs })
+}
+
+/** The gateway was stopped on purpose: says so, and how it is started again. */
+export function leaveStopped(run: TierRun, seen: Examination): Outcome {
+  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
+  return { code: EXIT.stoodDown, verdict: seen.verdict }
 }

@@ -288,3 +288,9 @@ export function currentIncident(settings: Settings, now = new Date()): Incident 
   const marker = first.marker as Extract<Marker, { kind: 'down' }>
   return { since: first.at, verdict: marker.verdict, evidence: oneLine(marker.evidence), lines: lines.slice(begin) }
 }
+
+/** For how many seconds the gateway has been down in all, from the first DOWN of this incident in any tier's log. */
+export function downSec(settings: Settings): number {
+  const incident = currentIncident(settings)
+  return incident ? Math.max(0, (Date.now() - incident.since.getTime()) / 1000) : 0
+}

@@ -198,7 +198,8 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       },
       markAtWork: () => {
         lock?.markAtWork()
-        void stayAwake()
+        // Whatever becomes of it, the repair goes on.
+        stayAwake().catch(() => {})
         meter.set('atWork', 1)
         meter.flush()
       },
