@@ -137,9 +137,9 @@ async function main(run: TierRun): Promise<Outcome> {
     logPath: journal.path,
     prompt: { order: ORDER, briefing },
     redact: (text) => hide(text, settings.secrets),
-    look: async () => {
+    look: async ({ isDone }) => {
       const now = await look(run, false)
-      const started = await starter.after(now)
+      const started = await starter.after(now, isDone)
       if (started) journal.info(DEED.restartForDoctor(started))
       const coming = started !== undefined || now.verdict === 'starting' || now.verdict === 'draining'
       return { up: isUp(now.verdict), coming, text: oneLine(`${now.verdict}: ${now.evidence}`, 160) }

@@ -36,12 +36,19 @@ async function sandbox({ onTestFinished }: TestContext, options: SandboxOptions 
 const recover = (box: Sandbox, env: Record<string, string | undefined> = {}, args: string[] = []) =>
   box.runScript('emergency-recovery', args, { env, timeoutMs: 180_000 })
 
-/** A gateway that dies for want of a file which only a reinstallation brings back; npm does that here. */
-async function breakPackage(box: Sandbox): Promise<void> {
+/**
+ * A gateway that dies for want of a file which only a reinstallation brings back; npm does that here.
+ * @param npmWaits a condition of the shell for which npm waits before it does
+ */
+async function breakPackage(box: Sandbox, npmWaits = 'true'): Promise<void> {
   const file = join(box.packageDir, 'dist', 'run-command.mjs')
   mkdirSync(join(box.packageDir, 'dist'), { recursive: true })
   rmSync(file, { force: true })
-  box.addTool('npm', `[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}' && echo "changed 1 package"`)
+  box.addTool(
+    'npm',
+    `until ${npmWaits}; do sleep 0.2; done
+[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}' && echo "changed 1 package"`,
+  )
   await box.startGateway({ missingModule: file }, 'exit')
 }
 
@@ -107,6 +114,16 @@ concurrently(
     expect(readdirSync(join(box.stateDir, 'watchdog', 'doctor'))).toEqual([])
   },
 )
+
+concurrently('a start that came before the reinstallation was done is not the last one', async (t) => {
+  const box = await sandbox(t)
+  // Once before the doctor came, and once too early.
+  await breakPackage(box, `test "$(grep -c 'Reason: Cannot find module' '${box.gatewayLog}')" -ge 2`)
+  box.writeDoctorScript(REINSTALL)
+  const run = await recover(box)
+  expect(run.code, run.stdout).toBe(0)
+  expect(run.stdout.match(/no supervisor starts/g)).toHaveLength(2)
+})
 
 concurrently('the trust question of older releases is answered, too: there Yes is highlighted already', async (t) => {
   const box = await sandbox(t)

@@ -105,8 +105,8 @@ test('any text whatever in a label comes back as it was', () => {
       const line = readFileSync(path, 'utf8')
         .split('\n')
         .find((one) => /^\w+_gateway_info\{/.test(one))!
-      const written = /version="(.*)"\} 1$/.exec(line)![1]!
-      expect(written.replace(/\\(.)/g, (_, c: string) => (c === 'n' ? '\n' : c))).toBe(version)
+      const written = /version="(.*)"\} 1$/s.exec(line)![1]!
+      expect(written.replace(/\\(.)/gs, (_, c: string) => (c === 'n' ? '\n' : c))).toBe(version)
     }),
     { numRuns: 100 },
   )

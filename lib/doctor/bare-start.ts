@@ -21,12 +21,13 @@ export function isBare(seen: Examination): boolean {
   return seen.service === undefined || seen.service.kind === 'none'
 }
 
-/** Starts a bare gateway whenever the doctor has done something that can heal since the last start. */
+/** Starts a bare gateway whenever the doctor has begun something that can heal since the last start, and at his end. */
 export class BareStarter {
   #settings: Settings
   #logPath: string
   #treatments = 0
   #starts = 0
+  #startedAtEnd = false
   #lastStart = Number.NEGATIVE_INFINITY
 
   /** @param logPath the log in which the guard notes its decisions */
@@ -35,14 +36,19 @@ export class BareStarter {
     this.#logPath = logPath
   }
 
-  /** Does what is to be done after a look at the gateway. Returns what it did, as a line for the log. */
-  async after(seen: Examination): Promise<string | undefined> {
-    if (!isBare(seen) || seen.process || !STARTABLE.includes(seen.verdict) || this.#starts >= MAX_STARTS)
-      return undefined
+  /**
+   * Does what is to be done after a look at the gateway. Returns what it did, as a line for the log.
+   * @param isDone the doctor's work is over. The guard notes a call before it runs, so that an earlier start may have
+   *   come before the repair it was for; one after the end cannot.
+   */
+  async after(seen: Examination, isDone: boolean): Promise<string | undefined> {
+    if (!isBare(seen) || seen.process || !STARTABLE.includes(seen.verdict)) return undefined
     const treatments = decisionsIn(readTail(this.#logPath, 4 * 1024 * 1024)).filter(isTreatment).length
     if (treatments === 0) return undefined
+    const isLast = isDone && !this.#startedAtEnd
     const isDue = treatments > this.#treatments || performance.now() - this.#lastStart > BETWEEN_STARTS_MS
-    if (!isDue) return undefined
+    if (!isLast && !(isDue && this.#starts < MAX_STARTS)) return undefined
+    this.#startedAtEnd = isDone
     this.#treatments = treatments
     this.#starts++
     this.#lastStart = performance.now()

@@ -44,7 +44,8 @@ export interface VisitOptions {
   logPath: string
   prompt: { order: string; briefing: string }
   redact: (text: string) => string
-  look: () => Promise<Look>
+  /** Looks at the gateway, and starts it where nobody else would. */
+  look: (doctor: { isDone: boolean }) => Promise<Look>
   say: (text: string) => void
   signal: AbortSignal
   onExit: (cleanup: () => Promise<void>) => void
@@ -113,7 +114,7 @@ async function watch(room: Room, options: VisitOptions): Promise<void> {
     if ((state.over || state.turnEnded) && !ended) nextLook = 0
     ended = state.over !== undefined || state.turnEnded
     if (performance.now() >= nextLook) {
-      const look = await options.look()
+      const look = await options.look({ isDone: ended })
       healthy = look.up ? healthy + 1 : 0
       // Ages and times differ at every look, and are no news.
       const gist = look.text.replace(/\d+/g, '#')
