@@ -26,6 +26,7 @@ const REAL_PARTS = {
 }
 // Whoever takes longer hangs, also on a machine that is busy with other things.
 const LIMITS = { testTimeout: 300_000, hookTimeout: 300_000 }
+const SAME_INPUTS_IN_EVERY_RUN = { setupFiles: ['test/support/seed.ts'] }
 // The tests mostly wait for processes: one more of them than there are cores.
 const maxWorkers = availableParallelism() + 1
 
@@ -49,6 +50,7 @@ export default defineConfig({
             '**/node_modules/**',
           ],
           ...LIMITS,
+          ...SAME_INPUTS_IN_EVERY_RUN,
           maxWorkers,
         },
       },
@@ -62,13 +64,14 @@ export default defineConfig({
         test: { name: 'profiles', include: PROFILES, ...LIMITS, maxWorkers },
       },
       {
-        test: { name: 'guard', include: GUARD, ...LIMITS, maxWorkers },
+        test: { name: 'guard', include: GUARD, ...LIMITS, ...SAME_INPUTS_IN_EVERY_RUN, maxWorkers },
       },
       {
         test: {
           name: 'report',
           include: ['test/report/*.test.ts'],
           ...LIMITS,
+          ...SAME_INPUTS_IN_EVERY_RUN,
           maxWorkers,
         },
       },
@@ -97,6 +100,7 @@ export default defineConfig({
           exclude: ['test/fire/kills.test.ts'],
           provide: { killsPerScript: 10 },
           testTimeout: 1_800_000,
+          ...SAME_INPUTS_IN_EVERY_RUN,
           maxWorkers,
         },
       },
