@@ -23,12 +23,13 @@ import { closeRun, dismissLeftDoctors, openRun } from '../lib/doctor/run-files.t
 import { visit } from '../lib/doctor/session.ts'
 import { waitForTurn } from '../lib/doctor/turn.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { downSec, readTail } from '../lib/tier/journal.ts'
+import { pauseReason } from '../lib/tier/pause.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
 
@@ -103,6 +104,9 @@ async function main(run: TierRun): Promise<Outcome> {
   if (TREATMENTS[seen.verdict].level3 === 'human')
     return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
 
+  let pause = pauseReason(settings)
+  if (pause) return standDown(run, pause, seen)
+
   // 5. The diagnosis, and the briefing for the doctor.
   const files = await openRun(settings, journal.path, seen)
   run.onExit(() => closeRun(settings, files, hide))
@@ -164,6 +168,8 @@ async function main(run: TierRun): Promise<Outcome> {
   for (const line of keepAccount(files, account, (text) => hide(text, settings.secrets))) journal.info(line)
   if (account.isUp) return recovered(run, seen, isCredit(account))
   journal.warn(changesTried(decisions))
+  pause = pauseReason(settings)
+  if (pause) return standDown(run, pause, seen)
   return manual(run, seen, `${whyNotHealed(result)}; the gateway is ${seen.verdict}: ${seen.evidence}`)
 }
 

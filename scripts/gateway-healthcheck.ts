@@ -14,7 +14,7 @@ import { redact } from '../lib/alerts/redact.ts'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
@@ -22,7 +22,7 @@ import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, downSec } from '../lib/tier/journal.ts'
-import { higherTierAtWork, type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 
 await runTier({
   tier: 'healthcheck',
@@ -71,8 +71,8 @@ async function tend(run: TierRun): Promise<Outcome> {
   // 3. Up to three retries, 30 s apart, each with the remedy that the table names.
   const retries = settings.healthCheckMaxRetries
   for (let retry = 1; retry <= retries; retry++) {
-    const higher = await higherTierAtWork(settings, 'healthcheck')
-    if (higher) return standDown(run, higher, seen)
+    const handsOff = await whyHandsOff(settings, 'healthcheck')
+    if (handsOff) return standDown(run, handsOff, seen)
     journal.warn(MARKER.down(seen.verdict, seen.evidence))
     if (restartCannotHelp(seen.verdict)) {
       journal.warn(`no retries: ${TREATMENTS[seen.verdict].because}`)
@@ -99,14 +99,16 @@ async function tend(run: TierRun): Promise<Outcome> {
   for (let left = waitSec - downSec(run.settings); left > 0; left = waitSec - downSec(run.settings)) {
     journal.info(`down for ${Math.round(downSec(run.settings))} s; level 3 follows at ${waitSec} s`)
     await pauseFor(Math.min(left, settings.healthCheckRetryDelaySec), run.signal)
+    const handsOff = await whyHandsOff(settings, 'healthcheck')
+    if (handsOff) return standDown(run, handsOff, seen)
     seen = await look(run, false)
     if (isUp(seen.verdict)) return recovered(run, seen)
     if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   }
 
   // 5. Level 3, in the foreground: launchd ends a job's children with the job.
-  const higher = await higherTierAtWork(settings, 'healthcheck')
-  if (higher) return standDown(run, higher, seen)
+  const handsOff = await whyHandsOff(settings, 'healthcheck')
+  if (handsOff) return standDown(run, handsOff, seen)
   await keepEvidence(run)
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
@@ -211,11 +213,6 @@ async function recovered(run: TierRun, seen: Examination, level?: number): Promi
     run.journal.info(MARKER.recovered(whose, downSec(run.settings)))
   }
   return healthy(run, seen)
-}
-
-function standDown(run: TierRun, why: string, seen: Examination): Outcome {
-  run.journal.info(`standing down: ${why}`)
-  return { code: EXIT.stoodDown, verdict: seen.verdict }
 }
 
 /** Before Level 3 is called: what the machine looks like, for the doctor and for the human after it. */

@@ -13,7 +13,7 @@ import { redact } from '../lib/alerts/redact.ts'
 import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
 import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
@@ -23,7 +23,7 @@ import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
-import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
+import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 
 await runTier({
   tier: 'watchdog',
@@ -86,6 +86,9 @@ async function tend(run: TierRun): Promise<Outcome> {
     )
     return { code: EXIT.stoodDown, verdict: seen.verdict }
   }
+
+  const handsOff = await whyHandsOff(settings, 'watchdog')
+  if (handsOff) return standDown(run, handsOff, seen)
 
   // 6. Graceful restart by signal, or through the supervisor. It is counted before it is done, so that a watchdog that
   //    is killed in the middle does not forget it.

@@ -134,6 +134,21 @@ concurrently('the trust question of older releases is answered, too: there Yes i
   expect(box.events().map(({ what }) => what)).toContain('doctor was told: 1. Yes, proceed')
 })
 
+concurrently('a pause ends the visit: the doctor goes, the report says why, and nobody is called', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  box.writeDoctorScript({ steps: [{ bash: 'openclaw config validate --json' }, { waitMs: 60_000 }] })
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.prompts().length === 1, 'the prompt')
+  writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
+  const { code, stdout } = await run.finished
+  expect(code, stdout).toBe(3)
+  expect(stdout).toMatch(/standing down: paused by/)
+  expect(markers(box)).toEqual([])
+  expect(soleFile(box, 'emergency-recovery-report')).toContain('somebody paused everything')
+  expect(leftovers(box)).toEqual([])
+})
+
 concurrently('a recovery that somebody else made is not the doctor’s', async (t) => {
   const box = await sandbox(t)
   await breakPackage(box)

@@ -139,6 +139,17 @@ test('it watches until the gateway has been down for the whole time, counted fro
   expect(box.log('healthcheck')).toMatch(/ESCALATE to level 3/)
 })
 
+test('a pause takes the hands off a Level 2 that is at work: exit 3, and no Level 3', async () => {
+  const box = await sandbox({ settings: { HEALTH_CHECK_ESCALATION_WAIT: '3600' } })
+  box.writeConfig('{ broken')
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('healthcheck').includes('level 3 follows'), 'the watch')
+  writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
+  expect((await nurse.finished).code).toBe(3)
+  expect(box.log('healthcheck')).toMatch(/standing down: paused by/)
+  expect(box.log('emergency-recovery')).toBe('')
+})
+
 test('a gateway that comes back while Level 2 watches ends the watch: exit 0', async () => {
   const box = await sandbox({ settings: { HEALTH_CHECK_ESCALATION_WAIT: '3600' } })
   box.writeConfig('{ broken')

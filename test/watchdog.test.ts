@@ -99,6 +99,19 @@ test('a hung gateway (SIGSTOP) is confirmed by three probes, then ended and star
   expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
 })
 
+test('a pause that comes while a failure is confirmed is heeded: exit 3, no restart', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  kill(pid, 'SIGSTOP')
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.log('watchdog').includes('probe 1/3'), 'the first probe')
+  writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
+  expect((await watchdog.finished).code).toBe(3)
+  expect(restarts(box)).toBe(0)
+  expect(box.processes()).toContain(pid)
+})
+
 test('a gateway whose event loop is blocked is killed at last, not signalled for ever', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
   const { pid } = await box.startGateway()

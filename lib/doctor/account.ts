@@ -41,6 +41,7 @@ const WHY: Readonly<Record<Ending, string>> = {
   exited: 'Claude Code ended early',
   idle: 'the doctor has ended, and the gateway is not healed',
   questions: 'Claude Code kept asking questions',
+  paused: 'somebody paused everything while the doctor was at work',
   'time-limit': 'the doctor’s time was over',
 }
 

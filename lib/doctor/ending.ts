@@ -18,6 +18,8 @@ export type Ending =
   /** It ended its turn, or sat there, and the gateway stayed down. */
   | 'idle'
   | 'questions'
+  /** Somebody paused everything meanwhile. */
+  | 'paused'
   | 'time-limit'
 
 /** Thrown inside the visit when it ends before the gateway is well. */

@@ -5,6 +5,7 @@
  */
 import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type ClaudeCode, doctorEnv, prepareLaunch } from './claude-code.ts'
 import { deliver } from './delivery.ts'
@@ -104,6 +105,8 @@ async function watch(room: Room, options: VisitOptions): Promise<void> {
   let lastSaid = ''
   for (;;) {
     await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
+    const pause = pauseReason(settings)
+    if (pause) throw new VisitOver('paused', pause)
     const state = await signs.read(room)
     if (state.question !== undefined) {
       if (++refusedQuestions > 3) throw new VisitOver('questions', `it keeps asking: ${state.question}`)

@@ -54,6 +54,12 @@ export function recordTrouble(settings: Settings, nowMs: number): void {
   if (record.troubleSinceMs === 0) writeRecord(settings, { ...record, troubleSinceMs: nowMs })
 }
 
+/** It is down, but somebody else is at it. */
+export function standDown(run: TierRun, why: string, seen: Examination): Outcome {
+  run.journal.info(`standing down: ${why}`)
+  return { code: EXIT.stoodDown, verdict: seen.verdict }
+}
+
 /** The gateway was stopped on purpose: says so, and how it is started again. */
 export function leaveStopped(run: TierRun, seen: Examination): Outcome {
   run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)

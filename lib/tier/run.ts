@@ -264,8 +264,13 @@ function describeFailure(error: unknown, settings: Settings, journal: Journal): 
   return { code: EXIT.down, verdict: 'failed' }
 }
 
+/** A sentence when nothing more may be done: somebody has paused everything meanwhile, or a tier above is at work. */
+export async function whyHandsOff(settings: Settings, tier: TierName): Promise<string | undefined> {
+  return pauseReason(settings) ?? (await higherTierAtWork(settings, tier))
+}
+
 /** A sentence when a tier above `tier` treats the gateway right now. Monitor and guardian stand beside the ladder. */
-export async function higherTierAtWork(settings: Settings, tier: TierName): Promise<string | undefined> {
+async function higherTierAtWork(settings: Settings, tier: TierName): Promise<string | undefined> {
   const level = TIERS[tier].level
   if (level === undefined || level >= 3) return undefined
   for (const higher of ['emergency-recovery', 'healthcheck'] as const) {
