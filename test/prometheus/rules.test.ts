@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
+import type { TierName } from '../../lib/tier/contract.ts'
 import { METRICS } from '../../lib/tier/metrics.ts'
 import { projectDir } from '../support/sandbox.ts'
 import { queriesOf, readDashboard } from './dashboard.ts'
@@ -27,6 +28,42 @@ test('every alert rule has a unit test in which it fires', () => {
   expect(alerts.length).toBeGreaterThan(10)
   expect(new Set(fired.map((m) => m[1]))).toEqual(new Set(alerts))
 })
+
+test('the dashboard shows a pause that is over as over, whatever a tier that has not run since says', async () => {
+  const panel = readDashboard().panels.find(({ title }) => title === 'Paused')!
+  const of = (tier: TierName, isPaused: 0 | 1, ranAtSec: number) => [
+    { series: `${METRICS.paused.name}{instance="a",profile="default",tier="${tier}"}`, values: `${isPaused}x9` },
+    { series: `${METRICS.lastRun.name}{instance="a",profile="default",tier="${tier}"}`, values: `${ranAtSec}x9` },
+  ]
+  const shows = (input_series: object[], value: 0 | 1) => ({
+    interval: '1m',
+    input_series,
+    promql_expr_test: queriesOf(panel).map((expr) => ({
+      expr,
+      eval_time: '5m',
+      exp_samples: [{ labels: '{instance="a", profile="default"}', value }],
+    })),
+  })
+  const tests = [
+    shows([...of('watchdog', 1, 60), ...of('guardian', 0, 30)], 1),
+    shows([...of('watchdog', 0, 60), ...of('emergency-recovery', 1, -86_400)], 0),
+  ]
+  const path = join(scratch(), 'paused.test.json')
+  writeFileSync(path, JSON.stringify({ rule_files: [], evaluation_interval: '1m', tests }))
+  const { exitCode, all } = await execa('promtool', ['test', 'rules', path], {
+    all: true,
+    reject: false,
+    timeout: 60_000,
+  })
+  expect(exitCode, all).toBe(0)
+})
+
+/** A folder that goes when the test ends. */
+function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'oc-dashboard-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  return folder
+}
 
 /** The names of ours in a text, whatever part of a histogram they name. */
 function namesIn(promql: string): Set<string> {
@@ -63,9 +100,7 @@ test('the dashboard’s panels have ids of their own, a place that no other has,
   const queries = panels.flatMap(queriesOf)
   expect(queries.length).toBeGreaterThan(10)
   const rules = queries.map((expr, i) => ({ record: `query:${i}`, expr }))
-  const folder = mkdtempSync(join(tmpdir(), 'oc-dashboard-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  const path = join(folder, 'rules.json')
+  const path = join(scratch(), 'rules.json')
   writeFileSync(path, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }))
   const { exitCode, all } = await execa('promtool', ['check', 'rules', path], {
     all: true,
