@@ -111,6 +111,29 @@ test('crashes that Level 1 heals every time are flapping too', () => {
   expect(newsOf(heals(0), heals(1440), heals(2880), heals(4320)).flat()).toEqual([notice, notice, notice, notice])
 })
 
+test('while it is flapping a call for a human is told: the first, and each for another reason; its coming and going is not', () => {
+  const heals = (minute: number) => [see(minute, 'watchdog', MARKER.recovered(1, 20))]
+  const ticks = [
+    [...heals(0), ...heals(10), ...heals(20), ...heals(30)],
+    [call(35, 'impostor')],
+    [call(36, 'impostor'), call(37, 'disk full')],
+    heals(40),
+    [call(45, 'impostor')],
+    [call(46, 'another')],
+    heals(50),
+    [call(55, 'yet another')],
+  ]
+  expect(newsOf(...ticks).slice(1)).toEqual([
+    ['failure: impostor'],
+    ['update: disk full'],
+    [],
+    [],
+    ['update: another'],
+    [],
+    ['failure: yet another'],
+  ])
+})
+
 test('what flaps and then stays down is brought to mind all the same', () => {
   const fails = (minute: number) => [call(minute), see(minute + 5, 'watchdog', healthy)]
   const ticks = [fails(0), fails(10), fails(20), [call(30)], [see(91, 'watchdog', down)]]

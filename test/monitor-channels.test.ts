@@ -157,7 +157,7 @@ test('while it lasts the human is reminded, and the end is told with who ended i
   await tick()
   expect(discord.delivered()).toHaveLength(2)
   expect(discord.delivered()[1]!.content).toMatch(
-    /⏰.* still needs you[\s\S]*First alerted 2 h ago[\s\S]*the doctor gave up/,
+    /⏰.* still needs you[\s\S]*It has needed you for 2 h[\s\S]*the doctor gave up/,
   )
 
   writeTierLog(sandbox.memoryDir, 'healthcheck', { text: MARKER.recovered(2, 7260) })
@@ -165,6 +165,23 @@ test('while it lasts the human is reminded, and the end is told with who ended i
   await tick()
   expect(discord.delivered()).toHaveLength(3)
   expect(discord.delivered()[2]!.content).toMatch(/✅.* is back[\s\S]*By level 2, after 2 h down/)
+})
+
+test('a call for a human is sent while flapping is known, once', async () => {
+  const { sandbox, discord, tick, fail } = await scene(ONLY_DISCORD)
+  for (const minutesAgo of [28, 24, 20, 16])
+    writeTierLog(sandbox.memoryDir, 'watchdog', { text: MARKER.recovered(1, 20), minutesAgo })
+  expect(await tick()).toMatchObject({ code: 0 })
+  fail('impostor: another process has the port', 12)
+  expect(await tick()).toMatchObject({ code: 0 })
+  expect(discord.delivered()).toHaveLength(2)
+  expect(discord.delivered()[0]!.content).toContain('it fails again and again')
+  expect(discord.delivered()[1]!.content).toMatch(/needs you\*\*\n[\s\S]*another process has the port/)
+  writeTierLog(sandbox.memoryDir, 'watchdog', { text: MARKER.recovered(1, 20), minutesAgo: 8 })
+  expect(await tick()).toMatchObject({ code: 0 })
+  fail('impostor: another process has the port', 4)
+  expect(await tick()).toMatchObject({ code: 0 })
+  expect(discord.delivered()).toHaveLength(2)
 })
 
 test('NOTIFY=failures tells nothing that needs nobody, NOTIFY=all does, in one message', async () => {

@@ -30,6 +30,8 @@ export interface History {
   failedAt: string[]
   /** It comes and goes, and that was told: its coming and going is no news until it has been steady. */
   isFlapping: boolean
+  /** The calls for a human that were told since it is flapping, see `sameness`: what is not among them is told. */
+  calledFor: string[]
 }
 
 /** What Level 4 knows of the failures. */
@@ -55,7 +57,7 @@ const FLAPPING_FAILURES = 4
 const FLAPPING_MS = 2 * HOUR_MS
 /** A case of which nothing was heard for so long is closed without a word. */
 const FORGOTTEN_MS = 7 * 24 * HOUR_MS
-/** More different failures than this in one incident are not told apart any more. */
+/** More different failures than this in one incident, or while it is flapping, are not told apart any more. */
 const MAX_FAILURES = 20
 
 /**
@@ -102,14 +104,27 @@ function call(book: CaseBook, sighting: Sighting, why: string, open: Case | unde
   const failure = sameness(why)
   if (!open) {
     const after = failed(book, sighting, [sighting], news)
-    if (!isFlapping(after, scope)) news.push({ kind: 'failure', scope, calls: [sighting] })
+    if (!wasToldFlapping(after, scope, failure)) news.push({ kind: 'failure', scope, calls: [sighting] })
     const opened = { scope, openedAt: at, lastCallAt: at, lastSeenAt: at, log, failures: [failure], remindersSent: 0 }
-    return { ...after, cases: [...after.cases, opened] }
+    return { ...noteCall(after, scope, failure), cases: [...after.cases, opened] }
   }
   const isKnown = open.failures.includes(failure) || open.failures.length >= MAX_FAILURES
   const failures = isKnown ? open.failures : [...open.failures, failure]
-  if (!isKnown && !isFlapping(book, scope)) addCall(sighting, news)
-  return { ...book, cases: replace(book.cases, { ...lasting(open, sighting), lastCallAt: at, log, failures }) }
+  if (!isKnown && !wasToldFlapping(book, scope, failure)) addCall(sighting, news)
+  const cases = replace(book.cases, { ...lasting(open, sighting), lastCallAt: at, log, failures })
+  return { ...noteCall(book, scope, failure), cases }
+}
+
+/** Flapping silences what comes and goes, the same call among it; that nobody ever heard of a call is another matter. */
+function wasToldFlapping(book: CaseBook, scope: Scope, failure: string): boolean {
+  const { isFlapping, calledFor } = historyOf(book, scope)
+  return isFlapping && (calledFor.includes(failure) || calledFor.length >= MAX_FAILURES)
+}
+
+function noteCall(book: CaseBook, scope: Scope, failure: string): CaseBook {
+  const history = historyOf(book, scope)
+  if (!history.isFlapping || wasToldFlapping(book, scope, failure)) return book
+  return withHistory(book, { ...history, calledFor: [...history.calledFor, failure] })
 }
 
 /** Several reasons in one run are one message. */
@@ -125,8 +140,11 @@ function failed(book: CaseBook, { scope, at }: Sighting, calls: Sighting[], news
   const recent = history.failedAt.filter((one) => at.getTime() - Date.parse(one) < FLAPPING_MS)
   const failedAt = [...recent, at.toISOString()].slice(-50)
   const begins = !history.isFlapping && failedAt.length >= FLAPPING_FAILURES
-  if (begins) news.push({ kind: 'flapping', scope, failedAt, calls })
-  return withHistory(book, { scope, failedAt, isFlapping: history.isFlapping || begins })
+  if (!begins) return withHistory(book, { ...history, failedAt })
+  news.push({ kind: 'flapping', scope, failedAt, calls })
+  // The news of the flapping tells these calls too.
+  const calledFor = calls.flatMap(({ marker }) => (marker.kind === 'manual' ? [sameness(marker.why)] : []))
+  return withHistory(book, { scope, failedAt, isFlapping: true, calledFor })
 }
 
 function remind(book: CaseBook, news: News[], now: Date, freshSec: number): CaseBook {
@@ -165,7 +183,7 @@ function isFlapping(book: CaseBook, scope: Scope): boolean {
 }
 
 function historyOf(book: CaseBook, scope: Scope): History {
-  return book.histories.find((one) => one.scope === scope) ?? { scope, failedAt: [], isFlapping: false }
+  return book.histories.find((one) => one.scope === scope) ?? { scope, failedAt: [], isFlapping: false, calledFor: [] }
 }
 
 function withHistory(book: CaseBook, history: History): CaseBook {

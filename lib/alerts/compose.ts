@@ -90,11 +90,11 @@ function titleOf(settings: Settings, { kind, scope }: Trouble): string {
 function leadOf(news: Trouble, now: Date): string {
   if (news.kind === 'reminder') {
     const openSec = (now.getTime() - Date.parse(news.open.openedAt)) / 1000
-    return `First alerted ${duration(openSec)} ago, last seen ${clockTime(new Date(news.open.lastSeenAt), now)}.`
+    return `It has needed you for ${duration(openSec)}, last seen ${clockTime(new Date(news.open.lastSeenAt), now)}.`
   }
   if (news.kind !== 'flapping') return ''
   const since = clockTime(new Date(news.failedAt[0] ?? now), now)
-  return `Failed ${news.failedAt.length} times since ${since}. Its coming and going is not told any more until it has been steady for two hours; that it stays down is.`
+  return `Failed ${news.failedAt.length} times since ${since}. Its coming and going is not told any more until it has been steady for two hours; that it stays down is, and each call for another reason.`
 }
 
 function composeGood(settings: Settings, news: Extract<News, { kind: 'resolved' | 'steady' }>, now: Date): Alert {

@@ -134,14 +134,13 @@ function checkCase(value: unknown): Case | undefined {
   if (!isRecord(value) || !isScope(value.scope)) return undefined
   const { scope, openedAt, lastCallAt, lastSeenAt } = value
   if (!isTime(openedAt) || !isTime(lastCallAt) || !isTime(lastSeenAt)) return undefined
-  const failures = listOf(value.failures, (one) => text(one) || undefined)
   return {
     scope,
     openedAt,
     lastCallAt,
     lastSeenAt,
     log: text(value.log),
-    failures,
+    failures: listOf(value.failures, checkText),
     remindersSent: count(value.remindersSent),
   }
 }
@@ -149,7 +148,8 @@ function checkCase(value: unknown): Case | undefined {
 function checkHistory(value: unknown): History | undefined {
   if (!isRecord(value) || !isScope(value.scope)) return undefined
   const failedAt = listOf(value.failedAt, (one) => (isTime(one) ? one : undefined))
-  return { scope: value.scope, failedAt, isFlapping: value.isFlapping === true }
+  const calledFor = listOf(value.calledFor, checkText)
+  return { scope: value.scope, failedAt, isFlapping: value.isFlapping === true, calledFor }
 }
 
 function checkEnvelope(value: unknown): Envelope | undefined {
@@ -197,6 +197,10 @@ function recordOf<T>(value: unknown, check: (item: unknown) => T | undefined): R
 
 function count(value: unknown): number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : 0
+}
+
+function checkText(value: unknown): string | undefined {
+  return text(value) || undefined
 }
 
 function text(value: unknown): string {
