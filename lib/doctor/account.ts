@@ -23,9 +23,10 @@ const TREATING = new Set(['restart', 'repair', 'service', 'edit-config', 'end-pr
 /** True for a call that was allowed and can heal the gateway. */
 export const isTreatment = ({ allow, rule }: RecordedDecision) => allow && TREATING.has(rule)
 
-/** The doctor is credited only on evidence: the prompt arrived, and something was done that can heal. */
+/** The doctor is credited only on evidence: the prompt arrived, and before it was well he did something that can heal. */
 export function isCredit({ visit, decisions, isUp }: Account): boolean {
-  return isUp && visit.prompted && decisions.some(isTreatment)
+  const wellAt = visit.healthySince ?? Number.POSITIVE_INFINITY
+  return isUp && visit.prompted && decisions.some((one) => isTreatment(one) && one.at.getTime() <= wellAt)
 }
 
 const WHY: Readonly<Record<Ending, string>> = {

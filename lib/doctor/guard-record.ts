@@ -36,6 +36,8 @@ function keepConfig(context: GuardContext): void {
 
 /** One decision, as it is written into the recovery log and read back for the report and the alert. */
 export interface RecordedDecision {
+  /** To the second. */
+  at: Date
   allow: boolean
   tool: string
   rule: string
@@ -73,10 +75,10 @@ export function recordFailure(contextPath: string, why: string): void {
 
 /** The read side of `recordDecision`; undefined for lines that are none. */
 export function parseDecision(line: string): RecordedDecision | undefined {
-  const text = parseLine(line)?.text
-  const m = /^GUARD (allowed|refused) ([\w.-]+) \[([a-z-]+)\] `([^`]*)`(?:: (.*))?$/.exec(text ?? '')
-  if (!m) return undefined
-  return { allow: m[1] === 'allowed', tool: m[2]!, rule: m[3]!, call: m[4]!, reason: m[5] ?? '' }
+  const parsed = parseLine(line)
+  const m = /^GUARD (allowed|refused) ([\w.-]+) \[([a-z-]+)\] `([^`]*)`(?:: (.*))?$/.exec(parsed?.text ?? '')
+  if (!parsed || !m) return undefined
+  return { at: parsed.at, allow: m[1] === 'allowed', tool: m[2]!, rule: m[3]!, call: m[4]!, reason: m[5] ?? '' }
 }
 
 /** All decisions in the text of a recovery log. */

@@ -3,7 +3,7 @@
  * log, report, recording, reasoning, config before and after. What the machinery needs lies in a folder of the run, and
  * of that only the untouched copies of the config stay.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
@@ -13,6 +13,7 @@ import { knownGoods } from '../gateway/known-good.ts'
 import { gatewayLabel, gatewayUnit } from '../services/supervisor.ts'
 import { localStamp } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
+import { writeFileAtomic } from '../tier/state.ts'
 import { doctorEnv } from './claude-code.ts'
 import type { GuardContext } from './guard-context.ts'
 import { installedPackage } from './guard-world.ts'
@@ -27,6 +28,7 @@ export interface RunFiles {
   workFolder: string
   contextPath: string
   reportPath: string
+  reasoningPath: string
   recordingPath: string
   casebookPath: string
   /** The failure that the doctor was called for. */
@@ -57,12 +59,13 @@ export async function openRun(settings: Settings, logPath: string, seen: Examina
   for (const path of [folder, workFolder]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const inLogs = (name: string) => join(dirname(logPath), name)
   const reportPath = inLogs(`emergency-recovery-report-${stamp}.md`)
+  const reasoningPath = inLogs(`emergency-recovery-${stamp}.reasoning.md`)
   const contextPath = join(folder, 'guard-context.json')
   const context: GuardContext = {
     runFolder: folder,
     recoveryLogPath: logPath,
     reportPath,
-    reasoningPath: inLogs(`emergency-recovery-${stamp}.reasoning.md`),
+    reasoningPath,
     home: settings.home,
     stateDir: settings.stateDir,
     memoryDir: settings.memoryDir,
@@ -83,6 +86,7 @@ export async function openRun(settings: Settings, logPath: string, seen: Examina
     workFolder,
     contextPath,
     reportPath,
+    reasoningPath,
     recordingPath: inLogs(`claude-session-${stamp}.log`),
     casebookPath: join(settings.memoryDir, 'recovery-learnings.md'),
     verdict: seen.verdict,
@@ -93,7 +97,7 @@ export async function openRun(settings: Settings, logPath: string, seen: Examina
 
 /**
  * Clears up behind a visit: settings, key, context and notes go; the guard's copies of the config stay. A config that
- * was changed is put beside the log, before and after, without its secrets.
+ * was changed is put beside the log, before and after, without its secrets; no secret stays in what the doctor wrote.
  */
 export function closeRun(settings: Settings, files: RunFiles, redact: (text: string) => string): void {
   const after = readConfig(settings)?.text
@@ -108,6 +112,11 @@ export function closeRun(settings: Settings, files: RunFiles, redact: (text: str
   for (const name of readdirSync(files.folder))
     if (!name.startsWith('config-before-')) rmSync(join(files.folder, name), { recursive: true, force: true })
   if (readdirSync(files.folder).length === 0) rmSync(files.folder, { recursive: true, force: true })
+  // What the doctor wrote himself, also of a visit that was cut short.
+  for (const path of [files.reportPath, files.reasoningPath]) {
+    const written = existsSync(path) ? readFileSync(path, 'utf8') : ''
+    if (redact(written) !== written) writeFileAtomic(path, redact(written))
+  }
 }
 
 function removeOldRuns(runs: string, keepDays: number): void {

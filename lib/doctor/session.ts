@@ -29,6 +29,8 @@ export interface Visit {
   detail: string
   /** The briefing arrived whole. */
   prompted: boolean
+  /** When the gateway was first seen well and stayed so (epoch milliseconds). */
+  healthySince?: number
 }
 
 export interface VisitOptions {
@@ -41,7 +43,7 @@ export interface VisitOptions {
   contextPath: string
   recordingPath: string
   reportPath: string
-  /** The log in which the guard notes its decisions: when it grows, the doctor works. */
+  /** The log in which the guard notes its decisions. */
   logPath: string
   prompt: { order: string; briefing: string }
   redact: (text: string) => string
@@ -80,8 +82,8 @@ export async function visit(options: VisitOptions): Promise<Visit> {
     if (delivered.failure) throw new VisitOver('not-delivered', delivered.failure)
     prompted = true
     options.say(`the prompt was delivered (${options.prompt.briefing.length} characters)`)
-    await watch(room, options)
-    return { ending: 'recovered', detail: `healthy ${HEALTHY_LOOKS} times in a row`, prompted }
+    const healthySince = await watch(room, options)
+    return { ending: 'recovered', detail: `healthy ${HEALTHY_LOOKS} times in a row`, prompted, healthySince }
   } catch (error) {
     if (!(error instanceof VisitOver)) throw error
     return { ending: error.ending, detail: error.message, prompted }
@@ -91,7 +93,7 @@ export async function visit(options: VisitOptions): Promise<Visit> {
 }
 
 /** Looks at the gateway and at the doctor until the gateway is well. Throws `VisitOver` for every other end. */
-async function watch(room: Room, options: VisitOptions): Promise<void> {
+async function watch(room: Room, options: VisitOptions): Promise<number> {
   const { settings, signal, say } = options
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
   // While it is being confirmed that it stays up, a minute between looks would only cost time.
@@ -99,6 +101,7 @@ async function watch(room: Room, options: VisitOptions): Promise<void> {
   const deadline = performance.now() + settings.emergencyRecoveryTimeoutSec * 1000
   const signs = new SignsOfWork(options)
   let healthy = 0
+  let healthySince = 0
   let nextLook = performance.now() + intervalMs
   let refusedQuestions = 0
   let ended = false
@@ -118,12 +121,16 @@ async function watch(room: Room, options: VisitOptions): Promise<void> {
     ended = state.over !== undefined || state.turnEnded
     if (performance.now() >= nextLook) {
       const look = await options.look({ isDone: ended })
+      if (look.up && healthy === 0) healthySince = Date.now()
       healthy = look.up ? healthy + 1 : 0
       // Ages and times differ at every look, and are no news.
       const gist = look.text.replace(/\d+/g, '#')
       if (gist !== lastSaid) say(`gateway: ${look.text}`)
       lastSaid = gist
-      if (healthy >= HEALTHY_LOOKS) return await untilReported(room, options, signs)
+      if (healthy >= HEALTHY_LOOKS) {
+        await untilReported(room, options, signs)
+        return healthySince
+      }
       nextLook = performance.now() + (healthy > 0 || look.coming ? confirmMs : intervalMs)
       const idle = performance.now() - signs.lastSign > settings.emergencyRecoveryIdleLimitSec * 1000
       if (!look.up && !look.coming) {

@@ -1,6 +1,8 @@
 /** What can be seen from outside of whether the doctor works, is done, or cannot go on. */
 import { statSync } from 'node:fs'
+import { readTail } from '../tier/journal.ts'
 import { VisitOver } from './ending.ts'
+import { decisionsIn } from './guard-record.ts'
 import { type HookEvent, readEvents } from './hook-events.ts'
 import { readScreen, type Screen, type Trouble, troubleOf } from './screens.ts'
 import { lastWords } from './start-up.ts'
@@ -9,18 +11,18 @@ import type { Room } from './tmux.ts'
 export interface SignOptions {
   /** The run's own folder. */
   folder: string
-  /** The log in which the guard notes its decisions: when it grows, the doctor works. */
+  /** The log in which the guard notes its decisions. */
   logPath: string
 }
 
-/** What can be seen of the doctor's work from outside: its events, its screen, the guard's lines in the log. */
+/** Its events, its screen, the guard's lines in the log. */
 export class SignsOfWork {
   /** When something was last seen of it (performance.now()). */
   lastSign = performance.now()
   #options: SignOptions
   #events = 0
   #logBytes = 0
-  #turns = 0
+  #decisions = 0
 
   constructor(options: SignOptions) {
     this.#options = options
@@ -28,21 +30,29 @@ export class SignsOfWork {
 
   async read(room: Room): Promise<{ turnEnded: boolean; over?: VisitOver; question?: string }> {
     const events = readEvents(this.#options.folder)
-    const bytes = sizeOf(this.#options.logPath)
+    const decisions = this.#countDecisions()
     const { isOccupied, text } = await room.look()
     const screen = readScreen(text)
-    if (events.length !== this.#events || bytes !== this.#logBytes || screen.kind === 'working')
+    if (events.length !== this.#events || decisions !== this.#decisions || screen.kind === 'working')
       this.lastSign = performance.now()
     this.#events = events.length
-    this.#logBytes = bytes
-    this.#turns = events.filter(({ kind }) => kind === 'Stop').length
+    this.#decisions = decisions
+    const turns = events.filter(({ kind }) => kind === 'Stop').length
     const exited = () => new VisitOver('exited', `Claude Code ended by itself: ${lastWords(text)}`)
     const over = overBecause(events, screen) ?? (isOccupied ? undefined : exited())
     return {
-      turnEnded: this.#turns > 0 && screen.kind !== 'working',
+      turnEnded: turns > 0 && screen.kind !== 'working',
       ...(over ? { over } : {}),
       ...(screen.kind === 'permission' ? { question: screen.detail } : {}),
     }
+  }
+
+  /** The tier writes into that log, too, what it sees of the gateway: that is no work of the doctor's. */
+  #countDecisions(): number {
+    const bytes = sizeOf(this.#options.logPath)
+    if (bytes === this.#logBytes) return this.#decisions
+    this.#logBytes = bytes
+    return decisionsIn(readTail(this.#options.logPath, 4 * 1024 * 1024)).length
   }
 }
 

@@ -93,7 +93,9 @@ export async function openRoom(options: RoomOptions): Promise<Room | { failure: 
   }
   const look = async () => {
     const state = ['list-panes', '-t', SESSION, '-F', '#{pane_dead}']
-    const { code, stdout } = await tmux([...state, ';', 'capture-pane', '-p', '-t', SESSION])
+    const { code, stdout, timedOut } = await tmux([...state, ';', 'capture-pane', '-p', '-t', SESSION])
+    // A tmux that is slow to answer says nothing about the program.
+    if (timedOut) return { isOccupied: true, text: '' }
     if (code === 0 && stdout.startsWith('0\n')) return { isOccupied: true, text: stdout.slice(2) }
     // tmux 3.3a scrolls the last words of a short-lived program off the screen when it notes that the pane is dead.
     const words = ((await story()) ?? '').trimEnd().split('\n').slice(-ROWS)
