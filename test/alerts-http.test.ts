@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { gzipSync } from 'node:zlib'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { type Answer, judge } from '../lib/alerts/channel.ts'
 import { parseRetryAfter, post, postPatiently } from '../lib/alerts/http.ts'
 
@@ -11,11 +11,13 @@ const TIMEOUT_MS = 1000
 /** A server that does this with each request; answers its URL. */
 async function serve(handle: (req: IncomingMessage, res: ServerResponse) => void): Promise<string> {
   const server = createServer(handle)
+  onTestFinished(() => server.closeAllConnections())
+  return listen(server)
+}
+
+async function listen(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
+  onTestFinished(() => void server.close())
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
 }
 
@@ -66,7 +68,7 @@ test("what the service says is told, and a wall in front of it is not taken for 
   expect(await status(403, 'error code: 1015')).toMatchObject({ kind: 'later', waitSec: 600 })
 })
 
-test('a server that never answers, drips or never ends costs no more than the time limit', async () => {
+test('a server that takes the request and never answers, drips or never ends costs no more than the time limit', async () => {
   expect(await answerOf(() => {})).toMatchObject({ kind: 'later', why: 'no answer within 1 s', arrived: 'perhaps' })
   const drip = (res: ServerResponse, text: string) => {
     const timer = setInterval(() => res.write(text), 20)
@@ -75,6 +77,38 @@ test('a server that never answers, drips or never ends costs no more than the ti
   // The status has been said: it counts, whatever becomes of the body.
   expect(await answerOf((_, res) => drip(res.writeHead(200), '.'))).toMatchObject({ kind: 'delivered' })
   expect(await answerOf((_, res) => drip(res.writeHead(500), 'x'.repeat(100_000)))).toMatchObject({ kind: 'later' })
+})
+
+test('a network that swallows everything has not carried the message: it is sent again without delay', async () => {
+  const url = await listen(createTcpServer(() => {}))
+  // The connection, in the sense of TLS, is never made.
+  expect(judge(await post(url.replace('http:', 'https:'), '{}', {}, TIMEOUT_MS))).toEqual({
+    kind: 'later',
+    // Our limit and that of the connection end at the same moment.
+    why: expect.stringMatching(/^(no connection within 1 s|the connection timed out .*)$/),
+    waitSec: 0,
+    arrived: 'no',
+  })
+})
+
+test('a try that found no connection carried nothing, although the one before it was answered', async () => {
+  const server = createServer((_, res) => {
+    server.close()
+    res.writeHead(503, { 'retry-after': '0.05' }).end()
+  })
+  const result = await postPatiently(await listen(server), '{}', {}, TIMEOUT_MS, new AbortController().signal)
+  expect(judge(result)).toMatchObject({ why: 'the connection was refused (ECONNREFUSED)', arrived: 'no' })
+})
+
+test('a package that cannot be loaded is a failure like any other', async () => {
+  vi.doMock('undici', () => {
+    throw new Error('Cannot find package')
+  })
+  onTestFinished(() => void vi.doUnmock('undici'))
+  expect(await post('http://127.0.0.1:9/', '{}', {}, TIMEOUT_MS)).toMatchObject({
+    failure: expect.stringMatching(/^undici cannot be loaded/),
+    arrived: 'no',
+  })
 })
 
 test('a body that is small on the wire and huge in memory is not unpacked', async () => {
@@ -121,9 +155,7 @@ test.each([
       connection.end(answer)
     })
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void server.close())
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const url = await listen(server)
   const { kind } = judge(await postPatiently(url, '{}', {}, TIMEOUT_MS, new AbortController().signal))
   expect(['later', 'delivered']).toContain(kind)
   // It may have arrived, so it is not sent again in this run.
@@ -134,10 +166,7 @@ test('TLS on the plain port and plain words on the TLS port are failures, said i
   const plain = await serve((_, res) => void res.end())
   const result = await post(plain.replace('http:', 'https:'), '{}', {}, TIMEOUT_MS)
   expect(result).toHaveProperty('failure')
-  const tls = createTlsServer(() => {})
-  await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void tls.close())
-  const url = `http://127.0.0.1:${(tls.address() as AddressInfo).port}/`
+  const url = await listen(createTlsServer(() => {}))
   expect(await post(url, '{}', {}, TIMEOUT_MS)).toHaveProperty('failure')
 })
 

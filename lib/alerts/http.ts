@@ -5,7 +5,10 @@ import type { errors, RetryHandler } from 'undici'
 type RetryCallback = RetryHandler.RetryCallback
 type Headers = Record<string, string | string[] | undefined>
 
-/** What came of a request. `failure`: there was no whole answer, and why; `arrived`: could it have been taken all the same? */
+/**
+ * What came of a request. `failure`: there was no whole answer, and why; `arrived`: could it have been taken all the
+ * same? Not without a connection (with TLS: not before the handshake is done), for nothing is sent before.
+ */
 export type PostResult =
   | { status: number; retryAfterSec: number | undefined; body: string }
   | { failure: string; arrived: 'no' | 'perhaps' }
@@ -38,22 +41,33 @@ export async function postPatiently(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<PostResult> {
-  const { Agent, interceptors, request } = await import('undici')
+  const undici = await loadUndici()
+  if ('failure' in undici) return undici
+  const { Agent, interceptors, request } = undici
   const limit = new AbortController()
-  const startTimer = () => setTimeout(() => limit.abort(new Error('too late')), timeoutMs)
-  let timer = startTimer()
+  let isConnected = false
+  let timer: NodeJS.Timeout | undefined
+  const startTry = () => {
+    isConnected = false
+    timer = setTimeout(() => limit.abort(new Error('too late')), timeoutMs)
+  }
   const retry: RetryCallback = (error, { state }, done) => {
     const waitSec = waitBeforeRetry(error, state.counter)
     if (waitSec === undefined || signal.aborted) return done(error)
     clearTimeout(timer)
     void pause(waitSec * 1000, signal).then((isOver) => {
-      timer = startTimer()
+      startTry()
       done(isOver ? null : error)
     })
   }
-  // One connection for one message: nothing is kept open that would keep the tier from ending.
-  const agent = new Agent({ pipelining: 0 })
+  // One connection for one message: nothing is kept open that would keep the tier from ending. One that is still being
+  // made is waited for at the end, so it has the same limit.
+  const agent = new Agent({ pipelining: 0, connect: { timeout: timeoutMs } })
+  agent.on('connect', () => {
+    isConnected = true
+  })
   const dispatcher = agent.compose(interceptors.retry({ retry, throwOnError: false }))
+  startTry()
   try {
     const response = await request(url, { method: 'POST', body, headers, dispatcher, signal: limit.signal })
     return {
@@ -62,12 +76,23 @@ export async function postPatiently(
       body: await readStart(response.body),
     }
   } catch (error) {
-    return limit.signal.aborted
-      ? { failure: `no answer within ${timeoutMs / 1000} s`, arrived: 'perhaps' }
-      : describeFailure(error)
+    const tooLate = `no ${isConnected ? 'answer' : 'connection'} within ${timeoutMs / 1000} s`
+    return {
+      failure: limit.signal.aborted ? tooLate : describeFailure(error),
+      arrived: isConnected ? 'perhaps' : 'no',
+    }
   } finally {
     clearTimeout(timer)
     await agent.destroy()
+  }
+}
+
+/** Loaded only when something is sent. A package that is damaged must not keep the tier from writing down what is due. */
+async function loadUndici(): Promise<typeof import('undici') | { failure: string; arrived: 'no' }> {
+  try {
+    return await import('undici')
+  } catch (error) {
+    return { failure: `undici cannot be loaded (${describeFailure(error)}); run \`npm ci\``, arrived: 'no' }
   }
 }
 
@@ -86,17 +111,15 @@ async function readStart(stream: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(chunks).subarray(0, MAX_BODY_BYTES).toString('utf8')
 }
 
-function describeFailure(error: unknown): PostResult {
+function describeFailure(error: unknown): string {
   // For a name with several addresses what happened stands in the errors of each.
   const { errors, message } = error as NodeJS.ErrnoException & { errors?: NodeJS.ErrnoException[] }
   const code = (error as NodeJS.ErrnoException).code ?? errors?.[0]?.code ?? ''
-  const words = NO_CONNECTION[code]
-  if (words) return { failure: `${words} (${code})`, arrived: 'no' }
-  return { failure: code || message, arrived: 'perhaps' }
+  const words = IN_WORDS[code]
+  return words ? `${words} (${code})` : code || message
 }
 
-/** These happen before the first byte is sent. */
-const NO_CONNECTION: Record<string, string> = {
+const IN_WORDS: Record<string, string> = {
   ECONNREFUSED: 'the connection was refused',
   ENOTFOUND: 'the name could not be resolved',
   EAI_AGAIN: 'the name could not be resolved',
