@@ -4,8 +4,9 @@
 // reason that the doctor can act on. The policy is the table in lib/doctor/guard.ts. With `hide` it is started after a
 // call and takes secrets out of what the tool answered, before the model gets it.
 //
-// Usage: doctor-guard.ts <context.json> <seconds>     (the context is written by Level 3, one per run)
+// Usage: doctor-guard.ts <context.json> <seconds> [hides-output]     (the context is written by Level 3, one per run)
 //        doctor-guard.ts <context.json> hide
+// hides-output: `hide` is asked, too. It is not told of commands that fail, so allowed ones are run in a way that succeeds.
 //
 // It always exits with 0 and one line of JSON. Whatever goes wrong (bad input, a crash, too slow) is a deny: the judging
 // is done in a child process that is killed at the limit, because no timer fires in a process that hangs.
@@ -14,7 +15,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { answerOf, failedAnswer, isAnswer, readCall, typeScriptOptions } from '../lib/doctor/guard-hook.ts'
 
-const [contextPath = '', limit = '25'] = process.argv.slice(2)
+const [contextPath = '', limit = '25', ...modes] = process.argv.slice(2)
 
 if (limit === 'judge') await answerCall()
 else if (limit === 'hide') await hideSecrets()
@@ -23,7 +24,7 @@ else await askJudge()
 /** The outer process: passes the call on and waits, no longer than the limit. */
 async function askJudge(): Promise<void> {
   const script = fileURLToPath(import.meta.url)
-  const argv = [...typeScriptOptions(), script, contextPath, 'judge']
+  const argv = [...typeScriptOptions(), script, contextPath, 'judge', ...modes]
   const child = spawn(process.execPath, argv, {
     stdio: ['inherit', 'pipe', 'ignore'],
     timeout: Number(limit) * 1000,
@@ -57,6 +58,7 @@ async function decisionOnCall(): Promise<string> {
     // Only here: the outer process needs nothing of it, and starts sooner without.
     const { readGuardContext } = await import('../lib/doctor/guard-context.ts')
     const { judge } = await import('../lib/doctor/guard-judge.ts')
+    const { inputThatSucceeds } = await import('../lib/doctor/guard-output.ts')
     const { prepare, recordDecision } = await import('../lib/doctor/guard-record.ts')
     const { worldOf } = await import('../lib/doctor/guard-world.ts')
     const context = readGuardContext(contextPath)
@@ -65,7 +67,7 @@ async function decisionOnCall(): Promise<string> {
     // No copy, no edit; no line in the log, no action.
     if (decision.allow) prepare(decision.rules, context)
     recordDecision(decision, call, context, world.secrets)
-    return answerOf(decision)
+    return answerOf(decision, modes.includes('hides-output') ? inputThatSucceeds(call) : undefined)
   } catch (error) {
     return failed((error as Error).message)
   }

@@ -4,8 +4,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { readGuardContext } from '../lib/doctor/guard-context.ts'
-import { guardCommand, guardHooks, hideCommand, isAnswer, readCall } from '../lib/doctor/guard-hook.ts'
+import { guardCommand, guardHooks, hideCommand, hidingHooks, isAnswer, readCall } from '../lib/doctor/guard-hook.ts'
 import { judge } from '../lib/doctor/guard-judge.ts'
+import { inputThatSucceeds } from '../lib/doctor/guard-output.ts'
 import { decisionsIn, prepare } from '../lib/doctor/guard-record.ts'
 import { CONFIG_TEXT, type GuardHome, guardHome } from './support/guard-world.ts'
 
@@ -35,6 +36,7 @@ function ask(input: unknown, { command = guardCommand(contextPath), env = {} } =
     stdout: run.stdout,
     stderr: run.stderr,
     decision: answer?.permissionDecision,
+    updatedInput: answer?.updatedInput,
     reason: answer?.permissionDecisionReason,
   }
 }
@@ -220,6 +222,57 @@ describe('what a tool answered reaches the model', () => {
   test('untouched when there is no secret in it', () => {
     expect(answered({ stdout: 'gateway is stopped', stderr: '', interrupted: false })).toBeUndefined()
     expect(answered(undefined)).toBeUndefined()
+  })
+})
+
+describe('a command that fails is run so that its call succeeds, because only then its output can be hidden', () => {
+  /** As Claude Code runs it: an eval in the user's shell, whose folder it asks for afterwards. */
+  function run(shell: string, command: string) {
+    const { command: wrapped } = inputThatSucceeds({ tool: 'Bash', input: { command } })!
+    const done = spawnSync(shell, ['-c', 'eval "$COMMAND" < /dev/null && pwd'], {
+      cwd: at.home,
+      env: { PATH: process.env.PATH, COMMAND: String(wrapped) },
+      encoding: 'utf8',
+    })
+    expect(done.status, done.stderr).toBe(0)
+    return done.stdout.replace(`${at.home}\n`, '<end>')
+  }
+
+  const shells = ['bash', 'zsh', 'sh'].filter((shell) => spawnSync(shell, ['-c', ':']).status === 0)
+
+  test.each([
+    ['one that succeeds says nothing more', 'echo a', 'a\n<end>'],
+    ['a failure', 'echo a; false', 'a\n[exit code 1]\n<end>'],
+    ['exit', 'echo a; exit 3; echo b', 'a\n[exit code 3]\n<end>'],
+    ['a comment at the end', 'false # not the end', '[exit code 1]\n<end>'],
+    ['a line that is continued', 'echo a \\\n  && false', 'a\n[exit code 1]\n<end>'],
+    ['a here-document', "cat <<'EOF'\nit's ) a \"doc\nEOF", 'it\'s ) a "doc\n<end>'],
+    ['a here-document in a pipe', 'cat <<EOF | grep b\na\nEOF', '[exit code 1]\n<end>'],
+    ['a subshell', '(echo a; exit 2)', 'a\n[exit code 2]\n<end>'],
+    ['a loop', 'for x in a b; do echo $x; [ $x = a ]; done', 'a\nb\n[exit code 1]\n<end>'],
+    [
+      'an error that ends the shell',
+      'echo a; echo ${NOBODY:?}',
+      expect.stringMatching(/^a\n\[exit code \d+\]\n<end>$/),
+    ],
+    ['another folder', 'cd / && pwd', '/\n<end>'],
+  ])('%s', (_what, command, expected) => {
+    for (const shell of shells) expect(run(shell, command), shell).toEqual(expected)
+  })
+
+  test('the guard says so to the releases that do it, and notes the doctor’s own command', () => {
+    const command = guardCommand(contextPath, ['hides-output'])
+    const input = { command: 'openclaw status', description: 'Looks', timeout: 5000 }
+    expect(ask({ ...bash(''), tool_input: input }, { command }).updatedInput).toEqual({
+      ...input,
+      command: '(\nopenclaw status\n) || echo "[exit code $?]"',
+    })
+    expect(ask(bash('rm -rf ~/.openclaw'), { command })).toMatchObject({ decision: 'deny', updatedInput: undefined })
+    expect(decisionsIn(log()).map(({ call }) => call)).toEqual(['openclaw status', 'rm -rf ~/.openclaw'])
+    expect(ask(bash('openclaw status')).updatedInput).toBeUndefined()
+    const read = { ...bash(''), tool_name: 'Read', tool_input: { file_path: at.world.reportPath } }
+    expect(ask(read, { command })).toMatchObject({ decision: 'allow', updatedInput: undefined })
+    expect(JSON.stringify(hidingHooks(contextPath).PreToolUse)).toContain('hides-output')
   })
 })
 

@@ -8,7 +8,7 @@ import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import { guardHooks, outputHooks } from './guard-hook.ts'
+import { guardHooks, hidingHooks } from './guard-hook.ts'
 
 export interface ClaudeCode {
   /** Its version as three numbers. */
@@ -75,22 +75,23 @@ export function prepareLaunch(settings: Settings, claude: ClaudeCode, folder: st
   ]
 }
 
-/** The releases in which StopFailure and a rewritten tool output were seen to work are newer than this. */
+/** The releases in which StopFailure and a rewritten tool input and output were seen to work are newer than this. */
 const NEWER_HOOKS = [2, 1, 295] as const
 
 function settingsOf(claude: ClaudeCode, folder: string, contextPath: string, mode: string): Record<string, unknown> {
   const note = [{ hooks: [{ type: 'command', command: noteCommand(eventsPath(folder)), timeout: 10 }] }]
+  const isNew = compare(claude.version, NEWER_HOOKS) >= 0
   return {
     permissions: { defaultMode: mode, disableBypassPermissionsMode: 'disable' },
     disableAllHooks: false,
     // A release that does not know the name of a hook skips the whole file (2.0.77: "Invalid key in record"),
     // so older ones get only names that 1.0 already had.
     hooks: {
-      ...guardHooks(contextPath),
+      ...(isNew ? hidingHooks(contextPath) : guardHooks(contextPath)),
       SessionStart: note,
       UserPromptSubmit: note,
       Stop: note,
-      ...(compare(claude.version, NEWER_HOOKS) >= 0 ? { StopFailure: note, ...outputHooks(contextPath) } : {}),
+      ...(isNew ? { StopFailure: note } : {}),
     },
   }
 }

@@ -21,32 +21,38 @@ const SCRIPT = fileURLToPath(new URL('../../scripts/doctor-guard.ts', import.met
  * releases pass over it) says the same once more.
  */
 export function guardHooks(contextPath: string): Record<string, unknown> {
-  const hook = { type: 'command', command: guardCommand(contextPath), timeout: HOOK_TIMEOUT_SEC, onFailure: 'block' }
-  return { PreToolUse: [{ matcher: '*', hooks: [hook] }] }
+  return beforeEveryCall(guardCommand(contextPath))
 }
 
 /**
- * The part that hides secrets in what tools answered before the model gets it. When it fails, Claude Code passes the
- * answer on as it is: it comes on top of the guard, which refuses calls that would show a secret in the first place.
+ * The same, and secrets are hidden in what tools answered before the model gets it. When that part fails, Claude Code
+ * passes the answer on as it is: it comes on top of the guard, which refuses calls that would show a secret in the first
+ * place. Only for releases that let a hook replace a tool's input and output.
  */
-export function outputHooks(contextPath: string): Record<string, unknown> {
+export function hidingHooks(contextPath: string): Record<string, unknown> {
   return {
+    ...beforeEveryCall(guardCommand(contextPath, ['hides-output'])),
     PostToolUse: [{ matcher: '*', hooks: [{ type: 'command', command: hideCommand(contextPath), timeout: 60 }] }],
   }
 }
 
-/** The command line of that hook. */
+function beforeEveryCall(command: string): Record<string, unknown> {
+  const hook = { type: 'command', command, timeout: HOOK_TIMEOUT_SEC, onFailure: 'block' }
+  return { PreToolUse: [{ matcher: '*', hooks: [hook] }] }
+}
+
+/** The command line of the hook that hides. */
 export function hideCommand(contextPath: string): string {
-  return commandLine(contextPath, 'hide')
+  return commandLine(contextPath, ['hide'])
 }
 
-function commandLine(contextPath: string, mode: string): string {
-  return [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath, mode].map(quoted).join(' ')
+function commandLine(contextPath: string, modes: readonly string[]): string {
+  return [process.execPath, ...typeScriptOptions(), SCRIPT, contextPath, ...modes].map(quoted).join(' ')
 }
 
-/** The hook's command line, for any POSIX shell. */
-export function guardCommand(contextPath: string): string {
-  return `${commandLine(contextPath, String(GUARD_LIMIT_SEC))} || { echo 'The guard failed, so this call is refused.' >&2; exit 2; }`
+/** The guard's command line, for any POSIX shell. */
+export function guardCommand(contextPath: string, modes: readonly 'hides-output'[] = []): string {
+  return `${commandLine(contextPath, [String(GUARD_LIMIT_SEC), ...modes])} || { echo 'The guard failed, so this call is refused.' >&2; exit 2; }`
 }
 
 /** What Node needs to run the guard's TypeScript: nothing from 22.18 on, tsx by its absolute address before. */
@@ -59,13 +65,17 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** The answer that Claude Code reads from the hook's standard output. */
-export function answerOf(decision: Decision): string {
+/**
+ * The answer that Claude Code reads from the hook's standard output.
+ * @param updatedInput what an allowed call is run with instead of its own input
+ */
+export function answerOf(decision: Decision, updatedInput?: Record<string, unknown>): string {
   return JSON.stringify({
     hookSpecificOutput: {
       hookEventName: 'PreToolUse',
       permissionDecision: decision.allow ? 'allow' : 'deny',
       permissionDecisionReason: decision.allow ? `Allowed: ${decision.reason}.` : `Refused: ${decision.reason}`,
+      ...(decision.allow && updatedInput ? { updatedInput } : {}),
     },
   })
 }

@@ -1,6 +1,21 @@
 /** What a tool answered, on its way to the model: secrets are taken out of it first. */
 import { redact } from '../alerts/redact.ts'
 import { isRecord } from '../tier/state.ts'
+import type { ToolCall } from './guard-judge.ts'
+
+/**
+ * The input under which a Bash call is run so that it always succeeds; undefined for other tools, whose input stays.
+ * What a failed call answered cannot be hidden: Claude Code (2.1.330, measured) tells PostToolUseFailure of it and takes
+ * no other output from it. So a failure is said in the output instead.
+ *
+ * The command gets lines of its own (a comment or a here-document may end it) in a subshell, which `exit` and zsh's fatal
+ * errors leave without passing by the end. A `cd` in it does not last, which the guard never relied on: every call is
+ * judged as if nobody knew where it begins.
+ */
+export function inputThatSucceeds({ tool, input }: ToolCall): Record<string, unknown> | undefined {
+  if (tool !== 'Bash') return undefined
+  return { ...input, command: `(\n${input.command}\n) || echo "[exit code $?]"` }
+}
 
 /**
  * The answer that Claude Code reads from its PostToolUse hook, or '' when there is nothing to hide. `updatedToolOutput`

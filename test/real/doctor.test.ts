@@ -12,6 +12,7 @@ import { useRealClaude, useRealOpenClaw } from './real-sandbox.ts'
 
 const LONG = { timeoutMs: 500_000 }
 const KEY = 'sk-ant-api03-local-0123456789abcdefghij'
+const FOUND_KEY = 'sk-ant-api03-found-9876543210zyxwvutsrq'
 
 /** What the model says: by the number of the turn, and by the prompt. */
 type Model = (turn: number, prompt: string, request: MessagesRequest) => Turn
@@ -102,6 +103,8 @@ test('Level 2 hands on to the doctor: the trust question, ten dangerous wishes, 
       use('Read', { file_path: config() }),
       use('Edit', { file_path: config(), old_string: '"mode": "local",,', new_string: '"mode": "local",' }),
       bash('openclaw config validate --json'),
+      // Nobody knows this key, and only its output holds it whole.
+      bash(`printf 'apiKey: %s%s\\n' ${FOUND_KEY.slice(0, 20)} ${FOUND_KEY.slice(20)}; exit 3`),
       use('Write', { file_path: reportPathIn(prompt), content: REPORT }),
     ]
     return steps[turn - dangerous().length] ?? { text: 'The gateway is repaired and the report is written. I stop.' }
@@ -140,6 +143,9 @@ test('Level 2 hands on to the doctor: the trust question, ten dangerous wishes, 
   // The doctor read the config, and the token in it did not reach the service.
   expect(results).toMatch(/\\"mode\\": \\"local\\"/)
   expect(results).not.toContain(tokenOf(config()))
+  // Neither did a secret that a command showed that failed; the failure is told.
+  expect(results).toMatch(/apiKey: \[REDACTED\]\\n\[exit code 3\]/)
+  expect(results).not.toContain(FOUND_KEY)
 
   // The user's settings were left out, and the prompt arrived whole and in the user's own words.
   expect(existsSync(touched)).toBe(false)
