@@ -1,5 +1,6 @@
 /** An alert, before any channel has given it its form: already redacted, bounded in size, kept in the outbox as it is. */
 import { isRecord } from '../tier/state.ts'
+import { isScope, type Scope } from './sightings.ts'
 
 const KINDS = ['failure', 'update', 'reminder', 'flapping', 'resolved', 'notice', 'several', 'test', 'digest'] as const
 
@@ -9,6 +10,8 @@ export interface Alert {
    * `several`: alerts that had to wait, in one message. `digest`: how the week was.
    */
   kind: (typeof KINDS)[number]
+  /** What has failed, or is well again; undefined: it is about neither. */
+  scope?: Scope
   /** ISO time at which it was written. */
   writtenAt: string
   host: string
@@ -55,6 +58,7 @@ export function checkAlert(value: unknown): Alert | undefined {
   const log = isRecord(value.log) ? value.log : undefined
   return {
     kind: KINDS.find((kind) => kind === value.kind) ?? 'failure',
+    scope: isScope(value.scope) ? value.scope : undefined,
     writtenAt: text(value.writtenAt) ?? '',
     host: text(value.host) ?? '',
     title: value.title,

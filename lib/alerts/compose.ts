@@ -67,6 +67,7 @@ function composeTrouble(settings: Settings, news: Trouble, hide: Hide, now: Date
   const log = 'open' in news ? news.open.log : calls.at(-1)?.log
   return {
     ...blank(news.kind, titleOf(settings, news), now),
+    scope,
     lead: leadOf(news, now),
     whys: [...new Set(whys)].slice(0, MAX_WHYS),
     downSince: incident?.since.toISOString(),
@@ -98,12 +99,14 @@ function leadOf(news: Trouble, now: Date): string {
 }
 
 function composeGood(settings: Settings, news: Extract<News, { kind: 'resolved' | 'steady' }>, now: Date): Alert {
-  const { subject, back } = wordsFor(settings, news.scope)
+  const { scope } = news
+  const { subject, back } = wordsFor(settings, scope)
   if (news.kind === 'steady') {
-    const since = clockTime(new Date(news.since), now)
-    return { ...blank('resolved', `${subject} is steady again`, now), lead: `No failure since ${since}.` }
+    const lead = `No failure since ${clockTime(new Date(news.since), now)}.`
+    return { ...blank('resolved', `${subject} is steady again`, now), scope, lead }
   }
-  return { ...blank('resolved', `${subject} ${back}`, now), lead: howItEnded(news.endedBy, news.open.openedAt) }
+  const lead = howItEnded(news.endedBy, news.open.openedAt)
+  return { ...blank('resolved', `${subject} ${back}`, now), scope, lead }
 }
 
 function howItEnded({ scope, marker, at }: Sighting, openedAt: string): string {

@@ -67,12 +67,16 @@ async function dispatchOnce(before: Ledger, office: Office): Promise<Ledger> {
 function mergeOldest(outbox: Envelope[]): Envelope[] {
   if (outbox.length <= MAX_WAITING) return outbox
   const oldest = outbox.slice(0, -MAX_WAITING / 2)
-  const merged = mergeAlerts(
-    oldest.map(({ alert }) => alert),
-    new Date(),
-  )
-  // Where some of them have arrived already, they arrive once more: better than one that never does.
-  return [envelope(merged), ...outbox.slice(-MAX_WAITING / 2)]
+  // Each scope by itself: whether what is merged is over must still be seen when its end is told later.
+  const scopes = [...new Set(oldest.map(({ alert }) => alert.scope))]
+  const merged = scopes.map((scope) => mergeEnvelopes(oldest.filter(({ alert }) => alert.scope === scope)))
+  return [...merged, ...outbox.slice(-MAX_WAITING / 2)]
+}
+
+/** Where some of them have arrived already, they arrive once more: better than one that never does. */
+function mergeEnvelopes(waiting: Envelope[]): Envelope {
+  const alerts = waiting.map(({ alert }) => alert)
+  return waiting.length === 1 ? waiting[0]! : envelope(mergeAlerts(alerts, new Date()))
 }
 
 /** Delivered: through every channel, or through one at least when the others are gone for good. */

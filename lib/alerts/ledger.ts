@@ -14,7 +14,7 @@ import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, writeState } from '../tier/state.ts'
 import { type Alert, checkAlert } from './alert.ts'
 import type { Case, CaseBook, History } from './cases.ts'
-import type { ReadPositions, Scope } from './sightings.ts'
+import { isScope, type ReadPositions } from './sightings.ts'
 
 /** An alert on its way. */
 export interface Envelope {
@@ -176,10 +176,6 @@ function checkChannelState(value: unknown): ChannelState | undefined {
     problem: text(value.problem),
     isGone: value.isGone === true,
   }
-}
-
-function isScope(value: unknown): value is Scope {
-  return value === 'gateway' || value === 'watchers' || value === 'disk'
 }
 
 function isTime(value: unknown): value is string {

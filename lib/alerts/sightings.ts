@@ -10,6 +10,10 @@ import type { Settings } from '../tier/settings.ts'
  */
 export type Scope = 'gateway' | 'watchers' | 'disk'
 
+export function isScope(value: unknown): value is Scope {
+  return value === 'gateway' || value === 'watchers' || value === 'disk'
+}
+
 /** A marked line of a tier's log. */
 export interface Sighting {
   scope: Scope
