@@ -1,5 +1,5 @@
 /** Level 1 as a process, against the stand-in gateway. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -98,6 +98,24 @@ test('a hung gateway (SIGSTOP) is confirmed by three probes, then ended and star
   expect(box.log('watchdog')).toMatch(/evidence before the restart:\n {4}\s*PID/)
   expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
 })
+
+test.each([
+  ['hours ago', 3 * 3600_000, "[tools] exec failed: Error: Cannot find module 'left-pad'"],
+  ['a moment ago', 0, "[tools] exec failed: Error: Cannot find module 'left-pad'"],
+  ['a moment ago', 0, '[agent/main] I found it: "database disk image is malformed"'],
+])(
+  'what a gateway logged in the midst of its work (%s) is no reason for its end: it is started',
+  async (_, ageMs, line) => {
+    const box = await sandbox()
+    const { pid } = await box.startGateway()
+    await box.runScript('gateway-watchdog')
+    appendFileSync(box.gatewayLog, `${new Date(Date.now() - ageMs).toISOString()} ${line}\n`)
+    appendFileSync(box.gatewayLog, `${new Date().toISOString()} [telegram] message received\n`)
+    kill(pid, 'SIGKILL')
+    expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+    expect(box.log('watchdog')).toMatch(/DOWN absent[\s\S]*RECOVERED by level 1/)
+  },
+)
 
 test('a pause that comes while a failure is confirmed is heeded: exit 3, no restart', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })

@@ -50,6 +50,9 @@ export interface Clue {
 
 /** A boot that got this far succeeded: what stands before it in the log is an older story. */
 const BOOTED = /\[gateway\] ready\b|"message":"ready"/
+/** The first words of a boot. */
+const BOOT_BEGAN =
+  /\[gateway\] (?:loading configuration|starting\.\.\.)|"message":"(?:loading configuration|starting\.\.\.)/
 
 const TAIL_BYTES = 64 * 1024
 
@@ -63,7 +66,7 @@ export async function findClue(
   unit: string | undefined,
 ): Promise<Clue | undefined> {
   const clues = (await readGatewayLogs(settings, sinceMs, unit)).flatMap((source) => {
-    const clue = lastClue(source.text)
+    const clue = lastClue(source.text, sinceMs)
     return clue ? [{ ...clue, loggedMs: clue.loggedMs ?? source.loggedMs }] : []
   })
   return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
@@ -106,17 +109,30 @@ export async function readGatewayLogs(settings: Settings, sinceMs: number, unit:
   return sources.filter(({ loggedMs }) => loggedMs >= sinceMs)
 }
 
-function lastClue(text: string): (Pick<Clue, 'verdict' | 'line'> & { loggedMs: number | undefined }) | undefined {
+type FoundClue = Pick<Clue, 'verdict' | 'line'> & { loggedMs: number | undefined }
+
+/**
+ * The newest clue that a boot left. A gateway runs agents and tools, whose errors stand in its log in the same words: a
+ * line that it logged in the midst of its work (it has a time, and no boot began before it) tells nothing of its end.
+ */
+function lastClue(text: string, sinceMs: number): FoundClue | undefined {
   const lines = cleanText(text).split('\n')
+  let logged: FoundClue | undefined
   for (let i = lines.length - 1; i >= 0; i--) {
     const line = lines[i]!
-    if (BOOTED.test(line)) return undefined
+    const loggedMs = timeOf(line)
+    if (BOOTED.test(line) || (loggedMs !== undefined && loggedMs < sinceMs)) return undefined
+    if (logged && BOOT_BEGAN.test(line)) return logged
     // A running gateway that refuses a broken edit says so too, and lives on: no reason for being down.
     if (/\breload\b/i.test(line)) continue
     const clue = CLUES.find(({ pattern }) => pattern.test(line))
-    if (clue) return { verdict: clue.verdict, line: oneLine(messageOf(line), 240), loggedMs: timeOf(line) }
+    if (!clue) continue
+    const found = { verdict: clue.verdict, line: oneLine(messageOf(line), 240), loggedMs }
+    // What Node or OpenClaw's command line cry out when they end has no time.
+    if (loggedMs === undefined) return logged ?? found
+    logged ??= found
   }
-  return undefined
+  return logged
 }
 
 /** The time at the beginning of a readable line, or in a JSON one; lines of standard error have none. */
