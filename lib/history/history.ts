@@ -8,7 +8,7 @@ import { type LogEvent, readEvents } from './events.ts'
 import type { Incident, Step } from './incident.ts'
 import type { Span } from './log-files.ts'
 import type { Damage } from './log-lines.ts'
-import { type Stretch, tellStory } from './story.ts'
+import { type Story, type Stretch, tellStory } from './story.ts'
 
 export interface TierRuns {
   /** Runs that were begun in the span. */
@@ -26,9 +26,11 @@ export interface Uptime {
   stoppedSec: number
   /** Nobody watched. */
   unknownSec: number
+  /** Of it: between an outage's first DOWN and the next healthy look. */
+  unknownInIncidentsSec: number
   /** Of the time in which it was up or down; undefined when nobody watched at all. */
   percent: number | undefined
-  /** The same if each outage had begun right after the last healthy look before it. */
+  /** The same if each outage had begun right after the last healthy look before it, and gone on while nobody watched. */
   worstPercent: number | undefined
 }
 
@@ -60,14 +62,15 @@ export function lastDays(days: number, now = new Date()): Span {
  */
 export function readHistory(settings: Settings, span: Span, now = new Date()): History {
   const { events, damage, notes } = readEvents(settings, span, now)
-  const { incidents, stretches, unsureSec, remarks } = tellStory(events, span)
+  const story = tellStory(events, span)
+  const { incidents, stretches, remarks } = story
   const inSpan = events.filter(({ atMs }) => atMs >= span.from.getTime())
   return {
     span,
     runs: countRuns(inSpan, span),
     incidents,
     stretches,
-    uptime: uptimeOf(stretches, unsureSec),
+    uptime: uptimeOf(story),
     delivered: inSpan.filter((event) => event.kind === 'said' && event.said.kind === 'told').length,
     remarks,
     notes,
@@ -98,17 +101,18 @@ function countRuns(events: readonly LogEvent[], span: Span): Record<TierName, Ti
   return runs
 }
 
-function uptimeOf(stretches: readonly Stretch[], unsureSec: number): Uptime {
+function uptimeOf({ stretches, unsureSec, unknownInIncidentsSec }: Story): Uptime {
   const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
   for (const { from, to, condition } of stretches) seconds[condition] += (to.getTime() - from.getTime()) / 1000
   const watched = seconds.up + seconds.down
-  const percentOf = (up: number) => (watched > 0 ? (100 * Math.max(0, up)) / watched : undefined)
+  const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
   return {
     upSec: seconds.up,
     downSec: seconds.down,
     stoppedSec: seconds.stopped,
     unknownSec: seconds.unknown,
-    percent: percentOf(seconds.up),
-    worstPercent: percentOf(seconds.up - unsureSec),
+    unknownInIncidentsSec,
+    percent: percentOf(seconds.up, watched),
+    worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
   }
 }

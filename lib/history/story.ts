@@ -40,6 +40,8 @@ export interface Story {
   stretches: Stretch[]
   /** The time between a last healthy look and the DOWN after it, in seconds: up or down, nobody can say. */
   unsureSec: number
+  /** Time of an incident in which nobody watched, in seconds: most likely down, but nobody can say. */
+  unknownInIncidentsSec: number
   /** Calls for a human and notices that belong to no incident (of the watchers, of warnings), oldest first. */
   remarks: Step[]
 }
@@ -84,6 +86,7 @@ class Teller {
   private standDowns = 0
   private failedStarts = 0
   private unsureSec = 0
+  private unknownInIncidentsSec = 0
   private readonly remarks: Step[] = []
   private open: Incident | undefined
 
@@ -219,6 +222,7 @@ class Teller {
     const from = new Date(Math.max(fromMs, this.span.from.getTime()))
     const to = new Date(Math.min(toMs, this.span.to.getTime()))
     if (from >= to) return
+    if (this.open && condition === 'unknown') this.unknownInIncidentsSec += (to.getTime() - from.getTime()) / 1000
     const last = this.stretches.at(-1)
     if (last?.condition === condition && last.to.getTime() === from.getTime()) {
       last.to = to
@@ -261,7 +265,8 @@ class Teller {
         failedStarts: 0,
       })
     const incidents = this.incidents.filter(({ end, lastSeen }) => (end ?? lastSeen).getTime() >= fromMs)
-    return { incidents, stretches: this.stretches, unsureSec: this.unsureSec, remarks: this.remarks }
+    const { stretches, unsureSec, unknownInIncidentsSec, remarks } = this
+    return { incidents, stretches, unsureSec, unknownInIncidentsSec, remarks }
   }
 }
 

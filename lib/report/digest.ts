@@ -4,7 +4,7 @@ import type { Settings } from '../tier/settings.ts'
 import { beginOfWeek } from './digest-week.ts'
 import { causesOf, figuresOf } from './figures.ts'
 import { readReport } from './report.ts'
-import { minuteOf, spell } from './words.ts'
+import { downInWords, minuteOf } from './words.ts'
 
 /** @param until the end of the week, see `endOfLastWeek` */
 export async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {
@@ -13,7 +13,8 @@ export async function composeDigest(settings: Settings, until: Date, now: Date):
   const failures = history.incidents.length
   const uptime = rows.find(({ metric }) => metric === 'Uptime')?.value ?? ''
   const causes = causesOf(history.incidents).map(
-    ({ verdict, incidents, downSec }) => `${verdict} (${incidents}×, ${spell(downSec)})`,
+    ({ verdict, incidents, downSec, unwatchedSec }) =>
+      `${verdict} (${incidents}×, ${downInWords(downSec, unwatchedSec, ['; ', ''])})`,
   )
   return {
     kind: 'digest',

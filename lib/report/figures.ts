@@ -2,7 +2,7 @@
 import { TREATMENTS } from '../gateway/treat.ts'
 import type { History } from '../history/history.ts'
 import type { Incident } from '../history/incident.ts'
-import { percentOf, spell } from './words.ts'
+import { downInWords, percentOf, spell } from './words.ts'
 
 export interface Row {
   metric: string
@@ -53,19 +53,26 @@ function deliveries({ incidents }: History): string {
 }
 
 function uptimeInWords({ uptime }: History): string {
-  const { percent, worstPercent, upSec, downSec, unknownSec } = uptime
+  const { percent, worstPercent, upSec, downSec, unknownSec, unknownInIncidentsSec } = uptime
   if (percent === undefined || worstPercent === undefined) return 'unknown: nobody watched'
   const [said, worst] = [percentOf(percent), percentOf(worstPercent)]
   const watched = upSec + downSec
   // Of a day of which an hour is known, a percentage says little, and must not look like more.
-  if (watched < unknownSec) return `${said} (of the ${spell(watched)} that were watched)`
+  if (watched < unknownSec) {
+    const unseen = unknownInIncidentsSec > 0 ? `; at worst ${worst}` : ''
+    return `${said} (of the ${spell(watched)} that were watched${unseen})`
+  }
   return said === worst ? said : `${said} (at worst ${worst})`
 }
 
 function meanTimeToRecovery(incidents: readonly Incident[]): string {
   const ended = incidents.filter(({ end }) => end !== undefined)
   if (ended.length === 0) return '–'
-  return spell(ended.reduce((sum, { downSec }) => sum + downSec, 0) / ended.length)
+  const mean = (of: (incident: Incident) => number) => ended.reduce((sum, one) => sum + of(one), 0) / ended.length
+  return downInWords(
+    mean(({ downSec }) => downSec),
+    mean(({ unwatchedSec }) => unwatchedSec),
+  )
 }
 
 export interface Cause {
@@ -74,14 +81,19 @@ export interface Cause {
   means: string
   incidents: number
   downSec: number
+  unwatchedSec: number
 }
 
 /** How often which cause, and for how long; the longest first. */
 export function causesOf(incidents: readonly Incident[]): Cause[] {
   const causes = new Map<string, Cause>()
-  for (const { verdict, downSec } of incidents) {
-    const cause = causes.get(verdict) ?? { verdict, means: meaningOf(verdict), incidents: 0, downSec: 0 }
-    causes.set(verdict, { ...cause, incidents: cause.incidents + 1, downSec: cause.downSec + downSec })
+  for (const { verdict, downSec, unwatchedSec } of incidents) {
+    const blank = { verdict, means: meaningOf(verdict), incidents: 0, downSec: 0, unwatchedSec: 0 }
+    const cause = causes.get(verdict) ?? blank
+    cause.incidents++
+    cause.downSec += downSec
+    cause.unwatchedSec += unwatchedSec
+    causes.set(verdict, cause)
   }
   return [...causes.values()].sort((a, b) => b.downSec - a.downSec || b.incidents - a.incidents)
 }

@@ -8,7 +8,7 @@ import { Html, html } from './html-text.ts'
 import { uptimeSection } from './html-uptime.ts'
 import type { Report } from './report.ts'
 import { unknownsOf } from './unknown.ts'
-import { lineOf, minuteOf, spell } from './words.ts'
+import { downInWords, lineOf, minuteOf } from './words.ts'
 
 /** Even if something were overlooked: the browser runs no script here and loads nothing. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -70,8 +70,8 @@ function causes({ incidents }: History): Html {
   const all = causesOf(incidents)
   const most = Math.max(...all.map(({ downSec }) => downSec), 1)
   const bars = all.map(
-    ({ verdict, means, incidents: n, downSec }) => html`<div class="cause">
-<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, ${spell(downSec)}</span></p>
+    ({ verdict, means, incidents: n, downSec, unwatchedSec }) => html`<div class="cause">
+<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, ${downInWords(downSec, unwatchedSec)}</span></p>
 <div class="bar" aria-hidden="true"><i style="width:${((100 * downSec) / most).toFixed(2)}%"></i></div>
 ${means ? html`<p class="dim">${means}</p>` : ''}</div>
 `,

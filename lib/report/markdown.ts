@@ -4,12 +4,12 @@ import { causesOf, figuresOf } from './figures.ts'
 import type { Report, ToldIncident } from './report.ts'
 import { unknownsOf } from './unknown.ts'
 import {
+  downInWords,
   howItEnded,
   howLong,
   lineOf,
   minuteOf,
   secondOf,
-  spell,
   type TimelineLine,
   timelineOf,
   whatItTook,
@@ -65,10 +65,10 @@ function timelineText({ who, did, quote, again }: TimelineLine, time: string): s
 
 function causes({ incidents: all }: Report['history']): string[] {
   if (all.length === 0) return []
-  const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec }) => [
+  const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec, unwatchedSec }) => [
     verdict,
     `${n}`,
-    spell(downSec),
+    downInWords(downSec, unwatchedSec),
     means,
   ])
   return ['## Causes', table(['Cause', 'Incidents', 'Down', 'Means'], rows)]

@@ -109,6 +109,15 @@ export function howItEnded({ healedBy, manualCalls, end, lastSeen }: Incident): 
   return `ended by level ${healedBy}`
 }
 
+/**
+ * How long outages lasted as far as somebody watched and, where that is not all, with the time in which nobody did: most
+ * often a human was at work, and had paused the tiers. `9 min (2 h 30 min with the time nobody watched)`.
+ */
+export function downInWords(downSec: number, unwatchedSec: number, [open, close] = [' (', ')']): string {
+  const [watched, all] = [spell(downSec), spell(downSec + unwatchedSec)]
+  return watched === all ? watched : `${watched}${open}${all} with the time nobody watched${close}`
+}
+
 /** How long it was down, and what of the time is not counted. */
 export function howLong({ downSec, unwatchedSec, stoppedSec }: Incident): string {
   return [

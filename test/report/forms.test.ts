@@ -97,6 +97,62 @@ test('the article’s own week: three failures, all escalated, two for the docto
   ])
 })
 
+/** A human was called after nine minutes, paused everything as the call advises, and had it back after two hours and a half. */
+function writeRepairByHand(dir: string): void {
+  const logs = pastLogs(dir)
+  logs.quiet('2026-11-10 00:00:00', '2026-11-20 00:00:00', [['2026-11-17 10:00:00', '2026-11-17 12:30:00']])
+  for (const minute of ['00', '03', '06', '09'])
+    logs.run('watchdog', {
+      begin: `2026-11-17 10:${minute}:00`,
+      verdict: 'impostor',
+      exitCode: 1,
+      says: [
+        [0, MARKER.down('impostor', 'x')],
+        ...(minute === '09' ? [[0, MARKER.manual('x')] as [number, string]] : []),
+      ],
+      seconds: 0,
+    })
+  logs.paused('2026-11-17 10:12:00', '2026-11-17 12:30:00')
+}
+
+test('the hours in which a human repaired it by hand and nobody watched are not left out', async () => {
+  const settings = settingsWith(writeRepairByHand)
+  const day = { from: at('2026-11-17 00:00:00'), to: at('2026-11-18 00:00:00') }
+  const report = await readReport(settings, day, NOW)
+  // Down from 10:00 to 10:09, then nobody watched until 12:30: 540 s of 77940 s, or 9000 s of the day and 180 s before.
+  const [recovery, uptime] = ['9 min (2 h 30 min with the time nobody watched)', '99.3% (at worst 89.3%)']
+  const figures = Object.fromEntries(figuresOf(report.history).map(({ metric, value }) => [metric, value]))
+  expect(figures).toMatchObject({ 'Mean time to recovery': recovery, Uptime: uptime })
+  const text = asMarkdown(report)
+  expect(text).toContain(`| ${recovery} |`)
+  expect(text).toMatch(/\| impostor \| 1 +\| 9 min \(2 h 30 min with the time nobody watched\) \|/)
+  const page = asPage(report)
+  expect(page).toContain(`<td>${recovery}</td>`)
+  expect(page).toContain(
+    '<b>9 min</b>Mean time to recovery<br><span class="dim">2 h 30 min with the time nobody watched',
+  )
+  expect(page).toContain(`1 incident, ${recovery}`)
+  const digest = await composeDigest(settings, at('2026-11-18 09:00:00'), NOW)
+  expect(digest.lead).toMatch(/^1 failure, uptime 99\.90% \(at worst 98\.4%\)/)
+  expect(digest.whys).toContain(`Mean time to recovery: ${recovery}`)
+  expect(digest.whys.at(-1)).toBe('Causes: impostor (1×, 9 min; 2 h 30 min with the time nobody watched)')
+})
+
+test('an outage that nobody has watched since is down all the time, at worst, however little was watched', async () => {
+  const settings = settingsWith((dir) => {
+    const logs = pastLogs(dir)
+    logs.quiet('2026-11-17 00:00:00', '2026-11-17 01:00:00')
+    const says: [number, string][] = [[0, MARKER.down('hung', 'x')]]
+    logs.run('watchdog', { begin: '2026-11-17 01:00:00', verdict: 'hung', exitCode: 1, says, seconds: 0 })
+  })
+  const day = { from: at('2026-11-17 00:00:00'), to: at('2026-11-18 00:00:00') }
+  const { history } = await readReport(settings, day, NOW)
+  const uptime = figuresOf(history).find(({ metric }) => metric === 'Uptime')!.value
+  // Of 24 hours the first one, but for the three minutes before the look that saw it down.
+  expect(uptime).toBe('100% (of the 60 min that were watched; at worst 3.9%)')
+  expect(history.uptime).toMatchObject({ unknownSec: 23 * 3600, unknownInIncidentsSec: 23 * 3600 })
+})
+
 test('the Markdown has the table, each incident with cause and steps, and what is not known', async () => {
   const text = asMarkdown(await reportOf(writeWeek))
   expect(text).toContain('| **Level 3 resolved**      | 1 (25%)                       |')

@@ -367,6 +367,7 @@ test('whatever becomes of the logs, the history is whole: no time is lost, none 
         expect(stretch.from).toEqual(stretches[i]!.to)
       })
       expect(uptime.upSec + uptime.downSec + uptime.stoppedSec + uptime.unknownSec).toBeCloseTo(4 * 3600, 6)
+      expect(uptime.unknownInIncidentsSec).toBeLessThanOrEqual(uptime.unknownSec)
       incidents.forEach((incident, i) => {
         expect(incident.lastSeen.getTime()).toBeGreaterThanOrEqual(incident.begin.getTime())
         const next = incidents[i + 1]
