@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type CaseBook, type News, updateCases } from '../lib/alerts/cases.ts'
 import type { Sighting } from '../lib/alerts/sightings.ts'
-import { MARKER, parseMarker, type TierName } from '../lib/tier/contract.ts'
+import { ABOUT_WATCHERS, MARKER, parseMarker, type TierName } from '../lib/tier/contract.ts'
 
 const at = (minute: number) => new Date(Date.UTC(2026, 10, 22, 2, minute))
 const see = (minute: number, tier: TierName, text: string): Sighting => ({
@@ -73,6 +73,21 @@ test('while it lasts it is brought to mind after 1 h, after 6 h, and then daily'
   const ticks = minutes.map((minute) => [minute === 0 ? call(0) : see(minute, 'watchdog', down)])
   const reminders = newsOf(...ticks).flatMap((news, i) => (news.includes('reminder') ? [minutes[i]! / 60] : []))
   expect(reminders).toEqual([1, 6, 24, 48])
+})
+
+test('while cron is dead and Level 1 goes on trying, the human is reminded too', () => {
+  const manual = MARKER.manual(`${ABOUT_WATCHERS}guardian has written no log`)
+  for (const did of ['revived monitor and guardian: put back 2 crontab lines', 'monitor not revived: no cron daemon']) {
+    const goesOn = MARKER.notice(`${ABOUT_WATCHERS}${did}`)
+    const minutes = Array.from({ length: 33 * 10 }, (_, i) => i * 6)
+    const ticks = minutes.map((minute) => [
+      { ...see(minute, 'watchdog', minute === 0 ? manual : goesOn), scope: 'watchers' as const },
+      see(minute, 'watchdog', healthy),
+    ])
+    const news = newsOf(...ticks).flatMap((words, i) => words.map((one) => `${minutes[i]! / 60} h ${one}`))
+    // That the same was tried once more is none.
+    expect(news.slice(1)).toEqual(['1 h reminder', '6 h reminder', '24 h reminder'])
+  }
 })
 
 test('no reminder is given while nobody looks: a sleeping machine knows nothing', () => {

@@ -39,6 +39,18 @@ describe.concurrent('Levels 1 and 2', () => {
     expect(box.log('watchdog')).toMatch(/monitor has written no log for 15 min .*; guardian has written no log/)
   })
 
+  test('Level 1 calls a human for a dead cron once, and says from then on that it goes on', async ({
+    onTestFinished,
+  }) => {
+    const box = await healthy(onTestFinished, 'launchd', { settings: { GUARDIAN_MAX_REVIVALS: '1' } })
+    for (let i = 0; i < 8; i++) await tick(box, 'gateway-watchdog', 180, ['healthcheck'])
+    const log = box.log('watchdog')
+    expect(log.match(/MANUAL INTERVENTION REQUIRED: watchers: monitor has written no log/g)).toHaveLength(1)
+    const [before, after] = log.split('MANUAL INTERVENTION') as [string, string]
+    expect(before).toContain('[ERROR] monitor and guardian not revived: its crontab line is in place')
+    expect(after).toContain('NOTICE watchers: monitor and guardian not revived: its crontab line is in place')
+  })
+
   test('Level 1 does not miss cron’s tiers where the installation could not use cron', async ({ onTestFinished }) => {
     const box = await healthy(onTestFinished, 'launchd', { cron: false })
     for (let i = 0; i < 6; i++) await tick(box, 'gateway-watchdog', 180, ['healthcheck'])

@@ -84,7 +84,7 @@ function take(book: CaseBook, sighting: Sighting, news: News[]): CaseBook {
   const { scope, marker } = sighting
   const open = book.cases.find((one) => one.scope === scope)
   if (marker.kind === 'manual') return call(book, sighting, marker.why, open, news)
-  if (marker.kind === 'notice') news.push({ kind: 'notice', scope, what: marker.what })
+  if (marker.kind === 'notice' && !(open && goesOn(sighting))) news.push({ kind: 'notice', scope, what: marker.what })
   if (open && endsCase(sighting, open)) {
     if (!isFlapping(book, scope)) news.push({ kind: 'resolved', scope, open, endedBy: sighting })
     return { ...book, cases: book.cases.filter((one) => one !== open) }
@@ -194,14 +194,16 @@ function replace(cases: readonly Case[], by: Case): Case[] {
   return cases.map((one) => (one.scope === by.scope ? by : one))
 }
 
-function lasting(open: Case, { marker, at }: Sighting): Case {
-  const goesOn = ['down', 'escalate', 'manual'].includes(marker.kind) || isFailedRun(marker)
-  const isLater = at.getTime() > Date.parse(open.lastSeenAt)
-  return goesOn && isLater ? { ...open, lastSeenAt: at.toISOString() } : open
+function lasting(open: Case, sighting: Sighting): Case {
+  const isLater = sighting.at.getTime() > Date.parse(open.lastSeenAt)
+  return goesOn(sighting) && isLater ? { ...open, lastSeenAt: sighting.at.toISOString() } : open
 }
 
-function isFailedRun(marker: Sighting['marker']): boolean {
-  return marker.kind === 'run-ended' && marker.exitCode === 1
+/** Says that what is open goes on. What is noticed of the watchers while they are, is that they were tried to be revived. */
+function goesOn({ scope, marker }: Sighting): boolean {
+  if (marker.kind === 'run-ended') return marker.exitCode === 1
+  if (marker.kind === 'notice') return scope === 'watchers'
+  return marker.kind === 'down' || marker.kind === 'escalate' || marker.kind === 'manual'
 }
 
 function endsCase({ scope, marker, at }: Sighting, open: Case): boolean {

@@ -90,8 +90,12 @@ async function treat(round: Round, suspects: Suspect[]): Promise<void> {
   journal.warn(found)
   const revival = await revive(round, suspects)
   const did = revival.did ? `: ${revival.did}` : ''
-  if (revival.failure) journal.error(`${tiers.join(' and ')} not revived${did}: ${oneLine(revival.failure)}`)
-  else journal.info(MARKER.notice(`${ABOUT_WATCHERS}revived ${tiers.join(' and ')}${did}`))
+  const isCalled = tiers.some((tier) => book.peers[tier]!.humanCalled)
+  if (revival.failure) {
+    const said = `${tiers.join(' and ')} not revived${did}: ${oneLine(revival.failure)}`
+    // Once the human was called, this tells Level 4 that it goes on: without it there would be no reminder.
+    journal.error(isCalled ? MARKER.notice(`${ABOUT_WATCHERS}${said}`) : said)
+  } else journal.info(MARKER.notice(`${ABOUT_WATCHERS}revived ${tiers.join(' and ')}${did}`))
   if (revival.alive) care.revived.push(...tiers)
   else care.dead.push(...tiers)
 
@@ -101,7 +105,7 @@ async function treat(round: Round, suspects: Suspect[]): Promise<void> {
   const inARow = Math.max(...tiers.map((tier) => book.peers[tier]!.revivals))
   const limit = settings.guardianMaxRevivals
   const isHopeless = inARow > limit || (inARow === limit && revival.failure !== undefined)
-  if (isHopeless && !tiers.some((tier) => book.peers[tier]!.humanCalled)) {
+  if (isHopeless && !isCalled) {
     const why = revival.failure ? `: ${oneLine(revival.failure)}` : ''
     journal.error(
       MARKER.manual(`${ABOUT_WATCHERS}${found}; ${watcher} tried to revive it ${inARow} times in a row${why}`),
