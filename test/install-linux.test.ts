@@ -1,6 +1,6 @@
 /** Setup on Linux: systemd's user manager (a stand-in here; the real one in test/real), or neither that nor launchd. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { TIERS } from '../lib/tier/contract.ts'
@@ -116,6 +116,16 @@ describe.concurrent('setup on Linux', () => {
     expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
     expect(machine.systemd.active()).toEqual(old)
     expect(listingWithoutLogs(machine)).toEqual(before)
+
+    // The receipt lost, they come back all the same, known to systemd; that they were at work is not known any more.
+    const units = readdirSync(machine.unitsDir)
+    expect(await machine.setup(['--replace'])).toMatchObject({ code: 0, stderr: '' })
+    rmSync(join(machine.watchdogDir, 'receipt.json'))
+    const { code, stdout, stderr } = await machine.setup(['--uninstall'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    for (const timer of old) expect(stdout).toContain(`systemctl --user enable --now ${timer}`)
+    expect(await machine.systemd.call('--user', 'enable', '--now', ...old)).toEqual({ code: 0 })
+    expect(readdirSync(machine.unitsDir)).toEqual(units)
   })
 
   test('with neither launchd nor systemd, cron starts all four', async ({ onTestFinished }) => {

@@ -59,8 +59,7 @@ function filesWithItsScripts(folder: string, ending: string): string[] {
 type SetAside = Extract<Entry, { kind: 'set-aside' }>
 
 async function launchdStep(settings: Settings, path: string): Promise<Step> {
-  const label =
-    /<key>Label<\/key>\s*<string>([^<]+)<\/string>/.exec(readFileSync(path, 'utf8'))?.[1] ?? basename(path, '.plist')
+  const label = labelOf(path)
   const wasLoaded = (await launchdJob(settings, label))?.loaded === true
   const entry = setAside(settings, path, label, wasLoaded)
   return {
@@ -72,6 +71,13 @@ async function launchdStep(settings: Settings, path: string): Promise<Step> {
     },
     rollback: () => putBackSetAside(settings, entry),
   }
+}
+
+/** The label in a property list; its file's name where none can be read (a binary one). */
+function labelOf(plist: string): string {
+  return (
+    /<key>Label<\/key>\s*<string>([^<]+)<\/string>/.exec(readFileSync(plist, 'utf8'))?.[1] ?? basename(plist, '.plist')
+  )
 }
 
 async function systemdStep(settings: Settings, service: string): Promise<Step> {
@@ -98,22 +104,54 @@ async function systemdStep(settings: Settings, service: string): Promise<Step> {
   }
 }
 
-function setAside(settings: Settings, path: string, label: string | undefined, wasLoaded: boolean): SetAside {
-  const aside = join(settings.watchdogDir, 'set-aside', basename(path))
+function setAside(settings: Settings, path: string, label: string | undefined, wasLoaded?: boolean): SetAside {
+  const aside = join(setAsideFolder(settings), basename(path))
   return { kind: 'set-aside', path, aside, label, wasLoaded }
+}
+
+function setAsideFolder({ watchdogDir }: Settings): string {
+  return join(watchdogDir, 'set-aside')
+}
+
+/** What lies in the folder of what was set aside. */
+export function filesSetAside(settings: Settings): string[] {
+  const folder = setAsideFolder(settings)
+  // Names with a dot in front are the file manager's.
+  return existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith('.')) : []
+}
+
+/** What was set aside, found by looking, for a receipt that was lost: whether a job was loaded stood in that alone. */
+export function findSetAside(settings: Settings): SetAside[] {
+  return filesSetAside(settings).flatMap((name) => {
+    const inUnits = join(unitFolder(settings), name)
+    if (name.endsWith('.plist')) {
+      const label = labelOf(join(setAsideFolder(settings), name))
+      return [setAside(settings, join(settings.home, 'Library', 'LaunchAgents', name), label)]
+    }
+    if (name.endsWith('.timer')) return [setAside(settings, inUnits, name)]
+    return name.endsWith('.service') ? [setAside(settings, inUnits, undefined, false)] : []
+  })
 }
 
 /** Moves a file that was set aside back to its place, and loads its job again if it was loaded. */
 export async function putBackSetAside(settings: Settings, { path, aside, label, wasLoaded }: SetAside): Promise<void> {
+  const isPlist = path.endsWith('.plist')
   if (existsSync(aside)) {
     if (existsSync(path)) throw new Error(`${path} exists again; what was set aside stays at ${aside}`)
     moveFile(aside, path)
+    if (!isPlist) await systemctl(settings, ['daemon-reload'])
   }
   if (!wasLoaded || label === undefined || !existsSync(path)) return
-  if (path.endsWith('.plist')) {
-    await load(settings, label, path)
-    return
-  }
-  await systemctl(settings, ['daemon-reload'])
-  await must(settings, ['enable', '--now', label])
+  if (isPlist) await load(settings, label, path)
+  else await must(settings, ['enable', '--now', label])
+}
+
+/** The job of a file that was put back, for the line that says so. */
+export function whetherLoaded({ path, label, wasLoaded }: SetAside, home: string): string {
+  if (wasLoaded) return ' and loaded it'
+  if (wasLoaded === false || label === undefined) return ''
+  const command = path.endsWith('.plist')
+    ? `launchctl bootstrap gui/$(id -u) ${tilde(path, home)}`
+    : `systemctl --user enable --now ${label}`
+  return `; whether it was loaded stood in the receipt, which was lost: \`${command}\` loads it`
 }

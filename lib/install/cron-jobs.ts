@@ -58,6 +58,11 @@ export function commentOutStep(settings: Settings, isMeant: (line: string) => bo
   }
 }
 
+/** True when the crontab holds lines that were commented out. */
+export function holdsCommentedOut({ text }: Crontab): boolean {
+  return text.split('\n').some((line) => line.startsWith(SET_ASIDE))
+}
+
 /** Brings the commented-out lines back. */
 export async function putCommentedBack(settings: Settings): Promise<void> {
   await editLines(settings, (line) => (line.startsWith(SET_ASIDE) ? line.slice(SET_ASIDE.length) : line))

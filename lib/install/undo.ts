@@ -11,9 +11,10 @@ import { isOurLog } from '../tier/journal.ts'
 import { isLock, lockHolder, takeDoctorLock } from '../tier/lock.ts'
 import { metricsPath } from '../tier/metrics-file.ts'
 import { receiptPath } from '../tier/peers.ts'
+import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { putBackSetAside } from './bash-version.ts'
-import { putCommentedBack, removeCronBlock } from './cron-jobs.ts'
+import { filesSetAside, findSetAside, putBackSetAside, whetherLoaded } from './bash-version.ts'
+import { holdsCommentedOut, putCommentedBack, removeCronBlock } from './cron-jobs.ts'
 import { removeIfEmpty, sha256, tilde } from './files.ts'
 import { unload } from './launchd-jobs.ts'
 import { handOver } from './neighbours.ts'
@@ -24,7 +25,10 @@ export async function entriesToUndo(settings: Settings): Promise<Entry[]> {
   return readReceiptOrRest(settings)?.entries ?? (await traces(settings))
 }
 
-/** Our jobs and crontab lines, found by their names and by whom they start: for a receipt that was lost. */
+/**
+ * Our jobs and crontab lines, found by their names and by whom they start, and what of the bash version was set aside: for
+ * a receipt that was lost.
+ */
 async function traces(settings: Settings): Promise<Entry[]> {
   const tiers = ['watchdog', 'healthcheck'] as const
   const crontab = await readCrontab(settings)
@@ -34,7 +38,12 @@ async function traces(settings: Settings): Promise<Entry[]> {
   const units = tiers
     .map((tier) => join(unitFolder(settings), jobName(settings, tier)))
     .filter((unit) => startsOurs(`${unit}.service`))
+  // Other profiles leave the bash version's lines alone.
+  const hasCommentedOut = settings.profile === DEFAULT_PROFILE && 'text' in crontab && holdsCommentedOut(crontab)
   return [
+    // In front, for it is undone last: a file of ours may be in its place.
+    ...findSetAside(settings),
+    ...(hasCommentedOut ? [{ kind: 'cron-commented' as const }] : []),
     ...[...plists, ...units.flatMap((unit) => [`${unit}.service`, `${unit}.timer`])].map((path) => ({
       kind: 'file' as const,
       path,
@@ -75,6 +84,11 @@ export async function uninstall(
   for (const tier of Object.keys(TIERS) as TierName[]) await endTier(settings, tier, say)
   await undoAll((entry) => !isSchedule(entry) && entry.kind !== 'folder')
   if (entries.some(({ kind }) => kind === 'systemd-timer')) await systemctl(settings, ['daemon-reload'])
+  const stillAside = filesSetAside(settings)
+  if (failures.length === 0 && stillAside.length > 0)
+    failures.push(
+      `${join(settings.watchdogDir, 'set-aside')} still holds ${stillAside.join(', ')}, of which the receipt knows nothing: put it where it belongs`,
+    )
   if (failures.length > 0) return failures
 
   for (const path of (Object.keys(TIERS) as TierName[]).map((tier) => metricsPath(settings, tier))) {
@@ -109,7 +123,7 @@ async function undo(settings: Settings, entry: Entry, purge: boolean): Promise<s
     case 'set-aside':
       if (!existsSync(entry.aside)) return undefined
       await putBackSetAside(settings, entry)
-      return `put ${tilde(entry.path, home)} back${entry.wasLoaded ? ' and loaded it' : ''}`
+      return `put ${tilde(entry.path, home)} back${whetherLoaded(entry, home)}`
     case 'launchd-job':
       await unload(settings, entry.label)
       return `unloaded ${entry.label}`

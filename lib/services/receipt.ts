@@ -12,8 +12,11 @@ export type Entry =
   | { kind: 'file'; path: string }
   /** A file of ours that people may have filled since (`.env`): removed only by --purge, and only if it is unchanged. */
   | { kind: 'kept-file'; path: string; sha256: string }
-  /** A file of somebody else's that was moved out of the way; its job is loaded again if it was loaded. */
-  | { kind: 'set-aside'; path: string; aside: string; label: string | undefined; wasLoaded: boolean }
+  /**
+   * A file of somebody else's that was moved out of the way; its job is loaded again if it was loaded (undefined: that is
+   * not known any more).
+   */
+  | { kind: 'set-aside'; path: string; aside: string; label: string | undefined; wasLoaded: boolean | undefined }
   | { kind: 'launchd-job'; label: string; plist: string }
   | { kind: 'systemd-timer'; unit: string }
   /** Lingering was switched on for this user. */

@@ -1,0 +1,122 @@
+/** Setup where the bash version of this system is at work: what it sets aside is never lost. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import {
+  CRONTAB,
+  createMac,
+  DOMAIN,
+  HEALTHCHECK,
+  installed,
+  listingWithoutLogs,
+  plistOf,
+  WATCHDOG,
+} from './support/mac.ts'
+
+type OnFinished = (close: () => Promise<void>) => void
+
+const CRON_LINE = '*/5 * * * * bash ~/openclaw/scripts/emergency-recovery-monitor.sh\n'
+const OLD_WATCHDOG = 'ai.openclaw.watchdog'
+
+/** A Mac on which the bash version is at work; one of its jobs is called like one of ours. */
+async function macWithBashVersion(onTestFinished: OnFinished) {
+  const machine = await createMac()
+  onTestFinished(machine.close)
+  machine.writeCrontab(`${CRONTAB}${CRON_LINE}`)
+  mkdirSync(machine.agentsDir, { recursive: true })
+  for (const [label, script] of [
+    [OLD_WATCHDOG, 'gateway-watchdog.sh'],
+    [HEALTHCHECK, 'gateway-healthcheck.sh'],
+  ] as const) {
+    const path = join(machine.agentsDir, `${label}.plist`)
+    writeFileSync(path, bashPlist(label, script))
+    await machine.launchd.call('bootstrap', DOMAIN, path)
+  }
+  const before = listingWithoutLogs(machine)
+  const isUntouched = () => {
+    expect(listingWithoutLogs(machine)).toEqual(before)
+    expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
+    expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)
+  }
+  return { machine, isUntouched }
+}
+
+const plistsIn = (folder: string) =>
+  Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')]))
+
+describe.concurrent('setup on a Mac with the bash version', () => {
+  test('it is found, and left alone without a yes; with --replace it is set aside, and comes back', async ({
+    onTestFinished,
+  }) => {
+    const { machine, isUntouched } = await macWithBashVersion(onTestFinished)
+    const refused = await machine.setup(['--yes'])
+    expect(refused.code).toBe(1)
+    for (const name of [`${OLD_WATCHDOG}.plist`, 'com.openclaw.healthcheck.plist', 'recovery-monitor.sh'])
+      expect(refused.stdout).toContain(name)
+    expect(refused.stderr).toContain('--replace')
+    isUntouched()
+    // Its com.openclaw.healthcheck is not taken for ours.
+    expect((await machine.setup(['--uninstall'])).stdout).toBe('not installed: nothing to do\n')
+    isUntouched()
+
+    // A new job that cannot be loaded: the old ones are at work again.
+    machine.launchd.plan(`bootstrap ${DOMAIN} ${join(machine.agentsDir, WATCHDOG)}`, { code: 125, stderr: 'no\n' })
+    expect((await machine.setup(['--replace'])).code).toBe(1)
+    isUntouched()
+
+    await installed(machine, ['--replace'])
+    expect(machine.launchd.labels()).toEqual([HEALTHCHECK, WATCHDOG])
+    expect(plistOf(machine, HEALTHCHECK).ProgramArguments).toContain('gateway-healthcheck')
+    expect(readdirSync(machine.agentsDir).sort()).toEqual([`${HEALTHCHECK}.plist`, `${WATCHDOG}.plist`])
+    expect(machine.crontab()).toContain(`# set aside by openclaw-self-healing: ${CRON_LINE}`)
+
+    await installed(machine, ['--uninstall'])
+    isUntouched()
+  })
+
+  test('without a receipt its files and crontab lines come back all the same, and how to load them is said', async ({
+    onTestFinished,
+  }) => {
+    const { machine } = await macWithBashVersion(onTestFinished)
+    const before = plistsIn(machine.agentsDir)
+    await installed(machine, ['--replace'])
+    rmSync(join(machine.watchdogDir, 'receipt.json'))
+    expect(await installed(machine, ['--uninstall', '--dry-run'])).toContain(`set-aside/${OLD_WATCHDOG}.plist`)
+    const stdout = await installed(machine, ['--uninstall'])
+    expect(plistsIn(machine.agentsDir)).toEqual(before)
+    expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)
+    for (const label of [OLD_WATCHDOG, HEALTHCHECK])
+      expect(stdout).toContain(`launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/${label}.plist`)
+    expect(existsSync(machine.watchdogDir)).toBe(false)
+  })
+
+  test('a receipt that was lost and written anew knows what was set aside; what it does not know is not removed', async ({
+    onTestFinished,
+  }) => {
+    const { machine } = await macWithBashVersion(onTestFinished)
+    const before = plistsIn(machine.agentsDir)
+    await installed(machine, ['--replace'])
+    writeFileSync(join(machine.watchdogDir, 'receipt.json'), '{ damaged')
+    expect(await installed(machine)).toContain('write the receipt, which was lost')
+    const stray = join(machine.watchdogDir, 'set-aside', 'stray.plist')
+    writeFileSync(stray, 'somebody put it there')
+    const { code, stderr } = await machine.setup(['--uninstall'])
+    expect(code).toBe(1)
+    expect(stderr).toContain('set-aside still holds stray.plist')
+    expect(readFileSync(stray, 'utf8')).toBe('somebody put it there')
+    expect(plistsIn(machine.agentsDir)).toEqual(before)
+    expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)
+    rmSync(stray)
+    await installed(machine, ['--uninstall'])
+    expect(existsSync(machine.watchdogDir)).toBe(false)
+  })
+})
+
+function bashPlist(label: string, script: string): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0"><dict><key>Label</key><string>${label}</string>
+<key>ProgramArguments</key><array><string>/bin/bash</string><string>/x/openclaw/scripts/${script}</string></array>
+<key>StartInterval</key><integer>180</integer></dict></plist>
+`
+}
