@@ -53,6 +53,7 @@ test('a redirect is not followed: who is named in it gets nothing', async () => 
 test('429 is waited out for as long as header or body say', async () => {
   expect(await status(429, '', { 'retry-after': '65' })).toMatchObject({ kind: 'later', waitSec: 65 })
   expect(await status(429, '{"message":"slow","retry_after":64.57}')).toMatchObject({ waitSec: 64.57 })
+  expect(await status(429, '{"ok":false,"parameters":{"retry_after":20}}')).toMatchObject({ waitSec: 20 })
   expect(await status(429)).toMatchObject({ waitSec: 60 })
 })
 
@@ -181,11 +182,11 @@ test('Retry-After is read as seconds, fractions and dates; nonsense is none, and
 })
 
 test('a short Retry-After and a passing server error are waited out within the run, others are not', async () => {
-  const script = (answers: [number, string?][]) => {
+  const script = (answers: [number, string?, string?][]) => {
     let requests = 0
     const url = serve((_, res) => {
-      const [code, retryAfter] = answers[requests++] ?? [204]
-      res.writeHead(code, retryAfter ? { 'retry-after': retryAfter } : {}).end()
+      const [code, retryAfter, body] = answers[requests++] ?? [204]
+      res.writeHead(code, retryAfter ? { 'retry-after': retryAfter } : {}).end(body)
     })
     return async () => {
       const result = await postPatiently(await url, '{}', {}, TIMEOUT_MS, new AbortController().signal)
@@ -208,4 +209,9 @@ test('a short Retry-After and a passing server error are waited out within the r
     ])(),
   ).toEqual([500, 3])
   expect(await script([[404]])()).toEqual([404, 1])
+  // The service behind that gateway may have taken it.
+  expect(await script([[504, '0']])()).toEqual([504, 1])
+  expect(await script([[524]])()).toEqual([524, 1])
+  // How long to wait may stand in the body alone (Telegram: `parameters.retry_after`): it is for the next run.
+  expect(await script([[429, undefined, '{"parameters":{"retry_after":20}}']])()).toEqual([429, 1])
 })

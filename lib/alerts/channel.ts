@@ -1,7 +1,7 @@
 /** What every channel to the human has in common. */
 import { oneLine } from '../tier/contract.ts'
 import type { Alert } from './alert.ts'
-import type { PostResult } from './http.ts'
+import { isGatewayTimeout, type PostResult } from './http.ts'
 
 /** What has to be told about this sending, beside the alert itself. */
 export interface Circumstances {
@@ -41,8 +41,7 @@ export function judge(result: PostResult): Answer {
   if (status === 429)
     return { kind: 'later', why, waitSec: result.retryAfterSec ?? retryAfterInBody(body) ?? 60, arrived: 'no' }
   if (status >= 500) {
-    // A gateway gave up waiting for the service, which may have gone on.
-    const arrived = status === 504 || status === 524 ? 'perhaps' : 'no'
+    const arrived = isGatewayTimeout(status) ? 'perhaps' : 'no'
     return { kind: 'later', why, waitSec: result.retryAfterSec ?? 0, arrived }
   }
   if (status >= 300 && status < 400) return { kind: 'later', why: `${why}, a redirect`, waitSec: 0, arrived: 'no' }

@@ -28,7 +28,8 @@ export function post(
 
 /**
  * Sends a POST request, tried again where that is likely to help at once: when told to wait a moment (429), and after a
- * server's error (5xx). Not after a time-out or a broken connection: the message may have been taken. Never throws;
+ * server's error (5xx). Not after a time-out, a gateway's among them, or a broken connection: the message may have been
+ * taken. Never throws;
  * redirects are not followed (a webhook has no reason for one, and following would hand the message to whoever is
  * named).
  * @param timeoutMs for each try
@@ -147,18 +148,27 @@ export function parseRetryAfter(header: string | string[] | undefined, nowMs: nu
   return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), MAX_RETRY_AFTER_SEC)
 }
 
+/** A gateway gave up waiting for the service (504, Cloudflare's 524), which may have taken the message all the same. */
+export function isGatewayTimeout(status: number): boolean {
+  return status === 504 || status === 524
+}
+
 /** How long a Retry-After may be to be waited for within the run; a longer one is for a later run. */
 const MAX_WAIT_IN_RUN_SEC = 30
 /** Before the second and the third try after a server's error. */
 const SERVER_ERROR_PAUSES_SEC = [0.5, 2]
 
-/** Seconds until the next try, or undefined when there is to be none. undici's own rule would cut a long Retry-After short. */
+/**
+ * Seconds until the next try, or undefined when there is to be none. undici's own rule would cut a long Retry-After short.
+ * A 429 without that header may say in its body how long to wait, which is read when the answer is judged.
+ */
 function waitBeforeRetry(error: Error, tries: number): number | undefined {
   const { statusCode, headers } = error as Partial<errors.RequestRetryError>
   const pauseSec = SERVER_ERROR_PAUSES_SEC[tries - 1]
-  if (pauseSec === undefined || statusCode === undefined || (statusCode !== 429 && statusCode < 500)) return undefined
-  const waitSec = parseRetryAfter((headers as Headers | undefined)?.['retry-after'], Date.now()) ?? pauseSec
-  return waitSec <= MAX_WAIT_IN_RUN_SEC ? waitSec : undefined
+  if (pauseSec === undefined || statusCode === undefined || isGatewayTimeout(statusCode)) return undefined
+  const retryAfterSec = parseRetryAfter((headers as Headers | undefined)?.['retry-after'], Date.now())
+  const waitSec = statusCode >= 500 ? (retryAfterSec ?? pauseSec) : statusCode === 429 ? retryAfterSec : undefined
+  return waitSec !== undefined && waitSec <= MAX_WAIT_IN_RUN_SEC ? waitSec : undefined
 }
 
 /** False when it was ended early. */
