@@ -14,6 +14,8 @@ export function readSed(command: Command): Filter {
     flags: 'nErsuz',
     valued: 'e',
     long: 'quiet silent regexp-extended',
+    // A sed that stops at the first operand takes that for the script and `-e` for a file.
+    order: 'first',
   })
   const scripts = options.values('e')
   if (scripts.length === 0) scripts.push(...operands.splice(0, 1))
@@ -46,7 +48,12 @@ const AWK_DANGERS =
   /\b(?:system|getline|ENVIRON|PROCINFO|SYMTAB|FUNCTAB|ARGV|ARGC|ARGIND|FILENAME|nextfile|close|fflush|function|func|BEGINFILE|ENDFILE)\b|@|\/inet/
 
 export function readAwk(command: Command): Filter {
-  const { operands, options } = readArguments(command, { valued: 'Fv', longValued: 'field-separator assign' })
+  const { operands, options } = readArguments(command, {
+    valued: 'Fv',
+    longValued: 'field-separator assign',
+    // awk stops looking for options at its program.
+    order: 'first',
+  })
   const program = operands.shift()
   if (program === undefined) throw new Refused('unclear', 'awk lacks its program.')
   for (const assigned of options.values('v', '--assign')) {
@@ -60,29 +67,45 @@ export function readAwk(command: Command): Filter {
   return { files: operands }
 }
 
-/** Is every `>` a comparison? Behind print it opens a file; before the first brace, or in parentheses, it compares. */
+/**
+ * Is every `>` a comparison? In a pattern (outside the braces) and in the parentheses of `if` and `while` there are only
+ * expressions; anywhere else it may stand behind a print, whose file it opens, as in `for (print > f;;)`.
+ */
 function hasOnlyComparisons(program: string): boolean {
   if (!program.includes('>')) return true
   if (/["/\\#\n]/.test(program)) return false
   let braces = 0
-  let parentheses = 0
-  for (const c of program) {
+  const parentheses: boolean[] = []
+  for (const [i, c] of [...program].entries()) {
     if (c === '{') braces++
     else if (c === '}') braces--
-    else if (c === '(') parentheses++
-    else if (c === ')') parentheses--
-    else if (c === '>' && braces > 0 && parentheses <= 0) return false
+    else if (c === '(') parentheses.push(/(?:^|\W)(?:if|while)\s*$/.test(program.slice(0, i)))
+    else if (c === ')') parentheses.pop()
+    else if (c === '>' && braces > 0 && !parentheses.includes(true)) return false
+    if (braces < 0) return false
   }
   return true
 }
 
 /** jq reads its files and computes; `env`, `$ENV`, imports and its file options would show more. */
 export function readJq(command: Command): Filter & { readsNothing: boolean } {
-  const args = [...command.args]
+  const { args } = command
   const rest: Command['args'] = []
   for (let i = 0; i < args.length; i++) {
-    if (args[i] === '--arg' || args[i] === '--argjson') i += 2
-    else rest.push(args[i])
+    if (args[i] === '--') {
+      // Everything behind it is a filter or a file.
+      rest.push(...args.slice(i))
+      break
+    }
+    if (args[i] === '--arg' || args[i] === '--argjson') {
+      if (args.slice(i + 1, i + 3).includes(null))
+        throw new Refused('unclear', `Put quotes around the value of jq's ${args[i]}.`)
+      i += 2
+    } else {
+      rest.push(args[i])
+      // The next argument is its value, whatever that looks like.
+      if (args[i] === '--indent') rest.push(args[++i])
+    }
   }
   const { operands, options } = readArguments(
     { ...command, args: rest },
@@ -90,12 +113,14 @@ export function readJq(command: Command): Filter & { readsNothing: boolean } {
       flags: 'rcsSeMCnRja',
       long: 'raw-output compact-output slurp sort-keys exit-status monochrome-output color-output null-input raw-input join-output ascii-output tab stream seq',
       longValued: 'indent',
+      order: 'anywhere',
     },
   )
   const filter = operands.shift()
   if (filter === undefined) throw new Refused('unclear', 'jq lacks its filter.')
+  // jq allows blanks and comments between $ and its name.
   if (
-    /(^|\.\.|[^.\w])env\b|\$ENV|\$__prog|\b(?:import|include|modulemeta|input_filename|get_search_list|debug|stderr|halt_error)\b/.test(
+    /(^|\.\.|[^.\w])env\b|(^|[^.\w])ENV\b|\$[\s#]|\$__prog|\b(?:import|include|modulemeta|input_filename|get_search_list|debug|stderr|halt_error)\b/.test(
       filter,
     )
   ) {

@@ -71,7 +71,8 @@ const ripgrep: ProgramRule = (command, world) => {
     valued: 'mABCegtT',
     long: 'no-heading heading color ignore-case line-number count only-matching',
     longValued: 'glob max-count context type',
-  }
+    order: 'anywhere',
+  } as const
   return searchFiles(command, readArguments(command, list), world, true)
 }
 
@@ -123,7 +124,11 @@ const top: ProgramRule = (command) => {
 }
 
 const date: ProgramRule = (command) => {
-  const { operands } = readArguments(command, { flags: 'uRI', long: 'utc iso-8601 rfc-3339 universal' })
+  const { operands } = readArguments(command, {
+    flags: 'uRI',
+    long: 'utc iso-8601 universal',
+    longValued: 'rfc-3339',
+  })
   if (operands.some((one) => !one.startsWith('+'))) throw new Refused('not-allowed', '`date` would set the clock.')
   return 'text'
 }
@@ -146,7 +151,7 @@ const jq: ProgramRule = (command, world) => {
 }
 
 const tee: ProgramRule = (command, world) => {
-  for (const file of readArguments(command, { flags: 'ai', long: 'append' }).operands) {
+  for (const file of readArguments(command, { flags: 'ai', long: 'append', order: 'first' }).operands) {
     assertWritableReport(file, command.cwds, world)
   }
   return 'report'
@@ -171,14 +176,13 @@ export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
       long: 'reverse numeric-sort unique',
       longValued: 'key field-separator',
     }),
-    uniq: reader({ flags: 'cdiuz', valued: 'fsw', long: 'count repeated' }, { mostFiles: 1 }),
+    uniq: reader({ flags: 'cdiuz', valued: 'fsw', long: 'count repeated', order: 'first' }, { mostFiles: 1 }),
     cut: reader({ flags: 'sn', valued: 'dfcb', longValued: 'delimiter fields' }),
     tr: reader({ flags: 'dscCt' }, { textOperands: 2 }),
     wc: reader({ flags: 'lwcmL', long: 'lines words bytes' }),
     column: reader({ flags: 'tx', valued: 'sco' }),
     fold: reader({ flags: 's', valued: 'w' }),
     paste: reader({ flags: 's', valued: 'd' }),
-    rev: reader({}),
     comm: reader({ flags: '123i' }),
     diff: reader({
       flags: 'uqbBwiNsyaEt',
@@ -188,9 +192,6 @@ export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
     }),
     cmp: reader({ flags: 'ls' }, { mostFiles: 2 }),
     strings: reader({ flags: 'a', valued: 'nt' }),
-    od: reader({ flags: 'cxbodv', valued: 'AtNjw' }),
-    hexdump: reader({ flags: 'Cv', valued: 'ns' }),
-    xxd: reader({ flags: 'pub', valued: 'lscg' }, { mostFiles: 1 }),
     sed: (command, world) => readFiles(command, readSed(command).files, world),
     awk: (command, world) => readFiles(command, readAwk(command).files, world),
     gawk: (command, world) => readFiles(command, readAwk(command).files, world),

@@ -224,6 +224,7 @@ const curl: Rule = (command, world) => {
     valued: 'mowX',
     long: 'silent show-error fail head include verbose insecure retry-connrefused no-progress-meter compressed ipv4',
     longValued: 'max-time connect-timeout output write-out request retry retry-delay retry-max-time noproxy',
+    order: 'anywhere',
   })
   for (const output of options.values('o', '--output')) {
     if (output !== '/dev/null' && output !== '-') throw new Refused('write', `curl would write ${output}.`)
@@ -273,13 +274,15 @@ const packages: Rule = (command, world) => {
 const journalctl: Rule = (command, world) => {
   const { operands, options } = readArguments(command, {
     flags: 'erxqa',
-    valued: 'unopbSUg',
+    valued: 'uopSUg',
+    numbered: 'nb',
     long: 'user no-pager reverse catalog utc no-hostname all quiet pager-end',
-    longValued: 'unit user-unit lines output priority boot since until grep',
+    longValued: 'unit user-unit output priority since until grep',
+    longNumbered: 'lines boot',
   })
   if (operands.length > 0) throw new Refused('unclear', `journalctl takes no ${operands[0]}.`)
   const own = world.systemdUnit.replace(/\.service$/, '')
-  const units = options.values('u', 'U', '--unit', '--user-unit')
+  const units = options.values('u', '--unit', '--user-unit')
   if (units.length === 0 || units.some((unit) => unit.replace(/\.service$/, '') !== own)) {
     throw new Refused('not-allowed', `journalctl is for the gateway: --user -u ${world.systemdUnit} -n 100 --no-pager.`)
   }

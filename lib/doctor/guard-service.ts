@@ -110,6 +110,7 @@ function systemctl(command: Command, world: World): RuleId {
     valued: 'nopt',
     long: 'user no-pager full no-legend plain all failed quiet no-block',
     longValued: 'lines output property type state',
+    order: 'anywhere',
   })
   const [verb = 'list-units', ...units] = operands
   if (verb === 'daemon-reload' && units.length === 0 && options.has('--user')) return 'service'

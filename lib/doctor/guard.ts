@@ -141,8 +141,8 @@ export const REFUSED_PROGRAMS: ReadonlyMap<string, RuleId> = new Map(
       adduser deluser dscl dseditgroup sysadminctl security keyctl secret-tool csrutil spctl codesign tccutil pfctl ufw iptables
       ip6tables nft firewall-cmd fwupdmgr socketfilterfw setenforce semanage visudo ssh-keygen ssh-add ssh-agent ssh-copy-id
       gpg gpgconf openssl certutil update-ca-certificates scutil networksetup ifconfig route tailscale kmutil`,
-    secrets:
-      'printenv declare typeset local readonly export set unset compgen op vault pass bw rbw gopass strace dtruss ltrace gdb lldb gcore dtrace',
+    secrets: `printenv declare typeset local readonly export set unset compgen op vault pass bw rbw gopass strace dtruss ltrace gdb lldb gcore dtrace
+      rev od hexdump xxd`,
     network: `wget nc ncat netcat socat telnet ssh scp sftp ftp rcp mosh dig nslookup host drill ping ping6 traceroute mail mailx
       sendmail mutt msmtp aria2c http https httpie xh lynx w3m links elinks tftp whois gh glab aws gcloud az kubectl docker podman
       heroku rclone croc ngrok cloudflared nmap tcpdump open xdg-open say pbcopy xclip wl-copy`,
