@@ -155,6 +155,37 @@ test('what flaps and then stays down is brought to mind all the same', () => {
   expect(newsOf(...ticks).slice(-2)).toEqual([['flapping'], ['reminder']])
 })
 
+const FIVE_YEARS = 5 * 365 * 24 * 60
+
+test('a call that was written by a clock five years ahead does not mute the next outage', () => {
+  const ticks = [[call(FIVE_YEARS)], 0, [see(5, 'watchdog', healthy)], [call(10)], [see(75, 'watchdog', down)]]
+  expect(newsOf(...ticks)).toEqual([['failure: x'], [], ['resolved'], ['failure: x'], ['reminder']])
+})
+
+test('when the clock is set back during an outage, the human is reminded by the new time', () => {
+  const hours = Array.from({ length: 26 }, (_, hour) => [see(hour * 60, 'watchdog', down)])
+  const ticks = [[call(FIVE_YEARS)], [see(FIVE_YEARS + 7 * 60, 'watchdog', down)], ...hours]
+  const reminders = newsOf(...ticks).flatMap((news, i) => (i >= 2 && news.includes('reminder') ? [i - 2] : []))
+  expect(reminders).toEqual([1, 6, 24])
+})
+
+test('a line of a clock that was ahead, read when it was corrected, is ended by the next healthy observation', () => {
+  let book: CaseBook = { cases: [], histories: [] }
+  const tick = (minute: number, sighting: Sighting) => {
+    const result = updateCases(book, [sighting], at(minute), 1800)
+    book = result.book
+    return result.news.map(inWords)
+  }
+  expect(tick(0, call(FIVE_YEARS))).toEqual(['failure: x'])
+  expect(tick(5, see(3, 'watchdog', healthy))).toEqual(['resolved'])
+})
+
+test('failures of a clock that was ahead are not flapping for ever', () => {
+  const fails = (minute: number) => [call(minute), see(minute + 5, 'watchdog', healthy)]
+  const ticks = [fails(FIVE_YEARS), fails(FIVE_YEARS + 10), fails(FIVE_YEARS + 20), fails(FIVE_YEARS + 30)]
+  expect(newsOf(...ticks, 0, 60, 121).slice(-4)).toEqual([['flapping'], [], [], ['steady']])
+})
+
 test('what was noticed and needs nobody is a notice', () => {
   expect(newsOf([see(0, 'healthcheck', MARKER.notice('config rolled back: a by b'))])).toEqual([
     ['notice: config rolled back: a by b'],

@@ -71,13 +71,34 @@ export function updateCases(
   freshSec: number,
 ): { book: CaseBook; news: News[] } {
   const news: News[] = []
+  const known = withoutFuture(before, now)
   let book: CaseBook = {
-    cases: before.cases.filter((one) => now.getTime() - Date.parse(one.lastSeenAt) < FORGOTTEN_MS),
-    histories: before.histories,
+    cases: known.cases.filter((one) => now.getTime() - Date.parse(one.lastSeenAt) < FORGOTTEN_MS),
+    histories: known.histories,
   }
-  for (const sighting of sightings) book = take(book, sighting, news)
+  for (const sighting of sightings)
+    book = take(book, sighting.at.getTime() > now.getTime() ? { ...sighting, at: now } : sighting, news)
   book = remind(book, news, now, freshSec)
   return { book: settle(book, news, now), news }
+}
+
+/**
+ * What was written by a clock that ran ahead counts as from now. Left in the future, a call could be ended by no later
+ * observation, and the next outage would be taken for the same one.
+ */
+function withoutFuture({ cases, histories }: CaseBook, now: Date): CaseBook {
+  const past = (time: string) => (Date.parse(time) > now.getTime() ? now.toISOString() : time)
+  return {
+    cases: cases.map((one) => ({
+      ...one,
+      openedAt: past(one.openedAt),
+      lastCallAt: past(one.lastCallAt),
+      lastSeenAt: past(one.lastSeenAt),
+      // Those that were sent belong to the time that did not come.
+      remindersSent: past(one.openedAt) === one.openedAt ? one.remindersSent : 0,
+    })),
+    histories: histories.map((history) => ({ ...history, failedAt: history.failedAt.map(past) })),
+  }
 }
 
 function take(book: CaseBook, sighting: Sighting, news: News[]): CaseBook {
