@@ -3,7 +3,9 @@ import fc from 'fast-check'
 import JSON5 from 'json5'
 import { describe, expect, test } from 'vitest'
 import { Refused } from '../lib/doctor/guard.ts'
-import { type ConfigEdit, configSecrets, isProtected, judgeConfigText } from '../lib/doctor/guard-config.ts'
+import { type ConfigEdit, configSecrets, judgeConfigText } from '../lib/doctor/guard-config.ts'
+import { isProtected } from '../lib/doctor/guard-config-rules.ts'
+import { configWith, configWithout } from '../lib/doctor/guard-config-tree.ts'
 import { CONFIG_TEXT } from './support/guard-world.ts'
 
 const PORT = 18789
@@ -165,6 +167,169 @@ describe('a config that can be parsed', () => {
       }),
       { numRuns: 500 },
     )
+  })
+})
+
+describe('settings that trade places', () => {
+  const both = (main: unknown, other: unknown, names = ['main', 'public']) => ({
+    ...parsed(),
+    agents: {
+      list: [
+        { id: names[0], sandbox: { mode: 'all' }, tools: { allow: ['read'] }, ...(main as object) },
+        { id: names[1], sandbox: { mode: 'off' }, tools: { allow: ['exec'] }, ...(other as object) },
+      ],
+      entries: {
+        [names[0]!]: { runtime: { acp: { sandbox: 'all' } } },
+        [names[1]!]: { runtime: { acp: { sandbox: 'off' } } },
+      },
+    },
+    bindings: [
+      { agentId: names[0], match: { channel: 'telegram' } },
+      { agentId: names[1], match: { channel: 'irc' } },
+    ],
+  })
+  const text = (value: unknown) => JSON.stringify(value, null, 1)
+  const before = text(both({}, {}))
+  const swaps: [string, string][] = [
+    [
+      'the ids of two agents',
+      before.replace('"id": "main"', '"id": "X"').replace('"id": "public"', '"id": "main"').replace('"X"', '"public"'),
+    ],
+    ['two sandboxes', text(both({ sandbox: { mode: 'off' } }, { sandbox: { mode: 'all' } }))],
+    ['two lists of tools', text(both({ tools: { allow: ['exec'] } }, { tools: { allow: ['read'] } }))],
+    [
+      'the agents of two bindings',
+      before
+        .replace('"agentId": "main"', '"agentId": "X"')
+        .replace('"agentId": "public"', '"agentId": "main"')
+        .replace('"agentId": "X"', '"agentId": "public"'),
+    ],
+    ['the names of all', text(both({}, {}, ['public', 'main']))],
+    [
+      'two agents, whole',
+      text({ ...both({}, {}), agents: { ...both({}, {}).agents, list: both({}, {}).agents.list.reverse() } }),
+    ],
+    [
+      'the names of two entries',
+      before
+        .replace(/"main": \{/, '"X": {')
+        .replace(/"public": \{/, '"main": {')
+        .replace('"X": {', '"public": {'),
+    ],
+  ]
+  // No comma between two settings, far from what is swapped.
+  const broken = (whole: string) => whole.replace('"mode": "local",', '"mode": "local"')
+
+  test.each(swaps)('%s: refused, also in a config that cannot be parsed', (_what, after) => {
+    expect(JSON.parse(after)).not.toEqual(JSON.parse(before))
+    expect(refusal(before, after)).toBeDefined()
+    expect(refusal(before, after, before)).toBeDefined()
+    expect(() => JSON5.parse(broken(before))).toThrow()
+    expect(refusal(broken(before), after)).toBeDefined()
+    expect(refusal(broken(before), after, before)).toBeDefined()
+    expect(refusal(broken(before).slice(0, -40), after, before)).toBeDefined()
+  })
+
+  test('what stays in its place may be repaired around them', () => {
+    expect(refusal(broken(before), before)).toBeUndefined()
+    expect(refusal(broken(before), before, before)).toBeUndefined()
+    expect(refusal(broken(before).slice(0, -40), before, before)).toBeUndefined()
+    const two = before.replace('"public"', '"public", "bogus": 1, "model": "a/b"')
+    expect(refusal(two, before)).toBeUndefined()
+    expect(refusal(before, two.replace(' "bogus": 1,', ''))).toBeUndefined()
+  })
+
+  test('an item that protects nothing may be taken out of the middle of a list', () => {
+    const three = (names: string[]) =>
+      text({ ...parsed(), agents: { list: names.map((id) => ({ id, sandbox: { mode: id } })), defaults: {} } })
+    expect(refusal(three(['a', 'b', 'c']), three(['a', 'c']))).toMatch(/agents.list.1.sandbox.mode/)
+    const plain = (names: unknown[]) => text({ ...parsed(), agents: { list: names } })
+    const safe = { id: 'a', sandbox: { mode: 'all' } }
+    expect(
+      refusal(plain([safe, { bogus: 1 }, { ...safe, id: 'c' }]), plain([safe, { ...safe, id: 'c' }])),
+    ).toBeUndefined()
+  })
+})
+
+describe('what a repair needs is open, and nothing else', () => {
+  const config = {
+    ...parsed(),
+    cron: { enabled: false, bogus: 1 },
+    session: { store: '/a', maintenance: { mode: 'warn' }, bogus: 1 },
+    agents: { defaults: { model: { primary: 'a/b' }, heartbeat: { every: '0m' }, bogus: 1 } },
+    messages: { queue: { mode: 'steer' } },
+    legacy: { a: 1 },
+  }
+  const text = JSON.stringify(config)
+  const set = (path: string, value: string, known?: string) =>
+    refusal(text, JSON.stringify(configWith(config, path, value)), known)
+  const unset = (path: string, known?: string) => refusal(text, JSON.stringify(configWithout(config, path)), known)
+
+  test.each([
+    ['channels.matrix.homeserver', 'https://evil.example'],
+    ['channels.nostr.relays', '["wss://evil.example"]'],
+    ['channels.irc.server', 'evil.example'],
+    ['channels.googlechat.audience', 'x'],
+    ['channels.discord.actions.moderation', 'true'],
+    ['channels.telegram.actions.deleteMessage', 'true'],
+    ['session.maintenance.maxDiskBytes', '1'],
+    ['session.maintenance.resetArchiveRetention', '1s'],
+    ['session.store', '/tmp/x'],
+    ['cron.sessionRetention', '1s'],
+    ['cron.store', '/tmp/x'],
+    ['cron.enabled', 'true'],
+    ['cron.jobs', '[{ "at": "1m" }]'],
+    ['agents.defaults.heartbeat.every', '1m'],
+    ['agents.defaults.heartbeat.model', 'a/b'],
+    ['agents.defaults.cwd', '/'],
+    ['transcripts.enabled', 'true'],
+    ['gateway.discovery.wideArea.enabled', 'true'],
+    ['gateway.mode', 'remote'],
+    ['models.providers.x.models', '[{"agentRuntime": {"id": "shell"}}]'],
+  ])('%s may not become %s', (path, value) => {
+    expect(set(path, value)).toMatch(/^(?:security|not-allowed): /)
+  })
+
+  test.each([
+    ['gateway.mode', 'local'],
+    ['gateway.port', String(PORT)],
+    ['cron.enabled', 'false'],
+    ['transcripts.enabled', 'false'],
+    ['logging.consoleLevel', 'debug'],
+    ['agents.defaults.model.fallbacks', '["a/b", "c/d"]'],
+    ['agents.defaults.models', '{ "a/b.c": {} }'],
+    ['agents.defaults.timeoutSeconds', '600'],
+    ['agents.defaults.maxConcurrent', '2'],
+    ['models.providers.x.timeoutSeconds', '60'],
+    ['messages.inbound.debounceMs', '10'],
+  ])('%s may become %s', (path, value) => {
+    expect(set(path, value)).toBeUndefined()
+  })
+
+  test('a value that stood there when the gateway last booted may come back, and no other', () => {
+    const known = JSON.stringify({ ...config, session: { store: '/b', dmScope: 'main' }, cron: { enabled: true } })
+    expect(set('session.store', '/b', known)).toBeUndefined()
+    expect(set('session.store', '/c', known)).toMatch(/not-allowed/)
+    expect(set('session.dmScope', 'main', known)).toMatch(/security/)
+    expect(set('cron.enabled', 'true', known)).toMatch(/security/)
+  })
+
+  test('what OpenClaw does not know may be removed; of what it knows only what a default replaces without harm', () => {
+    expect(unset('legacy')).toBeUndefined()
+    expect(unset('agents.defaults.bogus')).toBeUndefined()
+    expect(unset('messages.queue.mode')).toBeUndefined()
+    for (const path of ['cron.enabled', 'session.store', 'agents.defaults.heartbeat.every', 'cron.bogus'])
+      expect(unset(path), path).toMatch(/not-allowed/)
+    const known = JSON.stringify({ ...config, session: { store: '/a' }, cron: {} })
+    expect(unset('session.bogus', known)).toBeUndefined()
+    expect(unset('session.store', known)).toMatch(/not-allowed/)
+    expect(unset('cron.enabled', known)).toMatch(/not-allowed/)
+  })
+
+  test('a whole section is not thrown away, unless the gateway last booted without it', () => {
+    for (const path of ['agents', 'session', 'messages', 'logging']) expect(unset(path), path).toBeDefined()
+    const { messages: _messages, ...known } = config
+    expect(unset('messages', JSON.stringify(known))).toBeUndefined()
   })
 })
 

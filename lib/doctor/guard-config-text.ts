@@ -16,14 +16,36 @@ export function differsInMarksOnly(before: string, after: string): boolean {
   const isWord = (token: string) => !MARKS.includes(token)
   const words = a.filter(isWord)
   if (words.join('\0') !== b.filter(isWord).join('\0')) return false
+  const [x, y] = differingPart(a, b)
+  if (x.length > LONGEST_DIFFERENCE || y.length > LONGEST_DIFFERENCE) return false
+  return x.length + y.length - 2 * longestCommon(x, y) <= MOST_MARKS
+}
+
+/**
+ * True when the words that both texts hold stand in the same order in both: words were added, taken away or replaced, and
+ * none has changed places with another.
+ */
+export function keepsOrder(before: string, after: string): boolean {
+  const [a, b] = [before, after].map((text) => (text.match(TOKEN) ?? []).filter((token) => !MARKS.includes(token)))
+  const [x, y] = differingPart(a!, b!)
+  if (x.length > LONGEST_DIFFERENCE || y.length > LONGEST_DIFFERENCE) return x.length === 0 || y.length === 0
+  const counts = new Map<string, number>()
+  for (const word of x) counts.set(word, (counts.get(word) ?? 0) + 1)
+  const common = y.filter((word) => {
+    const left = counts.get(word) ?? 0
+    counts.set(word, left - 1)
+    return left > 0
+  }).length
+  return longestCommon(x, y) === common
+}
+
+/** Both texts without what is the same at their beginnings and ends. */
+function differingPart(a: readonly string[], b: readonly string[]): [string[], string[]] {
   let start = 0
   while (start < a.length && start < b.length && a[start] === b[start]) start++
   let end = 0
   while (end < a.length - start && end < b.length - start && a.at(-1 - end) === b.at(-1 - end)) end++
-  const x = a.slice(start, a.length - end)
-  const y = b.slice(start, b.length - end)
-  if (x.length > LONGEST_DIFFERENCE || y.length > LONGEST_DIFFERENCE) return false
-  return x.length + y.length - 2 * longestCommon(x, y) <= MOST_MARKS
+  return [a.slice(start, a.length - end), b.slice(start, b.length - end)]
 }
 
 /** Length of the longest common subsequence. */

@@ -1,9 +1,10 @@
 /** The gateway's config as a tree of settings: read, changed, flattened, and guessed where it cannot be parsed. */
+import { isDeepStrictEqual } from 'node:util'
 import JSON5 from 'json5'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './guard.ts'
 
-/** One value and where it stands; `*` stands for a place in an array. */
+/** One value and where it stands: the names on the way to it, in an array its place; in a guessed tree `*` for any place. */
 export interface Leaf {
   path: string[]
   value: string
@@ -61,8 +62,8 @@ export function parseOrNothing(text: string): Record<string, unknown> | undefine
 /** Every value in the tree; an empty array or object counts as one. */
 export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
   if (Array.isArray(value)) {
-    if (value.length === 0) return [{ path: [...path, '*'], value: '', kind: 'array' }]
-    return value.flatMap((item) => leavesOf(item, [...path, '*']))
+    if (value.length === 0) return [{ path, value: '', kind: 'array' }]
+    return value.flatMap((item, place) => leavesOf(item, [...path, String(place)]))
   }
   if (isRecord(value)) {
     const entries = Object.entries(value)
@@ -70,6 +71,44 @@ export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
     return entries.flatMap(([name, item]) => leavesOf(item, [...path, name]))
   }
   return [{ path, value: String(value), kind: typeof value }]
+}
+
+export interface Changes {
+  removed: Leaf[]
+  added: Leaf[]
+}
+
+/** What differs between two trees. Items of an array are compared with those in the same place. */
+export function changesOf(before: unknown, after: unknown, path: string[] = []): Changes {
+  if (isDeepStrictEqual(before, after)) return { removed: [], added: [] }
+  if (isRecord(before) && isRecord(after)) {
+    const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    return joined(names.map((name) => changesOf(before[name], after[name], [...path, name])))
+  }
+  if (Array.isArray(before) && Array.isArray(after) && before.length > 0 && after.length > 0)
+    return changesOfItems(before, after, path)
+  const leaves = (value: unknown) => (value === undefined ? [] : leavesOf(value, path))
+  return { removed: leaves(before), added: leaves(after) }
+}
+
+/** Where items were only taken out or put in at one place, the others have not changed, though their places have. */
+function changesOfItems(before: unknown[], after: unknown[], path: string[]): Changes {
+  const shorter = Math.min(before.length, after.length)
+  let start = 0
+  while (start < shorter && isDeepStrictEqual(before[start], after[start])) start++
+  let end = 0
+  while (end < shorter - start && isDeepStrictEqual(before.at(-1 - end), after.at(-1 - end))) end++
+  const places = Math.max(before.length, after.length) - end
+  const at = (items: unknown[], place: number) => (place < items.length - end ? items[place] : undefined)
+  return joined(
+    Array.from({ length: places - start }, (_, i) => start + i).map((place) =>
+      changesOf(at(before, place), at(after, place), [...path, String(place)]),
+    ),
+  )
+}
+
+function joined(all: readonly Changes[]): Changes {
+  return { removed: all.flatMap(({ removed }) => removed), added: all.flatMap(({ added }) => added) }
 }
 
 /**
@@ -121,7 +160,7 @@ function plain(word: string): string {
 
 /** The name of a setting; for an item of an array, the array's. */
 export function lastName(path: readonly string[]): string {
-  return path.filter((part) => part !== '*').at(-1) ?? ''
+  return path.filter(isName).at(-1) ?? ''
 }
 
 /** Identifies a leaf by its whole path and its value. */
@@ -131,7 +170,11 @@ export function fullId(leaf: Leaf): string {
 
 /** Identifies a leaf by its last two names and its value: a missing brace shifts the rest of a guessed path. */
 export function nearId(leaf: Leaf): string {
-  return [...leaf.path.filter((part) => part !== '*').slice(-2), '=', leaf.value].join('\0')
+  return [...leaf.path.filter(isName).slice(-2), '=', leaf.value].join('\0')
+}
+
+function isName(part: string): boolean {
+  return part !== '*' && !/^\d{1,4}$/.test(part)
 }
 
 /** The leaves of `a` that `b` does not have, counting repetitions. */

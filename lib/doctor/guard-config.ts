@@ -1,11 +1,19 @@
 /** Edits of the gateway's config, judged by what changes between before and after, not by how it is written. */
 import JSON5 from 'json5'
-import { isSecretName, secretValues } from '../alerts/redact.ts'
+import { secretValues } from '../alerts/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './guard.ts'
-import { differsInMarksOnly, standsWhole } from './guard-config-text.ts'
 import {
-  fullId,
+  assertMayBecome,
+  assertMayGo,
+  assertNoHarm,
+  isProtected,
+  sectionsIn,
+  type Yardstick,
+} from './guard-config-rules.ts'
+import { differsInMarksOnly, keepsOrder, standsWhole } from './guard-config-text.ts'
+import {
+  changesOf,
   type Leaf,
   lastName,
   leavesOf,
@@ -14,35 +22,6 @@ import {
   parseOrNothing,
   without,
 } from './guard-config-tree.ts'
-
-/**
- * Whole sections of OpenClaw's config (2026.9, `openclaw config schema` and its docs) that decide who may use the
- * gateway, what it runs, and where it sends things. Plugins and channels may only be turned off.
- */
-const PROTECTED_SECTIONS = new Set(
-  `accessGroups acp approvals auth browser cloudWorkers commands desktop discovery env hooks mcp nodeHost plugins proxy
-  secrets security skills surfaces telemetry tools update`.split(/\s+/),
-)
-
-/** Words that make a setting security-relevant wherever it stands; compared with the words of each part of its path. */
-const PROTECTED_WORDS = new Set(
-  `$include accept access account accounts admin allow allowed allowlist approval approvals approve approver
-  approvers args attestation audit auth authorization authorized autoapprove bind bindings binds block blocked bot
-  browser ca cap capture cert certificate chat cidr cidrs command commands consent cors credential credentials
-  dangerously denied deny denylist device devices directory dirs docker domain domains elevated encrypt encryption
-  endpoint endpoints env exec executable export exporter expose exposed external file files fingerprint from
-  funnel grant grants group groups guard guest header headers hook hooks host hostname hostnames hosts http https
-  identity include ingress insecure install instructions invite invites ip ips join key keys load lockout mcp mdns
-  members network node nodes oauth origin origins otel owner owners pair pairing passphrase passwd password path
-  paths peer peers permission permissions pin plugin plugins policies policy portal portals private prompt prompts
-  proxies proxy public rate recipient recipients redact relay remote require role roles root roots sandbox scope
-  scopes script scripts seccomp secret secrets secure security session-share share sharing shell signature signing
-  skill skills socket spawn ssh ssl sso ssrf strict tailscale target targets template templates tenant terminal
-  tls to token tool tools transform trust trusted unsafe untrusted uri url urls user username users verification
-  verify webhook webhooks whitelist workspace write writes`.split(/\s+/),
-)
-/** Names that contain such a word and yet only tune how a session or a model works. */
-const HARMLESS_NAMES = new Set(['hostname', 'sessionKey', 'mainKey', 'keepRecentTokens', 'userTimezone'])
 
 /** An edit may not throw away more settings than a repair plausibly does; whoever rewrites the file loses data. */
 const MOST_REMOVED = 12
@@ -71,129 +50,109 @@ export function judgeConfigText(after: string, edit: ConfigEdit): void {
 }
 
 /** Judges the parsed config that an edit would leave; its text, where there is one, tells a slip from a change. */
-export function judgeConfigValue(after: unknown, edit: ConfigEdit, afterText?: string): void {
+export function judgeConfigValue(after: unknown, edit: ConfigEdit, afterText = JSON.stringify(after)): void {
   if (!isRecord(after)) throw new Refused('delete', 'After this edit the config would hold no settings.')
-  const afterLeaves = leavesOf(after)
+  const known = edit.knownGood === undefined ? undefined : parseOrNothing(edit.knownGood)
+  const yardstick = { port: edit.gatewayPort, known: leavesOf(known ?? {}) }
   const before = edit.before === undefined ? undefined : parseOrNothing(edit.before)
-  if (before) judgeExactly(leavesOf(before), afterLeaves, edit.gatewayPort)
-  else judgeRepair(edit, afterText, afterLeaves)
+  if (before) judgeExactly(before, after, known, yardstick)
+  else judgeRepair(edit.before ?? '', { value: after, text: afterText }, known, yardstick)
 }
 
+type Config = Record<string, unknown>
+
 /** Both sides are readable: every setting that changed must be one that may. */
-function judgeExactly(before: Leaf[], after: Leaf[], port: number): void {
-  const removed = without(before, after, fullId)
-  const added = without(after, before, fullId)
-  for (const leaf of added) assertMayBecome(leaf, port)
-  for (const leaf of removed) {
-    const isReplaced = added.some((one) => one.path.join('\0') === leaf.path.join('\0'))
-    // Turning off (enabled: true → false) was judged as the value that it became.
-    if (!(isReplaced && isSwitch(leaf.path))) assertMayGo(leaf)
-  }
+function judgeExactly(before: Config, after: Config, known: Config | undefined, yardstick: Yardstick): void {
+  const { removed, added } = changesOf(before, after)
+  for (const leaf of added) assertMayBecome(leaf, yardstick)
+  const replaced = new Set(added.map((one) => one.path.join('\0')))
+  // What was replaced was judged as the value that it became.
+  for (const leaf of removed) if (!replaced.has(leaf.path.join('\0'))) assertMayGo(leaf, yardstick)
+  const lost = sectionsIn(before).find((name) => !(name in after) && !(known && !(name in known)))
+  if (lost !== undefined) throw new Refused('delete', `This edit would throw away the whole section ${lost}.`)
   assertFewLost(removed.length - added.length)
 }
 
 /**
- * The file before cannot be read. What protects the gateway must come out as in the last config that booted (Level 2
- * would put that one back), or as the broken text says: the same words with a mark added or taken away, or, when more is
- * wrong, the same settings as a parser finds there that forgives everything.
+ * The file before cannot be read. It may come out with the same words and a mark added or taken away, or as the last
+ * config that booted (Level 2 would put that one back), or, when more is wrong, with the same settings in the same order
+ * as a parser finds there that forgives everything.
  */
-function judgeRepair(edit: ConfigEdit, afterText: string | undefined, after: Leaf[]): void {
-  const text = edit.before ?? ''
-  const known = leavesOf((edit.knownGood === undefined ? undefined : parseOrNothing(edit.knownGood)) ?? {})
+function judgeRepair(
+  text: string,
+  after: { value: Config; text: string },
+  known: Config | undefined,
+  yardstick: Yardstick,
+): void {
+  const leaves = leavesOf(after.value)
   const before = lenientLeaves(text)
-  const stood = new Set([...before, ...known].map(nearId))
-  for (const leaf of after) {
-    if (!isProtected(leaf.path) && !stood.has(nearId(leaf))) assertMayBecome(leaf, edit.gatewayPort)
+  const isOrdered = () => keepsOrder(text, after.text)
+  if (isSlip(text, after.text, leaves, yardstick)) {
+    const stood = new Set([...before, ...yardstick.known].map(nearId))
+    for (const leaf of leaves)
+      if (!isProtected(leaf.path) && !stood.has(nearId(leaf))) assertNoHarm(leaf, yardstick.port)
+  } else if (!(known && isRestored(known, after.value, { leaves: before, isOrdered }, yardstick))) {
+    judgeGuessed(before, leaves, isOrdered, yardstick)
   }
-  const kept = after.filter((leaf) => isProtected(leaf.path))
-  const isAsKnown =
-    known.length > 0 &&
-    isSame(
-      kept,
-      known.filter((leaf) => isProtected(leaf.path)),
-    )
-  const isSlip =
-    afterText !== undefined &&
-    differsInMarksOnly(text, afterText) &&
-    kept.every((leaf) => standsWhole(leaf.value, text)) &&
-    namesOf(known).every((name) => namesOf(after).includes(name))
-  if (!isAsKnown && !isSlip) judgeGuessed(before, after, edit.gatewayPort)
-  assertFewLost((before.length || known.length) - after.length)
+  assertFewLost((before.length || yardstick.known.length) - leaves.length)
 }
 
-/** Compares with what a forgiving parser finds: everything that protects must stand on both sides. */
-function judgeGuessed(before: Leaf[], after: Leaf[], port: number): void {
+/** The same words, and what protects the gateway is all there. */
+function isSlip(text: string, afterText: string, after: Leaf[], { known }: Yardstick): boolean {
+  const names = new Set(protectedIn(after).map((leaf) => leaf.path.join('\0')))
+  return (
+    differsInMarksOnly(text, afterText) &&
+    protectedIn(after).every((leaf) => standsWhole(leaf.value, text)) &&
+    protectedIn(known).every((leaf) => names.has(leaf.path.join('\0')))
+  )
+}
+
+/**
+ * The last config that booted, and what the user has changed in it since as far as it protects nothing. Values that are
+ * only found somewhere in the broken text count when nothing has changed places: by swapping two names an agent could
+ * be given the rights of another.
+ */
+function isRestored(
+  known: Config,
+  after: Config,
+  found: { leaves: Leaf[]; isOrdered: () => boolean },
+  yardstick: Yardstick,
+): boolean {
+  const { removed, added } = changesOf(known, after)
+  if (protectedIn([...removed, ...added]).length > 0) return false
+  const stood = new Set(found.leaves.map(nearId))
+  for (const leaf of added) {
+    if (!(stood.has(nearId(leaf)) && found.isOrdered())) assertMayBecome(leaf, yardstick)
+  }
+  const replaced = new Set(added.map((one) => one.path.join('\0')))
+  for (const leaf of removed) {
+    if (stood.has(nearId(leaf)) && !replaced.has(leaf.path.join('\0'))) assertMayGo(leaf, yardstick)
+  }
+  return true
+}
+
+/** Compares with what a forgiving parser finds: everything that protects must stand on both sides, in the same order. */
+function judgeGuessed(before: Leaf[], after: Leaf[], isOrdered: () => boolean, yardstick: Yardstick): void {
   if (before.length === 0) {
     throw new Refused(
       'security',
       'The config is empty and no earlier one is known, so nothing says how it was protected.',
     )
   }
-  const remains = new Set(after.map(nearId))
-  const given = new Set(before.map(nearId))
-  for (const leaf of after) if (!given.has(nearId(leaf))) assertMayBecome(leaf, port)
-  for (const leaf of before) if (!remains.has(nearId(leaf))) assertMayGo(leaf)
+  for (const leaf of without(after, before, nearId)) assertMayBecome(leaf, yardstick)
+  for (const leaf of without(before, after, nearId)) assertMayGo(leaf, yardstick)
+  if (!isOrdered())
+    throw new Refused('security', 'This edit moves settings about in a config that cannot be parsed. Keep their order.')
 }
 
-function isSame(a: Leaf[], b: Leaf[]): boolean {
-  return without(a, b, fullId).length === 0 && without(b, a, fullId).length === 0
-}
-
-/** The paths of what protects the gateway. */
-function namesOf(leaves: Leaf[]): string[] {
-  return leaves.filter((leaf) => isProtected(leaf.path)).map((leaf) => leaf.path.join('.'))
-}
-
-function assertMayBecome(leaf: Leaf, port: number): void {
-  const name = leaf.path.join('.')
-  if (name === 'gateway.mode' && leaf.value === 'local') return
-  if (name === 'gateway.port' && leaf.value === String(port)) return
-  if (name === 'gateway.port')
-    throw new Refused('security', `gateway.port may only be ${port}, the port that is watched.`)
-  if (isSwitch(leaf.path)) {
-    if (leaf.value === 'false') return
-    throw new Refused('security', `${name} may be turned off, not on.`)
-  }
-  if (lastName(leaf.path) === 'source' && leaf.value === 'exec') {
-    throw new Refused('security', `${name} would run a program.`)
-  }
-  if (isProtected(leaf.path)) throw new Refused('security', `The config’s ${name} may not be set or changed.`)
-}
-
-function assertMayGo(leaf: Leaf): void {
-  const name = leaf.path.join('.')
-  if (name === 'gateway.mode' || name === 'gateway.port') return
-  if (isProtected(leaf.path)) throw new Refused('security', `The config’s ${name} may not be removed or changed.`)
+function protectedIn(leaves: readonly Leaf[]): Leaf[] {
+  return leaves.filter((leaf) => isProtected(leaf.path))
 }
 
 function assertFewLost(count: number): void {
   if (count > MOST_REMOVED) {
     throw new Refused('delete', `This edit would throw away ${count} settings. Change only what is broken.`)
   }
-}
-
-/** `plugins.entries.<id>.enabled` and `channels.<id>.enabled`: turning a broken part off is a repair. */
-function isSwitch(path: string[]): boolean {
-  const name = path.join('.')
-  return /^plugins\.entries\.[^.]+\.enabled$/.test(name) || /^channels\.[^.]+\.enabled$/.test(name)
-}
-
-/** Is this setting security-relevant, by its section or by a word in its path? */
-export function isProtected(path: readonly string[]): boolean {
-  if (PROTECTED_SECTIONS.has(path[0] ?? '')) return true
-  return path.some((part) => {
-    if (HARMLESS_NAMES.has(part)) return false
-    return isSecretName(part) || wordsOf(part).some((word) => PROTECTED_WORDS.has(word))
-  })
-}
-
-function wordsOf(name: string): string[] {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
-    .replace(/([A-Z])([A-Z][a-z])/g, '$1 $2')
-    .toLowerCase()
-    .split(/[^a-z0-9$]+/)
-    .filter(Boolean)
 }
 
 /** The secret values in a config's text, also when it cannot be parsed. */
