@@ -18,8 +18,6 @@
 set -u
 
 LOWEST_NODE=20.19
-# A tick is over before this is full, so that it never stops to collect garbage.
-HEAP=--min-semi-space-size=16
 
 main() {
   case $0 in
@@ -65,7 +63,7 @@ main() {
   for file in "$root/lib/tier/start.mjs" "$root/scripts/$script.ts"; do
     [ -f "$file" ] || { cannot_start "$file is missing"; exit 1; }
   done
-  exec "$node" ${heap:+"$heap"} --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
+  exec "$node" --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
 }
 
 usage() {
@@ -143,14 +141,13 @@ find_node() {
   esac
 }
 
-# True when the given Node runs and is new enough; sets $major and $minor, and $heap if it knows that flag.
+# True when the given Node runs and is new enough; sets $major and $minor.
 usable() {
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
   esac
   # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
-  heap=$HEAP
-  { major=$("$1" --version "$heap") || { heap= && major=$("$1" --version); }; } 2>/dev/null || return 1
+  { major=$("$1" --version); } 2>/dev/null || return 1
   major=${major#v}
   minor=${major#*.}
   minor=${minor%%.*}

@@ -63,7 +63,7 @@ describe.concurrent('the launcher', () => {
       writeFileSync(join(only, tool), `#!/bin/sh\necho ${tool} >>'${calls}'\n`, { mode: 0o755 })
     const run = await machine.launch(['gateway-watchdog', '--help'], { env: { PATH: only } })
     expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('--dry-run') })
-    expect(readLines(calls)).toEqual(['--version', '--min-semi-space-size=16'])
+    expect(readLines(calls)).toEqual(['--version', '--disable-warning=ExperimentalWarning'])
   })
 
   test('where Node does not run TypeScript by itself, the loader is found from any working directory', async ({
