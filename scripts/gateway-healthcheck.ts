@@ -55,9 +55,15 @@ async function tend(run: TierRun): Promise<Outcome> {
     return { code: EXIT.down, verdict: seen.verdict }
   }
   // What a healthy tick never needs is loaded here and below, not at every start.
-  const { pauseFor, waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const { confirmFailure, pauseFor, waitUntilUp } = await import('../lib/gateway/wait.ts')
   run.markAtWork()
   recordTrouble(settings, Date.now())
+
+  // One timeout is a busy moment; what another level has confirmed already need not be confirmed again.
+  if (seen.verdict === 'hung' && !currentIncident(settings)) {
+    seen = await confirmFailure(run, options(run, true), seen, false)
+    if (isUp(seen.verdict)) return healthy(run, seen)
+  }
 
   // 2. A gateway that is on its way is left alone for as long as it may take.
   if (TREATMENTS[seen.verdict].level2 === 'wait') {
@@ -166,20 +172,21 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
       : seen.process
         ? await restart(settings, seen)
         : await start(settings, seen)
+  if (!result) return 'waiting'
   say(run, result)
   return 'done'
 }
 
-/** `openclaw gateway restart` first; where that does not work (no supervisor, a hung process) by our own means. */
-async function restartAsAUser(run: TierRun, seen: Examination): Promise<RemedyResult> {
+/**
+ * `openclaw gateway restart` first; where that does not work (no supervisor, a hung process) by our own means. Undefined
+ * when it has failed and the gateway has come back meanwhile.
+ */
+async function restartAsAUser(run: TierRun, seen: Examination): Promise<RemedyResult | undefined> {
   const { restart, restartByCli } = await import('../lib/gateway/remedies.ts')
   const { waitUntilUp } = await import('../lib/gateway/wait.ts')
   const byCli = await restartByCli(run.settings, seen.service)
-  if (!byCli.failure) {
-    const after = await waitUntilUp(run.settings, options(run, false), 5, run.signal)
-    if (isUp(after.verdict) || after.verdict === 'starting' || after.verdict === 'draining') return byCli
-    seen = after
-  }
+  seen = await (byCli.failure ? look(run, false) : waitUntilUp(run.settings, options(run, false), 5, run.signal))
+  if (isUp(seen.verdict) || TREATMENTS[seen.verdict].level2 === 'wait') return byCli.failure ? undefined : byCli
   run.journal.info(`${byCli.done} did not bring it back${byCli.failure ? `: ${oneLine(byCli.failure)}` : ''}`)
   return restart(run.settings, seen)
 }

@@ -57,18 +57,21 @@ async function tend(run: TierRun): Promise<Outcome> {
   // What a healthy tick never needs is loaded here, not at every start.
   const { confirmFailure, waitUntilUp } = await import('../lib/gateway/wait.ts')
 
-  // 2. A gateway that is on its way is left alone for as long as it may take.
-  if (TREATMENTS[seen.verdict].level1 === 'wait') {
-    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(waitSec(run, seen))} s`)
-    if (dryRun) return dryRunEnds(run, seen, 'wait')
-    seen = await waitUntilUp(settings, look, waitSec(run, seen), run.signal)
-    if (isUp(seen.verdict)) return recovered(run, watch.value, seen, undefined)
-  }
-
-  // 3. A failure is confirmed by further probes; a missing process needs no confirmation.
-  else if (seen.process || seen.portOwner) {
+  // 2. A failure is confirmed by further probes; a missing process needs no confirmation.
+  if (!isOnItsWay(seen) && (seen.process || seen.portOwner)) {
     seen = await confirmFailure(run, look, seen, hasSlept(watch.value))
     if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
+  }
+
+  // 3. A gateway that is on its way is left alone for as long as it may take; so is one that takes its place meanwhile.
+  for (let round = 1; isOnItsWay(seen) && round <= 2; round++) {
+    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(waitSec(run, seen))} s`)
+    if (dryRun) return dryRunEnds(run, seen, 'wait')
+    const before = seen
+    const now = { ...look, record: readRecord(settings).value }
+    seen = await waitUntilUp(settings, now, waitSec(run, seen), run.signal)
+    if (isUp(seen.verdict)) return recovered(run, watch.value, seen, undefined)
+    if (seen.verdict === before.verdict && seen.process?.pid === before.process?.pid) break
   }
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
@@ -76,6 +79,8 @@ async function tend(run: TierRun): Promise<Outcome> {
   // 4. What a restart cannot help goes on to Level 2 at once.
   const remedy = TREATMENTS[seen.verdict].level1
   if (dryRun) return dryRunEnds(run, seen, remedy)
+  if (isOnItsWay(seen) && seen.process && seen.graceLeftSec > 0)
+    return escalate(run, seen, `it keeps starting anew (${seen.evidence}); a boot is never cut short`)
   if (remedy === 'hand on') return escalate(run, seen, `${TREATMENTS[seen.verdict].because}; a restart cannot help`)
 
   // 5. Exponential backoff: 10 → 30 → 60 → 600 s between restarts.
@@ -228,6 +233,10 @@ async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
 /** True when this tick comes much later than it should: the machine slept, and then everything is late, not dead. */
 function hasSlept(watch: WatchState): boolean {
   return watch.lastTickMs > 0 && Date.now() - watch.lastTickMs > 3 * TIERS.watchdog.intervalSec * 1000
+}
+
+function isOnItsWay(seen: Examination): boolean {
+  return TREATMENTS[seen.verdict].level1 === 'wait'
 }
 
 /** A drain may take 330 s under systemd (TimeoutStopSec of OpenClaw's unit), and the boot comes after it. */

@@ -2,10 +2,10 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { createSandbox, type Sandbox } from './support/sandbox.ts'
+import { createSandbox, type Sandbox, waitFor } from './support/sandbox.ts'
 
-async function sandbox(): Promise<Sandbox> {
-  const box = await createSandbox()
+async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> {
+  const box = await createSandbox({ settings })
   onTestFinished(box.close)
   return box
 }
@@ -35,6 +35,24 @@ else touch '${seen}'; echo ActiveState=active; echo SubState=running; echo MainP
   )
   const run = await box.runScript('gateway-watchdog', ['--dry-run'])
   expect(run.stdout).toMatch(/starting: connection refused; systemd: activating \(auto-restart\)/)
+})
+
+test('an in-process restart gets the time of a boot, however old its process is; then it is well, and that is said', async () => {
+  const box = await sandbox({ OPENCLAW_STARTUP_GRACE: '15' })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  // Older than the grace of a fresh process, but for a few seconds.
+  const begun = performance.now()
+  await waitFor(() => performance.now() - begun > 13_000, 'the process to be old')
+  box.setFaults({ startingMs: 60_000 })
+  process.kill(pid, 'SIGUSR2')
+  await waitFor(() => box.events().filter(({ what }) => what === 'listening').length === 2, 'the restart')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code, run.stdout).toBe(0)
+  expect(run.stdout).toMatch(/starting: .*waiting up to 15 s/)
+  expect(run.stdout).not.toMatch(/\] restart:|DOWN/)
+  expect(box.processes()).toContain(pid)
+  expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/still says starting, for more than 15 s/)
 })
 
 test('clients of this machine that the gateway refuses are told once; strangers and slips of the hand are not', async () => {

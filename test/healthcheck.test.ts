@@ -43,6 +43,19 @@ test('a gateway that is down is brought back, and Level 2 says so', async () => 
   expect(box.log('healthcheck')).toMatch(/RECOVERED by level 2 after \d+ s/)
 })
 
+test('one timeout is a busy moment: a gateway that answers again while that is confirmed is not restarted', async () => {
+  const box = await sandbox({ settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ health: 'silent' })
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('healthcheck').includes('probe 1/3'), 'the first probe')
+  box.setFaults({})
+  expect((await nurse.finished).code).toBe(0)
+  expect(box.log('healthcheck')).not.toMatch(/DOWN|restart/)
+  expect(box.processes()).toContain(pid)
+})
+
 test('a broken config: the known-good one is put back, the broken one is kept beside it, both private', async () => {
   const { box, gateway, good } = await sandboxWithKnownGood()
   process.kill(gateway.pid, 'SIGKILL')

@@ -117,6 +117,21 @@ test.each([
   },
 )
 
+test('a gateway that is found restarting itself while a failure is confirmed is left to it', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
+  const { pid } = await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  box.setFaults({ health: 'silent' })
+  const watchdog = box.startScript('gateway-watchdog')
+  await waitFor(() => box.log('watchdog').includes('probe 1/3'), 'the first probe')
+  box.setFaults({ drainMs: 8000 })
+  kill(pid, 'SIGUSR2')
+  expect((await watchdog.finished).code).toBe(0)
+  expect(box.log('watchdog')).toMatch(/draining: .*waiting up to/)
+  expect(restarts(box)).toBe(0)
+  expect(box.processes()).toContain(pid)
+})
+
 test('a pause that comes while a failure is confirmed is heeded: exit 3, no restart', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
   const { pid } = await box.startGateway()

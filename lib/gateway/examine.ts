@@ -29,13 +29,18 @@ export const isUp = (verdict: Verdict): boolean => verdict === 'healthy' || verd
 export async function examine(settings: Settings, options: ExamineOptions): Promise<Examination> {
   const nowMs = options.nowMs ?? Date.now()
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
-  if (answer.kind === 'live') return examineLive(settings, options.record, answer)
+  if (answer.kind === 'live') return examineLive(settings, options.record, nowMs, answer)
   const { examineTrouble } = await import('./examine-trouble.ts')
   return (await examineTrouble(settings, options, nowMs, answer)) ?? examine(settings, { ...options, nowMs })
 }
 
 /** It says that it is live: is it ready, is it the right one, does anything deserve a warning? */
-async function examineLive(settings: Settings, record: PatientRecord, answer: Probe): Promise<Examination> {
+async function examineLive(
+  settings: Settings,
+  record: PatientRecord,
+  nowMs: number,
+  answer: Probe,
+): Promise<Examination> {
   // The process that was healthy at the last tick is known; only a new one is looked for (lsof, supervisor: 4 forks).
   const [same] = record.pid === undefined ? [] : await processInfo(settings, [record.pid])
   const known = same && isGatewayCommand(same.command) ? same : undefined
@@ -54,14 +59,13 @@ async function examineLive(settings: Settings, record: PatientRecord, answer: Pr
   if (answer.phase === 'draining')
     return { ...base, verdict: 'draining', evidence: '/startupz says draining: it finishes its work' }
   if (answer.phase === 'starting') {
-    const graceLeftSec = settings.startupGraceSec - (process?.ageSec ?? 0)
-    if (graceLeftSec > 0 || record.pid === process?.pid)
-      return {
-        ...base,
-        verdict: 'starting',
-        evidence: '/startupz says starting',
-        graceLeftSec: Math.max(graceLeftSec, 10),
-      }
+    // An in-process restart gets the same time as a boot, counted from the first sighting.
+    const restartedSec = record.troubleSinceMs > 0 ? (nowMs - record.troubleSinceMs) / 1000 : 0
+    const spentSec = known ? restartedSec : (process?.ageSec ?? 0)
+    const graceLeftSec = settings.startupGraceSec - spentSec
+    if (graceLeftSec > 0) return { ...base, verdict: 'starting', evidence: '/startupz says starting', graceLeftSec }
+    // It serves; what it still waits for (a channel, a sidecar) no restart would bring.
+    base.warnings.push(`/startupz still says starting, for more than ${settings.startupGraceSec} s`)
   }
   if (service?.loaded && process && service.pid !== process.pid && service.pid !== process.parentPid)
     return {

@@ -19,6 +19,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
   const config = readConfig(settings)
   const sameConfig = config !== undefined && config.hash === before.configHash
   const broken = seen.warnings.some((warning) => warning.startsWith('the config was broken'))
+  const isStillStarting = seen.warnings.some((warning) => warning.startsWith('/startupz still says starting'))
   const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
   const deaths = isNewProcess
     ? await (await import('./out-of-memory.ts')).noticeOutOfMemory(run, before, seen, nowMs)
@@ -32,7 +33,8 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
     version: seen.version,
     configHash: broken ? before.configHash : config?.hash,
     configHealthySinceMs: sameConfig || broken ? before.configHealthySinceMs : nowMs,
-    troubleSinceMs: 0,
+    // Its time is not counted anew at every tick.
+    troubleSinceMs: isStillStarting ? before.troubleSinceMs : 0,
     putBack: [],
     startedOnce: false,
   }

@@ -190,7 +190,8 @@ export function longestRunSec(settings: Settings, tier: TierName): number {
       settings.watchdogMaxRetries * (settings.watchdogHealthTimeoutSec + settings.watchdogRetryDelaySec) +
       SLOWEST_RESTART_SEC +
       settings.stopGraceSec +
-      3 * boot,
+      330 +
+      4 * boot,
     healthcheck:
       settings.healthCheckMaxRetries * (2 * SLOWEST_RESTART_SEC + boot + settings.healthCheckRetryDelaySec) +
       settings.healthCheckEscalationWaitSec +
