@@ -124,6 +124,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   const lock = dryRun ? undefined : await takeLock(settings, 'setup')
   if (lock && !isLock(lock)) throw new Stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
   let failed = true
+  let isTakenBack = true
   try {
     // 3. Questions, and a bash version that has to give way.
     const answers = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
@@ -149,14 +150,16 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
         for (const line of plan.steps.flatMap((step) => step.lines)) say(`  ${line}`)
       }
       if (dryRun && bash && !flags.replace) notes.push('the bash version is only set aside with --replace')
-      failed = dryRun ? false : !(await carryOut(settings, plan, interactive))
+      const outcome = dryRun ? 'done' : await carryOut(settings, plan, interactive)
+      failed = outcome !== 'done'
+      isTakenBack = outcome !== 'partly taken back'
     }
     for (const note of notes) say(`note: ${note}`)
     return failed ? EXIT.down : EXIT.healthy
   } finally {
     lock?.release()
     // The lock alone made these folders, or what was taken back left them.
-    if (!dryRun && failed && !hadState) {
+    if (!dryRun && failed && isTakenBack && !hadState) {
       rmSync(settings.watchdogDir, { recursive: true, force: true })
       for (const folder of folders.reverse()) await folder.rollback()
     }
@@ -195,8 +198,10 @@ async function bashVersion(settings: Settings, flags: Flags, interactive: boolea
   throw new Stop(EXIT.down, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
 }
 
-/** Applies the plan. Returns false when it failed or was not wanted. */
-async function carryOut(settings: Settings, plan: Plan, interactive: boolean): Promise<boolean> {
+type Outcome = 'done' | 'taken back' | 'partly taken back'
+
+/** Applies the plan; throws when it must not be done now, or is not wanted. */
+async function carryOut(settings: Settings, plan: Plan, interactive: boolean): Promise<Outcome> {
   for (const tier of ['emergency-recovery', 'healthcheck'] as const) {
     const holder = await lockHolder(settings, tier)
     if (holder?.atWork)
@@ -211,15 +216,16 @@ async function carryOut(settings: Settings, plan: Plan, interactive: boolean): P
   })
   if (failure) {
     complain(`${failure.step}: FAILED: ${failure.why}`)
-    complain(
-      failure.notTakenBack.length === 0
-        ? 'everything that this run had done was taken back'
-        : `taken back, but for: ${failure.notTakenBack.join('; ')}`,
-    )
-    return false
+    if (failure.notTakenBack.length === 0) {
+      complain('everything that this run had done was taken back')
+      return 'taken back'
+    }
+    complain(`taken back, but for: ${failure.notTakenBack.join('; ')}`)
+    complain('when that is put right, run setup again, or uninstall: it is on record')
+    return 'partly taken back'
   }
   await seeFirstRun(settings, plan, startedMs)
-  return true
+  return 'done'
 }
 
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */

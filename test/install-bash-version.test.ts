@@ -19,10 +19,10 @@ const CRON_LINE = '*/5 * * * * bash ~/openclaw/scripts/emergency-recovery-monito
 const OLD_WATCHDOG = 'ai.openclaw.watchdog'
 
 /** A Mac on which the bash version is at work; one of its jobs is called like one of ours. */
-async function macWithBashVersion(onTestFinished: OnFinished) {
+async function macWithBashVersion(onTestFinished: OnFinished, crontab = `${CRONTAB}${CRON_LINE}`) {
   const machine = await createMac()
   onTestFinished(machine.close)
-  machine.writeCrontab(`${CRONTAB}${CRON_LINE}`)
+  machine.writeCrontab(crontab)
   mkdirSync(machine.agentsDir, { recursive: true })
   for (const [label, script] of [
     [OLD_WATCHDOG, 'gateway-watchdog.sh'],
@@ -36,7 +36,7 @@ async function macWithBashVersion(onTestFinished: OnFinished) {
   const isUntouched = () => {
     expect(listingWithoutLogs(machine)).toEqual(before)
     expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
-    expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)
+    expect(machine.crontab()).toBe(crontab)
   }
   return { machine, isUntouched }
 }
@@ -63,12 +63,46 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     machine.launchd.plan(`bootstrap ${DOMAIN} ${join(machine.agentsDir, WATCHDOG)}`, { code: 125, stderr: 'no\n' })
     expect((await machine.setup(['--replace'])).code).toBe(1)
     isUntouched()
+    // The same where the old job has the new one's name: it is loaded once, when its file is back.
+    const bootstrap = `bootstrap ${DOMAIN} ${join(machine.agentsDir, HEALTHCHECK)}`
+    const loads = () => machine.launchd.calls.filter((call) => call.startsWith(bootstrap)).length
+    const loadsBefore = loads()
+    machine.launchd.plan(bootstrap, { code: 125, stderr: 'no\n' })
+    const failed = await machine.setup(['--replace'])
+    expect(failed.code).toBe(1)
+    expect(failed.stderr).toContain('everything that this run had done was taken back')
+    expect(loads() - loadsBefore).toBe(2)
+    isUntouched()
 
     await installed(machine, ['--replace'])
     expect(machine.launchd.labels()).toEqual([HEALTHCHECK, WATCHDOG])
     expect(plistOf(machine, HEALTHCHECK).ProgramArguments).toContain('gateway-healthcheck')
     expect(readdirSync(machine.agentsDir).sort()).toEqual([`${HEALTHCHECK}.plist`, `${WATCHDOG}.plist`])
     expect(machine.crontab()).toContain(`# set aside by openclaw-self-healing: ${CRON_LINE}`)
+
+    await installed(machine, ['--uninstall'])
+    isUntouched()
+  })
+
+  test('when taking back fails as well, nothing of it is lost, and an uninstallation puts all back', async ({
+    onTestFinished,
+  }) => {
+    const { machine, isUntouched } = await macWithBashVersion(onTestFinished, CRONTAB)
+    const plist = readFileSync(join(machine.agentsDir, `${HEALTHCHECK}.plist`), 'utf8')
+    machine.refuseCrontab()
+    const { child, finished } = machine.startSetup(['--replace'])
+    child.stdout.on('data', (text: string) => {
+      if (!text.includes(`✓ LaunchAgent ${HEALTHCHECK}`)) return
+      const answer = { code: 1, stderr: 'Boot-out failed: 1: Operation not permitted\n' }
+      machine.launchd.plan(`bootout ${DOMAIN}/${HEALTHCHECK}`, answer)
+    })
+    const { code, stderr } = await finished
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/taken back, but for: .*Operation not permitted/)
+    const aside = join(machine.watchdogDir, 'set-aside', `${HEALTHCHECK}.plist`)
+    expect(stderr).toContain(`what was set aside stays at ${aside}`)
+    expect(readFileSync(aside, 'utf8')).toBe(plist)
+    expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
 
     await installed(machine, ['--uninstall'])
     isUntouched()

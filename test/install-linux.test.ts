@@ -128,6 +128,27 @@ describe.concurrent('setup on Linux', () => {
     expect(readdirSync(machine.unitsDir)).toEqual(units)
   })
 
+  test('units of the bash version that are called like ours come back when a later step fails', async ({
+    onTestFinished,
+  }) => {
+    const machine = await linux(onTestFinished)
+    mkdirSync(machine.unitsDir, { recursive: true })
+    for (const name of ['watchdog', 'healthcheck']) {
+      const service = `[Service]\nExecStart=/bin/bash /x/openclaw/scripts/gateway-${name}.sh\n`
+      writeFileSync(join(machine.unitsDir, `com.openclaw.${name}.service`), service)
+      writeFileSync(join(machine.unitsDir, `com.openclaw.${name}.timer`), '[Timer]\nOnUnitActiveSec=3min\n')
+    }
+    await machine.systemd.call('--user', 'daemon-reload')
+    await machine.systemd.call('--user', 'enable', '--now', ...TIMERS)
+    const before = listingWithoutLogs(machine)
+    machine.refuseCrontab()
+    const { code, stderr } = await machine.setup(['--replace'])
+    expect(code).toBe(1)
+    expect(stderr).toContain('everything that this run had done was taken back')
+    expect(machine.systemd.active()).toEqual(TIMERS)
+    expect(listingWithoutLogs(machine)).toEqual(before)
+  })
+
   test('with neither launchd nor systemd, cron starts all four', async ({ onTestFinished }) => {
     const machine = await createMachine('bare')
     onTestFinished(machine.close)

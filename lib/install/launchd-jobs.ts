@@ -1,6 +1,6 @@
 /** Level 1 and Level 2 as LaunchAgents. */
 
-import { rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type JobTier, jobName, jobPlist } from '../services/jobs.ts'
@@ -29,6 +29,7 @@ async function jobStep(facts: JobFacts, tier: JobTier): Promise<Step | undefined
   const file = { path: jobPlist(settings, tier), content: launchAgent(tier, facts), mode: 0o644 }
   const before = await launchdJob(settings, name)
   if (before?.loaded && isAsWanted(file)) return undefined
+  const hadErrorLog = existsSync(errorLog(settings, tier))
   let putBack = () => {}
   return {
     lines: [
@@ -49,8 +50,9 @@ async function jobStep(facts: JobFacts, tier: JobTier): Promise<Step | undefined
     rollback: async () => {
       await unload(settings, name)
       putBack()
-      if (before?.loaded) await load(settings, name, file.path)
-      else rmSync(errorLog(settings, tier), { force: true })
+      // What was loaded may have been the bash version's, and its file still lies aside: whoever puts that back loads it.
+      if (before?.loaded && existsSync(file.path)) await load(settings, name, file.path)
+      else if (!hadErrorLog) rmSync(errorLog(settings, tier), { force: true })
     },
   }
 }

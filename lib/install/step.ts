@@ -1,5 +1,5 @@
 /** The plan: steps that are printed, applied in order, and taken back in reverse order when one of them fails. */
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { type Entry, leavingPath, type Receipt, readReceipt, writeReceipt } from '../services/receipt.ts'
 import { receiptPath } from '../tier/peers.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -25,7 +25,8 @@ export interface Applied {
 
 /**
  * Applies the steps and writes the receipt. When one fails, or `signal` is aborted between two, everything this run has
- * done is taken back and the old receipt put in place again.
+ * done is taken back and the old receipt put in place again. Where that fails, what there is stays on record: an
+ * uninstallation can undo it.
  * @param receipt the new receipt; its entries are those of what is there already
  */
 export async function applySteps(
@@ -50,8 +51,10 @@ export async function applySteps(
       say(step)
     } catch (error) {
       const notTakenBack = await takeBack(done)
-      if (before) writeReceipt(settings, before)
-      else if (!hadReceipt) rmSync(receiptPath(settings), { force: true })
+      const isTakenBack = notTakenBack.length === 0
+      if (before) writeReceipt(settings, isTakenBack ? before : { ...before, entries })
+      else if (!hadReceipt && isTakenBack) rmSync(receiptPath(settings), { force: true })
+      else if (!hadReceipt) renameSync(receiptPath(settings), leavingPath(settings))
       return { failure: { step: step.lines[0]!, why: (error as Error).message, notTakenBack } }
     }
   }

@@ -46,6 +46,7 @@ async function areRunning(settings: Settings): Promise<boolean> {
 
 function unitsStep(settings: Settings, files: FileContent[], wereRunning: boolean): Step {
   let putBack: (() => void)[] = []
+  let ranOurs = false
   const timers = timersOf(settings)
   return {
     lines: [
@@ -57,6 +58,8 @@ function unitsStep(settings: Settings, files: FileContent[], wereRunning: boolea
       ...timers.map((unit) => ({ kind: 'systemd-timer' as const, unit })),
     ],
     apply: async () => {
+      // What was running may have been the bash version's, whose files lie aside by now.
+      ranOurs = wereRunning && files.every(({ path }) => existsSync(path))
       putBack = files.map(putFile)
       await must(settings, ['daemon-reload'])
       await must(settings, ['enable', ...timers])
@@ -65,10 +68,10 @@ function unitsStep(settings: Settings, files: FileContent[], wereRunning: boolea
       if (!(await areRunning(settings))) throw new Error('systemctl started the timers, and yet they are not active')
     },
     rollback: async () => {
-      if (!wereRunning) for (const timer of timers) await removeTimer(settings, timer)
+      if (!ranOurs) for (const timer of timers) await removeTimer(settings, timer)
       for (const back of putBack) back()
       await must(settings, ['daemon-reload'])
-      if (wereRunning) await must(settings, ['restart', ...timers])
+      if (ranOurs) await must(settings, ['restart', ...timers])
     },
   }
 }

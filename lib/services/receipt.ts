@@ -47,7 +47,10 @@ export function readReceipt(settings: Settings): Receipt | undefined {
   return readReceiptAt(receiptPath(settings))
 }
 
-/** While this is there, an uninstallation has begun: peers see no receipt, so nobody revives what is being removed. */
+/**
+ * While this is there, an uninstallation has begun, or a first installation failed and was not wholly taken back: peers
+ * see no receipt, so nobody revives what is being removed.
+ */
 export function leavingPath(settings: Settings): string {
   return join(settings.watchdogDir, 'receipt.leaving.json')
 }
