@@ -4,6 +4,7 @@ import { type Arguments, literals, type OptionList, readArguments } from './guar
 import type { World } from './guard-context.ts'
 import { readAwk, readFind, readJq, readPrintf, readSed, readTest } from './guard-filters.ts'
 import { assertReadable, assertTreeReadable, assertWritableReport } from './guard-paths.ts'
+import { lsof, netstat, ps, ss, top } from './guard-processes.ts'
 import type { Command } from './guard-shell.ts'
 
 type ProgramRule = (command: Command, world: World) => RuleId | Promise<RuleId>
@@ -85,42 +86,6 @@ function searchFiles(command: Command, found: Arguments, world: World, isRecursi
   if (files.length === 0 && command.program === 'rg' && command.stdin !== 'nothing') return 'text'
   for (const file of files.length > 0 ? files : ['.']) assertTreeReadable(file, command.cwds, world)
   return 'read'
-}
-
-/** ps would show environments with the BSD option e (`ps eww`, `ps axeo …`), on macOS with -E. */
-const ps: ProgramRule = (command) => {
-  const args = literals(command)
-  for (const [i, arg] of args.entries()) {
-    const isValue = /^-[A-Za-z]*[oOCuUpgtG]$|^--(sort|format|pid|user)$/.test(args[i - 1] ?? '')
-    const showsEnvironment =
-      (!isValue && /^[A-Za-z]*e[A-Za-z]*$/.test(arg)) || /^-[A-Za-z]*E/.test(arg) || /env/i.test(arg)
-    if (showsEnvironment)
-      throw new Refused('secrets', 'ps would show environments; use `ps -axo pid,ppid,etime,command`.')
-    if (!/^(-{0,2}[A-Za-z]+|-[oOp][\w,=%]+|[\w,=%:.+-]+|--[a-z-]+=[\w,=%.+-]+)$/.test(arg)) {
-      throw new Refused('unclear', `ps ${arg} is not among its usual options.`)
-    }
-  }
-  return 'processes'
-}
-
-/** lsof and ss as lists. ss -K closes foreign connections, -D and -F use files; lsof +r never ends, -D writes. */
-const lsof: ProgramRule = (command) => {
-  for (const arg of literals(command)) {
-    if (/^[-+][rDkmxAX]/.test(arg) || !/^([-+][A-Za-z0-9:.,@^_=]+|[\w:.,/@^*~ -]+)$/.test(arg)) {
-      throw new Refused('unclear', `lsof ${arg} is not among its usual options.`)
-    }
-  }
-  return 'processes'
-}
-
-const top: ProgramRule = (command) => {
-  const args = literals(command).join(' ')
-  const isOnce = /^(-[bcH1]+ ?|-n ?\d+ ?|-l ?\d+ ?|-o ?[+%\w]+ ?|-p(id)? ?\d+ ?|-stats [\w,]+ ?|-bn ?\d+ ?)+$/.test(
-    args,
-  )
-  if (!isOnce || !/-(b?n|l) ?\d+/.test(args))
-    throw new Refused('unclear', 'Use `top -b -n 1` (Linux) or `top -l 1` (macOS).')
-  return 'processes'
 }
 
 const date: ProgramRule = (command) => {
@@ -230,8 +195,8 @@ export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
     pgrep: lister({ flags: 'flaxnouivc', valued: 'uUPgGts', long: 'full list-name list-full' }, 'processes'),
     pidof: lister({ flags: 'sxq' }, 'processes'),
     lsof,
-    ss: lister({ flags: 'tulnpaxeiomsrHOW46' }, 'processes'),
-    netstat: lister({ flags: 'anltupvrRisWbLm', valued: 'fp' }, 'processes'),
+    ss,
+    netstat,
     top,
 
     // Text, tests, waiting.

@@ -15,7 +15,7 @@ export async function judgeProgram(command: Command, world: World, depth: number
   if (SHELLS.has(program)) return judgeShell(command, world, depth)
   // `command -v name` looks a program up; anything else behind `command` is run.
   if (program === 'command' && /^-[vV]$/.test(command.args[0] ?? '')) return ['list']
-  if (PREFIX_OPTIONS.has(program)) return judgeProgram(behindPrefix(command), world, depth)
+  if (PREFIX_OPTIONS.has(program)) return judgeBehindPrefix(behindPrefix(command), world, depth)
   if (HAVE_VERSIONS.has(program) && command.args.length === 1 && /^(--version|-V|-v)$/.test(command.args[0] ?? '')) {
     return ['diagnose']
   }
@@ -55,8 +55,13 @@ function behindPrefix(command: Command): Command {
   const args = literals(command)
   const isOption = PREFIX_OPTIONS.get(command.program)!
   while (args.length > 0 && isOption(args[0]!)) args.shift()
-  if (command.program.endsWith('timeout') && !/^\d+(\.\d+)?[smh]?$/.test(args.shift() ?? '')) {
-    throw new Refused('unclear', 'Write timeout as `timeout <seconds> <command>`.')
+  let { timeLimitSec } = command
+  if (command.program.endsWith('timeout')) {
+    const [, digits, unit = 's'] = /^(\d+(?:\.\d+)?)([smh])?$/.exec(args.shift() ?? '') ?? []
+    if (digits === undefined) throw new Refused('unclear', 'Write timeout as `timeout <seconds> <command>`.')
+    const seconds = Number(digits) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
+    // For timeout, 0 is no limit.
+    if (seconds > 0) timeLimitSec = Math.min(seconds, timeLimitSec ?? seconds)
   }
   const program = args.shift()
   if (program === undefined) throw new Refused('secrets', `\`${command.program}\` alone shows the environment.`)
@@ -65,7 +70,19 @@ function behindPrefix(command: Command): Command {
   }
   const isSystem = /^(\/usr(\/local)?)?\/s?bin\/[^/]+$|^\/opt\/homebrew\/bin\/[^/]+$/.test(program)
   if (program.includes('/') && !isSystem) throw new Refused('not-allowed', `${program} is not a program of the system.`)
-  return { ...command, program: basename(program), args }
+  return { ...command, program: basename(program), args, timeLimitSec }
+}
+
+/** What must not be cut off half-way: a repair rewrites the config, a reinstall the package, a restart stops first. */
+const NEEDS_TIME: readonly RuleId[] = ['repair', 'reinstall', 'restart']
+const LEAST_TIME_SEC = 60
+
+async function judgeBehindPrefix(command: Command, world: World, depth: number): Promise<RuleId[]> {
+  const rules = await judgeProgram(command, world, depth)
+  if ((command.timeLimitSec ?? LEAST_TIME_SEC) < LEAST_TIME_SEC && rules.some((rule) => NEEDS_TIME.includes(rule))) {
+    throw new Refused('unclear', `It would be cut off half-way; give it at least ${LEAST_TIME_SEC} seconds.`)
+  }
+  return rules
 }
 
 /** Programs that run the command behind them, and what may stand between. */

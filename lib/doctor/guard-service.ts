@@ -56,8 +56,13 @@ function launchctl(command: Command, world: World): RuleId {
       if (args.join(' ') !== world.launchdLabel) refuseForeign(args[0], world.launchdLabel)
       return 'service'
     case 'load':
-    case 'unload':
       ownPlist(args.filter((arg) => !/^-[wF]+$/.test(arg)).join(' '))
+      return 'service'
+    case 'unload':
+      // With -w it would stay away after the next boot, too.
+      if (args.some((arg) => /^-\w*w/.test(arg)))
+        throw new Refused('security', '`launchctl unload -w` disables the job:')
+      ownPlist(args.join(' '))
       return 'service'
     case 'kill':
       if (!/^(SIG)?(TERM|KILL|INT|HUP)$|^(9|15|2|1)$/.test(args[0] ?? ''))

@@ -28,6 +28,8 @@ export interface Command {
   stdin: 'nothing' | 'pipe' | 'file' | 'text'
   /** Every folder that may be the current one at this point. */
   cwds: readonly string[]
+  /** Seconds after which `timeout` ends it. */
+  timeLimitSec?: number
 }
 
 type Node<T extends SyntaxNode['type']> = Extract<SyntaxNode, { type: T }>
