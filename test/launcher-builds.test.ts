@@ -34,7 +34,7 @@ async function machineWithBuilds() {
     checkout.edit('scripts/watchdog-guardian.ts', (text) =>
       text.replace(/'(?:\w{5}: )?nothing is installed/, `'${word}: nothing is installed`),
     )
-  return { machine, checkout, folder, build: join(folder, 'watchdog-guardian.mjs'), launch, say }
+  return { machine, checkout, folder, build: join(folder, 'watchdog-guardian.js'), launch, say }
 }
 
 test('the second start runs the build, and an edit counts from the next start', async () => {
@@ -88,6 +88,49 @@ test('a build that was cut off, damaged or taken away does no harm', async () =>
   expect((await launch()).code).toBe(0)
 })
 
+test('the code that V8 made is used for the build it was made of, and only as it was written', async () => {
+  const { folder, build, launch } = await machineWithBuilds()
+  const code = join(folder, 'watchdog-guardian.code')
+  await launch()
+  expect(existsSync(code)).toBe(false)
+  await launch()
+  const text = readFileSync(build, 'utf8')
+  writeFileSync(build, text.replace('nothing is installed', 'another one of 20 c.'))
+  expect((await launch()).stdout).toContain('another one of 20 c.')
+  // V8 does not notice this, and dies of it.
+  const bytes = readFileSync(code)
+  writeFileSync(code, bytes.fill(0, bytes.length / 4, bytes.length / 2))
+  for (let i = 0; i < 2; i++) expect(await launch()).toMatchObject({ code: 0, stderr: '' })
+  expect(readFileSync(code).equals(bytes)).toBe(false)
+})
+
+test('a package that is loaded when it is needed is found from the source, from the build and from its code', async () => {
+  const { checkout, launch } = await machineWithBuilds()
+  checkout.edit('scripts/watchdog-guardian.ts', (text) =>
+    text.replace("journal.info('nothing", "journal.info((await import('zx')).quote('two words'))\n    $&"),
+  )
+  for (let i = 0; i < 3; i++) expect((await launch()).stdout).toContain("$'two words'")
+})
+
+test('every script of the launcher has a build', async () => {
+  const { machine, checkout, folder } = await machineWithBuilds()
+  const scripts = [
+    'emergency-recovery',
+    'emergency-recovery-monitor',
+    'gateway-healthcheck',
+    'gateway-watchdog',
+    'watchdog-guardian',
+  ]
+  for (const script of scripts) {
+    for (let i = 0; i < 2; i++)
+      expect(await machine.launch([script, '--help'], { checkout: checkout.root })).toMatchObject({
+        code: 0,
+        stderr: '',
+      })
+    expect(readdirSync(folder)).toContain(`${script}.js`)
+  }
+})
+
 test('where no build can be kept a script runs from its source', async () => {
   const { folder, launch } = await machineWithBuilds()
   mkdirSync(join(folder, '..'), { recursive: true })
@@ -109,5 +152,6 @@ test('many that start at once after an edit all run, and leave one whole build',
   for (const { code } of runs) expect([0, 3]).toContain(code)
   expect(readFileSync(build, 'utf8')).toContain('crowd: nothing')
   expect((await launch()).stdout).toContain('crowd: nothing is installed')
-  expect(readdirSync(folder).sort()).toEqual(['watchdog-guardian.json', 'watchdog-guardian.mjs'])
+  const parts = ['code', 'js', 'json'].map((ending) => `watchdog-guardian.${ending}`)
+  expect(readdirSync(folder).sort()).toEqual(parts)
 })
