@@ -138,6 +138,19 @@ describe.concurrent('guardian', () => {
     })
   })
 
+  test('a watcher for which the human was called is dead until it runs by itself again', async ({ onTestFinished }) => {
+    const box = await installed(onTestFinished, 'launchd')
+    await settle(box)
+    // It can be started, and falls silent each time.
+    for (let ticks = 0; calls(box).length === 0 && ticks < 30; ticks++) await tick(box, ['healthcheck'])
+    expect(calls(box)).toHaveLength(1)
+    for (let i = 0; i < 4; i++) expect(await tick(box, ['healthcheck'])).toMatchObject({ code: 1 })
+    let code: number | null = 1
+    for (let ticks = 0; code !== 0 && ticks < 10; ticks++) code = (await tick(box, ['watchdog', 'healthcheck'])).code
+    expect(code).toBe(0)
+    expect(calls(box)).toHaveLength(1)
+  })
+
   test('a hanging watchdog is ended by its pid and started again', async ({ onTestFinished }) => {
     const box = await installed(onTestFinished, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
     await settle(box)

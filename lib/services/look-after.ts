@@ -2,10 +2,11 @@
  * Looking after one's peers: finds the dead (lib/tier/peers.ts) and has them revived (revive-peers.ts). What only a dead
  * peer needs is loaded only then: this runs at every tick.
  */
-import { oneLine } from '../tier/contract.ts'
+import { oneLine, type TierName } from '../tier/contract.ts'
 import {
   isInstalled,
   observe,
+  type PeerBook,
   readPeerBook,
   type Suspect,
   sight,
@@ -40,10 +41,21 @@ export async function lookAfterPeers(run: TierRun, watcher: Watcher): Promise<Pe
   const { readReceipt } = await import('./receipt.ts')
   const round: Round = { run, watcher, book, receipt: readReceipt(settings), jobs: new Map(), care }
   if (watcher === 'guardian' && onTime) suspects.push(...(await findUnregistered(round)))
-  if (suspects.length === 0) return care
-  const { revivePeers } = await import('./revive-peers.ts')
-  await revivePeers(round, suspects)
-  return care
+  if (suspects.length > 0) {
+    const { revivePeers } = await import('./revive-peers.ts')
+    await revivePeers(round, suspects)
+  }
+  return withoutTheHopeless(care, book)
+}
+
+/**
+ * A peer for which the human was called is dead until it runs by itself again: between two tries nobody suspects it, and
+ * one that writes when it is kicked, and then no more, is not revived. The guardian's exit code 0 would end the alert.
+ */
+function withoutTheHopeless(care: PeerCare, { peers }: PeerBook): PeerCare {
+  const hopeless = (Object.keys(peers) as TierName[]).filter((tier) => peers[tier]!.humanCalled)
+  const revived = care.revived.filter((tier) => !hopeless.includes(tier))
+  return { ...care, revived, dead: [...new Set([...care.dead, ...hopeless])] }
 }
 
 /**
