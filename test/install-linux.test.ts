@@ -7,6 +7,7 @@ import { TIERS } from '../lib/tier/contract.ts'
 import { copyCheckout } from './support/checkout.ts'
 import { cronLinesOf, listingWithoutLogs, runCronLine } from './support/mac.ts'
 import { createMachine, type MachineOptions } from './support/machine.ts'
+import { waitFor } from './support/wait-for.ts'
 
 type OnFinished = (close: () => Promise<void>) => void
 
@@ -68,6 +69,33 @@ describe.concurrent('setup on Linux', () => {
       { env: { PATH: '/usr/bin:/bin', HOME: machine.home, XDG_RUNTIME_DIR: machine.root }, encoding: 'utf8' },
     )
     expect(output).not.toContain('com.openclaw')
+  })
+
+  test('uninstalled while Level 1 is in a run: Level 2, which systemd starts for that, is ended too', async ({
+    onTestFinished,
+  }) => {
+    const machine = await linux(onTestFinished)
+    expect((await machine.setup(['--yes'])).code).toBe(0)
+    const isAtWork = join(machine.root, 'level-1-is-at-work')
+    const scripts = {
+      // Told to stop, a tier says so and exits with 1.
+      watchdog: `trap 'exit 1' TERM; : >'${isAtWork}'; while :; do sleep 0.1; done`,
+      // Makes the folder anew that it finds missing.
+      healthcheck: `trap 'exit 1' TERM; while :; do mkdir -p '${machine.watchdogDir}'; sleep 0.1; done`,
+    }
+    for (const [name, script] of Object.entries(scripts)) {
+      const file = join(machine.root, `${name}.sh`)
+      writeFileSync(file, script)
+      const service = join(machine.unitsDir, `com.openclaw.${name}.service`)
+      writeFileSync(service, readFileSync(service, 'utf8').replace(/^ExecStart=.*$/m, `ExecStart=/bin/sh ${file}`))
+    }
+    await waitFor(() => machine.systemd.running().length === 0, 'the end of the first runs')
+    await machine.systemd.call('--user', 'daemon-reload')
+    await machine.systemd.call('--user', 'start', 'com.openclaw.watchdog.service')
+    await waitFor(() => existsSync(isAtWork), 'Level 1')
+    expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
+    expect(machine.systemd.running()).toEqual([])
+    expect(existsSync(machine.watchdogDir)).toBe(false)
   })
 
   test('when the timers cannot be switched on, everything is taken back', async ({ onTestFinished }) => {

@@ -78,8 +78,13 @@ function unitsStep(settings: Settings, files: FileContent[], wereRunning: boolea
 
 /** Switches a timer and its service off and ends a run that is going on. Does nothing when systemd has no such timer. */
 export async function removeTimer(settings: Settings, timer: string): Promise<void> {
-  const service = timer.replace(/\.timer$/, '.service')
   if ((await systemdUnit(settings, timer))?.loaded) await must(settings, ['disable', '--now', timer])
+  await endService(settings, timer)
+}
+
+/** Ends a run of the timer's service. */
+export async function endService(settings: Settings, timer: string): Promise<void> {
+  const service = timer.replace(/\.timer$/, '.service')
   if ((await systemdUnit(settings, service))?.loaded) await must(settings, ['stop', service])
   // A service whose last run failed would stay in systemd's list as "not found, failed".
   await systemctl(settings, ['reset-failed', timer, service])

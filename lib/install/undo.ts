@@ -18,7 +18,7 @@ import { holdsCommentedOut, putCommentedBack, removeCronBlock } from './cron-job
 import { removeIfEmpty, sha256, tilde } from './files.ts'
 import { unload } from './launchd-jobs.ts'
 import { handOver } from './neighbours.ts'
-import { loginctl, removeTimer, unitFolder } from './systemd-jobs.ts'
+import { endService, loginctl, removeTimer, unitFolder } from './systemd-jobs.ts'
 
 /** What has to be undone: the receipt, the rest of an interrupted uninstallation, or what can be found without either. */
 export async function entriesToUndo(settings: Settings): Promise<Entry[]> {
@@ -68,19 +68,23 @@ export async function uninstall(
 ): Promise<string[]> {
   if (existsSync(receiptPath(settings))) renameSync(receiptPath(settings), leavingPath(settings))
   const failures: string[] = []
-  const undoAll = async (which: (entry: Entry) => boolean) => {
-    for (const entry of entries.filter(which).reverse()) {
-      try {
-        const line = await undo(settings, entry, purge)
-        if (line) say(line)
-      } catch (error) {
-        failures.push(`${describe(entry)}: ${(error as Error).message}`)
-      }
+  const attempt = async (entry: Entry, act: () => Promise<unknown>) => {
+    try {
+      const line = await act()
+      if (typeof line === 'string') say(line)
+    } catch (error) {
+      failures.push(`${describe(entry)}: ${(error as Error).message}`)
     }
+  }
+  const undoAll = async (which: (entry: Entry) => boolean) => {
+    for (const entry of entries.filter(which).reverse()) await attempt(entry, () => undo(settings, entry, purge))
   }
   const isSchedule = ({ kind }: Entry) => ['cron-block', 'launchd-job', 'systemd-timer'].includes(kind)
   // First nobody is started any more, then nobody runs any more, then the files go: a tier would write new ones.
   await undoAll(isSchedule)
+  // Level 1, ended in mid-run, has failed in systemd's eyes, which then starts Level 2 (OnFailure=), stopped or not.
+  for (const entry of entries)
+    if (entry.kind === 'systemd-timer') await attempt(entry, () => endService(settings, entry.unit))
   for (const tier of Object.keys(TIERS) as TierName[]) await endTier(settings, tier, say)
   await undoAll((entry) => !isSchedule(entry) && entry.kind !== 'folder')
   if (entries.some(({ kind }) => kind === 'systemd-timer')) await systemctl(settings, ['daemon-reload'])

@@ -67,6 +67,7 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
 
   /** What is run in place of `/bin/sh …/run-tier.sh gateway-watchdog`: a start-up of Node costs a hundred times as much. */
   function firstLineOnly(argv: string[]): string[] {
+    if (!argv.some((argument) => argument.endsWith('run-tier.sh'))) return argv
     const tier = argv.at(-1)!.replace('gateway-', '')
     const folder = `m='${box.memoryDir}'; [ -z "\${OPENCLAW_PROFILE:-}" ] || m=$HOME/openclaw-$OPENCLAW_PROFILE/memory`
     return ['/bin/sh', '-c', `${folder}; echo started >>"$m/${tier}-$(date +%Y-%m-%d).log"; exit 3`]

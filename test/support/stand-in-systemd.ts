@@ -1,8 +1,10 @@
 /**
  * A stand-in for systemd's user manager as far as setup uses it (the real one is used by the tests in test/real). It
- * reads the unit files in HOME, knows which timers are enabled and active, and runs a service when its timer is started.
+ * reads the unit files in HOME, knows which timers are enabled and active, runs a service when its timer is started, ends
+ * it when it is stopped (its main process alone: KillMode=process), and starts what `OnFailure=` names when it failed.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Answer, startStandInServer } from './stand-in-server.ts'
@@ -18,8 +20,9 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
   /** What the manager has read: unit → its text. */
   let loaded = new Map<string, string>()
   const active = new Set<string>()
+  const running = new Map<string, ChildProcess>()
 
-  function answer(args: string[]): Answer {
+  async function answer(args: string[]): Promise<Answer> {
     const [, verb, ...rest] = args
     const units = rest.filter((argument) => !argument.startsWith('-'))
     switch (verb) {
@@ -46,7 +49,7 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
       case 'restart':
         return start(units)
       case 'stop':
-        for (const unit of units) active.delete(unit)
+        for (const unit of units) await stop(unit)
         return OK
       case 'reset-failed':
         return OK
@@ -89,13 +92,23 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
   function start(units: string[]): Answer {
     for (const unit of units) {
       if (!loaded.has(unit)) return { code: 5, stderr: `Failed to start ${unit}: Unit ${unit} not found.\n` }
-      active.add(unit)
-      if (unit.endsWith('.timer')) run(loaded.get(unit.replace(/\.timer$/, '.service')) ?? '')
+      if (unit.endsWith('.timer')) active.add(unit)
+      run(unit.replace(/\.timer$/, '.service'))
     }
     return OK
   }
 
-  function run(service: string): void {
+  async function stop(unit: string): Promise<void> {
+    active.delete(unit)
+    const child = running.get(unit)
+    if (!child) return
+    child.kill('SIGTERM')
+    await once(child, 'exit')
+  }
+
+  function run(unit: string): void {
+    const service = loaded.get(unit) ?? ''
+    if (running.has(unit)) return
     const command = /^ExecStart=(.+)$/m.exec(service)?.[1]
     if (!command) return
     const asked = words(command.replaceAll('$$', '$'))
@@ -105,13 +118,24 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
       const at = assignment.indexOf('=')
       return [assignment.slice(0, at), assignment.slice(at + 1)]
     })
-    spawn(program, args, { env: Object.fromEntries(env), cwd: home, detached: true, stdio: 'ignore' }).unref()
+    const child = spawn(program, args, { env: Object.fromEntries(env), cwd: home, detached: true, stdio: 'ignore' })
+    running.set(unit, child)
+    child.unref()
+    child.once('exit', (code) => {
+      running.delete(unit)
+      const now = loaded.get(unit) ?? ''
+      const isFailure = code !== 0 && String(code) !== /^SuccessExitStatus=(\d+)$/m.exec(now)?.[1]
+      const next = /^OnFailure=(\S+)$/m.exec(now)?.[1]
+      if (isFailure && next) run(next)
+    })
   }
 
   return {
     ...(await startStandInServer(answer)),
     /** The timers that are active. */
     active: () => [...active].sort(),
+    /** The services that are running. */
+    running: () => [...running.keys()].sort(),
   }
 }
 
