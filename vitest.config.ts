@@ -12,6 +12,7 @@ const SURROUNDINGS = [
   'monitor-channels',
   'watchdog-surroundings',
   'gateway-surroundings',
+  'deliberate-stop',
   'status',
 ].map((name) => `test/${name}.test.ts`)
 // Several gateways of one user side by side.

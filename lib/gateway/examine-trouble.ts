@@ -1,10 +1,9 @@
 /** The examination of a gateway that does not say that it is live: starting, hung, or not there, and why. */
-import { join } from 'node:path'
 import { gatewayService, type Service } from '../services/supervisor.ts'
-import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Clue, findClue } from './clues.ts'
 import { configSyntaxProblem, readConfig, validateConfig } from './config.ts'
+import { deliberateStop } from './deliberate-stop.ts'
 import { FULL_DISK_MB, freeDiskMb } from './disk.ts'
 import type { Base, Examination, ExamineOptions, Verdict } from './examination.ts'
 import { get, type Probe } from './probe.ts'
@@ -43,7 +42,7 @@ export async function examineTrouble(
   const answersHttp = answer.kind === 'other'
   const seen = answer.detail
   if (process) return examineProcess(settings, options.record, nowMs, answer, { ...base, process, answersHttp }, seen)
-  return examineAbsence(settings, options, service, { ...base, answersHttp: false }, seen)
+  return examineAbsence(settings, options, nowMs, service, { ...base, answersHttp: false }, seen)
 }
 
 /** Its process lives, but it is not live: starting, or hung. */
@@ -89,12 +88,13 @@ async function isOldButWell(settings: Settings, answer: Probe): Promise<boolean>
 async function examineAbsence(
   settings: Settings,
   options: ExamineOptions,
+  nowMs: number,
   service: Service,
   base: Base,
   seen: string,
 ): Promise<Examination> {
   const is = (verdict: Verdict, evidence: string): Examination => ({ ...base, verdict, evidence })
-  const stop = deliberateStop(settings, service, options.record)
+  const stop = await deliberateStop(settings, service, options.record, nowMs)
   if (stop) return is('stopped-on-purpose', stop)
   if (service.stopping) return is('draining', `${seen}; ${service.detail}`)
 
@@ -143,23 +143,5 @@ function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {
   if (clue.verdict === 'blocked' || clue.verdict === 'unusable-state' || clue.verdict === 'broken-install')
     return clue.verdict
   // The port was taken and is free now, memory ran out, the disk was full and has room again: starting it is right.
-  return undefined
-}
-
-/**
- * Somebody stopped it: `openclaw gateway stop` is launchd's bootout, and the CLI's lifecycle log says so; under systemd
- * a unit with Restart=always that is inactive without a failure was stopped. Undefined when there is no such sign.
- */
-function deliberateStop(settings: Settings, service: Service, record: PatientRecord): string | undefined {
-  const log = readTail(join(settings.stateDir, 'logs', 'gateway-restart.log'), 64 * 1024)
-  const lines = log.split('\n').filter((line) => line.includes('openclaw gateway lifecycle'))
-  const last = /^\[([^\]]+)\].* action=([a-z-]+)/.exec(lines.at(-1) ?? '')
-  if (last?.[2] === 'stop') {
-    const stoppedMs = Date.parse(last[1]!)
-    // A gateway that was seen healthy after that stop was started again in some other way.
-    if (stoppedMs >= record.lastHealthyMs - 5000 && service.pid === undefined)
-      return `somebody ran \`openclaw gateway stop\` at ${last[1]}`
-  }
-  if (service.stopped) return `somebody stopped it (${service.detail})`
   return undefined
 }
