@@ -116,6 +116,7 @@ async function tend(run: TierRun): Promise<Outcome> {
   const handsOff = await whyHandsOff(settings, 'healthcheck')
   if (handsOff) return standDown(run, handsOff, seen)
   await keepEvidence(run)
+  if (!seen.process) (await import('../lib/gateway/roll-back.ts')).giveBackConfig(run)
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
   journal.info(`level 3 ended with exit code ${code}`)
@@ -154,15 +155,19 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
     )
     return 'cannot'
   }
-  if (remedy === 'start once') {
+  let isOnlyStart = remedy === 'start once'
+  if (remedy === 'put back known-good config') {
+    const { putBackKnownGood } = await import('../lib/gateway/roll-back.ts')
+    const result = await putBackKnownGood(run, seen)
+    if (result === 'cannot') return 'cannot'
+    if (result === 'done') run.meter.add('configRollbacks')
+    // What kept it down may have been passing: a network or a disk that came late.
+    isOnlyStart = result === 'blameless'
+  }
+  if (isOnlyStart) {
     const record = readRecord(settings).value
     if (record.startedOnce) return 'cannot'
     writeRecord(settings, { ...record, startedOnce: true })
-  }
-  if (remedy === 'put back known-good config') {
-    const { putBackKnownGood } = await import('../lib/gateway/roll-back.ts')
-    if (!(await putBackKnownGood(run, seen))) return 'cannot'
-    run.meter.add('configRollbacks')
   }
   const { restart, start } = await import('../lib/gateway/remedies.ts')
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })

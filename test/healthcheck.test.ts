@@ -93,8 +93,8 @@ test('CONFIG_ROLLBACK=off: the config is not touched, and Level 3 is called', as
   expect(box.log('healthcheck')).toMatch(/ESCALATE to level 3: down for \d+ s, misconfigured/)
 })
 
-test('a known-good config that does not boot either is not put back again and again', async () => {
-  const { box, gateway, good } = await sandboxWithKnownGood()
+test('a known-good config that does not boot either is put back once, and then its owner has his file again', async () => {
+  const { box, gateway } = await sandboxWithKnownGood()
   process.kill(gateway.pid, 'SIGKILL')
   box.addTool('claude', 'exit 1')
   box.setFaults({ exitAtBoot: { code: 78, stderr: 'Gateway start blocked: whatever the config' } })
@@ -102,9 +102,54 @@ test('a known-good config that does not boot either is not put back again and ag
   for (let i = 0; i < 2; i++) {
     expect((await box.runScript('gateway-healthcheck', [], { env: { CLAUDE_STARTUP_WAIT: '1' } })).code).toBe(1)
   }
-  expect(box.log('healthcheck').match(/NOTICE needs a look: config rolled back/g)).toHaveLength(1)
+  const log = box.log('healthcheck')
+  expect(log.match(/NOTICE needs a look: config rolled back/g)).toHaveLength(1)
+  expect(log).toMatch(/did not help: \S+openclaw\.json is again what it was before\n.* ESCALATE to level 3/)
   expect(brokenCopies(box)).toHaveLength(1)
-  expect(readFileSync(box.configPath, 'utf8')).toBe(good)
+  expect(readFileSync(box.configPath, 'utf8')).toBe('{ broken\n')
+})
+
+/** Two known-good configs, the newer one in place; the gateway is down, and there is no doctor. */
+async function sandboxWithTwoKnownGoods() {
+  const { box, gateway } = await sandboxWithKnownGood()
+  box.addTool('claude', 'exit 1')
+  box.writeConfig({ agents: { n: 2 } })
+  for (let tick = 0; tick < 2; tick++) await box.runScript('gateway-watchdog')
+  expect(readdirSync(join(box.stateDir, 'watchdog', 'known-good'))).toHaveLength(2)
+  process.kill(gateway.pid, 'SIGKILL')
+  return { box, newer: readFileSync(box.configPath, 'utf8') }
+}
+
+const REFUSAL = { exitAtBoot: { code: 78, stderr: 'Gateway start blocked: a reason outside of the config' } }
+
+test('a refusal on the very config that it was healthy on is not the config’s fault: it stays, and gets one start', async () => {
+  const { box, newer } = await sandboxWithTwoKnownGoods()
+  await box.startGateway(REFUSAL, 'exit')
+  const starts = () => box.openclawCalls().filter((call) => call === 'gateway run').length
+  const before = starts()
+  const run = await box.runScript('gateway-healthcheck', [], { env: { CLAUDE_STARTUP_WAIT: '1' } })
+  expect(run.code).toBe(1)
+  expect(run.stdout).toMatch(/the config is not touched: the gateway was healthy on just this one/)
+  expect(run.stdout).toMatch(/ESCALATE to level 3: .*a reason outside of the config/)
+  expect(readFileSync(box.configPath, 'utf8')).toBe(newer)
+  expect(brokenCopies(box)).toEqual([])
+  expect(starts() - before).toBe(1)
+})
+
+test('a config that its owner has edited since it was put back is not replaced by the one from before', async () => {
+  const { box, newer } = await sandboxWithTwoKnownGoods()
+  box.setFaults(REFUSAL)
+  box.writeConfig('{ broken')
+  const nurse = box.startScript('gateway-healthcheck', [], { env: { HEALTH_CHECK_ESCALATION_WAIT: '3600' } })
+  await waitFor(() => box.log('healthcheck').includes('level 3 follows'), 'the watch')
+  expect(readFileSync(box.configPath, 'utf8')).toBe(newer)
+  process.kill(nurse.pid, 'SIGTERM')
+  await nurse.finished
+  box.writeConfig('{ broken in another way')
+  expect((await box.runScript('gateway-healthcheck', [], { env: { CLAUDE_STARTUP_WAIT: '1' } })).code).toBe(1)
+  expect(readFileSync(box.configPath, 'utf8')).toBe('{ broken in another way\n')
+  expect(box.log('healthcheck').match(/config rolled back/g)).toHaveLength(1)
+  expect(brokenCopies(box)).toHaveLength(1)
 })
 
 test('a gateway that crashes at every start gets three restarts and no more, then Level 3', async () => {

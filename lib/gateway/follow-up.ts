@@ -36,6 +36,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
     // Its time is not counted anew at every tick.
     troubleSinceMs: isStillStarting ? before.troubleSinceMs : 0,
     putBack: [],
+    replacedConfig: undefined,
     startedOnce: false,
   }
   writeRecord(settings, after)

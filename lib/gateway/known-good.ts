@@ -108,11 +108,8 @@ function freeName(name: string): string {
   return free
 }
 
-/**
- * The next known-good config to try: not the one that is in place now, and none that was already tried for this
- * failure (a config that was put back and did not boot is not put back again).
- */
-export function nextCandidate(settings: Settings, tried: readonly string[]): KnownGood | undefined {
+/** True when the config in place is one of those: the gateway was well on it, so it is not what keeps it down. */
+export function isKnownGood(settings: Settings): boolean {
   const present = readConfig(settings)?.hash
-  return knownGoods(settings).find((good) => good.hash !== present && !tried.includes(good.hash))
+  return knownGoods(settings).some((good) => good.hash === present)
 }

@@ -18,7 +18,9 @@ export interface PatientRecord {
   troubleSinceMs: number
   /** Hashes of the known-good configs that were put back since then, and did not help. */
   putBack: string[]
-  /** The one start that `start once` allows was spent since then. */
+  /** Where the file is kept that stood in the config's place before them: it comes back when they do not help. */
+  replacedConfig: string | undefined
+  /** The one start that such a trouble is allowed was spent since then. */
   startedOnce: boolean
   /** Epoch milliseconds of the last death by lack of memory, and when a human was last told of such; 0: never. */
   outOfMemoryMs: number
@@ -37,6 +39,7 @@ const NEVER_SEEN: PatientRecord = {
   configHealthySinceMs: 0,
   troubleSinceMs: 0,
   putBack: [],
+  replacedConfig: undefined,
   startedOnce: false,
   outOfMemoryMs: 0,
   outOfMemoryToldMs: 0,
@@ -78,6 +81,7 @@ function check(value: unknown): PatientRecord | undefined {
     configHealthySinceMs: time(value.configHealthySinceMs),
     troubleSinceMs: time(value.troubleSinceMs),
     putBack: Array.isArray(value.putBack) ? value.putBack.filter((hash) => typeof hash === 'string') : [],
+    replacedConfig: text(value.replacedConfig),
     startedOnce: value.startedOnce === true,
     outOfMemoryMs: time(value.outOfMemoryMs),
     outOfMemoryToldMs: time(value.outOfMemoryToldMs),

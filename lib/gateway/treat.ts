@@ -19,7 +19,10 @@ export type Remedy =
   | 'start'
   /** Start it once in this trouble; if the reason is still there, hand on. */
   | 'start once'
-  /** Put the last config back that it was healthy on (the broken one is kept beside it), validate, start. */
+  /**
+   * Put the last config back that it was healthy on (the broken one is kept beside it), validate, start. Where just that
+   * one is in place: start once. What does not help is taken back before the next level is called.
+   */
   | 'put back known-good config'
   /** Nothing at this level can help: the next level, at once. */
   | 'hand on'
