@@ -6,6 +6,8 @@ import type { Command } from './guard-shell.ts'
 /** What is left of the arguments once the program's own script has been judged. */
 export interface Filter {
   files: string[]
+  /** Words come out as they came in; a program that only might change them does not count. */
+  keepsWords: boolean
 }
 
 /** sed that prints and substitutes. Its commands w, W, r, R and e, and -i, open files or run programs. */
@@ -26,8 +28,11 @@ export function readSed(command: Command): Filter {
   const substitution = ['/', '|', ',', '#', '@', '%', ':']
     .map((d) => String.raw`s${escaped(d)}${pattern(d)}${escaped(d)}(?:\\.|[^\\\n${d}])*${escaped(d)}[gpIi\d]*`)
     .join('|')
-  const one = String.raw`\s*(?:${address}(?:,(?:${address}|[+~]\d+))?)?\s*!?\s*(?:[pdqQ=]|${substitution})\s*`
-  const plain = new RegExp(`^${one}(?:[;\\n]${one})*;?$`)
+  const scriptOf = (commands: string) => {
+    const one = String.raw`\s*(?:${address}(?:,(?:${address}|[+~]\d+))?)?\s*!?\s*(?:${commands})\s*`
+    return new RegExp(`^${one}(?:[;\\n]${one})*;?$`)
+  }
+  const plain = scriptOf(`[pdqQ=]|${substitution}`)
   for (const script of scripts) {
     if (script.length > 500 || !plain.test(script)) {
       throw new Refused(
@@ -36,8 +41,12 @@ export function readSed(command: Command): Filter {
       )
     }
   }
-  return { files: operands }
+  const keeping = scriptOf(`[pdqQ=]|${WITHOUT_COLOURS}`)
+  return { files: operands, keepsWords: scripts.every((script) => keeping.test(script)) }
 }
+
+/** `s/\x1b\[[0-9;]*m//g`, after which a secret is more itself than before. */
+const WITHOUT_COLOURS = String.raw`s/\\(?:x1[bB]|033|e)\\\[\[[\d;?-]*\]\*(?:m|\[[a-zA-Z-]*\])//g`
 
 function escaped(delimiter: string): string {
   return delimiter === '|' ? '\\|' : delimiter
@@ -64,7 +73,12 @@ export function readAwk(command: Command): Filter {
   }
   // awk takes name=value among its files for an assignment.
   if (operands.some((one) => one.includes('='))) throw new Refused('unclear', 'awk is given an assignment as a file.')
-  return { files: operands }
+  const keepsWords =
+    !options.has('v', '--assign') &&
+    options.values('F', '--field-separator').every((one) => /^( |\t|\\t)$/.test(one)) &&
+    !/\b(?:FS|OFS|RS|ORS|FPAT|FIELDWIDTHS|IGNORECASE|printf|length)\b/.test(program) &&
+    [...program.matchAll(/(\w+)\s*\(/g)].every((m) => /^(if|while|for)$/.test(m[1]!))
+  return { files: operands, keepsWords }
 }
 
 /**
@@ -126,7 +140,21 @@ export function readJq(command: Command): Filter & { readsNothing: boolean } {
   ) {
     throw new Refused('secrets', 'This jq filter reads the environment or other files.')
   }
-  return { files: operands, readsNothing: options.has('n', '--null-input') }
+  return { files: operands, keepsWords: selects(filter), readsNothing: options.has('n', '--null-input') }
+}
+
+const JQ_SELECTS = new Set(
+  `keys keys_unsorted length select map map_values has type not and or to_entries from_entries any all tostring tonumber sort sort_by
+  group_by unique unique_by first last empty test contains startswith endswith del paths recurse if then else elif end null
+  true false as values objects arrays strings min max in inside`.split(/\s+/),
+)
+
+/** Does a jq filter only choose among the values, and take none apart (`.[0:5]`, `/`, `@base64`, split, sub, explode …)? */
+function selects(filter: string): boolean {
+  if (/\\\(/.test(filter)) return false
+  const code = filter.replace(/"(?:[^"\\]|\\.)*"/g, '""')
+  if (/[@%*\\#]|\[[^\]]*:/.test(code) || code.replaceAll('//', '').includes('/')) return false
+  return [...code.matchAll(/(?<![.$\w])[A-Za-z_]\w*(?!\w|\s*:)/g)].every((m) => JQ_SELECTS.has(m[0]))
 }
 
 /** find that only looks. -exec, -ok, -delete, -fprint and -fls do more. */
@@ -177,6 +205,9 @@ export function readPrintf(command: Command): void {
   const conversions = [...format.replaceAll('%%', '').matchAll(/%[-+ #0]*\d*(?:\.\d+)?(.)/g)].map((m) => m[1])
   if (conversions.some((one) => !/[sbdiufxq]/.test(one ?? '')))
     throw new Refused('unclear', `printf's format ${format} is unusual.`)
+  if (/%[^a-zA-Z%]*\./.test(format) && values.some((one) => typeof one !== 'string')) {
+    throw new Refused('unclear', 'Print text from commands whole, with %s.')
+  }
   const isText = conversions.every((one) => one === 's' || one === 'b' || one === 'q')
   if (!isText && !values.every((one) => typeof one === 'string' && /^(-?\d+(\.\d+)?|[\w .:,-]*)$/.test(one))) {
     throw new Refused('unclear', 'Print numbers from commands with %s.')

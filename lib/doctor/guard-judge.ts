@@ -52,6 +52,7 @@ const WEIGHT: readonly RuleId[] = [
   'restart',
   'report',
   'read-config',
+  'live',
 ]
 
 function primaryOf(rules: readonly RuleId[]): RuleId {
@@ -92,7 +93,9 @@ const bash: ToolRule = async ({ input }, world) => {
   if (input.dangerouslyDisableSandbox) throw new Refused('guard', 'dangerouslyDisableSandbox is set.')
   const rules: RuleId[] = []
   await walkShell(command, world, async (one, depth) => {
-    rules.push(...(await judgeProgram(one, world, depth)))
+    const found = await judgeProgram(one, world, depth)
+    rules.push(...found)
+    return found
   })
   if (rules.filter((rule) => rule === 'repair').length > 1) throw new Refused('not-allowed', 'Run the repair once.')
   if (/>/.test(command) && rules.length > 0 && writesReport(command, world)) rules.push('report')

@@ -1,35 +1,10 @@
 /** The ordinary programs that the doctor may use, each with the options and files that it may be given. */
 import { Refused, type RuleId } from './guard.ts'
-import { type Arguments, literals, type OptionList, readArguments } from './guard-arguments.ts'
-import type { World } from './guard-context.ts'
-import { readAwk, readFind, readJq, readPrintf, readSed, readTest } from './guard-filters.ts'
-import { assertReadable, assertTreeReadable, assertWritableReport } from './guard-paths.ts'
+import { literals, type OptionList, readArguments } from './guard-arguments.ts'
+import { readFind, readPrintf, readTest } from './guard-filters.ts'
+import { assertWritableReport } from './guard-paths.ts'
 import { lsof, netstat, ps, ss, top } from './guard-processes.ts'
-import type { Command } from './guard-shell.ts'
-
-type ProgramRule = (command: Command, world: World) => RuleId | Promise<RuleId>
-
-/** A program that shows the contents of the files it is given, or of its standard input. */
-function reader(
-  list: OptionList,
-  options: { isTail?: boolean; textOperands?: number; mostFiles?: number } = {},
-): ProgramRule {
-  return (command, world) => {
-    const { operands } = readArguments(command, list)
-    const files = operands.slice(options.textOperands ?? 0)
-    if (files.length > (options.mostFiles ?? Infinity))
-      throw new Refused('delete', `${command.program} would write to ${files.at(-1)}.`)
-    return readFiles(command, files, world, options.isTail)
-  }
-}
-
-function readFiles(command: Command, files: readonly string[], world: World, isTail = false): RuleId {
-  for (const file of files) if (file !== '-') assertReadable(file, command.cwds, world, isTail)
-  const readsStdin = files.length === 0 || files.includes('-')
-  if (readsStdin && command.stdin === 'nothing')
-    throw new Refused('unclear', `${command.program} is given nothing to read.`)
-  return files.length > 0 || command.stdin === 'file' ? 'read' : 'text'
-}
+import { type ProgramRule, READERS } from './guard-readers.ts'
 
 /** A program that tells about files or the host, but shows no file's contents. */
 function lister(list: OptionList, rule: RuleId = 'list', allowsOperands = true): ProgramRule {
@@ -55,39 +30,6 @@ const namer =
 
 const text: ProgramRule = () => 'text'
 
-const grep: ProgramRule = (command, world) => {
-  const found = readArguments(command, {
-    // Not R: it follows symlinks out of the folder.
-    flags: 'ivnclLqsohHwxEFGPaIzUyr',
-    valued: 'mABCe',
-    long: 'color colour recursive line-buffered text no-messages ignore-case count extended-regexp fixed-strings perl-regexp only-matching invert-match line-number files-with-matches no-filename with-filename word-regexp quiet',
-    longValued: 'include exclude exclude-dir max-count regexp after-context before-context context',
-  })
-  return searchFiles(command, found, world, found.options.has('r', '--recursive'))
-}
-
-const ripgrep: ProgramRule = (command, world) => {
-  const list = {
-    flags: 'invcloNSwFUaHI',
-    valued: 'mABCegtT',
-    long: 'no-heading heading color ignore-case line-number count only-matching',
-    longValued: 'glob max-count context type',
-    order: 'anywhere',
-  } as const
-  return searchFiles(command, readArguments(command, list), world, true)
-}
-
-function searchFiles(command: Command, found: Arguments, world: World, isRecursive: boolean): RuleId {
-  const files = [...found.operands]
-  if (!found.options.has('e', '--regexp')) {
-    if (files.shift() === undefined) throw new Refused('unclear', `${command.program} lacks its pattern.`)
-  }
-  if (!isRecursive) return readFiles(command, files, world)
-  if (files.length === 0 && command.program === 'rg' && command.stdin !== 'nothing') return 'text'
-  for (const file of files.length > 0 ? files : ['.']) assertTreeReadable(file, command.cwds, world)
-  return 'read'
-}
-
 const date: ProgramRule = (command) => {
   const { operands } = readArguments(command, {
     flags: 'uRI',
@@ -110,11 +52,6 @@ const find: ProgramRule = (command) => {
   return 'list'
 }
 
-const jq: ProgramRule = (command, world) => {
-  const { files, readsNothing } = readJq(command)
-  return readsNothing && files.length === 0 ? 'text' : readFiles(command, files, world)
-}
-
 const tee: ProgramRule = (command, world) => {
   for (const file of readArguments(command, { flags: 'ai', long: 'append', order: 'first' }).operands) {
     assertWritableReport(file, command.cwds, world)
@@ -125,43 +62,7 @@ const tee: ProgramRule = (command, world) => {
 /** A Map, because an object would also answer to `constructor` and `toString`. */
 export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
   Object.entries<ProgramRule>({
-    // Contents of files.
-    cat: reader({ flags: 'nbsAeEtTuv' }),
-    tac: reader({}),
-    nl: reader({ flags: 'p', valued: 'bnw' }),
-    head: reader({ flags: 'qvz', valued: 'nc', isNumeric: true, longValued: 'lines bytes' }),
-    tail: reader({ flags: 'qvrz', valued: 'nc', isNumeric: true, longValued: 'lines bytes' }, { isTail: true }),
-    grep,
-    egrep: grep,
-    fgrep: grep,
-    rg: ripgrep,
-    sort: reader({
-      flags: 'nrufbdhgMVRcsz',
-      valued: 'kt',
-      long: 'reverse numeric-sort unique',
-      longValued: 'key field-separator',
-    }),
-    uniq: reader({ flags: 'cdiuz', valued: 'fsw', long: 'count repeated', order: 'first' }, { mostFiles: 1 }),
-    cut: reader({ flags: 'sn', valued: 'dfcb', longValued: 'delimiter fields' }),
-    tr: reader({ flags: 'dscCt' }, { textOperands: 2 }),
-    wc: reader({ flags: 'lwcmL', long: 'lines words bytes' }),
-    column: reader({ flags: 'tx', valued: 'sco' }),
-    fold: reader({ flags: 's', valued: 'w' }),
-    paste: reader({ flags: 's', valued: 'd' }),
-    comm: reader({ flags: '123i' }),
-    diff: reader({
-      flags: 'uqbBwiNsyaEt',
-      valued: 'UCW',
-      long: 'brief side-by-side color unified',
-      longValued: 'width',
-    }),
-    cmp: reader({ flags: 'ls' }, { mostFiles: 2 }),
-    strings: reader({ flags: 'a', valued: 'nt' }),
-    sed: (command, world) => readFiles(command, readSed(command).files, world),
-    awk: (command, world) => readFiles(command, readAwk(command).files, world),
-    gawk: (command, world) => readFiles(command, readAwk(command).files, world),
-    mawk: (command, world) => readFiles(command, readAwk(command).files, world),
-    jq,
+    ...READERS,
 
     // Files and the host from outside.
     ls: namer({ flags: 'lahAtrRS1dFiGgopnTUukcsXZ@eO', long: 'color all human-readable full-time time-style sort' }),

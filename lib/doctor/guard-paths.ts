@@ -148,7 +148,7 @@ function scrutinyOf(path: string, world: World): Scrutiny {
   const config = followed(world.configPath)
   if (path === config || (path.startsWith(`${config}.`) && dirname(path) === dirname(config))) return 'full'
   // What the kernel says of a process, but its environment, its memory and its files.
-  if (/^\/proc\/\d+\/(status|stat|limits|io|comm)$/.test(path)) return 'known-secrets'
+  if (/^\/proc\/\d+\/(status|stat|limits|io|comm|cmdline)$/.test(path)) return 'known-secrets'
   const place = readablePlaces(world).find((one) => isWithin(path, one.place))
   // Into these two the gateways of all profiles write.
   const isInShared = ['/tmp/openclaw', join(world.home, 'Library/Logs/openclaw')].some(
@@ -163,17 +163,23 @@ function scrutinyOf(path: string, world: World): Scrutiny {
 /**
  * Refuses unless every file that `path` may mean can be read and holds no secret. A file that holds some is refused too,
  * and a redacted copy of its end is put into the run's folder for the doctor.
- * @param fromEnd only the end of the file will be shown (`tail`), so that a huge log can be looked at
+ * @param fromEnd only the end of the file will be shown (`tail`), so that a huge log can be looked at; a number: that many lines
+ * @returns whether all that will be shown was looked through; of a large log it was the end
  */
-export function assertReadable(path: string, cwds: readonly string[], world: World, fromEnd = false): void {
-  for (const target of realPaths(path, cwds, world.home)) {
-    const scrutiny = scrutinyOf(target, world)
-    assertHarmlessContent(target, scrutiny, world, fromEnd)
-  }
+export function assertReadable(
+  path: string,
+  cwds: readonly string[],
+  world: World,
+  fromEnd: boolean | number = false,
+): boolean {
+  return realPaths(path, cwds, world.home)
+    .map((target) => assertHarmlessContent(target, scrutinyOf(target, world), world, fromEnd))
+    .every(Boolean)
 }
 
 /** As `assertReadable` for a whole folder: everything below it. */
-export function assertTreeReadable(path: string, cwds: readonly string[], world: World): void {
+export function assertTreeReadable(path: string, cwds: readonly string[], world: World): boolean {
+  let isSeen = true
   for (const root of realPaths(path, cwds, world.home)) {
     // What was installed from the registry holds nobody's secrets, and too many files to look through.
     if (world.packageDir && isWithin(root, real(world.packageDir))) continue
@@ -194,11 +200,12 @@ export function assertTreeReadable(path: string, cwds: readonly string[], world:
         throw new Refused('unclear', `${root} holds too much to look through; name the files.`)
       }
       for (const target of realPaths(at, NO_FOLDER, world.home)) {
-        assertHarmlessContent(target, scrutinyOf(target, world), world, false)
+        isSeen = assertHarmlessContent(target, scrutinyOf(target, world), world, false) && isSeen
       }
     }
     visit(root)
   }
+  return isSeen
 }
 
 /** The two files that may be written. Neither may be a symlink or have become something else than a file. */
@@ -233,12 +240,13 @@ function statOrNone(path: string) {
   }
 }
 
-function assertHarmlessContent(path: string, scrutiny: Scrutiny, world: World, fromEnd: boolean): void {
+function assertHarmlessContent(path: string, scrutiny: Scrutiny, world: World, fromEnd: boolean | number): boolean {
   const stats = statOrNone(path)
-  if (stats === undefined) return // Nothing there: the command will say so itself.
+  const isKernels = isWithin(path, '/proc')
+  if (stats === undefined) return !isKernels // Nothing there: the command will say so itself.
   if (stats.isDirectory()) throw new Refused('unclear', `${path} is a folder; name files in it.`)
   if (!stats.isFile()) throw new Refused('unclear', `${path} is not a plain file.`)
-  if (stats.size > LARGEST_READ_BYTES && !fromEnd) {
+  if (stats.size > LARGEST_READ_BYTES && fromEnd === false) {
     throw new Refused('unclear', `${path} has ${Math.round(stats.size / 1e6)} MB; look at its end with tail -n.`)
   }
   const fd = openSync(path, 'r')
@@ -248,7 +256,12 @@ function assertHarmlessContent(path: string, scrutiny: Scrutiny, world: World, f
     const isHarmless =
       !holdsKnown(fd, Math.max(0, size - LARGEST_READ_BYTES), size, world.secrets) &&
       (scrutiny === 'known-secrets' || redact(end, world.secrets) === end)
-    if (isHarmless) return
+    if (isHarmless) {
+      // What the kernel tells has no size, and a log's shapes of secrets are looked for in its end alone.
+      if (isKernels) return false
+      if (scrutiny === 'known-secrets' || size <= SHAPE_CHECK_BYTES) return true
+      return typeof fromEnd === 'number' && end.split('\n').length > fromEnd + 1
+    }
     const copy = redactedCopy(path, end, world)
     throw new Refused('secrets', `${path} holds secrets. A redacted copy of its end is at ${copy}: read that one.`)
   } finally {

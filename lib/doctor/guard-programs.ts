@@ -10,6 +10,9 @@ import { type Command, walkShell } from './guard-shell.ts'
 /** Judges one simple command: the rules that allow it, or throws. Commands in front of others are followed. */
 export async function judgeProgram(command: Command, world: World, depth: number): Promise<RuleId[]> {
   const { program } = command
+  if (!READS_TO_THE_END.has(program) && command.upstream.some((one) => one === 'repair' || one === 'reinstall')) {
+    throw new Refused('unclear', `${program} may end before the command in front of it, and cut that off; use tail.`)
+  }
   const rule = ORDINARY_PROGRAMS.get(program) ?? PATIENT_PROGRAMS.get(program)
   if (rule) return [await rule(command, world)]
   if (SHELLS.has(program)) return judgeShell(command, world, depth)
@@ -21,6 +24,9 @@ export async function judgeProgram(command: Command, world: World, depth: number
   }
   throw new Refused(REFUSED_PROGRAMS.get(program) ?? versioned(program) ?? 'not-allowed', `\`${program}\`:`)
 }
+
+/** Filters that never close the pipe while something still writes into it. */
+const READS_TO_THE_END = new Set(['cat', 'tail', 'tee', 'sort', 'wc', 'cut', 'tr', 'nl'])
 
 /** `python3.12`, `mkfs.ext4`, `pip3`: the program behind a version or a variant. */
 function versioned(program: string): RuleId | undefined {
@@ -45,7 +51,9 @@ async function judgeShell(command: Command, world: World, depth: number): Promis
   }
   const rules: RuleId[] = []
   const judgeInner = async (inner: Command, at: number) => {
-    rules.push(...(await judgeProgram(inner, world, at)))
+    const found = await judgeProgram(inner, world, at)
+    rules.push(...found)
+    return found
   }
   await walkShell(source, world, judgeInner, depth + 1, command.cwds)
   return rules

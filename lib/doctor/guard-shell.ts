@@ -6,7 +6,7 @@
  * Claude Code runs the user's own shell, so a construct that bash and zsh read differently is refused as well.
  */
 import { parse, type SyntaxNode } from 'unbash'
-import { Refused } from './guard.ts'
+import { Refused, type RuleId } from './guard.ts'
 import type { World } from './guard-context.ts'
 import { assertReadable, assertWritableReport, isFolder, NO_FOLDER, realPaths } from './guard-paths.ts'
 import { coversSource } from './guard-source.ts'
@@ -26,6 +26,10 @@ export interface Command {
   args: Value[]
   /** What comes in on standard input. */
   stdin: 'nothing' | 'pipe' | 'file' | 'text'
+  /** What comes in there may hold secrets: nobody could look through it, they are taken out of the answer only. */
+  isUnseen: boolean
+  /** The rules of the commands in front of it in the pipeline. */
+  upstream: readonly RuleId[]
   /** Every folder that may be the current one at this point. */
   cwds: readonly string[]
   /** Seconds after which `timeout` ends it. */
@@ -33,6 +37,9 @@ export interface Command {
 }
 
 type Node<T extends SyntaxNode['type']> = Extract<SyntaxNode, { type: T }>
+
+/** Rules of which the output is known: files that were looked through, names, literal text. */
+const SEEN: ReadonlySet<RuleId> = new Set<RuleId>(['read', 'list', 'text', 'probe', 'report'])
 
 /** Deeper nesting than any repair needs. */
 const DEEPEST = 12
@@ -43,14 +50,15 @@ const MOST_VARIANTS = 64
 const HARMLESS_PREFIX = new Set(['LC_ALL', 'LANG', 'LC_TIME', 'TZ', 'NO_COLOR', 'COLUMNS', 'LINES'])
 
 /**
- * Calls `onCommand` for every simple command in the source, and refuses what cannot be understood.
+ * Calls `onCommand` for every simple command in the source, and refuses what cannot be understood. It answers with the
+ * rules that allow the command, by which the next one in a pipeline is told what it reads.
  * @param folders every folder that may be the current one when it begins. A call of its own begins in one that is not
  *   known: calls may run side by side, and one may change the folder of the next after that was judged.
  */
 export async function walkShell(
   source: string,
   world: World,
-  onCommand: (command: Command, depth: number) => Promise<void>,
+  onCommand: (command: Command, depth: number) => Promise<readonly RuleId[]>,
   depth = 0,
   folders: readonly string[] = NO_FOLDER,
 ): Promise<void> {
@@ -64,6 +72,9 @@ export async function walkShell(
   if (!coversSource(script, source)) throw new Refused('unclear', 'Parts of it could not be read as a command.')
   // Every folder that may be the current one at this point of the walk.
   let cwds = [...folders]
+  // What the commands of the present pipeline's part were, and whether they may show what nobody looked through.
+  let ran: RuleId[] = []
+  let showsUnseen = false
   const variables = variablesOf(script, world)
   await statements(script.commands, true)
 
@@ -104,11 +115,7 @@ export async function walkShell(
       case 'AndOr':
         return chain(one, isSure)
       case 'Pipeline':
-        for (const [i, part] of one.commands.entries()) {
-          if (part.type === 'Command') await simple(part, i > 0, false)
-          else await node(part)
-        }
-        return
+        return pipeline(one.commands)
       case 'CompoundList':
       case 'BraceGroup':
       case 'Subshell':
@@ -148,8 +155,21 @@ export async function walkShell(
     }
   }
 
+  async function pipeline(parts: readonly SyntaxNode[]): Promise<void> {
+    const before = { ran, showsUnseen }
+    ran = []
+    showsUnseen = false
+    for (const [i, part] of parts.entries()) {
+      if (part.type === 'Command') await simple(part, i > 0, false)
+      else await node(part)
+    }
+    ran = [...before.ran, ...ran]
+    showsUnseen ||= before.showsUnseen
+  }
+
   async function simple(one: Node<'Command'>, isPiped: boolean, isSure: boolean): Promise<void> {
-    await redirections(one.redirects)
+    const input = isPiped ? { isUnseen: showsUnseen, upstream: [...ran] } : { isUnseen: false, upstream: [] }
+    if (!(await redirections(one.redirects))) input.isUnseen = true
     for (const part of one.prefix) if (part.type === 'Assignment') await assignment(part, one.name !== undefined)
     if (!one.name) {
       // zsh would run a pager or cat for `< file`, and truncate for `> file`.
@@ -167,7 +187,10 @@ export async function walkShell(
     const program = programName(name)
     if (program === 'cd') return changeFolder(words, isSure)
     for (const args of variants(words, variables, cwds, world)) {
-      await onCommand({ program, args, stdin, cwds }, depth)
+      const rules = await onCommand({ program, args, stdin, ...input, cwds }, depth)
+      ran.push(...rules)
+      // Text from another command may be printed, but not known.
+      if (rules.some((rule) => !SEEN.has(rule)) || args.some((arg) => typeof arg !== 'string')) showsUnseen = true
     }
   }
 
@@ -193,29 +216,35 @@ export async function walkShell(
     cwds = [...new Set(succeeds ? found : [...cwds, ...found])]
   }
 
-  async function redirections(list: Node<'Command'>['redirects']): Promise<void> {
+  /** Judges every redirection. Returns whether what comes in by them is known or was looked through. */
+  async function redirections(list: Node<'Command'>['redirects']): Promise<boolean> {
+    let isSeen = true
     for (const one of list) {
       if (one.descriptor?.type === 'FileDescriptorVariable') throw new Refused('unclear', 'It names a descriptor.')
       if (one.type === 'HereDoc') {
         if (!one.closing) throw new Refused('unclear', 'A here-document has no end.')
         if (!one.delimiter?.quoted) assertNoZshFlag(one.body.text)
         for (const part of one.body.parts ?? []) await substitutions(part)
+        isSeen &&= one.body.parts?.every((part) => part.type === 'Literal') ?? true
         continue
       }
       if (!one.target) throw new Refused('unclear', 'It redirects to nothing.')
       await substitutions(one.target)
-      if (one.type === 'HereString') continue
-      for (const target of wordValues(one.target, variables, cwds, world)) redirect(one.operator, target)
+      for (const target of wordValues(one.target, variables, cwds, world)) {
+        isSeen = (one.type === 'HereString' ? typeof target === 'string' : redirect(one.operator, target)) && isSeen
+      }
     }
+    return isSeen
   }
 
-  function redirect(operator: string, target: Value): void {
+  function redirect(operator: string, target: Value): boolean {
     if (typeof target !== 'string') throw new Refused('unclear', 'Where it redirects to is only known when it runs.')
     const isDuplicate = (operator === '>&' || operator === '<&') && /^(\d|-)$/.test(target)
-    if (isDuplicate || target === '/dev/null') return
+    if (isDuplicate || target === '/dev/null') return true
     if (operator === '<>' || operator === '<&') throw new Refused('write', `It opens ${target} for writing.`)
-    if (operator === '<') assertReadable(target, cwds, world)
-    else assertWritableReport(target, cwds, world)
+    if (operator === '<') return assertReadable(target, cwds, world)
+    assertWritableReport(target, cwds, world)
+    return true
   }
 
   async function test(one: SyntaxNode): Promise<void> {

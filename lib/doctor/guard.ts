@@ -10,6 +10,9 @@
 export const RULES = {
   // What the doctor may do.
   read: allowed('reads a log, a report, the gateway’s package or its service file; contents were looked through first'),
+  live: allowed(
+    'reads what cannot be looked through first: the journal, a log that grows or is very large; secrets are taken out of the answer',
+  ),
   'read-config': allowed('reads the gateway’s config with Read, which Edit demands before it edits'),
   list: allowed('lists files, or asks for sizes, dates and the host’s state'),
   processes: allowed('lists processes, ports and open files'),

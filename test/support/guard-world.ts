@@ -44,6 +44,8 @@ export function guardHome(changes: Partial<World> = {}): GuardHome {
   put('.openclaw/.env', 'DISCORD_WEBHOOK_URL=https://discord.com/api/webhooks/1/planted-env-secret-2\n')
   put('.openclaw/logs/gateway.log', '2026-11-22 error: JSON5 parse failed\n2026-11-22 info: gateway starting\n')
   put('.openclaw/logs/gateway.err.log', 'EADDRINUSE\n')
+  // Larger than what is searched for the shapes of secrets.
+  put('.openclaw/logs/big.log', '2026-11-22 info: gateway is ready\n'.repeat(40_000))
   put('.openclaw/logs/secret.log', 'connecting with planted-gateway-token-1\n')
   put('.openclaw/agents/main/agent/auth-profiles.json', '{"key":"planted-env-secret-2"}')
   put('.openclaw/agents/main/sessions/1.jsonl', '{"role":"user","content":"my diary"}')
