@@ -109,6 +109,105 @@ describe('a planted secret never comes out', () => {
     }
   })
 
+  test.each([
+    `csk-${'a1b2'.repeat(12)}`,
+    `nvapi-${'aB1_'.repeat(16)}`,
+    `tgp_v1_${'aB1-'.repeat(10)}`,
+    `jina_${'a1B2'.repeat(15)}`,
+    `fw_${'a1B2'.repeat(6)}`,
+    `pcsk_aB1cD_${'a1B2'.repeat(12)}`,
+    `e2b_${'a1b2'.repeat(10)}`,
+    `crsr_${'a1b2'.repeat(16)}`,
+    `lsv2_pt_${'a1b2'.repeat(8)}_a1b2c3d4e5`,
+    `ABSK${'QmVk'.repeat(20)}`,
+    `AQ.Ab8${'aB1_'.repeat(10)}`,
+    `apify_api_${'a1B2'.repeat(9)}`,
+    `bb_live_${'aB1-'.repeat(8)}`,
+    `syt_${'Ym90'.repeat(2)}_AbcDefGhiJklMnoPqrSt_1a2B3c`,
+    `EAA${'aB1cD2'.repeat(20)}`,
+    `oauth:${'a1b2c3'.repeat(5)}`,
+    `glsoat-${'a1B2'.repeat(5)}`,
+    `glagent-${'a1B2'.repeat(12)}`,
+    `glft-${'a1B2'.repeat(5)}`,
+    `whsec_${'aB1/'.repeat(8)}`,
+    `dckr_pat_${'a1B-'.repeat(7)}`,
+    `glsa_${'a1B2'.repeat(8)}_1a2b3c4d`,
+    `glc_${'eyJv'.repeat(12)}`,
+    `sntrys_${'eyJp'.repeat(12)}`,
+    `sntryu_${'a1b2'.repeat(16)}`,
+    `NRAK-${'A1B2'.repeat(7)}`,
+    `vcp_${'a1B2'.repeat(14)}`,
+    `vercel_blob_rw_aB1cD2eF_${'a1B2'.repeat(8)}`,
+    `nfp_${'a1B2'.repeat(9)}`,
+    `FlyV1 fm2_${'lJP/'.repeat(20)}`,
+    `fo1_${'aB1-'.repeat(10)}`,
+    `rnd_${'a1B2'.repeat(7)}`,
+    `sb_secret_${'aB1_'.repeat(8)}`,
+    `pscale_tkn_${'aB1.'.repeat(10)}`,
+    `dapi${'a1b2'.repeat(8)}`,
+    `aB1cD2eF3gH4iJ.atlasv1.${'aB1-'.repeat(16)}`,
+    `pul-${'a1b2'.repeat(10)}`,
+    `ops_eyJ${'aB1c'.repeat(40)}`,
+    `ATATT3x${'aB1_'.repeat(40)}`,
+    `ATBB${'a1B2'.repeat(8)}`,
+    `figd_${'aB1-'.repeat(10)}`,
+    `phx_${'a1B2'.repeat(10)}`,
+    `HRKU-${'aB1_'.repeat(15)}`,
+    `CCIPAT_aB1cD2eF_${'a1b2'.repeat(10)}`,
+    `sq0csp-${'aB1_'.repeat(10)}`,
+    `key-${'a1b2'.repeat(8)}`,
+    `re_aB1cD2eF_${'a1B2'.repeat(6)}`,
+    `LTAI${'a1B2'.repeat(5)}`,
+    `AKID${'a1B2'.repeat(8)}`,
+    `AKLT${'a1B2'.repeat(10)}`,
+    `newvendor_${'a1B2'.repeat(8)}`,
+    `xy_prod_v2_${'a1B2'.repeat(8)}-${'a1B2'.repeat(4)}`,
+  ])('a bare key: %s', (key) => {
+    for (const text of [`failed with ${key} twice`, `"${key}"`, `\u001b[31m${key}\u001b[0m`, `url?x=${key}&b=1`]) {
+      expect(redact(text)).toContain(REDACTED)
+      for (let at = 0; at + 12 <= key.length; at += 4) {
+        const piece = key.slice(at, at + 12)
+        if (/\d/.test(piece.slice(4))) expect(redact(text)).not.toContain(piece)
+      }
+    }
+  })
+
+  test.each([
+    ['Feishu', 'https://open.feishu.cn/open-apis/bot/v2/hook/', '1a2b3c4d-1111-2222-3333-444455556666'],
+    ['Zapier', 'https://hooks.zapier.com/hooks/catch/', '1234567/abc1def'],
+    ['Make', 'https://hook.eu1.make.com/', 'a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6'],
+    ['IFTTT', 'https://maker.ifttt.com/trigger/door/with/key/', 'dA1bB2cC3-dD4eE5fF6_gG7'],
+    ['Mattermost', 'https://chat.example.org/hooks/', 'a1b2c3d4e5f6g7h8i9j0k1l2m3'],
+    ['Rocket.Chat', 'https://rc.example.org/hooks/', '5f1a2b3c4d5e6f7a8b9c0d1e/AbCdEf123456AbCdEf123456'],
+    ['Healthchecks', 'https://hc-ping.com/', '1a2b3c4d-1111-2222-3333-444455556666'],
+    ['curl', 'curl -u', 'admin:pw'],
+    ['mysql', 'mysql -h 127.0.0.1 -p', 'S3cret'],
+    ['mysql, quoted', "mysqldump -u root -p'", 'S3cret'],
+    ['sshpass', 'sshpass -p ', 'hunter'],
+    ['netrc', 'machine example.org login me password ', 'hunter'],
+    ['a sentence', 'connected with password ', 'S3cretPass'],
+    ['SQL', "CREATE USER me WITH PASSWORD '", 'correct horse'],
+    ['MySQL', "CREATE USER me IDENTIFIED BY '", 'hunter'],
+    ['a list of arguments', '["run","--token","', 'hunter'],
+    ['an escaped list', '{"cmd":"[\\"--api-key\\", \\"', 'hunter'],
+    ['npm', '//registry.example.org/:_auth=', 'aHVudGVy'],
+    ['a service account', '{"private_key_id": "', 'a1b2c3d4e5'],
+    ['an encrypted token', 'with ', 'eyJhbGciOiJkaXIifQ..aB1cD2eF3gH4.aB1cD2.eF3gH4'],
+    ['a Django session', 'sessionid=', 'a1b2c3d4e5f6g7h8'],
+    ['an Express session', 'connect.sid=', 's%3Aabcdef.ghijkl'],
+    ['Gotify', 'X-Gotify-Key: ', 'AbCdEf'],
+    ['Okta', 'SSWS ', '00aBcDeFgHiJkLmNoPqR'],
+    ['an environment without its sign', 'OPENCLAW_GATEWAY_TOKEN ', 'a1b2c3d4e5f6a7b8'],
+  ])('%s', (_what, before, value) => {
+    const quote = /["']$/.exec(before)?.[0] ?? ''
+    for (const after of ['', `${quote} x`, '\nnext line']) {
+      const text = redact(`${before}${value}${after}`)
+      expect(text).toContain(REDACTED)
+      expect(text).not.toContain(value)
+      expect(text.endsWith(after), text).toBe(true)
+    }
+  })
+
   test('a private key, also with escaped newlines, and with its begin or its end cut off', () => {
     const body = ['MIIEvQIBADANBgkqhkiG9w0BAQEFAASC', 'BKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj', 'short1+/=']
     for (const newline of ['\n', '\r\n', '\\n']) {
@@ -142,6 +241,14 @@ describe('the text stays readable', () => {
     'Basic checks passed: 12, failed: 0; see https://docs.openclaw.ai/gateway/security#auth',
     'git@github.com:openclaw/openclaw.git mailto:someone@example.org',
     '[2026-11-22T05:44:10+09:00] [watchdog] [WARN] DOWN hung: /health did not answer within 5 s',
+    'request req_011CSHoEeqs5C35K2UUqR7Fy toolu_01A09q90qw90lq917835lq9 of agent main failed after 3 attempts',
+    'sessionId=0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0 sessionKey=agent:main:main runId=run_1a2b',
+    'sha256_3f2a9c1d0b8e7f6a5c4d3e2f1a0b9c8d7e6f5a4b sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg==',
+    'reading /tmp/openclaw_state_backup_20261122/node_modules/@scope/long_package_name/dist/entry_point.js',
+    'password authentication failed for user "me"; password required; mysql --port=3306 -P 3306; ls -u; journalctl -u x',
+    'oauth: token expired; key-value store; the hook /hooks/wake answered 404; POST /hooks/agent',
+    'EADDRINUSE_ERROR_CODE AQ.1 ATBB key-1 LTAI max_concurrent_subagents_per_agent_session_limit',
+    '["--port","18789","--token","--bind"] login failed',
     'at Object.<anonymous> (/opt/homebrew/lib/node_modules/openclaw/dist/entry.js:12:34)',
   ])('%s', (line) => {
     expect(redact(line)).toBe(line)
@@ -174,6 +281,8 @@ test('redacting twice gives what redacting once gives', () => {
       ' ',
       '--token ',
       'Cookie: a=b',
+      ...['mysql -p', 'sshpass -p ', 'password ', 'login a password ', "PASSWORD '", '"--token","', 'connect.sid='],
+      ...['-ua:b', 'hc-ping.com/', '/hooks/a1b2c3d4e5f6g7h8i9', 'ab_a1b2c3d4e5f6g7h8i9j0k1l2m3', 'eyJhbGciOiJk..', '"'],
     ),
   )
   fc.assert(
@@ -185,12 +294,13 @@ test('redacting twice gives what redacting once gives', () => {
   )
 })
 
-test('a hostile megabyte is read in one go, whatever it repeats', () => {
+test('a long hostile text is read in one go, whatever it repeats', () => {
   const seeds = ['token=[', 'token="', 'a-', '-----BEGIN PRIVATE KEY-----\n', '://', 'TOKEN=a ', 'sk-', 'eyJaaaaaaaa.']
   seeds.push('a', 'bearer ', '-----END PRIVATE KEY-----', 'YWJjZGVmYWJjZGVm\n', '\\"', 'x.', '\u001b[', '<key>token')
+  seeds.push('mysql -p', ' -p', 'login a password ', 'password ', 'ab_a1', '"--token","', '.atlasv1.', '/hooks/a')
   for (const seed of seeds) {
     const startedAt = performance.now()
-    redact(seed.repeat(Math.ceil(1_000_000 / seed.length)), ['known-secret-value-1'])
+    redact(seed.repeat(Math.ceil(400_000 / seed.length)), ['known-secret-value-1'])
     // A pattern that backtracks takes minutes here; the limit is far above what a busy machine needs.
     expect(performance.now() - startedAt, JSON.stringify(seed)).toBeLessThan(10_000)
   }

@@ -1,13 +1,14 @@
 /**
  * The one room in which text loses its secrets before it leaves the machine or enters a prompt, a log or a report.
  *
- * Pure, imports nothing, and linear in the length of the text: every pattern either starts at a place that the text can
+ * Pure, and linear in the length of the text: every pattern either starts at a place that the text can
  * hold only once per character or is bounded in length, so that a hostile log of a megabyte cannot stall a tier.
  * Redacting twice gives what redacting once gives.
  */
 
-/** What stands in the place of a secret. */
-export const REDACTED = '[REDACTED]'
+import { REDACTED, SHAPES } from './secret-shapes.ts'
+
+export { REDACTED }
 
 /** Shorter known values are left to the other rules: "on" or "test" as a password would blacken half a log. */
 const SHORTEST_KNOWN = 6
@@ -30,6 +31,7 @@ export function redact(text: string, known: Iterable<string> = []): string {
   }
   out = redactPrivateKeys(out)
   for (const [pattern, replacement] of SHAPES) out = out.replace(pattern, replacement)
+  out = out.replace(DATABASE_CLIENT, (line) => line.replace(ATTACHED_PASSWORD, `$1${REDACTED}`))
   out = redactNamedValues(out)
   return coloured ? out.replaceAll(new RegExp(`(\\u001b\\[[\\d;?]{0,32}[A-Za-z])${SPACER}`, 'g'), '$1') : out
 }
@@ -50,7 +52,7 @@ export function isSecretName(name: string): boolean {
     .filter(Boolean)
   const last = words.at(-1) ?? ''
   const joined = words.join('')
-  if (/webhookur[li]s?$/.test(joined)) return true
+  if (/webhookur[li]s?$|privatekeyid$/.test(joined) || name === '_auth') return true
   if (POINTERS.has(last) || (words.includes('tokens') && words.some((word) => COUNTS.has(word)))) return false
   if (words.some((word) => SECRET_WORDS.has(word))) return true
   return SECRET_ENDINGS.test(joined)
@@ -73,7 +75,7 @@ const SECRET_WORDS = new Set(
   cookie cookies credential credentials bearer jwt nsec otp totp pat dsn pin`.split(/\s+/),
 )
 const SECRET_ENDINGS =
-  /(api|access|private|secret|encrypt|encryption|encoding|signing|sign|recovery|aes|auth|master|host|service|client|account|license|subscription|app|bot|deploy|ssh|pgp|gpg|wallet|shared|webhook|admin)keys?$|(token|secret|password|passwd|apikey|passphrase)s?$|(pairing|setup|invite|auth|verification)code$|connectionstring$|privatekey/
+  /(api|access|private|secret|encrypt|encryption|encoding|signing|sign|recovery|aes|auth|master|host|service|client|account|license|subscription|app|bot|deploy|gotify|ssh|pgp|gpg|wallet|shared|webhook|admin)keys?$|(token|secret|password|passwd|apikey|passphrase)s?$|(pairing|setup|invite|auth|verification)code$|connectionstring$|privatekey/
 /** A name that ends so names where a secret is, or something about it, not the secret. */
 const POINTERS = new Set(
   `file path dir ref refs env name names mode type kind id ids url uri endpoint source provider status state at field
@@ -94,55 +96,6 @@ function isHarmless(value: string, name: string): boolean {
   if (value.length === 0 || HARMLESS.test(value)) return true
   return /tokens$|^pass$/i.test(name) && /^\d{1,9}(\.\d+)?$/.test(value)
 }
-
-/** Shapes that are secret wherever they stand. `(?<!…)` keeps them from matching inside longer words. */
-const SHAPES: readonly (readonly [RegExp, string])[] = [
-  // Webhooks and bot URLs: whoever has the URL may post.
-  [/(discord(?:app)?\.com\/api\/(?:v\d{1,2}\/)?webhooks\/)\d{1,32}\/[\w-]{1,256}/gi, `$1${REDACTED}`],
-  [/(hooks\.slack(?:-gov)?\.com\/(?:services|workflows|triggers)\/)[\w/-]{1,256}/gi, `$1${REDACTED}`],
-  [/(\/bot)\d{5,16}:[\w-]{20,128}/g, `$1${REDACTED}`],
-  [/([\w-]{1,64}\.webhook\.office\.com\/webhookb2\/)[\w@/-]{1,512}/gi, `$1${REDACTED}`],
-  // scheme://user:password@host, and a token in the user's place.
-  [/(:\/\/)[^\s/"'<>`\\]{1,512}@(?=[\w[.-])/g, `$1${REDACTED}@`],
-  // Headers and command-line credentials.
-  [
-    /(\b(?:proxy-)?authorization\\?["']?\s{0,3}[:=]\s{0,3}\\?["']?)(?:((?:bearer|basic|token|digest|apikey|negotiate)[ \t]{1,3})|[a-z][\w-]{1,24}[ \t]{1,3})?[^\s"'\\,;}]{3,4096}/gi,
-    `$1$2${REDACTED}`,
-  ],
-  [/\b(bearer[ \t]{1,3})(?=[\w.~+/-]{0,64}[\d._~+/-])[\w.~+/=-]{8,4096}/gi, `$1${REDACTED}`],
-  [/\b(basic[ \t]{1,3})(?=[A-Za-z0-9+/]{0,64}[\d=+/])[A-Za-z0-9+/]{8,4096}={0,2}/gi, `$1${REDACTED}`],
-  [/((?:set-)?cookie2?:[ \t]{0,8})[^\r\n"']{3,4096}/gi, `$1${REDACTED}`],
-  [/((?<!\S)(?:-u|--user|--proxy-user)[= ]{1,2}["']?)[^\s:"']{1,128}:[^\s"']{1,256}/g, `$1${REDACTED}`],
-  // JSON web tokens, complete or cut off after the payload.
-  [/(?<![\w-])eyJ[\w-]{8,8192}\.[\w-]{8,8192}(?:\.[\w-]{0,8192}){0,3}/g, REDACTED],
-  // Keys by their vendors' prefixes: Anthropic, OpenAI and the many that copied "sk-", Stripe, Google, AWS, GitHub, GitLab,
-  // Slack, Discord, Telegram, npm, PyPI, Hugging Face, Groq, xAI, Perplexity, Replicate, SendGrid, Twilio, Tailscale,
-  // DigitalOcean, Shopify, Notion, Linear, Tavily, Firecrawl, Supabase, Doppler, Vault, age, Nostr.
-  [/(?<![A-Za-z0-9])[sr]k[-_][\w-]{16,512}/g, REDACTED],
-  [/(?<![A-Za-z0-9])(?:AIza[\w-]{30,64}|ya29\.[\w-]{16,1024}|GOCSPX-[\w-]{16,64}|1\/\/0[\w-]{20,256})/g, REDACTED],
-  [/(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])/g, REDACTED],
-  [
-    /(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|gl(?:pat|rt|dt|cbt|ptt)-[\w-]{16,255})/g,
-    REDACTED,
-  ],
-  [/(?<![A-Za-z0-9])xox[a-z](?:\.xox[a-z])?-[\w-]{8,512}|(?<![A-Za-z0-9])xapp-[\w-]{8,512}/g, REDACTED],
-  [/(?<![\w-])[MNO][\w-]{22,30}\.[\w-]{6}\.[\w-]{27,64}(?![\w-])/g, REDACTED],
-  [/(?<!\d)\d{8,12}:[A-Za-z0-9_-]{34,36}(?![\w-])/g, REDACTED],
-  [
-    /(?<![A-Za-z0-9])(?:npm_[A-Za-z0-9]{30,64}|pypi-[\w-]{30,512}|hf_[A-Za-z0-9]{20,64}|gsk_[A-Za-z0-9]{20,128}|xai-[A-Za-z0-9]{20,256}|pplx-[A-Za-z0-9]{20,128}|r8_[A-Za-z0-9]{20,64}|SG\.[\w-]{16,64}\.[\w-]{16,128}|SK[0-9a-f]{32}|tskey-[\w-]{10,128}|do[opr]_v1_[a-f0-9]{32,128}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{20,64}|ntn_[A-Za-z0-9]{20,64}|lin_(?:api|oauth)_[A-Za-z0-9]{20,64}|tvly-[\w-]{16,64}|fc-[a-f0-9]{32}|sbp_[a-f0-9]{20,64}|dp\.(?:pt|st|ct|sa)\.[\w.-]{20,128}|hv[sb]\.[\w-]{20,256}|nsec1[a-z0-9]{30,80}|AGE-SECRET-KEY-1[A-Z0-9]{30,80})/g,
-    REDACTED,
-  ],
-  // Property lists (LaunchAgents carry environment variables).
-  [
-    /(<key>[^<]{0,64}(?:token|secret|password|passwd|api_?key|webhook_url)[^<]{0,32}<\/key>\s{0,32}<string>)(?!\[REDACTED\])[^<]{1,4096}/gi,
-    `$1${REDACTED}`,
-  ],
-  // "… with token 3f9a…": a name, a blank, and something with digits in it.
-  [
-    /\b((?:token|secret|password|passphrase|api[ _-]?key)s?["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,64}\d)[\w+/.=-]{12,4096}/gi,
-    `$1${REDACTED}`,
-  ],
-]
 
 /** Every spelling under which a known value may stand in a text, the longest first so that none leaves a rest. */
 function formsOf(known: Iterable<string>): (string | RegExp)[] {
@@ -179,6 +132,10 @@ function bytesToBase64(bytes: Uint8Array): string {
   for (const byte of bytes) binary += String.fromCharCode(byte)
   return btoa(binary)
 }
+
+/** MySQL's programs take their password as `-pPASSWORD`. */
+const DATABASE_CLIENT = /\b(?:mysql|mariadb)[^\r\n]{0,2000}/g
+const ATTACHED_PASSWORD = /([ \t]-p["']?)(?!\[REDACTED\]|["'])[^\s"']{1,256}/g
 
 const KEY_BEGIN = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/g
 const KEY_END = /-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/g
