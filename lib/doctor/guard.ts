@@ -22,7 +22,9 @@ export const RULES = {
   restart: allowed('restarts or starts the gateway'),
   repair: allowed('runs OpenClaw’s own repair, once; a copy of the config was taken first'),
   service: allowed('handles the gateway’s own job in launchd or systemd'),
-  'edit-config': allowed('edits the gateway’s config without touching what protects it; a copy was taken first'),
+  'edit-config': allowed(
+    'edits the gateway’s config: its syntax, `gateway.mode` to local, log levels, models, timeouts and limits, `enabled` to false, unknown keys away, or back to what last booted; a copy was taken first',
+  ),
   'end-process': allowed('ends a process that was shown to be the gateway’s own'),
   reinstall: allowed('reinstalls the gateway’s package at the installed version'),
   report: allowed('writes the recovery report or the reasoning log'),
