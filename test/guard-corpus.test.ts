@@ -46,6 +46,11 @@ describe('allowed', () => {
   })
 })
 
+test('who wants to copy the config is told that a copy is taken anyway', async () => {
+  const { reason } = await judge({ tool: 'Bash', input: { command: at.fill('cp {config} {config}.bak') } }, at.world)
+  expect(reason).toContain('a copy of the config is taken before every edit')
+})
+
 test('the redacted copies that the guard made hold no secret and are for this user alone', () => {
   const folder = join(at.world.runFolder, 'redacted')
   const copies = readdirSync(folder)

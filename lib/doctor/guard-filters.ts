@@ -2,6 +2,7 @@
 import { Refused } from './guard.ts'
 import { readArguments } from './guard-arguments.ts'
 import type { Command } from './guard-shell.ts'
+import { NUMBER, PIDS, type Value } from './guard-words.ts'
 
 /** What is left of the arguments once the program's own script has been judged. */
 export interface Filter {
@@ -102,7 +103,7 @@ function hasOnlyComparisons(program: string): boolean {
 }
 
 /** jq reads its files and computes; `env`, `$ENV`, imports and its file options would show more. */
-export function readJq(command: Command): Filter & { readsNothing: boolean } {
+export function readJq(command: Command): Filter & { readsNothing: boolean; showsNames: boolean } {
   const { args } = command
   const rest: Command['args'] = []
   for (let i = 0; i < args.length; i++) {
@@ -111,9 +112,10 @@ export function readJq(command: Command): Filter & { readsNothing: boolean } {
       rest.push(...args.slice(i))
       break
     }
-    if (args[i] === '--arg' || args[i] === '--argjson') {
-      if (args.slice(i + 1, i + 3).includes(null))
-        throw new Refused('unclear', `Put quotes around the value of jq's ${args[i]}.`)
+    const option = args[i]
+    if (option === '--arg' || option === '--argjson') {
+      if (args.slice(i + 1, i + 3).some((one) => one === null || one === PIDS))
+        throw new Refused('unclear', `Put quotes around the value of jq's ${option}.`)
       i += 2
     } else {
       rest.push(args[i])
@@ -140,7 +142,13 @@ export function readJq(command: Command): Filter & { readsNothing: boolean } {
   ) {
     throw new Refused('secrets', 'This jq filter reads the environment or other files.')
   }
-  return { files: operands, keepsWords: selects(filter), readsNothing: options.has('n', '--null-input') }
+  return {
+    files: operands,
+    keepsWords: selects(filter),
+    readsNothing: options.has('n', '--null-input'),
+    // With -R the error would show the text that has no keys.
+    showsNames: /^(?:empty|keys|keys\[\]|type|length)$/.test(filter) && !options.has('R', '--raw-input', '--stream'),
+  }
 }
 
 const JQ_SELECTS = new Set(
@@ -181,10 +189,11 @@ export function readFind(args: readonly string[]): void {
 export function readTest(command: Command): void {
   const args = command.program === '[' ? command.args.slice(0, -1) : [...command.args]
   if (command.program === '[' && command.args.at(-1) !== ']') throw new Refused('unclear', '[ lacks its ].')
-  if (args.includes(null)) throw new Refused('unclear', `Put quotes around what ${command.program} compares.`)
+  if (args.includes(null) || args.includes(PIDS))
+    throw new Refused('unclear', `Put quotes around what ${command.program} compares.`)
   if (args[0] === '!') args.shift()
   const [first, operator, last] = args
-  const isInteger = (value: Command['args'][number] | undefined) => typeof value === 'string' && /^-?\d+$/.test(value)
+  const isInteger = (value: Value) => value === NUMBER || (typeof value === 'string' && /^-?\d+$/.test(value))
   if (args.length === 1) return
   if (args.length === 2 && typeof first === 'string' && /^-[abcdefghknoprsSuwxzGLNO]$/.test(first)) return
   if (args.length === 3 && typeof operator === 'string') {

@@ -1,4 +1,5 @@
 /** The ordinary programs that the doctor may use, each with the options and files that it may be given. */
+import { basename } from 'node:path'
 import { Refused, type RuleId } from './guard.ts'
 import { literals, type OptionList, readArguments } from './guard-arguments.ts'
 import { readFind, readPrintf, readTest } from './guard-filters.ts'
@@ -38,6 +39,21 @@ const date: ProgramRule = (command) => {
   })
   if (operands.some((one) => !one.startsWith('+'))) throw new Refused('not-allowed', '`date` would set the clock.')
   return 'text'
+}
+
+/** Options that end a script early. Without any, set shows every variable. */
+const set: ProgramRule = (command) => {
+  const args = literals(command).join(' ')
+  if (!/^(-[eu]+|-[eu]*o pipefail)( -[eu]+| -[eu]*o pipefail)*$/.test(args)) {
+    throw new Refused('secrets', 'Of `set` only -e, -u and -o pipefail may be used.')
+  }
+  return 'text'
+}
+
+const cp: ProgramRule = (command, world) => {
+  const isOfConfig = command.args.some((arg) => typeof arg === 'string' && arg.includes(basename(world.configPath)))
+  const copied = 'There is no need: a copy of the config is taken before every edit of it.'
+  throw new Refused('write', `\`cp\`:${isOfConfig ? ` ${copied}` : ''}`)
 }
 
 const sleep: ProgramRule = (command) => {
@@ -123,6 +139,8 @@ export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
     },
     sleep,
     date,
+    set,
+    cp,
     exit: (command) => {
       if (!literals(command).every((arg) => /^\d+$/.test(arg))) throw new Refused('unclear', 'Give exit a number.')
       return 'text'

@@ -82,6 +82,7 @@ const openclaw: Rule = (command, world) => {
   if (words[0] === 'config' && words[1] === 'get') return configGet(command, args.slice(2), world)
   if (words[0] === 'config' && words[1] === 'set') return configSet(command, args.slice(2), world)
   if (words[0] === 'config' && words[1] === 'unset') return configUnset(command, args.slice(2), world)
+  if (words.join(' ') === 'plugins disable') return pluginDisable(command, args.slice(2), world)
   const known = OPENCLAW.find(([name]) => name === words.join(' ')) ?? OPENCLAW.find(([name]) => name === words[0])
   if (!known) {
     const rule =
@@ -167,6 +168,16 @@ function configUnset(command: Command, args: string[], world: World): RuleId {
   const [path, ...more] = operands
   if (path === undefined || more.length > 0) throw new Refused('unclear', 'Write it as `openclaw config unset <path>`.')
   judgeConfigCommand(world, (before) => configWithout(before, path))
+  return 'edit-config'
+}
+
+/** `plugins disable <id>` is `config set plugins.entries.<id>.enabled false`. */
+function pluginDisable(command: Command, args: string[], world: World): RuleId {
+  const { operands } = readArguments(command, { long: 'no-color' }, args)
+  const [id = '', ...more] = operands
+  if (!/^[\w-]+$/.test(id) || more.length > 0)
+    throw new Refused('unclear', 'Write it as `openclaw plugins disable <id>`.')
+  judgeConfigCommand(world, (before) => configWith(before, `plugins.entries.${id}.enabled`, 'false'))
   return 'edit-config'
 }
 

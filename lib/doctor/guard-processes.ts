@@ -2,6 +2,7 @@
 import { Refused, type RuleId } from './guard.ts'
 import { literals, readArguments } from './guard-arguments.ts'
 import type { Command } from './guard-shell.ts'
+import { NUMBER, PIDS } from './guard-words.ts'
 
 const COLUMNS =
   `pid ppid pgid pgrp sid sess user uid ruser euser group gid etime etimes time cputime pcpu %cpu pmem %mem rss rssize vsz
@@ -69,7 +70,7 @@ function environment(): Refused {
 
 function assertValue(letter: string, value: Command['args'][number] | undefined): void {
   // Both readings of ps refuse a list of pids that is none; one word cannot become an option there.
-  if (letter === 'p' && value === undefined) return
+  if (letter === 'p' && (value === undefined || value === NUMBER || value === PIDS)) return
   if (typeof value !== 'string') throw new Refused('unclear', `Put quotes around what stands behind ps -${letter}.`)
   if (/env/i.test(value)) throw environment()
   if (letter === 'p' ? !/^[\d, ]*$/.test(value) : !/^[\w%.:/][\w%=,.:/+-]*$/.test(value)) {

@@ -16,10 +16,11 @@ export async function judgeProgram(command: Command, world: World, depth: number
   const rule = ORDINARY_PROGRAMS.get(program) ?? PATIENT_PROGRAMS.get(program)
   if (rule) return [await rule(command, world)]
   if (SHELLS.has(program)) return judgeShell(command, world, depth)
+  const first = typeof command.args[0] === 'string' ? command.args[0] : ''
   // `command -v name` looks a program up; anything else behind `command` is run.
-  if (program === 'command' && /^-[vV]$/.test(command.args[0] ?? '')) return ['list']
+  if (program === 'command' && /^-[vV]$/.test(first)) return ['list']
   if (PREFIX_OPTIONS.has(program)) return judgeBehindPrefix(behindPrefix(command), world, depth)
-  if (HAVE_VERSIONS.has(program) && command.args.length === 1 && /^(--version|-V|-v)$/.test(command.args[0] ?? '')) {
+  if (HAVE_VERSIONS.has(program) && command.args.length === 1 && /^(--version|-V|-v)$/.test(first)) {
     return ['diagnose']
   }
   throw new Refused(REFUSED_PROGRAMS.get(program) ?? versioned(program) ?? 'not-allowed', `\`${program}\`:`)

@@ -3,7 +3,7 @@ import { Refused, type RuleId } from './guard.ts'
 import { type Arguments, type OptionList, readArguments } from './guard-arguments.ts'
 import type { World } from './guard-context.ts'
 import { type Filter, readAwk, readJq, readSed } from './guard-filters.ts'
-import { assertReadable, assertTreeReadable } from './guard-paths.ts'
+import { assertReadable, assertTreeReadable, isConfigFile, realPaths } from './guard-paths.ts'
 import type { Command } from './guard-shell.ts'
 
 /** Judges a call of one program: the rule that allows it, or throws. */
@@ -137,8 +137,19 @@ const filtering =
     return readFiles(command, files, world, keepsWords)
   }
 
+/** The config's size and its names may be known, its values are not shown. */
+const withoutConfig = (files: readonly string[], { cwds }: Command, world: World) =>
+  files.filter((file) => !realPaths(file, cwds, world.home).every((path) => isConfigFile(path, world)))
+
+const wc: ProgramRule = (command, world) => {
+  const { operands } = readArguments(command, { flags: 'lwcmL', long: 'lines words bytes' })
+  const others = withoutConfig(operands, command, world)
+  return operands.length > 0 && others.length === 0 ? 'list' : readFiles(command, others, world, true)
+}
+
 const jq: ProgramRule = (command, world) => {
-  const { files, keepsWords, readsNothing } = readJq(command)
+  const { files, keepsWords, readsNothing, showsNames } = readJq(command)
+  if (showsNames && files.length > 0 && withoutConfig(files, command, world).length === 0) return 'list'
   return readsNothing && files.length === 0 ? 'text' : readFiles(command, files, world, keepsWords)
 }
 
@@ -164,7 +175,7 @@ export const READERS: Readonly<Record<string, ProgramRule>> = {
   uniq: reader({ flags: 'cdiuz', valued: 'fsw', long: 'count repeated', order: 'first' }, always, { mostFiles: 1 }),
   cut: reader({ flags: 'sn', valued: 'dfcb', longValued: 'delimiter fields' }, keepsFields),
   tr: reader({ flags: 'dscCt' }, keepsBlanks, { textOperands: 2 }),
-  wc: reader({ flags: 'lwcmL', long: 'lines words bytes' }, always),
+  wc,
   column: reader({ flags: 'tx', valued: 'sco' }, ({ options }) => !options.has('s')),
   fold: reader({ flags: 's', valued: 'w' }, never),
   paste: reader({ flags: 's', valued: 'd' }, always),

@@ -13,6 +13,8 @@ import { coversSource } from './guard-source.ts'
 import {
   assertExpandable,
   assertNoZshFlag,
+  isRange,
+  NUMBER,
   type Value,
   type Variables,
   variablesOf,
@@ -32,6 +34,8 @@ export interface Command {
   upstream: readonly RuleId[]
   /** Every folder that may be the current one at this point. */
   cwds: readonly string[]
+  /** The one command that gets its output, if it is followed by a simple one with known arguments. */
+  readBy?: { program: string; args: readonly string[] }
   /** Seconds after which `timeout` ends it. */
   timeLimitSec?: number
 }
@@ -132,7 +136,7 @@ export async function walkShell(
         await statements(one.clause.commands, false)
         return statements(one.body.commands, false)
       case 'For':
-        for (const word of one.wordlist ?? []) await substitutions(word)
+        for (const word of one.wordlist ?? []) if (!isRange(word)) await substitutions(word)
         return statements(one.body.commands, false)
       case 'Case':
         await substitutions(one.word)
@@ -160,14 +164,31 @@ export async function walkShell(
     ran = []
     showsUnseen = false
     for (const [i, part] of parts.entries()) {
-      if (part.type === 'Command') await simple(part, i > 0, false)
+      if (part.type === 'Command') await simple(part, i > 0, false, readerOf(part, parts[i + 1]))
       else await node(part)
     }
     ran = [...before.ran, ...ran]
     showsUnseen ||= before.showsUnseen
   }
 
-  async function simple(one: Node<'Command'>, isPiped: boolean, isSure: boolean): Promise<void> {
+  function readerOf(from: Node<'Command'>, one: SyntaxNode | undefined): Command['readBy'] {
+    // Only errors may go elsewhere.
+    const isWhole = from.redirects.every(
+      ({ descriptor }) => descriptor?.type === 'FileDescriptor' && descriptor.value === 2,
+    )
+    if (!isWhole) return undefined
+    if (one?.type !== 'Command' || !one.name || one.prefix.length > 0 || one.redirects.length > 0) return undefined
+    const args = one.args.flatMap((word) => (word.type === 'Word' ? wordValues(word, variables, cwds, world) : [null]))
+    if (!args.every((arg) => typeof arg === 'string')) return undefined
+    return { program: programName(plainName(one.name)), args }
+  }
+
+  async function simple(
+    one: Node<'Command'>,
+    isPiped: boolean,
+    isSure: boolean,
+    readBy?: Command['readBy'],
+  ): Promise<void> {
     const input = isPiped ? { isUnseen: showsUnseen, upstream: [...ran] } : { isUnseen: false, upstream: [] }
     if (!(await redirections(one.redirects))) input.isUnseen = true
     for (const part of one.prefix) if (part.type === 'Assignment') await assignment(part, one.name !== undefined)
@@ -187,7 +208,7 @@ export async function walkShell(
     const program = programName(name)
     if (program === 'cd') return changeFolder(words, isSure)
     for (const args of variants(words, variables, cwds, world)) {
-      const rules = await onCommand({ program, args, stdin, ...input, cwds }, depth)
+      const rules = await onCommand({ program, args, stdin, ...input, readBy, cwds }, depth)
       ran.push(...rules)
       // Text from another command may be printed, but not known.
       if (rules.some((rule) => !SEEN.has(rule)) || args.some((arg) => typeof arg !== 'string')) showsUnseen = true
@@ -272,7 +293,7 @@ export async function walkShell(
   function assertNumbers(words: readonly Word[]): void {
     for (const word of words) {
       for (const value of wordValues(word, variables, cwds, world)) {
-        if (typeof value !== 'string' || !/^-?\d+$/.test(value)) {
+        if (value !== NUMBER && (typeof value !== 'string' || !/^-?\d+$/.test(value))) {
           throw new Refused('unclear', 'It compares something that may not be a number; use = or != instead.')
         }
       }
@@ -346,7 +367,7 @@ function variants(words: readonly Word[], variables: Variables, cwds: string[], 
       // A pattern gives all its files as arguments at once.
       lists = lists.map((list) => [...list, ...values])
     } else {
-      lists = values.flatMap((value) => lists.map((list) => [...list, value]))
+      lists = values.flatMap((value) => lists.map((list): Value[] => [...list, value]))
     }
     if (lists.length > MOST_VARIANTS) throw new Refused('unclear', 'Its loops have too many variants.')
   }

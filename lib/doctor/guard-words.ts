@@ -9,14 +9,21 @@ export type Word = Node<'Word'>
 
 type Part = NonNullable<Word['parts']>[number]
 
+/** A whole number that only running it would tell: what a loop counts. */
+export const NUMBER = Symbol('number')
+/** Pids, one a line: from none to many numbers. */
+export const PIDS = Symbol('pids')
+
 /**
  * What a word will be. undefined: one word that only running it would tell. null: any number of words, because the
  * shell splits the result of an expansion that stands without quotes.
  */
-export type Value = string | undefined | null
+export type Value = string | undefined | null | typeof NUMBER | typeof PIDS
+
+type Joined = Exclude<Value, null>
 
 /** A script's own variables with every value that they are given anywhere; undefined: a value only known when it runs. */
-export type Variables = ReadonlyMap<string, readonly (string | undefined)[]>
+export type Variables = ReadonlyMap<string, readonly Joined[]>
 
 /** Values without blanks, patterns or quotes: such a value is the same with and without quotes around the variable. */
 const PLAIN_VALUE = /^[A-Za-z0-9_./:@%+,=-]+$/
@@ -63,17 +70,18 @@ export function variablesOf(script: Node<'Script'>, world: World): Variables {
     given.set(name, [...(given.get(name) ?? []), ...values])
   }
   const seen = new Set<string>()
+  const neverEmpty = new Set<string>()
   const visit = (node: SyntaxNode, isTop: boolean): void => {
     if (node.type === 'For') {
-      add(node.name.value, node.wordlist ?? ['empty'])
+      add(node.name.value, node.wordlist?.flatMap((word) => numbersOf(word)?.map(literalWord) ?? [word]) ?? ['empty'])
       // The loop itself sets its variable before its body reads it; behind a loop over nothing it is empty.
       seen.add(node.name.value)
     }
     if (node.type === 'Command' && !node.name) {
       for (const part of node.prefix) {
         if (part.type !== 'Assignment' || part.value.type !== 'Word') continue
-        const isFirst = isTop && !seen.has(part.name)
-        add(part.name, isFirst ? [part.value] : [part.value, 'empty'])
+        if (isTop && !seen.has(part.name)) neverEmpty.add(part.name)
+        add(part.name, neverEmpty.has(part.name) ? [part.value] : [part.value, 'empty'])
         seen.add(part.name)
       }
     }
@@ -83,11 +91,13 @@ export function variablesOf(script: Node<'Script'>, world: World): Variables {
   }
   for (const statement of script.commands) visit(statement.command, true)
 
-  const variables = new Map<string, readonly (string | undefined)[]>()
-  for (const name of given.keys()) variables.set(name, [undefined])
+  const variables = new Map<string, readonly Joined[]>()
+  const counters = countersOf(given)
+  for (const name of given.keys()) variables.set(name, [counters.has(name) ? NUMBER : undefined])
   // A value may be made of other variables; what is not resolved after a few rounds is not known.
   for (let round = 0; round < 4; round++) {
     for (const [name, words] of given) {
+      if (counters.has(name)) continue
       const values = words.flatMap((word) => (word === 'empty' ? [''] : assignedValues(word, variables, world)))
       variables.set(name, [...new Set(values)])
     }
@@ -95,13 +105,65 @@ export function variablesOf(script: Node<'Script'>, world: World): Variables {
   return variables
 }
 
-function assignedValues(word: Word, variables: Variables, world: World): (string | undefined)[] {
+/** `$((n+1))`: plain arithmetic, in which names stand for whole numbers. */
+const ARITHMETIC = /^\$\(\(([a-z\d_\s+*/%()<>=&|!-]+)\)\)$/i
+
+/**
+ * The variables that hold nothing but whole numbers: every value is written out in digits or computed from such variables.
+ * Names in arithmetic are evaluated once more, and `a[$(…)]` in a value would run.
+ */
+function countersOf(given: ReadonlyMap<string, readonly (Word | 'empty')[]>): Set<string> {
+  const isComputed = (word: Word | 'empty') =>
+    word !== 'empty' && word.parts?.length === 1 && ARITHMETIC.test(word.text)
+  const isNumber = (word: Word | 'empty') => word !== 'empty' && /^\d{1,9}$/.test(word.text)
+  const counters = new Set([...given].filter(([, words]) => words.some(isComputed)).map(([name]) => name))
+  const numbers = new Set([...given.keys()])
+  // Whatever depends on something else than numbers is taken out until nothing changes.
+  for (let size = -1; size !== numbers.size; ) {
+    size = numbers.size
+    for (const name of numbers) {
+      const isFine = given
+        .get(name)!
+        .every((word) => isNumber(word) || (isComputed(word) && usesOnly(word as Word, numbers)))
+      if (!isFine) numbers.delete(name)
+    }
+  }
+  return new Set([...counters].filter((name) => numbers.has(name)))
+}
+
+function usesOnly(word: Word, numbers: ReadonlySet<string>): boolean {
+  const expression = ARITHMETIC.exec(word.text)?.[1] ?? ''
+  // An assignment inside (n=…, n+=…) is left to simpler spellings.
+  if (/(^|[^=<>!])=(?!=)/.test(expression)) return false
+  return (expression.match(/[a-z_]\w*/gi) ?? []).every((name) => numbers.has(name))
+}
+
+/** `{1..10}` in a loop's list. A shell without braces (dash) takes it for one word, in place of the numbers. */
+function numbersOf(word: Word): string[] | undefined {
+  const [, first, last] = /^\{(\d{1,3})\.\.(\d{1,3})\}$/.exec(word.text) ?? []
+  if (first === undefined || last === undefined) return undefined
+  const count = Number(last) - Number(first) + 1
+  const isPlain = String(Number(first)) === first && count >= 1 && count <= MOST_VALUES
+  return isPlain ? Array.from({ length: count }, (_, i) => String(Number(first) + i)) : undefined
+}
+
+function literalWord(text: string): Word {
+  return { type: 'Word', text, value: text, pos: 0, end: 0 }
+}
+
+/** Is it a loop's list of numbers? */
+export function isRange(word: Word): boolean {
+  return numbersOf(word) !== undefined
+}
+
+function assignedValues(word: Word, variables: Variables, world: World): Joined[] {
   // Only a loop's list is matched against files; relative patterns depend on the folder, so they stay unknown.
   const values = hasPattern(word) ? wordValues(word, variables, ['/'], world) : joined(word, variables, world)
   const isRelative = hasPattern(word) && !/^[~/$]/.test(word.text)
-  return values.map((value) =>
-    isRelative || !value || !PLAIN_VALUE.test(value) ? (value === '' ? '' : undefined) : value,
-  )
+  return values.map((value) => {
+    if (value === '' || value === NUMBER || value === PIDS) return value
+    return isRelative || typeof value !== 'string' || !PLAIN_VALUE.test(value) ? undefined : value
+  })
 }
 
 function isOwnName(name: string): boolean {
@@ -115,9 +177,14 @@ function isOwnName(name: string): boolean {
 /** Every value that a word can have. A word with a pattern gives the files that it matches, or itself. */
 export function wordValues(word: Word, variables: Variables, cwds: readonly string[], world: World): Value[] {
   const values = joined(word, variables, world)
-  if (hasPattern(word)) return values.flatMap((value) => (value === undefined ? [null] : matches(value, cwds, world)))
+  if (hasPattern(word))
+    return values.flatMap((value) => (typeof value !== 'string' ? [null] : matches(value, cwds, world)))
   const isSplit = word.parts?.some((part) => /Expansion$/.test(part.type)) ?? false
-  return values.map((value) => (isSplit && (value === undefined || /\s/.test(value)) ? null : value))
+  return values.map((value) => {
+    if (value === NUMBER || (value === PIDS && isSplit)) return value
+    const isKnown = typeof value === 'string' && !/\s/.test(value)
+    return isSplit && !isKnown ? null : value === PIDS ? undefined : value
+  })
 }
 
 /** Refuses a piece of a word, or of a here-document, that reads a variable which may hold a secret, or computes. */
@@ -125,19 +192,20 @@ export function assertExpandable(part: Part, variables: Variables, world: World)
   partValues(part, undefined, variables, world)
 }
 
-function joined(word: Word, variables: Variables, world: World): (string | undefined)[] {
+function joined(word: Word, variables: Variables, world: World): Joined[] {
   assertSameInEveryShell(word)
   const values = word.parts === undefined ? [word.value] : sequence(word.parts, variables, world)
-  return values.map((value) => (value !== undefined && isTilde(word.text) ? withHome(value, world) : value))
+  return values.map((value) => (typeof value === 'string' && isTilde(word.text) ? withHome(value, world) : value))
 }
 
 /** The values of pieces that stand side by side. */
-function sequence(parts: readonly Part[], variables: Variables, world: World): (string | undefined)[] {
+function sequence(parts: readonly Part[], variables: Variables, world: World): Joined[] {
+  if (parts.length === 1) return [...partValues(parts[0]!, undefined, variables, world)]
   let values: (string | undefined)[] = ['']
   for (const [i, part] of parts.entries()) {
     const tails = partValues(part, parts[i + 1], variables, world)
     values = values.flatMap((head) =>
-      tails.map((tail) => (head === undefined || tail === undefined ? undefined : head + tail)),
+      tails.map((tail) => (head === undefined || typeof tail !== 'string' ? undefined : head + tail)),
     )
     if (values.length > MOST_VALUES) throw new Refused('unclear', 'A word has too many values.')
   }
@@ -148,12 +216,7 @@ function hasPattern(word: Word): boolean {
   return word.parts?.some((part) => part.type === 'Glob') ?? false
 }
 
-function partValues(
-  part: Part,
-  next: SyntaxNode | undefined,
-  variables: Variables,
-  world: World,
-): readonly (string | undefined)[] {
+function partValues(part: Part, next: SyntaxNode | undefined, variables: Variables, world: World): readonly Joined[] {
   switch (part.type) {
     case 'Literal':
       assertNoZshFlag(part.text)
@@ -167,7 +230,8 @@ function partValues(
       if (/\\[^nt\\'"]/.test(part.text)) throw new Refused('unclear', `Write ${part.text} without escapes.`)
       return [part.value]
     case 'DoubleQuoted':
-      return sequence(part.parts, variables, world)
+      // Between quotes many numbers are one word.
+      return sequence(part.parts, variables, world).map((value) => (value === PIDS ? undefined : value))
     case 'SimpleExpansion':
       // zsh takes $x[1] for an element and $x:h for a part of a path.
       if (next?.type === 'Glob' || (next?.type === 'Literal' && /^[[:]/.test(next.text))) {
@@ -178,11 +242,11 @@ function partValues(
       if (part.operation || part.prefix || part.index) throw new Refused('unclear', `It computes ${part.text}.`)
       return variableValues(part.parameter, variables, world)
     case 'CommandExpansion':
-      return [part.text === '$(id -u)' || part.text === '`id -u`' ? String(world.uid) : undefined]
+      return answersOf(part.text, world)
     case 'ArithmeticExpansion':
       // Names in arithmetic are evaluated again, and a[$(…)] in a value would run.
-      if (!/^\$\(\([\d\s+*/%()<>=&|!-]+\)\)$/.test(part.text)) throw new Refused('unclear', `It computes ${part.text}.`)
-      return [undefined]
+      assertComputable(part.text, variables)
+      return [NUMBER]
     case 'BraceExpansion':
       throw new Refused('unclear', `Write ${part.text} out.`)
     default:
@@ -190,7 +254,40 @@ function partValues(
   }
 }
 
-function variableValues(name: string, variables: Variables, world: World): readonly (string | undefined)[] {
+function assertComputable(text: string, variables: Variables): void {
+  const names = ARITHMETIC.exec(text)?.[1]?.match(/[a-z_]\w*/gi) ?? []
+  const isNumber = (value: Joined) => value === NUMBER || (typeof value === 'string' && /^\d{1,9}$/.test(value))
+  const isPlain = ARITHMETIC.test(text) && names.every((name) => variables.get(name)?.every(isNumber) ?? false)
+  if (!isPlain || (names.length > 0 && /(^|[^=<>!])=(?!=)/.test(text)))
+    throw new Refused('unclear', `It computes ${text}.`)
+}
+
+/** What some small questions answer, as far as that is known without asking them. */
+function answersOf(text: string, world: World): readonly Joined[] {
+  const inner = /^\$\((.*)\)$/s.exec(text)?.[1] ?? /^`(.*)`$/s.exec(text)?.[1] ?? ''
+  if (inner === 'id -u') return [String(world.uid)]
+  const format = /^date (?:-u )?\+(['"]?)(%F|%Y-%m-%d|%Y%m%d)\1$/.exec(inner)?.[2]
+  if (format !== undefined) return daysAround(format === '%Y%m%d' ? '' : '-')
+  if (PID_LISTS.some((list) => list.test(inner))) return [PIDS]
+  return [undefined]
+}
+
+/** Commands that print pids and nothing else. */
+const PID_LISTS = [
+  String.raw`pgrep(?: -[fxnou]+)* (?:[\w./][\w./-]*|'[\w./][\w./ -]*'|"[\w./][\w./ -]*")`,
+  String.raw`lsof(?: -[nPa]+)* -[nPa]*t(?:i[\w:@.]*)?(?: -[nPa]+| -i[\w:@.]*| -s[A-Z:]*| [\w:@.]+)*`,
+].map((command) => new RegExp(String.raw`^${command}(?: 2>/dev/null)?(?: \| (?:head|tail) (?:-n ?|-)1)?$`))
+
+/** Today, and the days beside it: midnight may pass before it runs, and the shell's time zone may be another. */
+function daysAround(separator: string): string[] {
+  return [-1, 0, 1].map((days) => {
+    const at = new Date()
+    at.setDate(at.getDate() + days)
+    return [at.getFullYear(), at.getMonth() + 1, at.getDate()].map((n) => String(n).padStart(2, '0')).join(separator)
+  })
+}
+
+function variableValues(name: string, variables: Variables, world: World): readonly Joined[] {
   if (name === 'HOME') return [world.home]
   if (name === 'UID' || name === 'EUID') return [String(world.uid)]
   const own = variables.get(name)
