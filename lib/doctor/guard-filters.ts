@@ -1,8 +1,10 @@
 /** Programs that carry a small language of their own: sed, awk, jq, find, test and printf, and what in them stays text. */
 import { Refused } from './guard.ts'
+import { PIDS } from './guard-answers.ts'
 import { readArguments } from './guard-arguments.ts'
+import { NUMBER } from './guard-numbers.ts'
 import type { Command } from './guard-shell.ts'
-import { NUMBER, PIDS, type Value } from './guard-words.ts'
+import type { Value } from './guard-words.ts'
 
 /** What is left of the arguments once the program's own script has been judged. */
 export interface Filter {
@@ -161,7 +163,7 @@ const JQ_SELECTS = new Set(
 function selects(filter: string): boolean {
   if (/\\\(/.test(filter)) return false
   const code = filter.replace(/"(?:[^"\\]|\\.)*"/g, '""')
-  if (/[@%*\\#]|\[[^\]]*:/.test(code) || code.replaceAll('//', '').includes('/')) return false
+  if (/[@%*\\#]/.test(code) || code.replaceAll('//', '').includes('/') || hasSlice(code)) return false
   return [...code.matchAll(/(?<![.$\w])[A-Za-z_]\w*(?!\w|\s*:)/g)].every((m) => JQ_SELECTS.has(m[0]))
 }
 
@@ -206,6 +208,17 @@ export function readTest(command: Command): void {
   throw new Refused('unclear', `Write this ${command.program} as separate plain tests.`)
 }
 
+/** `.[2:9]`: a colon that is not an object's own. */
+function hasSlice(code: string): boolean {
+  const open: string[] = []
+  for (const c of code) {
+    if (c === '[' || c === '(' || c === '{') open.push(c)
+    else if (c === ']' || c === ')' || c === '}') open.pop()
+    else if (c === ':' && open.at(-1) !== '{') return true
+  }
+  return false
+}
+
 /** printf that prints: a literal format, and numbers only where numbers are asked for (zsh evaluates them). */
 export function readPrintf(command: Command): void {
   const [format, ...values] = command.args
@@ -214,7 +227,7 @@ export function readPrintf(command: Command): void {
   const conversions = [...format.replaceAll('%%', '').matchAll(/%[-+ #0]*\d*(?:\.\d+)?(.)/g)].map((m) => m[1])
   if (conversions.some((one) => !/[sbdiufxq]/.test(one ?? '')))
     throw new Refused('unclear', `printf's format ${format} is unusual.`)
-  if (/%[^a-zA-Z%]*\./.test(format) && values.some((one) => typeof one !== 'string')) {
+  if (/%[^a-zA-Z%]*\./.test(format) && command.hasUnseenArgs) {
     throw new Refused('unclear', 'Print text from commands whole, with %s.')
   }
   const isText = conversions.every((one) => one === 's' || one === 'b' || one === 'q')

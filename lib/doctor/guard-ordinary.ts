@@ -5,7 +5,7 @@ import { literals, type OptionList, readArguments } from './guard-arguments.ts'
 import { readFind, readPrintf, readTest } from './guard-filters.ts'
 import { assertWritableReport } from './guard-paths.ts'
 import { lsof, netstat, ps, ss, top } from './guard-processes.ts'
-import { type ProgramRule, READERS } from './guard-readers.ts'
+import { disguised, type ProgramRule, READERS } from './guard-readers.ts'
 
 /** A program that tells about files or the host, but shows no file's contents. */
 function lister(list: OptionList, rule: RuleId = 'list', allowsOperands = true): ProgramRule {
@@ -27,6 +27,14 @@ const namer =
       command.args.filter((arg) => typeof arg === 'string'),
     )
     return 'list'
+  }
+
+/** A program that gives a part of each name. */
+const cutter =
+  (list: OptionList): ProgramRule =>
+  (command, world) => {
+    if (command.hasUnseenArgs) throw disguised(command)
+    return namer(list)(command, world)
   }
 
 const text: ProgramRule = () => 'text'
@@ -90,8 +98,8 @@ export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
     pwd: lister({ flags: 'LP' }),
     realpath: namer({ flags: 'emsqz' }),
     readlink: namer({ flags: 'femnvz' }),
-    basename: namer({ flags: 'a', valued: 's' }),
-    dirname: namer({}),
+    basename: cutter({ flags: 'a', valued: 's' }),
+    dirname: cutter({}),
     which: lister({ flags: 'as' }),
     whereis: lister({ flags: 'bms' }),
     type: lister({ flags: 'atpPf' }),

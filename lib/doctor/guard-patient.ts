@@ -11,7 +11,7 @@ import { configWith, configWithout, parseOrNothing, splitPath } from './guard-co
 import type { World } from './guard-context.ts'
 import { assertReadable, isFolder, NO_FOLDER } from './guard-paths.ts'
 import { repairMark } from './guard-record.ts'
-import { service } from './guard-service.ts'
+import { assertReadableJournal, service } from './guard-service.ts'
 import type { Command } from './guard-shell.ts'
 
 type Rule = (command: Command, world: World) => RuleId | Promise<RuleId>
@@ -292,10 +292,7 @@ const journalctl: Rule = (command, world) => {
     longNumbered: 'lines boot',
   })
   if (operands.length > 0) throw new Refused('unclear', `journalctl takes no ${operands[0]}.`)
-  // The others are for programs: json shows a line with colours in it as a list of numbers.
-  if (options.values('o', '--output').some((one) => !/^(short[a-z-]*|cat|verbose|with-unit)$/.test(one))) {
-    throw new Refused('unclear', 'Use journalctl -o short-iso or -o cat.')
-  }
+  assertReadableJournal(options)
   const own = world.systemdUnit.replace(/\.service$/, '')
   const units = options.values('u', '--unit', '--user-unit')
   if (units.length === 0 || units.some((unit) => unit.replace(/\.service$/, '') !== own)) {

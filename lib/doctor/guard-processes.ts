@@ -1,8 +1,9 @@
 /** Lists of processes, ports and open files: ps, lsof, ss, netstat and top, so that they only list, once, from this machine. */
 import { Refused, type RuleId } from './guard.ts'
+import { PIDS } from './guard-answers.ts'
 import { literals, readArguments } from './guard-arguments.ts'
+import { NUMBER } from './guard-numbers.ts'
 import type { Command } from './guard-shell.ts'
-import { NUMBER, PIDS } from './guard-words.ts'
 
 const COLUMNS =
   `pid ppid pgid pgrp sid sess user uid ruser euser group gid etime etimes time cputime pcpu %cpu pmem %mem rss rssize vsz

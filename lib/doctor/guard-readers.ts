@@ -48,7 +48,7 @@ function readFiles(
 }
 
 /** Secrets are taken out of the answers, but only as long as they look like themselves. */
-function disguised({ program }: Command): Refused {
+export function disguised({ program }: Command): Refused {
   return new Refused(
     'secrets',
     `${program}, used like that, may make a secret unrecognisable in text that could not be looked through first; filter that with grep, head -n and tail -n as it is.`,
@@ -70,8 +70,8 @@ const ripgrep: ProgramRule = (command, world) => {
   const list = {
     flags: 'invcloNSwFUaHI',
     valued: 'mABCegtT',
-    long: 'no-heading heading color ignore-case line-number count only-matching',
-    longValued: 'glob max-count context type',
+    long: 'no-heading heading ignore-case line-number count only-matching',
+    longValued: 'glob max-count context type color',
     order: 'anywhere',
   } as const
   return searchFiles(command, readArguments(command, list), world, true)

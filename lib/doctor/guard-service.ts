@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Refused, type RuleId } from './guard.ts'
-import { literals, readArguments } from './guard-arguments.ts'
+import { literals, type Options, readArguments } from './guard-arguments.ts'
 import type { World } from './guard-context.ts'
 import { assertReadable, NO_FOLDER, realPaths } from './guard-paths.ts'
 import type { Command } from './guard-shell.ts'
@@ -117,6 +117,13 @@ function refuseForeign(target: string | undefined, own: string): never {
   throw new Refused(rule, `${target || 'Nothing'} is not the gateway’s own job, which is ${own}.`)
 }
 
+/** The other forms of the journal are for programs: json shows a line with colours in it as a list of numbers. */
+export function assertReadableJournal(options: Options): void {
+  if (options.values('o', '--output').some((one) => !/^(short[a-z-]*|cat|verbose|with-unit)$/.test(one))) {
+    throw new Refused('unclear', 'Use -o short-iso or -o cat.')
+  }
+}
+
 const SYSTEMCTL_READS = new Set([
   'status',
   'is-active',
@@ -139,6 +146,7 @@ function systemctl(command: Command, world: World): RuleId {
     longValued: 'lines output property type state',
     order: 'anywhere',
   })
+  assertReadableJournal(options)
   const [verb = 'list-units', ...units] = operands
   if (verb === 'daemon-reload' && units.length === 0 && options.has('--user')) return 'service'
   if (/environment/.test(verb)) throw new Refused('secrets', `\`systemctl ${verb}\`:`)

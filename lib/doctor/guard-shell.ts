@@ -8,13 +8,12 @@
 import { parse, type SyntaxNode } from 'unbash'
 import { Refused, type RuleId } from './guard.ts'
 import type { World } from './guard-context.ts'
+import { isRange, NUMBER } from './guard-numbers.ts'
 import { assertReadable, assertWritableReport, isFolder, NO_FOLDER, realPaths } from './guard-paths.ts'
 import { coversSource } from './guard-source.ts'
 import {
   assertExpandable,
   assertNoZshFlag,
-  isRange,
-  NUMBER,
   type Value,
   type Variables,
   variablesOf,
@@ -30,6 +29,8 @@ export interface Command {
   stdin: 'nothing' | 'pipe' | 'file' | 'text'
   /** What comes in there may hold secrets: nobody could look through it, they are taken out of the answer only. */
   isUnseen: boolean
+  /** Arguments that are only known when it runs may hold secrets, too. */
+  hasUnseenArgs: boolean
   /** The rules of the commands in front of it in the pipeline. */
   upstream: readonly RuleId[]
   /** Every folder that may be the current one at this point. */
@@ -199,20 +200,31 @@ export async function walkShell(
     }
     const name = plainName(one.name)
     const words: Word[] = []
+    const before = showsUnseen
+    showsUnseen = false
     for (const argument of one.args) {
       if (argument.type === 'Assignment') throw new Refused('unclear', `It sets ${argument.name} as an argument.`)
       await substitutions(argument)
       words.push(argument)
     }
+    const hasUnseenArgs = showsUnseen || words.some((word) => word.parts?.some(isUnknown))
+    showsUnseen ||= before
     const stdin = isPiped ? 'pipe' : stdinOf(one.redirects)
     const program = programName(name)
     if (program === 'cd') return changeFolder(words, isSure)
     for (const args of variants(words, variables, cwds, world)) {
-      const rules = await onCommand({ program, args, stdin, ...input, readBy, cwds }, depth)
+      const rules = await onCommand({ program, args, hasUnseenArgs, stdin, ...input, readBy, cwds }, depth)
       ran.push(...rules)
-      // Text from another command may be printed, but not known.
-      if (rules.some((rule) => !SEEN.has(rule)) || args.some((arg) => typeof arg !== 'string')) showsUnseen = true
+      if (hasUnseenArgs || rules.some((rule) => !SEEN.has(rule))) showsUnseen = true
     }
+  }
+
+  /** Does it read a variable with a value that only running the script would tell? */
+  function isUnknown(part: Part): boolean {
+    if (part.type === 'DoubleQuoted') return part.parts.some((one) => isUnknown(one as Part))
+    const name =
+      part.type === 'SimpleExpansion' ? part.text.slice(1) : part.type === 'ParameterExpansion' && part.parameter
+    return name !== false && (variables.get(name)?.includes(undefined) ?? false)
   }
 
   async function assignment(one: Node<'Assignment'>, isPrefix: boolean): Promise<void> {

@@ -1,18 +1,16 @@
 /** Words of a command line: what they will be once the shell has expanded them. */
-import { readdirSync } from 'node:fs'
 import { forEachChild, type SyntaxNode } from 'unbash'
 import { Refused } from './guard.ts'
+import { answersOf, PIDS } from './guard-answers.ts'
 import type { World } from './guard-context.ts'
+import { assertComputable, countersOf, literalWord, NUMBER, numbersOf, type Word } from './guard-numbers.ts'
+import { matches, withHome } from './guard-patterns.ts'
 
 type Node<T extends SyntaxNode['type']> = Extract<SyntaxNode, { type: T }>
-export type Word = Node<'Word'>
+
+export type { Word }
 
 type Part = NonNullable<Word['parts']>[number]
-
-/** A whole number that only running it would tell: what a loop counts. */
-export const NUMBER = Symbol('number')
-/** Pids, one a line: from none to many numbers. */
-export const PIDS = Symbol('pids')
 
 /**
  * What a word will be. undefined: one word that only running it would tell. null: any number of words, because the
@@ -55,7 +53,6 @@ const SHELL_NAMES = new Set([
 ])
 
 const MOST_VALUES = 32
-const MOST_MATCHES = 200
 
 /**
  * Collects the variables that a script sets. All values of a name are taken together, wherever they are set, so the
@@ -103,57 +100,6 @@ export function variablesOf(script: Node<'Script'>, world: World): Variables {
     }
   }
   return variables
-}
-
-/** `$((n+1))`: plain arithmetic, in which names stand for whole numbers. */
-const ARITHMETIC = /^\$\(\(([a-z\d_\s+*/%()<>=&|!-]+)\)\)$/i
-
-/**
- * The variables that hold nothing but whole numbers: every value is written out in digits or computed from such variables.
- * Names in arithmetic are evaluated once more, and `a[$(…)]` in a value would run.
- */
-function countersOf(given: ReadonlyMap<string, readonly (Word | 'empty')[]>): Set<string> {
-  const isComputed = (word: Word | 'empty') =>
-    word !== 'empty' && word.parts?.length === 1 && ARITHMETIC.test(word.text)
-  const isNumber = (word: Word | 'empty') => word !== 'empty' && /^\d{1,9}$/.test(word.text)
-  const counters = new Set([...given].filter(([, words]) => words.some(isComputed)).map(([name]) => name))
-  const numbers = new Set([...given.keys()])
-  // Whatever depends on something else than numbers is taken out until nothing changes.
-  for (let size = -1; size !== numbers.size; ) {
-    size = numbers.size
-    for (const name of numbers) {
-      const isFine = given
-        .get(name)!
-        .every((word) => isNumber(word) || (isComputed(word) && usesOnly(word as Word, numbers)))
-      if (!isFine) numbers.delete(name)
-    }
-  }
-  return new Set([...counters].filter((name) => numbers.has(name)))
-}
-
-function usesOnly(word: Word, numbers: ReadonlySet<string>): boolean {
-  const expression = ARITHMETIC.exec(word.text)?.[1] ?? ''
-  // An assignment inside (n=…, n+=…) is left to simpler spellings.
-  if (/(^|[^=<>!])=(?!=)/.test(expression)) return false
-  return (expression.match(/[a-z_]\w*/gi) ?? []).every((name) => numbers.has(name))
-}
-
-/** `{1..10}` in a loop's list. A shell without braces (dash) takes it for one word, in place of the numbers. */
-function numbersOf(word: Word): string[] | undefined {
-  const [, first, last] = /^\{(\d{1,3})\.\.(\d{1,3})\}$/.exec(word.text) ?? []
-  if (first === undefined || last === undefined) return undefined
-  const count = Number(last) - Number(first) + 1
-  const isPlain = String(Number(first)) === first && count >= 1 && count <= MOST_VALUES
-  return isPlain ? Array.from({ length: count }, (_, i) => String(Number(first) + i)) : undefined
-}
-
-function literalWord(text: string): Word {
-  return { type: 'Word', text, value: text, pos: 0, end: 0 }
-}
-
-/** Is it a loop's list of numbers? */
-export function isRange(word: Word): boolean {
-  return numbersOf(word) !== undefined
 }
 
 function assignedValues(word: Word, variables: Variables, world: World): Joined[] {
@@ -254,39 +200,6 @@ function partValues(part: Part, next: SyntaxNode | undefined, variables: Variabl
   }
 }
 
-function assertComputable(text: string, variables: Variables): void {
-  const names = ARITHMETIC.exec(text)?.[1]?.match(/[a-z_]\w*/gi) ?? []
-  const isNumber = (value: Joined) => value === NUMBER || (typeof value === 'string' && /^\d{1,9}$/.test(value))
-  const isPlain = ARITHMETIC.test(text) && names.every((name) => variables.get(name)?.every(isNumber) ?? false)
-  if (!isPlain || (names.length > 0 && /(^|[^=<>!])=(?!=)/.test(text)))
-    throw new Refused('unclear', `It computes ${text}.`)
-}
-
-/** What some small questions answer, as far as that is known without asking them. */
-function answersOf(text: string, world: World): readonly Joined[] {
-  const inner = /^\$\((.*)\)$/s.exec(text)?.[1] ?? /^`(.*)`$/s.exec(text)?.[1] ?? ''
-  if (inner === 'id -u') return [String(world.uid)]
-  const format = /^date (?:-u )?\+(['"]?)(%F|%Y-%m-%d|%Y%m%d)\1$/.exec(inner)?.[2]
-  if (format !== undefined) return daysAround(format === '%Y%m%d' ? '' : '-')
-  if (PID_LISTS.some((list) => list.test(inner))) return [PIDS]
-  return [undefined]
-}
-
-/** Commands that print pids and nothing else. */
-const PID_LISTS = [
-  String.raw`pgrep(?: -[fxnou]+)* (?:[\w./][\w./-]*|'[\w./][\w./ -]*'|"[\w./][\w./ -]*")`,
-  String.raw`lsof(?: -[nPa]+)* -[nPa]*t(?:i[\w:@.]*)?(?: -[nPa]+| -i[\w:@.]*| -s[A-Z:]*| [\w:@.]+)*`,
-].map((command) => new RegExp(String.raw`^${command}(?: 2>/dev/null)?(?: \| (?:head|tail) (?:-n ?|-)1)?$`))
-
-/** Today, and the days beside it: midnight may pass before it runs, and the shell's time zone may be another. */
-function daysAround(separator: string): string[] {
-  return [-1, 0, 1].map((days) => {
-    const at = new Date()
-    at.setDate(at.getDate() + days)
-    return [at.getFullYear(), at.getMonth() + 1, at.getDate()].map((n) => String(n).padStart(2, '0')).join(separator)
-  })
-}
-
 function variableValues(name: string, variables: Variables, world: World): readonly Joined[] {
   if (name === 'HOME') return [world.home]
   if (name === 'UID' || name === 'EUID') return [String(world.uid)]
@@ -316,52 +229,4 @@ export function assertNoZshFlag(text: string): void {
 
 function isTilde(text: string): boolean {
   return text.startsWith('~')
-}
-
-function withHome(value: string, world: World): string {
-  return value.replace(/^~(?=\/|$)/, world.home)
-}
-
-/**
- * The files that a pattern matches, and more rather than fewer: hidden ones too (an option of the user's shell may
- * include them), and anything at all for a bracket.
- */
-function matches(pattern: string, cwds: readonly string[], world: World): string[] {
-  const found: string[] = []
-  const parts = withHome(pattern, world).split('/').filter(Boolean)
-  const isAbsolute = withHome(pattern, world).startsWith('/')
-  for (const cwd of isAbsolute ? ['/'] : cwds) {
-    let paths = [isAbsolute ? '/' : '']
-    for (const part of parts) {
-      paths = paths.flatMap((path) =>
-        namesFor(part, isAbsolute ? path : `${cwd}/${path}`).map((name) => under(path, name)),
-      )
-      if (paths.length > MOST_MATCHES) throw new Refused('unclear', `${pattern} matches too many files.`)
-    }
-    found.push(...paths)
-  }
-  // Without a match the shell passes the pattern on (zsh refuses); a bracket may match less than is assumed here.
-  if (found.length === 0 || pattern.includes('[')) found.push(pattern)
-  return [...new Set(found)]
-}
-
-function under(path: string, name: string): string {
-  return path === '' || path.endsWith('/') ? path + name : `${path}/${name}`
-}
-
-function namesFor(part: string, folder: string): string[] {
-  if (!/[*?[]/.test(part)) return [part]
-  const bracket = part.indexOf('[')
-  const fixed = [...(bracket < 0 ? part : part.slice(0, bracket))]
-  const source = fixed.map((c) => (c === '*' ? '.*' : c === '?' ? '.' : c.replace(/\W/, '\\$&'))).join('')
-  const regex = new RegExp(`^${source}${bracket < 0 ? '' : '.*'}$`, 'is')
-  return namesIn(folder).filter((name) => regex.test(name))
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
 }
