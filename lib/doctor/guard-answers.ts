@@ -1,15 +1,17 @@
 /** Commands whose answer is known, or of which it is known what it can be: `$(id -u)`, `$(date +%F)`, `$(lsof -t …)`. */
 import { statSync } from 'node:fs'
 import type { World } from './guard-context.ts'
+import { NUMBER } from './guard-numbers.ts'
 import { matches } from './guard-patterns.ts'
 
 /** Pids, one a line: from none to many numbers. */
 export const PIDS = Symbol('pids')
 
 /** What some small questions answer, as far as that is known without asking them. */
-export function answersOf(text: string, world: World): readonly (string | undefined | typeof PIDS)[] {
+export function answersOf(text: string, world: World): readonly (string | undefined | typeof NUMBER | typeof PIDS)[] {
   const inner = /^\$\((.*)\)$/s.exec(text)?.[1] ?? /^`(.*)`$/s.exec(text)?.[1] ?? ''
   if (inner === 'id -u') return [String(world.uid)]
+  if (inner === 'date +%s') return [NUMBER]
   const format = /^date (?:-u )?\+(['"]?)(%F|%Y-%m-%d|%Y%m%d)\1$/.exec(inner)?.[2]
   if (format !== undefined) return daysAround(format === '%Y%m%d' ? '' : '-')
   const pattern = NEWEST.exec(inner)?.[1]

@@ -44,12 +44,15 @@ export function readSed(command: Command): Filter {
       )
     }
   }
-  const keeping = scriptOf(`[pdqQ=]|${WITHOUT_COLOURS}`)
+  const keeping = scriptOf(`[pdqQ=]|${WITHOUT_COLOURS}|${WITHOUT_BLANKS}`)
   return { files: operands, keepsWords: scripts.every((script) => keeping.test(script)) }
 }
 
 /** `s/\x1b\[[0-9;]*m//g`, after which a secret is more itself than before. */
 const WITHOUT_COLOURS = String.raw`s/\\(?:x1[bB]|033|e)\\\[\[[\d;?-]*\]\*(?:m|\[[a-zA-Z-]*\])//g`
+
+/** `s/^ +//`: the blanks at the beginning or the end of a line. */
+const WITHOUT_BLANKS = String.raw`s/(?:\^(?: |\[\[:space:\]\])[*+]?|(?: |\[\[:space:\]\])[*+]?\$)//`
 
 function escaped(delimiter: string): string {
   return delimiter === '|' ? '\\|' : delimiter

@@ -9,8 +9,9 @@ const COLUMNS =
   `pid ppid pgid pgrp sid sess user uid ruser euser group gid etime etimes time cputime pcpu %cpu pmem %mem rss rssize vsz
   vsize sz size stat state s tty tt tname ni nice pri psr lstart start start_time stime bsdstart comm command cmd args ucmd
   ucomm wchan nlwp class cls f c`.split(/\s+/)
-/** `pid=,args=PROGRAM`: columns that every ps knows, with a heading or without. */
-const PLAIN_FORMAT = new RegExp(`^(?:${COLUMNS.join('|')})(?:=\\w*)?(?:,(?:${COLUMNS.join('|')})(?:=\\w*)?)*$`)
+/** `pid=,args:200=PROGRAM`: columns that every ps knows, with a width or a heading. */
+const COLUMN = `(?:${COLUMNS.join('|')})(?::\\d+)?(?:=\\w*)?`
+const PLAIN_FORMAT = new RegExp(`^${COLUMN}(?:,${COLUMN})*$`)
 
 /** Letters behind which both of ps's syntaxes take a value. */
 const VALUED = 'oOpUtkq'
@@ -38,7 +39,8 @@ export function ps(command: Command): RuleId {
     if (arg.startsWith('--')) {
       const [, name, attached] = /^--([a-z-]+)(?:=(.*))?$/.exec(arg) ?? []
       if (/^(forest|no-headers?|headers|version)$/.test(name ?? '') && attached === undefined) continue
-      if (name !== 'sort' && name !== 'pid' && name !== 'cols' && name !== 'width') throw unusual(arg)
+      if (name !== 'sort' && name !== 'pid' && name !== 'ppid' && name !== 'cols' && name !== 'width')
+        throw unusual(arg)
       const value = attached ?? args[++i]
       if (typeof value !== 'string' || !/^[\w%,+-]+$/.test(value)) throw unusual(arg)
       continue
@@ -79,8 +81,8 @@ function assertValue(letter: string, value: Command['args'][number] | undefined)
   }
 }
 
-/** Host parts of an address: written as numbers, because a name would be asked for, and carry text, all over the world. */
-const IP = String.raw`(?:(?:\d{1,3}\.){3}\d{1,3}|\[[\da-fA-F:.]+\])`
+/** Host parts of an address: this machine or written as numbers, because a name would be asked for, and carry text, all over the world. */
+const HOST = String.raw`(?:localhost|(?:\d{1,3}\.){3}\d{1,3}|\[[\da-fA-F:.]+\])`
 
 /** lsof as a list. +r and -r never end, -D writes, -k, -m, -A and +m read files, -x and +d search folders. */
 export function lsof(command: Command): RuleId {
@@ -88,7 +90,7 @@ export function lsof(command: Command): RuleId {
     const isOption = /^-[abhlnNOPRtUvVwCE]*(?:[cdgiopsuFST].*)?$/.test(arg) || /^\+[cL]\d*$/.test(arg)
     if (/^[-+]/.test(arg) && !isOption) throw new Refused('unclear', `lsof ${arg} is not among its usual options.`)
     if (!/^[\w:.,/@^=*~ [\]+-]+$/.test(arg)) throw new Refused('unclear', `lsof ${arg} is not among its usual options.`)
-    if (arg.includes('@') && !new RegExp(`^(?:-\\w*i)?[46]?\\w*@${IP}(?::[\\w,-]+)?$`).test(arg)) throw named(arg)
+    if (arg.includes('@') && !new RegExp(`^(?:-\\w*i)?[46]?\\w*@${HOST}(?::[\\w,-]+)?$`).test(arg)) throw named(arg)
   }
   return 'processes'
 }
@@ -103,7 +105,9 @@ const SS_WORDS = new Set(
     /\s+/,
   ),
 )
-const SS_ADDRESS = new RegExp(`^(?:\\*|${IP}|[\\da-fA-F]*:[\\da-fA-F]*:[\\da-fA-F:]*)?(?:/\\d+)?(?::(?:\\*|[\\w-]+))?$`)
+const SS_ADDRESS = new RegExp(
+  `^(?:\\*|${HOST}|[\\da-fA-F]*:[\\da-fA-F]*:[\\da-fA-F:]*)?(?:/\\d+)?(?::(?:\\*|[\\w-]+))?$`,
+)
 
 /** ss as a list. -K closes foreign connections, -D and -F use files; its filter may not name hosts. */
 export function ss(command: Command): RuleId {
@@ -118,7 +122,7 @@ export function ss(command: Command): RuleId {
 /** netstat as a list. -p names the programs on Linux and a protocol on macOS. */
 export function netstat(command: Command): RuleId {
   const { operands } = readArguments(command, {
-    flags: 'anltupvrRisWbLm46',
+    flags: 'anltupevrRisWbLm46',
     valued: 'f',
     long: 'tcp udp listening numeric program programs all',
   })

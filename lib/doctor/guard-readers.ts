@@ -85,7 +85,10 @@ function searchFiles(command: Command, found: Arguments, world: World, isRecursi
   }
   // Colours stand around every match, which may be a single letter.
   const isColoured = options.values('--color', '--colour').some((one) => !/^(|auto|never)$/.test(one))
-  const keepsWords = !isColoured && !options.has('o', '--only-matching')
+  // What a plain word matches is known already; of `[a-z]` or `a|b|…` every match stands on a line of its own.
+  const patterns = options.has('e', '--regexp') ? options.values('e', '--regexp') : found.operands.slice(0, 1)
+  const isPlainWord = patterns.length === 1 && /^[\w =:,-]{3,}$/.test(patterns[0]!)
+  const keepsWords = !isColoured && (isPlainWord || !options.has('o', '--only-matching'))
   const readsStdin = files.length === 0 && command.program === 'rg' && command.stdin !== 'nothing'
   if (!isRecursive || readsStdin) return readFiles(command, files, world, keepsWords)
   const trees = files.length > 0 ? files : ['.']
