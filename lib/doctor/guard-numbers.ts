@@ -7,7 +7,10 @@ export type Word = Extract<SyntaxNode, { type: 'Word' }>
 /** A whole number that only running it would tell. */
 export const NUMBER = Symbol('number')
 
-/** A loop over more numbers is written otherwise. */
+/** What a variable is given: a word, nothing, or some number. */
+export type Given = Word | 'empty' | 'number'
+
+/** Of more numbers in a loop none is looked at by itself. */
 const MOST_NUMBERS = 32
 
 /** `$((n+1))`, `$(($n+1))`: plain arithmetic, in which names stand for whole numbers. */
@@ -17,10 +20,9 @@ const ARITHMETIC = /^\$\(\(((?:[a-z\d_\s+*/%()<>=&|!-]|\$(?=[a-z_]))+)\)\)$/i
  * The variables that hold nothing but whole numbers: every value is written out in digits or computed from such variables.
  * Names in arithmetic are evaluated once more, and `a[$(…)]` in a value would run.
  */
-export function countersOf(given: ReadonlyMap<string, readonly (Word | 'empty')[]>): Set<string> {
-  const isComputed = (word: Word | 'empty') =>
-    word !== 'empty' && word.parts?.length === 1 && ARITHMETIC.test(word.text)
-  const isNumber = (word: Word | 'empty') => word !== 'empty' && /^\d{1,9}$/.test(word.text)
+export function countersOf(given: ReadonlyMap<string, readonly Given[]>): Set<string> {
+  const isComputed = (word: Given) => typeof word !== 'string' && word.parts?.length === 1 && ARITHMETIC.test(word.text)
+  const isNumber = (word: Given) => (typeof word === 'string' ? word === 'number' : /^\d{1,9}$/.test(word.text))
   const counters = new Set([...given].filter(([, words]) => words.some(isComputed)).map(([name]) => name))
   const numbers = new Set([...given.keys()])
   // Whatever depends on something else than numbers is taken out until nothing changes.
@@ -44,15 +46,16 @@ function usesOnly(word: Word, numbers: ReadonlySet<string>): boolean {
 }
 
 /** `{1..10}` in a loop's list. A shell without braces (dash) takes it for one word, in place of the numbers. */
-export function numbersOf(word: Word): string[] | undefined {
+export function numbersOf(word: Word): Given[] | undefined {
   const [, first, last] = /^\{(\d{1,3})\.\.(\d{1,3})\}$/.exec(word.text) ?? []
   if (first === undefined || last === undefined) return undefined
   const count = Number(last) - Number(first) + 1
-  const isPlain = String(Number(first)) === first && count >= 1 && count <= MOST_NUMBERS
-  return isPlain ? Array.from({ length: count }, (_, i) => String(Number(first) + i)) : undefined
+  if (String(Number(first)) !== first || count < 1) return undefined
+  if (count > MOST_NUMBERS) return ['number']
+  return Array.from({ length: count }, (_, i) => literalWord(String(Number(first) + i)))
 }
 
-export function literalWord(text: string): Word {
+function literalWord(text: string): Word {
   return { type: 'Word', text, value: text, pos: 0, end: 0 }
 }
 

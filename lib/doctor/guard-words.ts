@@ -3,7 +3,7 @@ import { forEachChild, type SyntaxNode } from 'unbash'
 import { Refused } from './guard.ts'
 import { answersOf, PIDS } from './guard-answers.ts'
 import type { World } from './guard-context.ts'
-import { assertComputable, countersOf, literalWord, NUMBER, numbersOf, type Word } from './guard-numbers.ts'
+import { assertComputable, countersOf, type Given, NUMBER, numbersOf, type Word } from './guard-numbers.ts'
 import { matches, withHome } from './guard-patterns.ts'
 
 type Node<T extends SyntaxNode['type']> = Extract<SyntaxNode, { type: T }>
@@ -60,8 +60,8 @@ const MOST_VALUES = 32
  * everything else that sets or reads it, may also be empty.
  */
 export function variablesOf(script: Node<'Script'>, world: World): Variables {
-  const given = new Map<string, (Word | 'empty')[]>()
-  const add = (name: string, values: readonly (Word | 'empty')[]) => {
+  const given = new Map<string, Given[]>()
+  const add = (name: string, values: readonly Given[]) => {
     if (!isOwnName(name))
       throw new Refused('unclear', `It sets the variable ${name}; use a short name such as file, port or pid.`)
     given.set(name, [...(given.get(name) ?? []), ...values])
@@ -70,7 +70,7 @@ export function variablesOf(script: Node<'Script'>, world: World): Variables {
   const neverEmpty = new Set<string>()
   const visit = (node: SyntaxNode, isTop: boolean): void => {
     if (node.type === 'For') {
-      add(node.name.value, node.wordlist?.flatMap((word) => numbersOf(word)?.map(literalWord) ?? [word]) ?? ['empty'])
+      add(node.name.value, node.wordlist?.flatMap((word) => numbersOf(word) ?? [word]) ?? ['empty'])
       // The loop itself sets its variable before its body reads it; behind a loop over nothing it is empty.
       seen.add(node.name.value)
     }
@@ -95,7 +95,9 @@ export function variablesOf(script: Node<'Script'>, world: World): Variables {
   for (let round = 0; round < 4; round++) {
     for (const [name, words] of given) {
       if (counters.has(name)) continue
-      const values = words.flatMap((word) => (word === 'empty' ? [''] : assignedValues(word, variables, world)))
+      const values = words.flatMap((word): Joined[] =>
+        word === 'empty' ? [''] : word === 'number' ? [NUMBER] : assignedValues(word, variables, world),
+      )
       variables.set(name, [...new Set(values)])
     }
   }
