@@ -1,12 +1,15 @@
 /** Edits of the gateway's config, judged by what changes. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import JSON5 from 'json5'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { Refused } from '../lib/doctor/guard.ts'
 import { type ConfigEdit, configSecrets, judgeConfigText } from '../lib/doctor/guard-config.ts'
 import { isProtected } from '../lib/doctor/guard-config-rules.ts'
 import { configWith, configWithout } from '../lib/doctor/guard-config-tree.ts'
-import { CONFIG_TEXT } from './support/guard-world.ts'
+import { judge } from '../lib/doctor/guard-judge.ts'
+import { CONFIG_TEXT, guardHome } from './support/guard-world.ts'
 
 const PORT = 18789
 
@@ -355,4 +358,18 @@ test('the secrets of a config are known even when it cannot be parsed', () => {
   const broken = CONFIG_TEXT.replace('"gateway": {', '"gateway": ')
   expect(configSecrets(CONFIG_TEXT).sort()).toEqual(['planted-bot-token-3', 'planted-gateway-token-1'])
   expect(configSecrets(broken).sort()).toEqual(['planted-bot-token-3', 'planted-gateway-token-1'])
+})
+
+test('`openclaw config set` may put back what the known-good config says, as Edit may', async () => {
+  const at = guardHome()
+  onTestFinished(at.remove)
+  const knownGoodPath = join(at.home, 'known-good.json')
+  writeFileSync(knownGoodPath, '{ "messages": { "queue": { "mode": "collect" } } }')
+  const decide = (value: string) =>
+    judge(
+      { tool: 'Bash', input: { command: `openclaw config set messages.queue.mode ${value}` } },
+      { ...at.world, knownGoodPath },
+    )
+  expect(await decide('collect')).toMatchObject({ allow: true, rule: 'edit-config' })
+  expect(await decide('interrupt')).toMatchObject({ allow: false })
 })

@@ -185,7 +185,11 @@ function judgeConfigCommand(world: World, change: (before: unknown) => unknown):
   const before = textOrNothing(world.configPath)
   const parsed = before === undefined ? undefined : parseOrNothing(before)
   if (parsed === undefined) throw new Refused('unclear', 'The config cannot be parsed; repair it with Edit first.')
-  judgeConfigValue(change(parsed), { before, knownGood: undefined, gatewayPort: world.gatewayPort })
+  judgeConfigValue(change(parsed), {
+    before,
+    knownGood: textOrNothing(world.knownGoodPath),
+    gatewayPort: world.gatewayPort,
+  })
 }
 
 export function textOrNothing(path: string | undefined): string | undefined {
