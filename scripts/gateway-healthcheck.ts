@@ -63,6 +63,7 @@ async function tend(run: TierRun): Promise<Outcome> {
   if (seen.verdict === 'hung' && !currentIncident(settings)) {
     seen = await confirmFailure(run, options(run, true), seen, false)
     if (isUp(seen.verdict)) return healthy(run, seen)
+    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   }
 
   // 2. A gateway that is on its way is left alone for as long as it may take.
