@@ -7,6 +7,7 @@ const RESULTS = [
   'tick-node20',
   'recovery-stand-in-node24',
   'recovery-real-node24',
+  'recovery-real-node20',
   'scale-node24',
   'year',
 ]
