@@ -50,8 +50,8 @@ export interface Clue {
 
 /** A boot that got this far succeeded: what stands before it in the log is an older story. */
 const BOOTED = /\[gateway\] ready\b|"message":"ready"/
-/** The first words of a boot. */
-const BOOT_BEGAN =
+/** The first words of a boot (2026.9.6, measured). */
+export const BOOT_BEGAN =
   /\[gateway\] (?:loading configuration|starting\.\.\.)|"message":"(?:loading configuration|starting\.\.\.)/
 
 const TAIL_BYTES = 64 * 1024

@@ -4,7 +4,7 @@ import type { Service } from '../services/supervisor.ts'
 import { cleanText } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
-import { CLUES, readGatewayLogs, timeOf } from './clues.ts'
+import { BOOT_BEGAN, CLUES, readGatewayLogs, timeOf } from './clues.ts'
 import type { PatientRecord } from './record.ts'
 
 /** OpenClaw itself waits 30 s for launchd to let go of the job after it noted the stop (2026.9.6, read in its code). */
@@ -43,8 +43,12 @@ function lastStop(settings: Settings): { at: string; ms: number } | undefined {
   return last?.[2] === 'stop' && !Number.isNaN(ms) ? { at: last[1]!, ms } : undefined
 }
 
-/** What only a gateway says that is being started (2026.9.6, measured). */
-const BOOTING = /\[gateway\] (?:loading configuration|starting\.\.\.)|Gateway start blocked|Gateway failed to start/
+/** How one ends that does not get through its boot (2026.9.6, measured). */
+const BOOT_FAILED = /Gateway start blocked|Gateway failed to start/
+
+/** What only a gateway says that is being started. */
+const isBooting = (line: string) => BOOT_BEGAN.test(line) || BOOT_FAILED.test(line)
+
 /** The last line of one that was told to stop; it has 5 s for its end then (2026.9.6, measured). */
 const SHUT_DOWN = /\[shutdown\] completed\b/
 const LONGEST_END_MS = 15_000
@@ -63,12 +67,12 @@ async function hasBootedSince(settings: Settings, stopMs: number): Promise<boole
       const ms = timeOf(lines[i]!)
       if (SHUT_DOWN.test(lines[i]!)) {
         const below = lines.slice(i + 1)
-        const says = (line: string) => BOOTING.test(line) || CLUES.some(({ pattern }) => pattern.test(line))
+        const says = (line: string) => isBooting(line) || CLUES.some(({ pattern }) => pattern.test(line))
         return below.some(says) || (below.length > 0 && ms !== undefined && loggedMs - ms > LONGEST_END_MS)
       }
       if (ms === undefined) continue
       if (ms < stopMs) return false
-      if (BOOTING.test(lines[i]!)) return true
+      if (isBooting(lines[i]!)) return true
     }
     return false
   })
