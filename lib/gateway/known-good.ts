@@ -1,6 +1,6 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { localStamp } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readWhole, writeFileAtomic } from '../tier/state.ts'
@@ -9,6 +9,8 @@ import type { ProcessInfo } from './processes.ts'
 import type { PatientRecord } from './record.ts'
 
 const KEPT = 5
+/** As `localStamp` writes it. */
+const STAMP = /^(\d{4})-(\d\d)-(\d\d)-(\d\d)(\d\d)(\d\d)/
 
 export interface KnownGood {
   path: string
@@ -73,11 +75,23 @@ export async function keepKnownGood(
   const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - (gateway.ageSec + 1) * 1000
   if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return 'unproven'
 
-  const path = join(folder(settings), `${localStamp(new Date(nowMs))}-${config.hash}.json5`)
+  const path = join(folder(settings), `${stampAfter(readCopies(settings)[0]?.path, nowMs)}-${config.hash}.json5`)
   writeFileAtomic(path, config.text)
   for (const old of kept.filter((one) => one.hash === config.hash)) rmSync(old.path, { force: true })
   for (const old of knownGoods(settings).slice(KEPT)) rmSync(old.path, { force: true })
   return { path }
+}
+
+/**
+ * The stamp of a copy that is newer than the newest kept one, although the clock may not say so: two within one second,
+ * the hour that the end of summer time repeats, a clock that once ran ahead.
+ */
+function stampAfter(newest: string | undefined, nowMs: number): string {
+  const now = localStamp(new Date(nowMs))
+  const last = newest && STAMP.exec(basename(newest))
+  if (!last || last[0] < now) return now
+  const [year, month, day, hours, minutes, seconds] = last.slice(1).map(Number) as [number, ...number[]]
+  return localStamp(new Date(year, month! - 1, day, hours, minutes, seconds! + 1))
 }
 
 /**
