@@ -295,7 +295,7 @@ test('a Level 3 that cannot begin (exit 2) leaves no marker either: Level 2 leav
   const box = await sandbox({ settings: { HEALTH_CHECK_ESCALATION_WAIT: '2' } })
   box.writeConfig('{ broken')
   const nurse = box.startScript('gateway-healthcheck')
-  await waitFor(() => box.log('healthcheck').includes('level 3 follows'), 'the watch')
+  await waitFor(() => box.log('healthcheck').includes('RUN started'), 'Level 2, which has read its settings')
   appendFileSync(join(box.stateDir, '.env'), 'EMERGENCY_RECOVERY_TIMEOUT=for a while\n')
   expect((await nurse.finished).code).toBe(1)
   expect(box.log('healthcheck')).toMatch(/MANUAL INTERVENTION REQUIRED: level 3 ended by exit code 2/)

@@ -1,6 +1,9 @@
 /** Ports for tests that run side by side. */
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 
+const ROWS = 600
+const ROW_SIZE = 20
+let row: Promise<number> | undefined
 let nextPort = 0
 
 /**
@@ -8,17 +11,41 @@ let nextPort = 0
  * twenty that belongs to this process.
  */
 export async function freePort(): Promise<number> {
-  for (let i = 0; i < 20; i++) {
-    const port = 20_000 + (process.pid % 600) * 20 + (nextPort++ % 20)
+  row ??= claimRow()
+  const first = await row
+  for (let i = 1; i < ROW_SIZE; i++) {
+    const port = first + 1 + (nextPort++ % (ROW_SIZE - 1))
     if ((await isFree(port, '127.0.0.1')) && (await isFree(port, '::1'))) return port
   }
   throw new Error('no free port')
 }
 
-function isFree(port: number, host: string): Promise<boolean> {
+/** A row belongs to whoever listens on its first port, for as long as he lives. */
+async function claimRow(): Promise<number> {
+  for (let i = 0; i < ROWS; i++) {
+    const first = 20_000 + ((process.pid + i) % ROWS) * ROW_SIZE
+    const claim = await listen(first, '127.0.0.1')
+    if (claim === 'in use' || claim === 'impossible') continue
+    claim.unref()
+    return first
+  }
+  throw new Error('no free row of ports')
+}
+
+async function isFree(port: number, host: string): Promise<boolean> {
+  const server = await listen(port, host)
+  if (server === 'in use') return false
+  // A machine without IPv6 has nobody on that port.
+  if (server !== 'impossible') await new Promise((resolve) => server.close(resolve))
+  return true
+}
+
+function listen(port: number, host: string): Promise<Server | 'in use' | 'impossible'> {
   return new Promise((resolve) => {
     const server = createServer()
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'EADDRINUSE'))
-    server.listen(port, host, () => server.close(() => resolve(true)))
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.code === 'EADDRINUSE' ? 'in use' : 'impossible'),
+    )
+    server.listen(port, host, () => resolve(server))
   })
 }
