@@ -4,6 +4,7 @@ import {
   cleanText,
   DEED,
   formatLine,
+  isBareRunLine,
   isHealthyObservation,
   MARKER,
   oneLine,
@@ -104,4 +105,17 @@ test('a long text is cut without splitting a character', () => {
   expect(cut.length).toBeLessThanOrEqual(100)
   // A lone surrogate cannot be encoded.
   expect(() => encodeURIComponent(cut)).not.toThrow()
+})
+
+test('only a run’s own first and last line pass for words without secrets', () => {
+  expect(isBareRunLine(MARKER.runStarted(4242))).toBe(true)
+  expect(isBareRunLine(MARKER.runEnded('stood down', 3, 12.34))).toBe(true)
+  for (const text of [
+    `${MARKER.runStarted(4242)} token=abcdefgh`,
+    `token=abcdefgh ${MARKER.runEnded('healthy', 0, 1)}`,
+    MARKER.runEnded('healthy password=hunter2', 0, 1),
+    `${MARKER.runEnded('healthy', 0, 1)}\ntoken=abcdefgh`,
+    MARKER.down('absent', 'nobody listens'),
+  ])
+    expect(isBareRunLine(text), text).toBe(false)
 })

@@ -87,6 +87,11 @@ export function parseMarker(text: string): Marker | undefined {
   return undefined
 }
 
+/** True for the first and the last line of an ordinary run: numbers and words of ours, in which no secret can stand. */
+export function isBareRunLine(text: string): boolean {
+  return /^RUN (?:started \(pid \d+\)|ended: [a-z -]{1,40}, exit \d after [\d.]+ s)$/.test(text)
+}
+
 /** What a tier did, for whoever reads its log afterwards: unlike upon markers, no tier acts upon it. */
 export type Deed =
   | { kind: 'restart'; how: string }

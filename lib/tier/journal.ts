@@ -16,6 +16,7 @@ import {
 import { dirname, join } from 'node:path'
 import {
   formatLine,
+  isBareRunLine,
   isHealthyObservation,
   type LogLine,
   localDay,
@@ -81,7 +82,9 @@ export function openJournal(
   if (!dryRun) prepareLogFolder(settings, path, now)
 
   const write = (severity: Severity, text: string) => {
-    const line = `${formatLine(new Date(), tier, severity, redact(text))}\n`
+    // A healthy tick has no other lines: to make ready the patterns of redaction for them would cost it 4 ms of CPU.
+    const shown = isBareRunLine(text) ? text : redact(text)
+    const line = `${formatLine(new Date(), tier, severity, shown)}\n`
     process.stdout.write(line)
     if (broken) return
     const failure = appendLine(path, line)
