@@ -23,6 +23,7 @@ export async function createWorld() {
   // Installed, with systemd: the watchers look at each other, and the guardian asks for the jobs.
   const receipt = { installedAt: new Date().toISOString(), root, scheduler: 'systemd', cronLines: ['x'], entries: [] }
   writeFileSync(join(stateDir, 'watchdog', 'receipt.json'), JSON.stringify(receipt))
+  writeFileSync(join(stateDir, 'watchdog', 'launcher'), `${process.execPath}\n${env.PATH}\n`)
   const units = ['watchdog', 'healthcheck'].flatMap((tier) => [
     `Id=com.openclaw.${tier}.timer\nLoadState=loaded\nActiveState=active\nSubState=waiting\n`,
     `Id=com.openclaw.${tier}.service\nLoadState=loaded\nActiveState=inactive\nSubState=dead\nMainPID=0\n`,

@@ -98,9 +98,8 @@ find_home() {
 # ---------------------------------------------------------------------------------------------------------------------
 # Node
 
-# Sets $node, or reports and ends; gets the tier's flags. The ordinary case costs one fork: the `--version` of the Node
-# that setup recorded, or of the one on PATH. It is asked every time: a Node whose file is there may still not run (a
-# library is gone).
+# Sets $node, or reports and ends; gets the tier's flags. A Node whose file is there may still not run (a library is
+# gone), so it is asked for its `--version`: the one that setup recorded, else the one on PATH, else any that is found.
 find_node() {
   record=$state/watchdog/launcher
   recorded=
@@ -109,7 +108,7 @@ find_node() {
   # The PATH of the shell in which setup was run comes first: whoever starts a tier, it finds the same openclaw, claude
   # and tmux.
   PATH=${recorded_path:+$recorded_path:}$PATH
-  if [ -n "$recorded" ] && usable "$recorded"; then
+  if [ -n "$recorded" ] && { has_just_run "$recorded" "$@" || usable "$recorded"; }; then
     node=$recorded
     PATH=$PATH:${node%/*}
     return
@@ -141,14 +140,29 @@ find_node() {
   esac
 }
 
+# has_just_run <node> [flags]: true when the start before this one came as far as JavaScript with that Node. Then it left
+# its name and version there (lib/tier/start.mjs), and need not be asked again, which costs a tenth of a healthy tick.
+# That word counts once. Should the Node have broken since, this start is lost, with what the system says of it on
+# standard error; the next start of whichever tier, minutes later, finds no word, and asks. Level 3 asks always.
+has_just_run() {
+  word=$state/watchdog/node-ran
+  [ $# -eq 1 ] && [ "$tier" != emergency-recovery ] && [ -x "$1" ] && [ -s "$word" ] && [ -r "$word" ] || return 1
+  { IFS= read -r just_ran && IFS= read -r version; } <"$word"
+  # Not `:`, with which a shell would end where the file cannot be written.
+  [ "$just_ran" = "$1" ] && new_enough "$version" && { true >"$word"; } 2>/dev/null
+}
+
 # True when the given Node runs and is new enough; sets $major and $minor.
 usable() {
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
   esac
   # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
-  { major=$("$1" --version); } 2>/dev/null || return 1
-  major=${major#v}
+  { version=$("$1" --version); } 2>/dev/null && new_enough "$version"
+}
+
+new_enough() {
+  major=${1#v}
   minor=${major#*.}
   minor=${minor%%.*}
   major=${major%%.*}

@@ -156,6 +156,44 @@ describe.concurrent('the launcher', () => {
     expect(nodesUsed(machine)).toEqual(['v24.16.0'])
   })
 
+  test('a Node that ran a start ago is not asked whether it runs; one that broke since costs one start, and no more', async ({
+    onTestFinished,
+  }) => {
+    const { machine, checkout } = await machineWithoutNode(onTestFinished)
+    for (const script of ['gateway-healthcheck', 'emergency-recovery'])
+      checkout.replaceScript(script, 'process.exitCode = 0')
+    const asked = join(machine.controlDir, 'asked')
+    const recorded = join(machine.root, 'recorded', 'node')
+    const becomeNode = (script: string) => writeFileSync(recorded, `#!/bin/bash\n${script}\n`, { mode: 0o755 })
+    const isAskedBy = async (...args: string[]) => {
+      writeFileSync(asked, '')
+      expect(await machine.launch(args, { checkout: checkout.root })).toMatchObject({ code: 0, stderr: '' })
+      return readLines(asked).includes('--version')
+    }
+    mkdirSync(join(recorded, '..'))
+    becomeNode(`echo "$1" >>'${asked}'; exec -a "$0" '${process.execPath}' "$@"`)
+    addNode(machine, 'system/opt/homebrew/bin/node', 'v24.16.0')
+    mkdirSync(machine.watchdogDir)
+    writeFileSync(join(machine.watchdogDir, 'launcher'), `${recorded}\n${machine.binDir}\n`)
+
+    expect(await isAskedBy('gateway-watchdog')).toBe(true)
+    expect(await isAskedBy('gateway-watchdog')).toBe(false)
+    expect(await isAskedBy('gateway-healthcheck')).toBe(false)
+    // The doctor's start is not risked, a dry run leaves everything as it is, and what somebody else's Node said is no word.
+    expect(await isAskedBy('emergency-recovery')).toBe(true)
+    expect(await isAskedBy('gateway-watchdog', '--dry-run')).toBe(true)
+    writeFileSync(join(machine.watchdogDir, 'node-ran'), `/usr/bin/another-node\nv24.16.0\n`)
+    expect(await isAskedBy('gateway-watchdog')).toBe(true)
+
+    becomeNode('echo "dyld: Library not loaded: libicui18n.74.dylib" >&2; kill -ABRT $$')
+    const lost = await machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    expect(lost.code).not.toBe(0)
+    expect(lost.stderr).toContain('Library not loaded')
+    expect(nodesUsed(machine)).toEqual([])
+    expect((await machine.launch(['gateway-healthcheck'], { checkout: checkout.root })).code).toBe(0)
+    expect(nodesUsed(machine)).toEqual(['v24.16.0'])
+  })
+
   test('what a found Node starts finds it before the one that does not work', async ({ onTestFinished }) => {
     const { machine, checkout } = await machineWithoutNode(onTestFinished)
     addNode(machine, 'bin/node', 'v18.20.8')

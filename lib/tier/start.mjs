@@ -6,7 +6,7 @@
 import { findBuild, forgetBuild, makeBuild, runBuild } from './build.mjs'
 
 // Not imported, for what that costs at every start (see build.mjs).
-const { existsSync } = process.getBuiltinModule('node:fs')
+const { existsSync, writeFileSync } = process.getBuiltinModule('node:fs')
 const module = process.getBuiltinModule('node:module')
 const { basename, join } = process.getBuiltinModule('node:path')
 const { fileURLToPath, pathToFileURL } = process.getBuiltinModule('node:url')
@@ -17,6 +17,7 @@ const script = process.argv[2]
 process.argv.splice(1, 1)
 const isDryRun = process.argv.includes('--dry-run')
 const build = findBuild(script)
+const ours = ownFolder()
 
 process.on('uncaughtException', (error) => {
   cannotStart(describe(error))
@@ -31,6 +32,7 @@ process.on('exit', (code) => {
 })
 
 try {
+  vouchForNode()
   useCompileCache()
   if (build) await runBuild(script, build)
   else await runSource()
@@ -52,8 +54,8 @@ async function runSource() {
   if (!isDryRun) await makeBuild(script).catch(() => {})
 }
 
-/** For whatever is not in a build: packages, and a script that runs from its source. Only in a state folder that is there, and never in a dry run. */
-function useCompileCache() {
+/** Only in a state folder that is there, and never in a dry run. */
+function ownFolder() {
   const profile = process.env.OPENCLAW_PROFILE ?? ''
   // The launcher has seen to it that it is a name.
   const suffix = /^(?:default)?$/i.test(profile) ? '' : `-${basename(profile)}`
@@ -61,10 +63,22 @@ function useCompileCache() {
     process.env.OPENCLAW_STATE_DIR ||
     join(process.env.HOME || process.getBuiltinModule('node:os').homedir(), `.openclaw${suffix}`)
   const folder = join(stateDir, 'watchdog')
-  if (!isDryRun && existsSync(folder)) {
-    // Absent before Node 22.1.
-    module.enableCompileCache?.(join(folder, 'compile-cache'))
+  return !isDryRun && existsSync(folder) ? folder : undefined
+}
+
+/** The launcher need not ask at its next start whether the Node of this one runs. */
+function vouchForNode() {
+  if (!ours) return
+  try {
+    writeFileSync(join(ours, 'node-ran'), `${process.argv0}\n${process.version}\n`)
+  } catch {
+    // It asks.
   }
+}
+
+/** For whatever is not in a build: packages, and a script that runs from its source. Absent before Node 22.1. */
+function useCompileCache() {
+  if (ours) module.enableCompileCache?.(join(ours, 'compile-cache'))
 }
 
 /** One line: where, what, and what helps. */
