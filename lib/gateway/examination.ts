@@ -54,6 +54,12 @@ export interface Examination {
   graceLeftSec: number
 }
 
+/** How the two warnings begin that also decide what is noted of a gateway that is up. */
+export const WARNING = {
+  brokenConfig: 'the config was broken while the gateway runs',
+  stillStarting: '/startupz still says starting',
+} as const
+
 export interface ExamineOptions {
   httpTimeoutSec: number
   /** What is remembered of earlier sightings. */

@@ -7,7 +7,7 @@ import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { configSyntaxProblem, readConfig } from './config.ts'
 import { freeDiskMb, LOW_DISK_MB } from './disk.ts'
-import type { Base, Examination, ExamineOptions, Verdict } from './examination.ts'
+import { type Base, type Examination, type ExamineOptions, type Verdict, WARNING } from './examination.ts'
 import { type Probe, probe } from './probe.ts'
 import {
   describeProcess,
@@ -65,7 +65,7 @@ async function examineLive(
     const graceLeftSec = settings.startupGraceSec - spentSec
     if (graceLeftSec > 0) return { ...base, verdict: 'starting', evidence: '/startupz says starting', graceLeftSec }
     // It serves; what it still waits for (a channel, a sidecar) no restart would bring.
-    base.warnings.push(`/startupz still says starting, for more than ${settings.startupGraceSec} s`)
+    base.warnings.push(`${WARNING.stillStarting}, for more than ${settings.startupGraceSec} s`)
   }
   if (service?.loaded && process && service.pid !== process.pid && service.pid !== process.parentPid)
     return {
@@ -110,8 +110,7 @@ async function warningsOf(
   // A config that is unreadable now will keep the gateway down at its next start; it runs on the old one meanwhile.
   if (!config || config.hash !== record.configHash) {
     const problem = await configSyntaxProblem(settings)
-    if (problem)
-      warnings.push(`the config was broken while the gateway runs: ${problem}; it would not survive a restart`)
+    if (problem) warnings.push(`${WARNING.brokenConfig}: ${problem}; it would not survive a restart`)
   }
   const freeMb = freeDiskMb(settings.stateDir)
   if (freeMb !== undefined && freeMb < LOW_DISK_MB)

@@ -5,7 +5,7 @@ import type { Outcome, TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readConfig } from './config.ts'
 import { creditFor } from './credit.ts'
-import type { Examination } from './examination.ts'
+import { type Examination, WARNING } from './examination.ts'
 import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
 
@@ -18,8 +18,8 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
   const before = readRecord(settings).value
   const config = readConfig(settings)
   const sameConfig = config !== undefined && config.hash === before.configHash
-  const broken = seen.warnings.some((warning) => warning.startsWith('the config was broken'))
-  const isStillStarting = seen.warnings.some((warning) => warning.startsWith('/startupz still says starting'))
+  const broken = seen.warnings.some((warning) => warning.startsWith(WARNING.brokenConfig))
+  const isStillStarting = seen.warnings.some((warning) => warning.startsWith(WARNING.stillStarting))
   const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
   const deaths = isNewProcess
     ? await (await import('./out-of-memory.ts')).noticeOutOfMemory(run, before, seen, nowMs)
