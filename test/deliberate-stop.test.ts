@@ -3,7 +3,7 @@ import { appendFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { standInLaunchctl } from './support/launchctl.ts'
-import { createSandbox, type Sandbox } from './support/sandbox.ts'
+import { createSandbox, type Sandbox, waitFor } from './support/sandbox.ts'
 
 async function sandbox(): Promise<Sandbox> {
   const box = await createSandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
@@ -71,7 +71,7 @@ test('a bare gateway that was started again after the stop and refuses its confi
   const good = readFileSync(box.configPath, 'utf8')
   noteStop(box, 0, 'sigterm')
   process.kill(pid, 'SIGTERM')
-  await expect.poll(() => box.processes()).not.toContain(pid)
+  await waitFor(() => !box.processes().includes(pid), 'the end of the gateway')
   expect(await look(box)).toMatchObject({ code: 3, stdout: expect.stringMatching(LEFT_ALONE) })
 
   box.writeConfig('{ "gateway": { broken')
