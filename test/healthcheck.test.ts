@@ -222,19 +222,24 @@ test('a gateway that comes back while Level 2 watches ends the watch: exit 0', a
 
 test('a gateway that is booting is waited for: no outage, no restart, and nobody’s recovery', async () => {
   const box = await sandbox()
-  await box.startGateway({ bootDelayMs: 4000 }, 'boot')
-  const run = await box.runScript('gateway-healthcheck')
+  await box.startGateway({ heldIn: 'boot' }, 'boot')
+  const nurse = box.startScript('gateway-healthcheck')
+  const isWaiting = () => /starting: connection refused.*; waiting up to/.test(box.log('healthcheck'))
+  await waitFor(isWaiting, 'Level 2 to wait for the boot')
+  box.setFaults({})
+  const run = await nurse.finished
   expect(run.code).toBe(0)
-  expect(run.stdout).toMatch(/starting: connection refused.*; waiting up to/)
   expect(run.stdout).not.toMatch(/DOWN|RECOVERED|restart:/)
 })
 
 test('a boot that Level 2 only waited for is the recovery of Level 1, which started it', async () => {
   const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '1' } })
-  box.setFaults({ bootDelayMs: 5000 })
+  box.setFaults({ heldIn: 'boot' })
   expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/restart: [\s\S]*ESCALATE to level 2/)
-  const patient = { env: { OPENCLAW_STARTUP_GRACE: '30' } }
-  expect((await box.runScript('gateway-healthcheck', [], patient)).stdout).toMatch(/RECOVERED by level 1/)
+  const nurse = box.startScript('gateway-healthcheck', [], { env: { OPENCLAW_STARTUP_GRACE: '30' } })
+  await waitFor(() => box.log('healthcheck').includes('waiting up to'), 'Level 2 to wait for the boot')
+  box.setFaults({})
+  expect((await nurse.finished).stdout).toMatch(/RECOVERED by level 1/)
 })
 
 test('a deliberate stop is left alone: exit 3', async () => {

@@ -11,6 +11,8 @@ export interface Faults {
   restartMs?: number
   /** How long it finishes its work before a stop or a restart. */
   drainMs?: number
+  /** It stays in this phase for as long as this is set: `boot`, before it opens its port; `drain`, before it stops. */
+  heldIn?: 'boot' | 'drain'
   /** It dies at boot with this exit code and these words on standard error. */
   exitAtBoot?: { code: number; stderr: string }
   /** It dies at boot, as OpenClaw does when its package is damaged, for as long as this file is missing. */
@@ -40,6 +42,6 @@ export interface Faults {
 export interface StandInEvent {
   at: string
   pid: number
-  /** `boot`, `listening`, `ready`, `signal SIGUSR2`, `debugger opened`, `restart`, `draining`, `exit 78`, `openclaw …` */
+  /** `boot`, `listening`, `ready`, `signal SIGUSR2`, `debugger opened`, `restart`, `draining`, `blocked`, `exit 78`, `openclaw …` */
   what: string
 }

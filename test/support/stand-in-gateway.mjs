@@ -57,6 +57,7 @@ async function boot(version) {
   takeLocks(port)
   if (faults.ballastMb) held.push(Buffer.alloc(faults.ballastMb * 1024 * 1024, 1))
   await sleep(faults.bootDelayMs ?? 0)
+  await whileHeldIn('boot')
   if (faults.neverListen) return void setInterval(() => {}, 60_000)
   log('gateway', 'starting HTTP server...')
   await listen(port, version)
@@ -196,7 +197,10 @@ async function closeServers() {
 
 function answer(req, res, version) {
   const faults = readFaults()
-  if (faults.health === 'blocked') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  if (faults.health === 'blocked') {
+    recordEvent('blocked')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  }
   if (faults.health === 'silent') return
   if (faults.health === 'reset') return void req.socket.destroy()
   const path = new URL(req.url, 'http://gateway').pathname
@@ -269,9 +273,14 @@ async function stop(signal) {
 
 async function drain() {
   phase = 'draining'
-  const { drainMs } = readFaults()
-  if (drainMs) recordEvent('draining')
+  const { drainMs, heldIn } = readFaults()
+  if (drainMs || heldIn === 'drain') recordEvent('draining')
   await sleep(drainMs ?? 0)
+  await whileHeldIn('drain')
+}
+
+async function whileHeldIn(state) {
+  while (readFaults().heldIn === state) await sleep(50)
 }
 
 // --- what else a running gateway does
