@@ -27,8 +27,8 @@ describe('installed on a Mac', () => {
   let machine: Mac
   let before: Record<string, string>
   beforeAll(async () => {
-    // launchd does not start a job twice within 10 of its seconds; Level 1's interval is 180.
-    machine = await createMac({ runsTiers: true, launchd: { speed: 5 } })
+    // launchd does not start a job twice within 10 of its seconds.
+    machine = await createMac({ runsTiers: true, launchd: { speed: 5, withoutIntervals: true } })
     before = listingWithoutLogs(machine)
   })
   afterAll(() => machine.close())
@@ -101,22 +101,26 @@ describe('installed on a Mac', () => {
   })
 
   test('the log folder deleted: the next tick makes it again', async () => {
+    const { runs } = machine.launchd.job(HEALTHCHECK)!
     rmSync(join(machine.home, 'openclaw'), { recursive: true })
     await machine.launchd.call('kickstart', `${DOMAIN}/${WATCHDOG}`)
     await waitFor(() => machine.log('watchdog').includes('RUN ended'), 'the log')
     expect(statSync(machine.memoryDir).mode & 0o777).toBe(0o700)
+    // That the file is gone which launchd watches starts Level 2; it has run before the next test begins.
+    await waitFor(() => machine.launchd.job(HEALTHCHECK)!.runs > runs && areIdle(machine), 'the end of both')
   })
 
   test('Level 1 escalates, and launchd starts Level 2 at once', async () => {
-    await waitFor(() => areIdle(machine), 'the last tick')
     const { runs } = machine.launchd.job(HEALTHCHECK)!
     const pause = join(machine.stateDir, 'self-healing.paused')
     rmSync(pause)
     machine.writeConfig('{ this is broken')
-    // The real Level 1; what it writes is what launchd watches.
+    // The real Level 1; what it writes is what launchd watches. It looks when Level 2 is paused again.
+    machine.launchd.sleep()
     expect((await machine.launch(['gateway-watchdog'])).code).toBe(1)
     writeFileSync(pause, '')
-    await waitFor(() => machine.launchd.job(HEALTHCHECK)!.runs > runs, 'the run of Level 2', 15_000)
+    machine.launchd.wake()
+    await waitFor(() => machine.launchd.job(HEALTHCHECK)!.runs > runs, 'the run of Level 2')
     machine.writeConfig()
   })
 

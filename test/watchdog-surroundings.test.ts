@@ -277,7 +277,8 @@ test('a job that somebody disabled is left alone, and so is one that `openclaw u
   expect((await box.runScript('gateway-watchdog')).code).toBe(3)
   expect(box.log('watchdog')).toMatch(/left alone: somebody stopped it \(launchd: job disabled\)/)
   rmSync(join(box.root, 'disabled'))
-  const updater = spawn('bash', ['-c', 'exec -a openclaw-update sleep 100'])
+  // It has that name from the moment in which it is there: spawn returns when the program runs.
+  const updater = spawn('sleep', ['100'], { argv0: 'openclaw-update', stdio: 'ignore' })
   onTestFinished(() => void updater.kill())
   const watchdog = box.startScript('gateway-watchdog')
   await waitFor(() => /starting: .*`openclaw update` works \(pid/.test(box.log('watchdog')), 'the watchdog to wait')

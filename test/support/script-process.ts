@@ -34,7 +34,8 @@ export async function collect(child: ChildProcess, name: string, timeoutMs: numb
   // `close` says that all output was read. It never comes while somebody else holds the pipe: then `exit` has to do.
   const ended = new Promise<Pick<Run, 'code' | 'signal'>>((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal }))
-    child.once('exit', (code, signal) => setTimeout(() => resolve({ code, signal }), 2000).unref())
+    // A test process that was held up finds these 2 s over and the output still unread: that is read before setImmediate.
+    child.once('exit', (code, signal) => setTimeout(() => setImmediate(resolve, { code, signal }), 2000).unref())
   })
   try {
     const { code, signal } = await Promise.race([ended, late])

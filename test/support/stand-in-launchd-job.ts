@@ -11,6 +11,15 @@ export interface Dict {
   [key: string]: PlistValue
 }
 
+export interface JobOptions {
+  /** How many of launchd's seconds go by in one real second (StartInterval, ThrottleInterval). */
+  speed?: number
+  /** StartInterval starts nothing: no tick comes in between what a test does itself. */
+  withoutIntervals?: boolean
+  /** What is run in place of a job's ProgramArguments. */
+  instead?: (argv: string[]) => string[]
+}
+
 export class Job {
   readonly label: string
   readonly path: string
@@ -27,29 +36,19 @@ export class Job {
   private readonly speed: number
   private readonly instead: ((argv: string[]) => string[]) | undefined
 
-  /**
-   * @param speed how many of launchd's seconds go by in one real second
-   * @param instead what is run in place of the job's ProgramArguments
-   */
-  constructor(path: string, dict: Dict, speed: number, instead?: (argv: string[]) => string[]) {
+  constructor(path: string, dict: Dict, { speed = 1, withoutIntervals = false, instead }: JobOptions) {
     this.label = String(dict.Label)
     this.path = path
     this.dict = dict
     this.speed = speed
     this.instead = instead
-    if (typeof dict.StartInterval === 'number')
-      this.timers.push(setInterval(() => this.intervalFired(), (dict.StartInterval * 1000) / speed))
+    if (typeof dict.StartInterval === 'number' && !withoutIntervals)
+      this.timers.push(setInterval(() => this.request(), (dict.StartInterval * 1000) / speed))
     for (const watched of (dict.WatchPaths as string[] | undefined) ?? []) this.watch(watched)
     if (dict.RunAtLoad === true) this.request()
   }
 
-  /** Missed firings become one at wake. */
-  private intervalFired(): void {
-    if (this.isAsleep) this.isMissed = true
-    else this.request()
-  }
-
-  /** The machine sleeps: no timer fires and no path is watched. */
+  /** The machine sleeps: no timer fires, and what becomes of a watched path is seen at wake. */
   sleep(): void {
     this.isAsleep = true
   }
@@ -67,16 +66,24 @@ export class Job {
     }
     let seen = look()
     const timer = setInterval(() => {
+      if (this.isAsleep) return
       const now = look()
-      if (now !== seen && !this.isAsleep) this.request()
+      if (now !== seen) this.request()
       seen = now
     }, 50)
     this.timers.push(timer)
   }
 
-  /** Starts it, unless it runs; within ThrottleInterval of the last start, when that is over. */
+  /**
+   * Starts it, unless it runs; within ThrottleInterval of the last start, when that is over. What would have started it
+   * while the machine slept becomes one start at wake.
+   */
   request(): void {
     if (this.child || this.isGone) return
+    if (this.isAsleep) {
+      this.isMissed = true
+      return
+    }
     const throttleMs = (Number(this.dict.ThrottleInterval ?? 10) * 1000) / this.speed
     const waitMs = this.lastStartMs + throttleMs - performance.now()
     if (waitMs <= 0) this.start()

@@ -9,28 +9,24 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type PlistValue, parsePlist } from './plist.ts'
-import { type Dict, Job } from './stand-in-launchd-job.ts'
+import { type Dict, Job, type JobOptions } from './stand-in-launchd-job.ts'
 import { type Answer, startStandInServer } from './stand-in-server.ts'
 
 const UID = process.getuid?.() ?? 501
 const DOMAIN = `gui/${UID}`
 
-export interface StandInOptions {
-  /** How many of launchd's seconds go by in one real second (StartInterval, ThrottleInterval). */
-  speed?: number
-  /** For how long after a bootout launchd has not let go of a job, so that bootstrap fails with 5. */
-  letGoMs?: number
-  /** What is run in place of a job's ProgramArguments. */
-  instead?: (argv: string[]) => string[]
+export interface StandInOptions extends JobOptions {
+  /** How many bootstraps after a bootout find that launchd has not let go of the job, and fail with 5. */
+  holdsOnFor?: number
 }
 
 export type StandInLaunchd = Awaited<ReturnType<typeof startStandInLaunchd>>
 
-export async function startStandInLaunchd({ speed = 1, letGoMs = 0, instead }: StandInOptions = {}) {
+export async function startStandInLaunchd({ holdsOnFor = 0, ...jobOptions }: StandInOptions = {}) {
   const jobs = new Map<string, Job>()
   const disabled = new Set<string>()
-  /** Labels that were booted out, until launchd has let go of them. */
-  const leaving = new Map<string, Promise<void>>()
+  /** Labels that were booted out, and how many bootstraps still fail for that. */
+  const leaving = new Map<string, number>()
 
   const notFound = (label: string): Answer => ({
     code: 113,
@@ -80,9 +76,8 @@ export async function startStandInLaunchd({ speed = 1, letGoMs = 0, instead }: S
   }
 
   async function bootout(job: Job): Promise<Answer> {
+    leaving.set(job.label, holdsOnFor)
     const ended = job.remove().then(() => jobs.delete(job.label))
-    const gone = ended.then(() => sleep(letGoMs)).then(() => void leaving.delete(job.label))
-    leaving.set(job.label, gone)
     if (await Promise.race([ended, sleep(1000, false)])) return { code: 0 }
     return { code: 36, stderr: 'Boot-out failed: 36: Operation now in progress\n' }
   }
@@ -99,8 +94,11 @@ export async function startStandInLaunchd({ speed = 1, letGoMs = 0, instead }: S
     if (!isJob(dict)) return ioError
     const label = String(dict.Label)
     if (disabled.has(label)) return { code: 119, stderr: 'Bootstrap failed: 119: Service is disabled\n' }
-    if (jobs.has(label) || leaving.has(label)) return ioError
-    jobs.set(label, new Job(path, dict, speed, instead))
+    if (jobs.has(label)) return ioError
+    const refusals = leaving.get(label) ?? 0
+    leaving.set(label, refusals - 1)
+    if (refusals > 0) return ioError
+    jobs.set(label, new Job(path, dict, jobOptions))
     return { code: 0 }
   }
 
