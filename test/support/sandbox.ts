@@ -22,7 +22,7 @@ import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
 import { freePort } from './ports.ts'
 import { processesOfHome } from './processes-of-home.ts'
-import { collect, type Run, type RunningScript } from './script-process.ts'
+import { collect, type Run, type RunningScript, typescriptLoader } from './script-process.ts'
 import { waitFor } from './wait-for.ts'
 
 export { waitFor }
@@ -52,6 +52,9 @@ const SHORT_WAITS = {
   CLAUDE_WORKSPACE_TRUST_TIMEOUT: '10',
   CLAUDE_STARTUP_WAIT: '30',
 }
+
+/** What people start, by npm. A tier's start leaves traces in the state folder, these must not. */
+const FOR_PEOPLE = ['status', 'incident-report']
 
 export interface SandboxOptions {
   /** Executables that this machine shall not have, e.g. `tmux`, `claude`, `openclaw`, `bash`. */
@@ -205,11 +208,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
     return { pid: child.pid!, exitCode: child.exitCode }
   }
 
-  /** Starts `scripts/<name>.ts` as launchd would: from `/`, with this environment and no other. */
+  /** Starts `scripts/<name>.ts` from `/`, with this environment and no other: a tier as launchd would, the others as npm. */
   function startScript(name: string, args: string[] = [], runOptions: RunOptions = {}): RunningScript {
     const merged = Object.entries({ ...env, ...runOptions.env }).filter((entry) => entry[1] !== undefined)
     const script = join(projectDir, 'scripts', `${name}.ts`)
-    const child = spawn(process.execPath, [join(projectDir, 'lib', 'tier', 'start.mjs'), script, ...args], {
+    const start = FOR_PEOPLE.includes(name) ? typescriptLoader() : [join(projectDir, 'lib', 'tier', 'start.mjs')]
+    const child = spawn(process.execPath, [...start, script, ...args], {
       env: Object.fromEntries(merged) as Record<string, string>,
       cwd: '/',
       detached: true,
