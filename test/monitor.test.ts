@@ -251,7 +251,7 @@ test('an answer that does not come is not waited for, and the next message says 
   const { sandbox, discord, tick, fail } = await scene()
   fail()
   discord.answerNext('hang')
-  expect(await sandbox.runScript(MONITOR, [], { env: { ALERT_HTTP_TIMEOUT: '0.3' } })).toMatchObject({ code: 1 })
+  expect(await sandbox.runScript(MONITOR, [], { env: { ALERT_HTTP_TIMEOUT: '3' } })).toMatchObject({ code: 1 })
   expect(await tick()).toMatchObject({ code: 0 })
   expect(contents(discord)[0]).toContain('Perhaps a repetition')
 })

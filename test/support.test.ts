@@ -1,5 +1,5 @@
 /** The stand-ins are held to what the real parts were seen to do. */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ async function sandboxed(options?: SandboxOptions) {
 }
 
 async function get(port: number, path: string) {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(5000) })
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(60_000) })
   return { status: response.status, type: response.headers.get('content-type'), body: await response.text() }
 }
 
@@ -132,13 +132,16 @@ describe('the stand-in gateway', () => {
   })
 
   test('hangs with a blocked event loop: it takes connections, and no signal but SIGKILL ends it', async () => {
-    const { port, startGateway, setFaults, processes } = await sandboxed()
+    const { port, startGateway, setFaults, processes, events } = await sandboxed()
     const { pid } = await startGateway()
     setFaults({ health: 'blocked' })
-    await expect(fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(500) })).rejects.toThrow()
+    const unanswered = expect(fetch(`http://127.0.0.1:${port}/health`)).rejects.toThrow()
+    await waitFor(() => events().some(({ what }) => what === 'blocked'), 'the block')
     process.kill(pid, 'SIGTERM')
     await expect(fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(500) })).rejects.toThrow()
     expect(processes()).toContain(pid)
+    process.kill(pid, 'SIGKILL')
+    await unanswered
   })
 })
 
@@ -292,5 +295,6 @@ function isAlive(pid: number): boolean {
     return false
   }
   // One that nobody reaps is dead all the same.
-  return !/^Z/.test(execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).trim())
+  const state = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim()
+  return state !== '' && !state.startsWith('Z')
 }

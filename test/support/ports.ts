@@ -1,14 +1,15 @@
 /** Ports for tests that run side by side. */
 import { createServer, type Server } from 'node:net'
 
-const ROWS = 600
-const ROW_SIZE = 20
+const ROWS = 200
+const ROW_SIZE = 60
 let row: Promise<number> | undefined
 let nextPort = 0
 
 /**
- * A port that no other test process will take: below the ports that the system gives out by itself, in a row of
- * twenty that belongs to this process.
+ * A port that no other test process will take: below the ports that the system gives out by itself, in a row that
+ * belongs to this process. A row is so long that a port comes up again only when those who got it are done with it, also
+ * when several tests of a file run at once: until somebody listens on it, it looks free.
  */
 export async function freePort(): Promise<number> {
   row ??= claimRow()
