@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net'
+import { createServer as createTcpServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { type Answer, judge } from '../lib/alerts/channel.ts'
 import { parseRetryAfter, post, postPatiently } from '../lib/alerts/http.ts'
+import { freePort } from './support/ports.ts'
 
 /** For servers that only the time limit ends. The others answer long before theirs, also on a machine that stalls. */
 const TIMEOUT_MS = 2500
@@ -18,9 +19,10 @@ async function serve(handle: (req: IncomingMessage, res: ServerResponse) => void
 }
 
 async function listen(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const port = await freePort()
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   onTestFinished(() => void server.close())
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  return `http://127.0.0.1:${port}/`
 }
 
 async function answerOf(
@@ -134,11 +136,7 @@ test('a body that is small on the wire and huge in memory is not unpacked', asyn
 
 test('a broken connection may have carried the message, a refused one has not', async () => {
   expect(await answerOf((req) => void req.socket.destroy())).toMatchObject({ kind: 'later', arrived: 'perhaps' })
-  const closed = createServer()
-  await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
-  const { port } = closed.address() as AddressInfo
-  await new Promise((resolve) => closed.close(resolve))
-  const refused = await post(`http://127.0.0.1:${port}/`, '{}', {}, GENEROUS_MS)
+  const refused = await post(`http://127.0.0.1:${await freePort()}/`, '{}', {}, GENEROUS_MS)
   expect(judge(refused)).toMatchObject({
     kind: 'later',
     why: 'the connection was refused (ECONNREFUSED)',

@@ -180,7 +180,8 @@ concurrently.for<[string, DoctorScript, RegExp]>([
   ['takes no key', { mode: 'deaf' }, /the prompt could not be handed/],
   ['gives up', { steps: [{ say: 'I cannot repair this.' }] }, /the doctor has ended, and the gateway is not healed/],
 ])('a doctor who %s: the human is called, with the reason', async ([, script, words], t) => {
-  const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_IDLE_LIMIT: '2' } })
+  // Only his silence is what ends the visit of one who gives up; the others must be heard before it counts.
+  const box = await sandbox(t, { settings: script.steps ? { EMERGENCY_RECOVERY_IDLE_LIMIT: '2' } : {} })
   await breakPackage(box)
   box.writeDoctorScript({ mode: 'trusted', ...script })
   const run = await recover(box)
@@ -204,7 +205,7 @@ concurrently('a doctor who works for too long is sent home', async (t) => {
 })
 
 concurrently('Claude Code that does not take over the guard’s hooks gets no prompt', async (t) => {
-  const box = await sandbox(t, { settings: { CLAUDE_STARTUP_WAIT: '3', CLAUDE_WORKSPACE_TRUST_TIMEOUT: '1' } })
+  const box = await sandbox(t, { settings: { CLAUDE_STARTUP_WAIT: '5' } })
   await breakPackage(box)
   box.writeDoctorScript(REINSTALL)
   renameSync(join(box.binDir, 'claude'), join(box.binDir, 'claude-with-hooks'))

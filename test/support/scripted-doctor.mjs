@@ -24,6 +24,8 @@ const transcript = []
 /** What stands in the input box: pieces as they are shown, and the text that they stand for. */
 let input = { shown: '', text: '' }
 let highlighted = 0
+/** The beginning of a paste whose end is still to come: the terminal hands over a long one in pieces. */
+let unfinished = ''
 /** @type {'trust' | 'ready' | 'working'} */
 let screen = 'trust'
 
@@ -78,8 +80,11 @@ function beReady() {
 function keys(chunk) {
   if (screen === 'trust') return trustKeys(chunk)
   if (screen === 'working' || mode === 'deaf') return
-  if (chunk === '\r') return void submit()
-  const pasted = chunk.replaceAll('\x1b[200~', '').replaceAll('\x1b[201~', '').replaceAll('\r', '\n')
+  if (chunk === '\r' && unfinished === '') return void submit()
+  const whole = unfinished + chunk
+  unfinished = whole.includes('\x1b[200~') && !whole.includes('\x1b[201~') ? whole : ''
+  if (unfinished !== '') return
+  const pasted = whole.replaceAll('\x1b[200~', '').replaceAll('\x1b[201~', '').replaceAll('\r', '\n')
   if (pasted.startsWith('\x1b')) return
   // Several characters at once are a paste, brackets or not: an Enter among them is a new line and submits nothing.
   const lines = pasted.split('\n').length

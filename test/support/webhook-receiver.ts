@@ -3,7 +3,7 @@
  * Limits: https://discord.com/developers/docs/resources/webhook#execute-webhook and …/resources/message#embed-object.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { freePort } from './ports.ts'
 
 export interface ReceivedMessage {
   method: string
@@ -83,8 +83,9 @@ export async function startWebhookReceiver(noticed = () => {}): Promise<WebhookR
       noticed()
     })
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  // One that nobody else is given when the receiver is closed and its port shall be a dead one.
+  const port = await freePort()
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${port}/api/webhooks/123456789012345678/stand-in-token-aBcDeF0123456789`,
     requests,
