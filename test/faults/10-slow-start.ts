@@ -10,7 +10,11 @@ export default {
   signs: 'its process lives, its port is closed',
   produce: async (scene) => {
     await killGateway(scene)
-    await scene.box.startGateway({ bootDelayMs: 6000 }, 'boot')
+    await scene.box.startGateway({ heldIn: 'boot' }, 'boot')
+  },
+  meanwhile: async (scene) => {
+    await isWaiting(scene)
+    scene.box.setFaults({})
   },
   verdict: 'starting',
   exits: [0, 0],

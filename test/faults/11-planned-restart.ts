@@ -1,14 +1,20 @@
 import { waitFor } from '../support/sandbox.ts'
-import type { Fault } from './fault.ts'
+import type { Fault, Scene } from './fault.ts'
+
+const isWaiting = ({ log }: Scene) => waitFor(() => log('watchdog').includes('waiting up to'), 'Level 1 to wait')
 
 export default {
   id: '11',
   name: 'planned restart, update',
   signs: '/startupz says draining, then the port is refused for seconds',
   produce: async ({ box, pid }) => {
-    box.setFaults({ drainMs: 5000, restartMs: 1500 })
+    box.setFaults({ heldIn: 'drain', restartMs: 1500 })
     process.kill(pid, 'SIGUSR2')
     await waitFor(() => box.events().some(({ what }) => what === 'draining'), 'the drain')
+  },
+  meanwhile: async (scene) => {
+    await isWaiting(scene)
+    scene.box.setFaults({ restartMs: 1500 })
   },
   verdict: 'draining',
   exits: [0, 0],

@@ -12,7 +12,7 @@ export default {
   id: '12',
   name: 'hang',
   signs: 'it takes connections, answers nothing, and ignores signals',
-  settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '1' },
+  settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '3', OPENCLAW_STOP_GRACE: '1' },
   produce: stopInItsTracks,
   verdict: 'hung',
   exits: [0, 0],

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
 import { waitFor } from '../support/sandbox.ts'
-import { type Fault, killGateway } from './fault.ts'
+import { delayRestart, type Fault, killGateway } from './fault.ts'
 
 let startedBefore = 0
 
@@ -45,6 +45,7 @@ export default [
     check: ({ box }) => expect(launchctlCalls(box)).not.toMatch(/kickstart|bootstrap/),
     systemd: {
       produce: async (scene) => {
+        await delayRestart(scene)
         startedBefore = Number(await scene.unit('NRestarts'))
         await killGateway(scene)
         await scene.until('ActiveState', 'activating')

@@ -16,7 +16,7 @@ export default {
   id: '21',
   name: 'sleep, wake',
   signs: 'everything is late at once',
-  settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '0.7' },
+  settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '3' },
   produce: async (scene) => {
     sleepEightHours(scene)
     scene.box.setFaults({ health: 'silent' })

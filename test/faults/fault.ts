@@ -23,7 +23,8 @@ export interface Scene {
   signal(signal: NodeJS.Signals, pid?: number): Promise<void>
   /** The process that is the gateway now. */
   pidNow(): Promise<number>
-  isLive(): Promise<boolean>
+  /** @param limitMs how long its answer may take, where that can be said */
+  isLive(limitMs?: number): Promise<boolean>
   /** Undone before the scene is closed, last first. */
   onClose(undo: () => unknown): void
 }
@@ -119,4 +120,9 @@ export type RealFault = Omit<Fault, keyof Way<StandInScene>>
 
 export async function killGateway(scene: Scene): Promise<void> {
   await scene.signal('SIGKILL')
+}
+
+/** systemd starts the gateway again later than after OpenClaw's own 5 s: a busy machine, too, sees it waiting. */
+export function delayRestart(scene: SystemdScene): Promise<void> {
+  return scene.changeUnit('[Service]\nRestartSec=20\n')
 }

@@ -117,12 +117,14 @@ function letTimePass({ stateDir }: Scene): void {
 
 /** Looks ten times a second. Resolves with undefined when it is live at the first look: it was never away. */
 function timeUntilLive(scene: Scene) {
+  // A gateway that is silent for longer is looked at anew.
+  const LOOK_MS = 1000
   const started = performance.now()
   let stopped = false
   const seconds = (async () => {
-    if (await scene.isLive()) return undefined
+    if (await scene.isLive(LOOK_MS)) return undefined
     while (!stopped) {
-      if (await scene.isLive()) return (performance.now() - started) / 1000
+      if (await scene.isLive(LOOK_MS)) return (performance.now() - started) / 1000
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
     return undefined

@@ -20,7 +20,7 @@ export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose'
       if (signal === 'SIGKILL') await waitFor(() => !isRunning(target), `the end of ${target}`)
     },
     pidNow: async () => lockedPid(box.stateDir, process.getuid?.()),
-    isLive: () => isLive(box.port),
+    isLive: (limitMs) => isLive(box.port, limitMs),
     onClose,
   }
 }
@@ -46,9 +46,10 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-export function isLive(port: number): Promise<boolean> {
+/** @param limitMs how long its answer may take */
+export function isLive(port: number, limitMs = 10_000): Promise<boolean> {
   return new Promise((resolve) => {
-    const request = get({ host: '127.0.0.1', port, path: '/health', timeout: 1000, agent: false }, (response) => {
+    const request = get({ host: '127.0.0.1', port, path: '/health', timeout: limitMs, agent: false }, (response) => {
       let text = ''
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
       response.on('end', () => resolve(text === '{"ok":true,"status":"live"}'))
