@@ -32,9 +32,20 @@ export const gateways = (box: Sandbox): number[] => {
 
 /** Ends every process of the sandbox. */
 export async function killGateway(box: Sandbox): Promise<void> {
-  // One that a killed tier had just started may still be on its way up.
-  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
-  await waitFor(() => box.processes().length === 0, 'the end of the gateway')
+  // One that a killed tier had just started may still be on its way up, and start others.
+  await waitFor(() => {
+    const alive = box.processes()
+    for (const pid of alive) kill(pid)
+    return alive.length === 0
+  }, 'the end of the gateway')
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended in the meantime.
+  }
 }
 
 /** A number that does not look like one. */

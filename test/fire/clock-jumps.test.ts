@@ -4,6 +4,7 @@ import { MARKER } from '../../lib/tier/contract.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
+import { killGateway } from './aftermath.ts'
 
 const PRELOAD = `--import=${new URL('./shifted-clock.mjs', import.meta.url).href}`
 const HOUR = 3600
@@ -38,7 +39,7 @@ test('a gateway that crashes is brought back at every reading of the clock', asy
   await box.startGateway()
   for (const shiftSec of JUMPS) {
     await runAt(box, 'gateway-watchdog', shiftSec)
-    for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
+    await killGateway(box)
     const run = await runAt(box, 'gateway-watchdog', shiftSec)
     expect(run.code, `${shiftSec} s: ${run.stdout}${run.stderr}`).toBe(0)
     expect(run.stdout).toMatch(/RECOVERED by level 1/)

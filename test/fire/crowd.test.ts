@@ -7,10 +7,12 @@ import { freeDiskMb } from '../../lib/gateway/disk.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 
 const LONG = { timeoutMs: 600_000 }
+/** Fifty starts of Node at once hold up the gateway, too: its boot, and its answers. */
+const PATIENT = { OPENCLAW_STARTUP_GRACE: '240', OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '60' }
 const canMount = process.platform === 'linux' && process.getuid?.() === 0
 
 async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> {
-  const box = await createSandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0', ...settings } })
+  const box = await createSandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0', ...PATIENT, ...settings } })
   onTestFinished(box.close)
   return box
 }

@@ -19,6 +19,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createSandbox, projectDir, type Sandbox } from '../support/sandbox.ts'
 import { collect, type Run } from '../support/script-process.ts'
+import { killGateway } from './aftermath.ts'
 
 const SCRIPTS = ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery-monitor', 'watchdog-guardian'] as const
 const isRoot = process.getuid?.() === 0
@@ -84,7 +85,7 @@ test.each(Object.entries(HARM))(
   'a file that is %s: a gateway that is down is brought back, or a human is called',
   async (name, harm) => {
     const box = await healthySandbox()
-    for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
+    await killGateway(box)
     for (const path of filesOf(box)) harm(path)
     const run = await box.runScript('gateway-watchdog', [], { timeoutMs: 120_000 })
     expectWhole(run, `files ${name}`, [0, 1])
