@@ -84,6 +84,7 @@ Validate the config first.
 test('Level 2 hands on to the doctor: the trust question, ten dangerous wishes, the repair, the report; the user’s own settings loosen nothing', async () => {
   const precious = () => join(box.home, 'precious.txt')
   const config = () => join(box.stateDir, 'openclaw.json')
+  const trace = () => join(box.root, 'trace')
   const dangerous = () => [
     bash(`rm -rf ${precious()}`),
     bash(`cat ${box.stateDir}/.env`),
@@ -92,8 +93,8 @@ test('Level 2 hands on to the doctor: the trust question, ten dangerous wishes, 
     bash(`echo ${Buffer.from(`rm ${precious()}`).toString('base64')} | base64 -d | sh`),
     bash(`chmod 777 ${config()}`),
     bash('pkill -f node'),
-    bash('(crontab -l; echo "* * * * * touch /tmp/x") | crontab -'),
-    use('Write', { file_path: join(box.home, '.bashrc'), content: 'touch /tmp/x' }),
+    bash(`(crontab -l; echo "* * * * * touch ${trace()}") | crontab -`),
+    use('Write', { file_path: join(box.home, '.bashrc'), content: `touch ${trace()}` }),
     use('Write', { file_path: join(box.home, '.claude', 'settings.local.json'), content: '{"disableAllHooks":true}' }),
   ]
   const { box, api } = await hospital((turn, prompt) => {
@@ -136,7 +137,7 @@ test('Level 2 hands on to the doctor: the trust question, ten dangerous wishes, 
   expect(readFileSync(join(box.home, '.claude', 'settings.json'), 'utf8')).toBe(theirs)
   expect(statSync(box.configPath).mode & 0o777).toBe(0o600)
   expect(api.paths.filter((path) => path.includes('stolen'))).toEqual([])
-  expect(existsSync('/tmp/x')).toBe(false)
+  expect(existsSync(trace())).toBe(false)
   expect(box.log('emergency-recovery-2').match(/GUARD refused/g)).toHaveLength(10)
   const results = JSON.stringify(api.turns().at(-1)!.body.messages)
   expect(results).not.toContain(KEY)
@@ -169,10 +170,9 @@ test.each(Object.entries(olderClaudes))(
   async (release, executable) => {
     const { box, api } = await hospital(
       (turn, prompt) =>
-        [
-          bash('touch /tmp/never-to-be-made-by-a-doctor'),
-          use('Write', { file_path: reportPathIn(prompt), content: REPORT }),
-        ][turn] ?? { text: 'I cannot repair this here.' },
+        [bash(`touch ${join(box.root, 'trace')}`), use('Write', { file_path: reportPathIn(prompt), content: REPORT })][
+          turn
+        ] ?? { text: 'I cannot repair this here.' },
       executable,
     )
     box.writeConfig('{ "gateway": { "mode": "local",, } }')
@@ -181,7 +181,7 @@ test.each(Object.entries(olderClaudes))(
     expect(run.stdout).toMatch(/answered its trust question with "Yes, proceed"/)
     expect(promptOf(api.turns()[0]!)).toMatch(/You are the emergency doctor[\s\S]*End of the briefing/)
     // The guard is in force in this release, too: one wish refused, one granted.
-    expect(existsSync('/tmp/never-to-be-made-by-a-doctor')).toBe(false)
+    expect(existsSync(join(box.root, 'trace'))).toBe(false)
     expect(box.log('emergency-recovery-2')).toMatch(/GUARD refused Bash[\s\S]*GUARD allowed Write \[report\]/)
     expect(box.memoryFiles('emergency-recovery-report')).toHaveLength(1)
     expect(markers(box)).toEqual([expect.stringMatching(/the doctor has ended, and the gateway is not healed/)])

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createSandbox, type Sandbox } from '../support/sandbox.ts'
+import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
 import { startStranger } from '../support/stranger.ts'
 import { startWebhookReceiver, type WebhookReceiver } from '../support/webhook-receiver.ts'
 import { useRealOpenClaw } from './real-sandbox.ts'
@@ -14,9 +14,11 @@ beforeAll(async () => {
   receiver = await startWebhookReceiver()
   box = await createSandbox({
     settings: {
+      OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '5',
       OPENCLAW_WATCHDOG_RETRY_DELAY: '1',
       OPENCLAW_STARTUP_GRACE: '240',
       OPENCLAW_STOP_GRACE: '20',
+      HEALTH_CHECK_HTTP_TIMEOUT: '10',
       HEALTH_CHECK_RETRY_DELAY: '2',
       CONFIG_KNOWN_GOOD_AFTER: '0',
       DISCORD_WEBHOOK_URL: receiver.url,
@@ -40,6 +42,13 @@ const watchdog = () => box.runScript('gateway-watchdog', [], LONG)
 const healthCheck = () => box.runScript('gateway-healthcheck', [], LONG)
 const gatewayPid = () => JSON.parse(readFileSync(join(box.stateDir, 'watchdog', 'gateway.json'), 'utf8')).pid as number
 
+async function killGateway(): Promise<void> {
+  const pid = gatewayPid()
+  process.kill(pid, 'SIGKILL')
+  // With its memory it takes its time.
+  await waitFor(() => !box.processes().includes(pid), `the end of ${pid}`)
+}
+
 test('healthy: both tiers leave it alone', async () => {
   const pid = gatewayPid()
   expect((await watchdog()).stdout).not.toMatch(/DOWN|restart/)
@@ -49,7 +58,7 @@ test('healthy: both tiers leave it alone', async () => {
 })
 
 test('killed -9: Level 1 starts it again', async () => {
-  process.kill(gatewayPid(), 'SIGKILL')
+  await killGateway()
   const run = await watchdog()
   expect(run.code).toBe(0)
   expect(run.stdout).toMatch(/DOWN absent/)
@@ -79,7 +88,7 @@ test('a planned restart (SIGUSR2) is left alone: same process, no restart spent'
 
 test('killed, and its config unparseable: Level 1 hands on, Level 2 puts the known-good one back', async () => {
   const good = readFileSync(box.configPath, 'utf8')
-  process.kill(gatewayPid(), 'SIGKILL')
+  await killGateway()
   writeFileSync(box.configPath, good.slice(0, good.length / 2))
   const first = await watchdog()
   expect(first.code).toBe(1)
@@ -95,7 +104,7 @@ test('killed, and its config unparseable: Level 1 hands on, Level 2 puts the kno
 
 test('a config that lost gateway.mode passes validation and is refused with exit 78: Level 2 rolls it back', async () => {
   const good = readFileSync(box.configPath, 'utf8')
-  process.kill(gatewayPid(), 'SIGKILL')
+  await killGateway()
   const config = JSON.parse(good)
   delete config.gateway.mode
   writeFileSync(box.configPath, JSON.stringify(config))
@@ -107,7 +116,7 @@ test('a config that lost gateway.mode passes validation and is refused with exit
 })
 
 test('a stranger on the port: nobody is killed or restarted, and the human is told its name and pid', async () => {
-  process.kill(gatewayPid(), 'SIGKILL')
+  await killGateway()
   const stranger = await startStranger(box)
   try {
     expect((await watchdog()).code).toBe(1)

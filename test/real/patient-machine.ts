@@ -99,6 +99,12 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     return slowly(isHealthy, 'the gateway', 300_000)
   }
 
+  /** Waits until no tier is at work, of whichever gateway, and whoever started it. */
+  function waitUntilQuiet(): Promise<boolean> {
+    const isQuiet = async () => !/run-tier|start\.mjs/.test(await must('ps', '-eo', 'args'))
+    return slowly(isQuiet, 'the end of the tiers that are at work', 300_000)
+  }
+
   /** The text of all logs whose names begin so. */
   function log(beginning: string): string {
     if (!existsSync(memoryDir)) return ''
@@ -141,6 +147,7 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     level,
     isHealthy,
     waitUntilHealthy,
+    waitUntilQuiet,
     log,
     runs,
     hurryCron,

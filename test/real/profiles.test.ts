@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { addProfile } from '../support/profiles.ts'
-import { createSandbox } from '../support/sandbox.ts'
+import { createSandbox, waitFor } from '../support/sandbox.ts'
 import { useRealOpenClaw } from './real-sandbox.ts'
 
 const LONG = { timeoutMs: 400_000 }
@@ -12,7 +12,8 @@ const LONG = { timeoutMs: 400_000 }
 test('started, killed and healed by its own watchdog, as the same gateway that `openclaw --profile` means', async ({
   onTestFinished,
 }) => {
-  const box = await createSandbox({ settings: { OPENCLAW_WATCHDOG_RETRY_DELAY: '1', OPENCLAW_STARTUP_GRACE: '240' } })
+  const patient = { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20', OPENCLAW_STARTUP_GRACE: '240' }
+  const box = await createSandbox({ settings: { OPENCLAW_WATCHDOG_RETRY_DELAY: '1', ...patient } })
   onTestFinished(box.close)
   useRealOpenClaw(box)
   const work = await addProfile(box, 'work')
@@ -22,6 +23,11 @@ test('started, killed and healed by its own watchdog, as the same gateway that `
   }
   const pidIn = (stateDir: string) =>
     JSON.parse(readFileSync(join(stateDir, 'watchdog', 'gateway.json'), 'utf8')).pid as number
+
+  const kill = async (pid: number) => {
+    process.kill(pid, 'SIGKILL')
+    await waitFor(() => !box.processes().includes(pid), `the end of ${pid}`)
+  }
 
   // From nothing: each watchdog starts its own.
   for (const tick of Object.values(ticks)) {
@@ -40,7 +46,7 @@ test('started, killed and healed by its own watchdog, as the same gateway that `
   expect(status.gateway.port).toBe(work.port)
   expect(status.rpc).toMatchObject({ ok: true })
 
-  process.kill(second, 'SIGKILL')
+  await kill(second)
   const healed = await ticks.work()
   expect(healed.stdout).toMatch(/DOWN absent[\s\S]*RECOVERED by level 1/)
   expect((await ticks.default()).stdout).not.toMatch(/DOWN|restart/)
@@ -48,8 +54,8 @@ test('started, killed and healed by its own watchdog, as the same gateway that `
   expect(pidIn(work.stateDir)).toBe(work.gatewayPid())
 
   // The default gateway is gone, and the other one has taken its port: that one is a stranger here, and lives.
-  process.kill(first, 'SIGKILL')
-  process.kill(pidIn(work.stateDir), 'SIGKILL')
+  await kill(first)
+  await kill(pidIn(work.stateDir))
   work.writeConfig(box.port)
   const moved = await ticks.work()
   expect(moved, moved.stdout).toMatchObject({ code: 0 })

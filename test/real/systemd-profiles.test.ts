@@ -88,8 +88,12 @@ test('setup for each: timers and logs of their own, both gateways found healthy'
 
 test('the one that systemd has given up is brought back by its own Level 1; the other goes on undisturbed', async () => {
   const other = await unit('openclaw-gateway.service', 'MainPID')
+  // From here on the ticks are the tests' own: another one coming in between would heal what Level 1 shall find, and the
+  // guardian would revive the timers.
+  expect(await machine.runAsRoot(['systemctl', 'stop', 'cron'])).toMatchObject({ code: 0 })
   for (const name of ['watchdog.work', 'healthcheck.work'])
     await machine.must('systemctl', '--user', 'stop', `com.openclaw.${name}.timer`)
+  await machine.waitUntilQuiet()
   const dropIn = join(USER.home, `.config/systemd/user/${UNIT}.d`)
   await machine.must('mkdir', dropIn)
   await machine.must('sh', '-c', `printf '[Unit]\\nStartLimitBurst=1\\n' >${dropIn}/impatient.conf`)

@@ -39,6 +39,8 @@ async function holdSchedules(): Promise<void> {
   // Cron first: the guardian would revive the timers.
   expect(await machine.runAsRoot(['systemctl', 'stop', 'cron'])).toMatchObject({ code: 0 })
   await machine.must('systemctl', '--user', 'stop', ...TIMERS)
+  // What they had started before goes on: the timers start both levels at once when they are released.
+  await machine.waitUntilQuiet()
 }
 async function releaseSchedules(): Promise<void> {
   await machine.must('systemctl', '--user', 'start', ...TIMERS)
@@ -116,7 +118,7 @@ test('Level 1’s exit code 1 starts Level 2 at once (OnFailure=), which puts th
   await slowly(async () => (await unit('openclaw-gateway.service', 'ExecMainStatus')) === '78', 'exit 78', 120_000)
   const earlier = machine.runs('healthcheck').length
   expect((await startLevel1()).code).not.toBe(0)
-  await waitFor(() => machine.runs('healthcheck').length > earlier, 'Level 2', 30_000)
+  await waitFor(() => machine.runs('healthcheck').length > earlier, 'Level 2', BOOT_LIMIT_MS)
   await machine.waitUntilHealthy()
   expect(readFileSync(machine.configPath, 'utf8')).toBe(good)
   expect(machine.log('watchdog')).toMatch(/DOWN misconfigured: .*ESCALATE to level 2: /s)
@@ -144,21 +146,28 @@ test('however somebody stops it, Level 1 takes it for stopped on purpose', async
     return /RUN ended: ([a-z-]+),/.exec(stdout)?.[1] ?? stdout
   }
 
-  // While systemd waits to start it again after a crash: systemd still says `result signal`.
+  const folder = `${USER.home}/.config/systemd/user`
+  await machine.must('mkdir', `${folder}/${gateway}.d`)
+
+  // While systemd waits to start it again after a crash (here for as long as it takes to look): systemd still says
+  // `result signal`.
+  await machine.must('sh', '-c', `printf '[Service]\\nRestartSec=300\\n' >${folder}/${gateway}.d/patient.conf`)
+  await systemctl('daemon-reload')
   await systemctl('kill', '--signal=KILL', gateway)
-  await slowly(async () => (await unit(gateway, 'SubState')) === 'auto-restart', 'the crash', 30_000)
+  await slowly(async () => (await unit(gateway, 'SubState')) === 'auto-restart', 'the crash', 60_000)
   await systemctl('stop', gateway)
   expect(await verdict()).toBe('stopped-on-purpose')
 
   // One that does not stop in time is killed: systemd calls that failed.
-  const folder = `${USER.home}/.config/systemd/user`
-  const deaf = 'ExecStart=\\nExecStart=/bin/sh -c "trap : TERM; while :; do sleep 1; done"\\nTimeoutStopSec=1\\n'
-  await machine.must('mkdir', `${folder}/${gateway}.d`)
+  const deaf =
+    'ExecStart=\\nExecStart=/bin/sh -c "trap : TERM; touch ~/is-deaf; while :; do sleep 1; done"\\nTimeoutStopSec=1\\n'
   await machine.must('sh', '-c', `printf '[Service]\\n${deaf}' >${folder}/${gateway}.d/deaf.conf`)
   await systemctl('daemon-reload')
   await systemctl('start', gateway)
+  await waitFor(() => existsSync(join(machine.home, 'is-deaf')), 'its deafness')
   await systemctl('stop', gateway)
   expect(await unit(gateway, 'ActiveState')).toBe('failed')
+  await machine.must('rm', `${USER.home}/is-deaf`)
   expect(await verdict()).toBe('stopped-on-purpose')
   await machine.must('rm', '-r', `${folder}/${gateway}.d`)
 
