@@ -36,7 +36,7 @@ describe.concurrent('setup on Linux', () => {
     expect(machine.schedulerCalls()).toContain('loginctl enable-linger')
     expect((await machine.setup(['--yes'])).stdout).toMatch(/^unchanged\nnote: lingering is off/)
     expect((await machine.setup(['--status'])).stdout).toMatch(
-      /watchdog +yes \(systemd timer: active \(waiting\)\) +\d\d:\d\d:\d\d +3 \(stood down\)/,
+      /watchdog +yes \(systemd timer: active \(waiting\)\) +(?:[\d-]{10} )?\d\d:\d\d:\d\d +3 \(stood down\)/,
     )
 
     expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })

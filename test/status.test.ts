@@ -104,7 +104,7 @@ test('installed, registered and running: exit 0; a tier that is not registered, 
   const well = await machine.runScript('status')
   expect(well.stdout.trim().split('\n').at(-1)).toBe('All is well.')
   expect(well.code).toBe(0)
-  expect(well.stdout).toMatch(/watchdog +yes \(cron: in the crontab\) .* about \d\d:\d\d:00\n/)
+  expect(well.stdout).toMatch(/watchdog +yes \(cron: in the crontab\) .* about (?:[\d-]{10} )?\d\d:\d\d:00\n/)
 
   writeFileSync(crontab, scripts.slice(1).map(line).join(''))
   const log = join(machine.memoryDir, machine.memoryFiles('guardian')[0]!)
