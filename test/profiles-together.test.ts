@@ -130,16 +130,23 @@ async function twoWithoutPackage({ onTestFinished }: TestContext) {
   return { box, work, file, recover }
 }
 const started = (box: Sandbox, count: number) => waitFor(() => doctors(box).length >= count, `doctor ${count}`)
+/** The second run has seen that the first one's doctor is at work. */
+const waits = (one: Profile) =>
+  waitFor(() => one.log('emergency-recovery-2').includes('at work; waiting, one at a time'), 'the second run to wait')
 const REINSTALL = [{ bash: 'npm install -g openclaw@2026.9.6' }]
 const lockPath = (box: Sandbox) => join(box.home, '.openclaw-doctor.lock')
 
 describe.concurrent('two gateways down at once', () => {
   test('for one reason: one doctor repairs it, and the other gateway is brought back by a restart', async (t) => {
     const { box, work, recover } = await twoWithoutPackage(t)
-    box.writeDoctorScript({ steps: REINSTALL, report: '## Fix\nReinstalled it.\n' })
+    const go = join(box.root, 'go')
+    box.writeDoctorScript({ steps: [{ untilFile: go }, ...REINSTALL], report: '## Fix\nReinstalled it.\n' })
     const first = recover(box)
     await started(box, 1)
-    const second = await recover(work)
+    const waiting = recover(work)
+    await waits(work)
+    writeFileSync(go, '')
+    const second = await waiting
     expect(second.stdout).toMatch(/the doctor of the profile default \(pid \d+\) is at work; waiting, one at a time/)
     expect(second.stdout).toMatch(/restart: [\s\S]*RECOVERED by level 3/)
     expect(second.code, second.stdout).toBe(0)
@@ -151,13 +158,17 @@ describe.concurrent('two gateways down at once', () => {
 
   test('for reasons of their own: the second doctor begins when the first has gone, with his own gateway’s briefing', async (t) => {
     const { box, work, file, recover } = await twoWithoutPackage(t)
-    box.writeDoctorScript({ steps: [], report: '## Fix\nnone\n' })
+    const go = join(box.root, 'go')
+    box.writeDoctorScript({ steps: [{ untilFile: go }], report: '## Fix\nnone\n' })
     const first = recover(box)
     await started(box, 1)
     const second = recover(work)
-    expect((await first).code).toBe(1)
+    await waits(work)
     const ask = [{ bash: 'openclaw config validate --json' }, { bash: 'openclaw --profile default gateway restart' }]
     box.writeDoctorScript({ steps: [...ask, ...REINSTALL], report: '## Fix\nReinstalled it.\n' })
+    // The first doctor has read his script long ago.
+    writeFileSync(go, '')
+    expect((await first).code).toBe(1)
     const { code, stdout } = await second
     expect(code, stdout).toBe(0)
     expect(existsSync(file)).toBe(true)

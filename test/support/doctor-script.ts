@@ -14,8 +14,8 @@ export interface DoctorScript {
     | 'login'
     /** Answers the prompt with the words of a used-up quota. */
     | 'quota'
-  /** Its turn, in order. A command runs only if the PreToolUse hook allows it. */
-  steps?: { say?: string; bash?: string; waitMs?: number }[]
+  /** Its turn, in order: waits for so long, or until a file is there; a command runs only if the PreToolUse hook allows it. */
+  steps?: { say?: string; bash?: string; waitMs?: number; untilFile?: string }[]
   /** Written where the prompt asks for the report. */
   report?: string
 }

@@ -5,7 +5,7 @@
  * start of a session, a submitted prompt and the end of a turn.
  */
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { controlDir, readJson, recordEvent, registerProcess } from './control.mjs'
@@ -134,6 +134,7 @@ function failTurn(error, message) {
 
 async function takeStep(step) {
   if (step.waitMs) await sleep(step.waitMs)
+  while (step.untilFile && !existsSync(step.untilFile)) await sleep(50)
   if (step.say) transcript.push(`● ${step.say}`)
   if (step.bash) {
     transcript.push(`● Bash(${step.bash})`)
