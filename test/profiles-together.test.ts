@@ -141,7 +141,8 @@ describe.concurrent('two gateways down at once', () => {
     const { box, work, recover } = await twoWithoutPackage(t)
     const go = join(box.root, 'go')
     box.writeDoctorScript({ steps: [{ untilFile: go }, ...REINSTALL], report: '## Fix\nReinstalled it.\n' })
-    const first = recover(box)
+    // He is silent until the second run is there, however long that takes.
+    const first = recover(box, { EMERGENCY_RECOVERY_IDLE_LIMIT: '50' })
     await started(box, 1)
     const waiting = recover(work)
     await waits(work)
