@@ -1,6 +1,6 @@
 import { appendFileSync } from 'node:fs'
 import { waitFor } from '../support/wait-for.ts'
-import { delayRestart, type Fault, killGateway, type RealScene, type StandInScene, type SystemdScene } from './fault.ts'
+import { type Fault, killGateway, type RealScene, type StandInScene, type SystemdScene } from './fault.ts'
 import { isRunning } from './scene.ts'
 
 async function dieOfMemory(scene: StandInScene): Promise<void> {
@@ -40,7 +40,6 @@ export default {
   // systemd starts it again each time: that nobody of us had to does not make it well.
   systemd: {
     produce: async (scene) => {
-      await delayRestart(scene)
       await leak(scene)
       await scene.until('ActiveState', 'activating')
     },
