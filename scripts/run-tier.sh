@@ -301,6 +301,13 @@ claim_hour() {
     esac
     # rename: of several runs that see the old claim one takes it away.
     mv "$claim" "$claim.$$" 2>/dev/null || return 1
+    taken=
+    IFS= read -r taken 2>/dev/null <"$claim.$$"
+    if [ "$taken" != "$at" ]; then
+      # It was the new claim of a run that had been quicker.
+      mv "$claim.$$" "$claim" 2>/dev/null
+      return 1
+    fi
     rm -f "$claim.$$"
   fi
   (

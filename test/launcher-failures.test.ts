@@ -276,4 +276,22 @@ describe.concurrent('a tier that cannot start', () => {
     await launch()
     expect(receiver.delivered()).toHaveLength(3)
   })
+
+  test('of two runs that find a claim of an hour ago, the slower one does not take the new claim for it', async ({
+    onTestFinished,
+  }) => {
+    const { machine, receiver, checkout } = await machineWithoutNode(onTestFinished)
+    const launch = () => machine.launch(['gateway-watchdog'], { checkout: checkout.root })
+    await launch()
+    const told = join(machine.watchdogDir, 'told')
+    const [claim] = readdirSync(told)
+    const now = Math.floor(Date.now() / 1000)
+    writeFileSync(join(told, claim!), `${now - 3601}\n`)
+    // The quicker one comes between this one's look and its taking away.
+    machine.addTool('mv', `case $1 in *-Discord) echo ${now} >"$1" ;; esac; exec /bin/mv "$@"`)
+    await launch()
+    expect(receiver.delivered()).toHaveLength(1)
+    expect(readdirSync(told)).toEqual([claim])
+    expect(readFileSync(join(told, claim!), 'utf8')).toBe(`${now}\n`)
+  })
 })
