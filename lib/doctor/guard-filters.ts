@@ -25,8 +25,10 @@ export function readSed(command: Command): Filter {
   const scripts = options.values('e')
   if (scripts.length === 0) scripts.push(...operands.splice(0, 1))
   if (scripts.length === 0) throw new Refused('unclear', 'sed lacks its script.')
-  // A class that held the delimiter would be cut differently by sed than here.
-  const pattern = (d: string) => String.raw`(?:\\.|\[\^?(?!\])[^\]\n${d}]+\]|[^\\\n[${d}])*`
+  // Where a class ends, sed and this must agree, or a command would hide in it: [[:alpha:]/] is one class, and [\] is
+  // open to BSD's sed. One that held the delimiter is left out.
+  const classPart = (d: string) => String.raw`(?:\[:[a-z]+:\]|\[(?![.:=])|\\\\|\\[^\]\\\n${d}]|[^[\]\\\n${d}])`
+  const pattern = (d: string) => String.raw`(?:\\.|\[\^?(?!\])${classPart(d)}+\]|[^\\\n[${d}])*`
   const address = String.raw`(?:\d+|\$|/${pattern('/')}/)`
   const substitution = ['/', '|', ',', '#', '@', '%', ':']
     .map((d) => String.raw`s${escaped(d)}${pattern(d)}${escaped(d)}(?:\\.|[^\\\n${d}])*${escaped(d)}[gpIi\d]*`)

@@ -128,23 +128,34 @@ const glob: ToolRule = ({ input }, world) => {
   return ['list']
 }
 
-const edit: ToolRule = ({ input }, world) => {
+const edit: ToolRule = ({ tool, input }, world) => {
   const path = pathOf(input, 'file_path')
-  const edits = Array.isArray(input.edits) ? input.edits : [input]
+  const isMany = tool === 'MultiEdit'
+  if (Array.isArray(input.edits) !== isMany) throw new Refused('unclear', `${tool} is not given its edits like that.`)
+  const edits = isMany ? (input.edits as unknown[]) : [input]
   if (!isConfig(path, world)) {
     assertWritableReport(path, NO_FOLDER, world)
     return ['report']
   }
   const before = textOrNothing(world.configPath)
   if (before === undefined) throw new Refused('unclear', 'There is no config to edit; use Write.')
-  let text = before.replaceAll('\r\n', '\n')
-  for (const one of edits) text = applyEdit(text, one)
-  judgeConfigText(text, { before, knownGood: textOrNothing(world.knownGoodPath), gatewayPort: world.gatewayPort })
+  let texts = [before.replaceAll('\r\n', '\n')]
+  for (const one of edits) {
+    texts = texts.flatMap((text) => outcomesOf(text, one))
+    if (texts.length > MOST_OUTCOMES) throw new Refused('unclear', 'Take these pieces out one by one.')
+  }
+  const knownGood = textOrNothing(world.knownGoodPath)
+  for (const text of texts) judgeConfigText(text, { before, knownGood, gatewayPort: world.gatewayPort })
   return ['edit-config']
 }
 
-/** What Edit will do: replace exactly this text, once or everywhere. */
-function applyEdit(text: string, one: unknown): string {
+const MOST_OUTCOMES = 16
+
+/**
+ * What Edit may make of the text: it replaces exactly this piece, once or everywhere. Where a piece is taken out, Claude
+ * Code (1.0.128 and 2.0.77) takes the end of its line with it, and behind a comment the next line would join that.
+ */
+function outcomesOf(text: string, one: unknown): string[] {
   if (!isRecord(one)) throw new Refused('unclear', 'The edit is incomplete.')
   const { old_string: from, new_string: to, replace_all: isAll } = one
   if (typeof from !== 'string' || typeof to !== 'string' || from === '')
@@ -154,7 +165,9 @@ function applyEdit(text: string, one: unknown): string {
     throw new Refused('unclear', 'old_string does not stand in the config exactly like that; read it again.')
   if (pieces.length > 2 && isAll !== true)
     throw new Refused('unclear', 'old_string stands in the config more than once.')
-  return pieces.join(to)
+  const line = `${from}\n`
+  const joins = to === '' && !from.endsWith('\n') && text.includes(line)
+  return joins ? [pieces.join(to), text.replaceAll(line, '')] : [pieces.join(to)]
 }
 
 const write: ToolRule = ({ input }, world) => {

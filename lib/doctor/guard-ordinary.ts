@@ -40,11 +40,10 @@ const cutter =
 const text: ProgramRule = () => 'text'
 
 const date: ProgramRule = (command) => {
-  const { operands } = readArguments(command, {
-    flags: 'uRI',
-    long: 'utc iso-8601 universal',
-    longValued: 'rfc-3339',
-  })
+  const list = { flags: 'uRI', long: 'utc iso-8601 universal', longValued: 'rfc-3339' }
+  // -I takes its word only without a blank.
+  const args = literals(command).map((arg) => arg.replace(/^-I(date|hours|minutes|seconds|ns)$/, '-I'))
+  const { operands } = readArguments(command, list, args)
   if (operands.some((one) => !one.startsWith('+'))) throw new Refused('not-allowed', '`date` would set the clock.')
   return 'text'
 }
@@ -149,6 +148,11 @@ export const ORDINARY_PROGRAMS: ReadonlyMap<string, ProgramRule> = new Map(
     date,
     set,
     cp,
+    hash: (command) => {
+      // With a name it may say that another file is that program.
+      if (literals(command).join(' ') !== '-r') throw new Refused('interpreter', 'Of `hash` only -r may be used.')
+      return 'text'
+    },
     exit: (command) => {
       if (!literals(command).every((arg) => /^\d+$/.test(arg))) throw new Refused('unclear', 'Give exit a number.')
       return 'text'

@@ -97,6 +97,7 @@ function readablePlaces(world: World): { place: string; scrutiny: Scrutiny }[] {
   const full = [
     join(stateDir, 'logs'),
     join(stateDir, 'watchdog'),
+    join(stateDir, 'extensions'),
     memoryDir,
     join(world.runFolder, 'redacted'),
     world.reportPath,
@@ -148,7 +149,7 @@ function scrutinyOf(path: string, world: World): Scrutiny {
   const config = followed(world.configPath)
   if (path === config || (path.startsWith(`${config}.`) && dirname(path) === dirname(config))) return 'full'
   // What the kernel says of a process, but its environment, its memory and its files.
-  if (/^\/proc\/\d+\/(status|stat|limits|io|comm|cmdline)$/.test(path)) return 'known-secrets'
+  if (/^\/proc\/\d+\/(status|stat|limits|io|comm|cmdline|cgroup)$/.test(path)) return 'known-secrets'
   const place = readablePlaces(world).find((one) => isWithin(path, one.place))
   // Into these two the gateways of all profiles write.
   const isInShared = ['/tmp/openclaw', join(world.home, 'Library/Logs/openclaw')].some(

@@ -7,11 +7,12 @@ import { isRecord } from '../tier/state.ts'
 import { Refused, type RuleId } from './guard.ts'
 import { literals, readArguments } from './guard-arguments.ts'
 import { judgeConfigValue } from './guard-config.ts'
-import { configWith, configWithout, parseOrNothing, splitPath } from './guard-config-tree.ts'
+import { configWith, configWithout, leavesOf, parseOrNothing, splitPath } from './guard-config-tree.ts'
 import type { World } from './guard-context.ts'
+import { packages } from './guard-packages.ts'
 import { assertReadable, isFolder, NO_FOLDER } from './guard-paths.ts'
 import { repairMark } from './guard-record.ts'
-import { assertReadableJournal, service } from './guard-service.ts'
+import { assertReadableJournal, plutil, service } from './guard-service.ts'
 import type { Command } from './guard-shell.ts'
 
 type Rule = (command: Command, world: World) => RuleId | Promise<RuleId>
@@ -36,7 +37,7 @@ const OPENCLAW: readonly (readonly [words: string, rule: RuleId, long?: string, 
   ['channels list', 'diagnose', 'json'],
   ['models status', 'diagnose', 'json'],
   ['models list', 'diagnose', 'json all'],
-  ['plugins list', 'diagnose', 'json verbose'],
+  ['plugins list', 'diagnose', 'json verbose enabled'],
   ['plugins doctor', 'diagnose', 'json'],
   ['cron status', 'diagnose', 'json'],
   ['update status', 'diagnose', 'json'],
@@ -74,14 +75,15 @@ const openclaw: Rule = (command, world) => {
   const args = literals(command)
   assertOwnProfile(args, world)
   while (args[0] === '--no-color') args.shift()
-  const isHelp = args.includes('--help') || args.includes('-h') || args[0] === 'help'
-  if (isHelp && args.every((arg) => /^(-h|--help|[a-z-]+)$/.test(arg))) return 'diagnose'
+  // Only behind plain words: behind an option, --help may be its value (`backup create --output --help` makes that file).
+  if (/^(help|([a-z][a-z-]* )*(--help|-h)$)(?: [a-z][a-z-]*)*$/.test(args.join(' '))) return 'diagnose'
   if (args.length === 1 && /^(--version|-V|-v)$/.test(args[0]!)) return 'diagnose'
   const words = args.slice(0, 2)
   if (words[0] === 'doctor') return openclawDoctor(command, args.slice(1), world)
   if (words[0] === 'config' && words[1] === 'get') return configGet(command, args.slice(2), world)
   if (words[0] === 'config' && words[1] === 'set') return configSet(command, args.slice(2), world)
   if (words[0] === 'config' && words[1] === 'unset') return configUnset(command, args.slice(2), world)
+  if (/^plugins (inspect|info)$/.test(words.join(' '))) return pluginInspect(command, args.slice(2))
   if (words.join(' ') === 'plugins disable') return pluginDisable(command, args.slice(2), world)
   const known = OPENCLAW.find(([name]) => name === words.join(' ')) ?? OPENCLAW.find(([name]) => name === words[0])
   if (!known) {
@@ -144,11 +146,16 @@ function openclawDoctor(command: Command, args: string[], world: World): RuleId 
 
 function configGet(command: Command, args: string[], world: World): RuleId {
   const { operands } = readArguments(command, { long: 'json no-color' }, args)
-  const names = splitPath(operands[0] ?? '')
+  const [path = '', ...more] = operands
+  if (more.length > 0) throw new Refused('unclear', 'Write it as `openclaw config get <path>`.')
+  const names = splitPath(path)
   let value: unknown = parseOrNothing(textOrNothing(world.configPath) ?? '')
-  for (const name of names) value = isRecord(value) ? value[name] : undefined
-  if (isSecretName(names.at(-1)!) || secretValues(value, names.at(-1)).length > 0) {
-    throw new Refused('secrets', `The config’s ${operands[0]} holds one.`)
+  // Items of lists are named by their place.
+  for (const name of names) value = isRecord(value) || Array.isArray(value) ? Reflect.get(value, name) : undefined
+  // Environment variables are refused whole: OpenClaw masks them by their names (2026.9.6, measured), which may be any.
+  const isEnvironment = names.includes('env') || leavesOf(value).some((leaf) => leaf.path.includes('env'))
+  if (isEnvironment || isSecretName(names.at(-1)!) || secretValues(value, names.at(-1)).length > 0) {
+    throw new Refused('secrets', `The config’s ${path} holds one.`)
   }
   return 'diagnose'
 }
@@ -169,6 +176,13 @@ function configUnset(command: Command, args: string[], world: World): RuleId {
   if (path === undefined || more.length > 0) throw new Refused('unclear', 'Write it as `openclaw config unset <path>`.')
   judgeConfigCommand(world, (before) => configWithout(before, path))
   return 'edit-config'
+}
+
+/** Without --runtime, which would load the plugin's code. */
+function pluginInspect(command: Command, args: string[]): RuleId {
+  const { operands } = readArguments(command, { long: 'json no-color' }, args)
+  if (operands.length !== 1) throw new Refused('unclear', 'Write it as `openclaw plugins inspect <id>`.')
+  return 'diagnose'
 }
 
 /** `plugins disable <id>` is `config set plugins.entries.<id>.enabled false`. */
@@ -265,28 +279,9 @@ const curl: Rule = (command, world) => {
   return 'probe'
 }
 
-/** Package managers: information, and the gateway's package at the version that is installed. */
-const packages: Rule = (command, world) => {
-  const args = literals(command)
-  const plain = args.filter(
-    (arg) => !/^(-g|--global|--no-fund|--no-audit|--force|--verbose|--json|--depth=\d+|--loglevel=\w+)$/.test(arg),
-  )
-  const isGlobal = args.includes('-g') || args.includes('--global') || plain[0] === 'global'
-  const [verb = '', ...names] = plain[0] === 'global' ? plain.slice(1) : plain
-  const what = names.join(' ')
-  if (/^(--version|-v)$/.test(verb) && what === '') return 'diagnose'
-  if (/^(ls|list|root|prefix|bin)$/.test(verb) && /^(openclaw)?$/.test(what)) return 'diagnose'
-  if (verb === 'config' && /^get (prefix|cache|globalconfig|registry|engine-strict)$/.test(what)) return 'diagnose'
-  if (!/^(install|i|add)$/.test(verb)) throw new Refused('not-allowed', `\`${command.program} ${verb}\`:`)
-  if (!world.installedVersion) throw new Refused('not-allowed', 'Which version is installed could not be told.')
-  if (!isGlobal || what !== `openclaw@${world.installedVersion}`) {
-    throw new Refused('not-allowed', `Only \`npm install -g openclaw@${world.installedVersion}\` may be installed.`)
-  }
-  return 'reinstall'
-}
-
 /** The journal of the gateway's own unit. Vacuuming, following and other units are left out. */
 const journalctl: Rule = (command, world) => {
+  if (/^(--user )?--disk-usage$/.test(literals(command).join(' '))) return 'list'
   const { operands, options } = readArguments(command, {
     flags: 'erxqa',
     valued: 'uopSUg',
@@ -315,6 +310,7 @@ export const PATIENT_PROGRAMS: ReadonlyMap<string, Rule> = new Map(
     bun: packages,
     yarn: packages,
     journalctl,
+    plutil: (command, world) => plutil(command, world),
     launchctl: (command, world) => service(command, world),
     systemctl: (command, world) => service(command, world),
   }),

@@ -15,14 +15,12 @@ export async function judgeProgram(command: Command, world: World, depth: number
   }
   const rule = ORDINARY_PROGRAMS.get(program) ?? PATIENT_PROGRAMS.get(program)
   if (rule) return [await rule(command, world)]
-  if (SHELLS.has(program)) return judgeShell(command, world, depth)
   const first = typeof command.args[0] === 'string' ? command.args[0] : ''
+  if (command.args.length === 1 && VERSION_OPTIONS.get(program)?.includes(first)) return ['diagnose']
+  if (SHELLS.has(program)) return judgeShell(command, world, depth)
   // `command -v name` looks a program up; anything else behind `command` is run.
   if (program === 'command' && /^-[vV]$/.test(first)) return ['list']
   if (PREFIX_OPTIONS.has(program)) return judgeBehindPrefix(behindPrefix(command), world, depth)
-  if (HAVE_VERSIONS.has(program) && command.args.length === 1 && /^(--version|-V|-v)$/.test(first)) {
-    return ['diagnose']
-  }
   throw new Refused(REFUSED_PROGRAMS.get(program) ?? versioned(program) ?? 'not-allowed', `\`${program}\`:`)
 }
 
@@ -34,8 +32,21 @@ function versioned(program: string): RuleId | undefined {
   return REFUSED_PROGRAMS.get(program.replace(/[\d.]+$/, '')) ?? REFUSED_PROGRAMS.get(program.replace(/\..*$/, ''))
 }
 
-const HAVE_VERSIONS = new Set(
-  'node python3 python git npm pnpm bun yarn brew claude tmux bash zsh curl jq deno tsx'.split(' '),
+/** What asks a program for its version and nothing else: `python3 -v` and `bash -v` would run what they read, `tmux -v` starts one. */
+const VERSION_OPTIONS: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    node: ['--version', '-v'],
+    python3: ['--version', '-V'],
+    python: ['--version', '-V'],
+    git: ['--version', '-v'],
+    brew: ['--version', '-v'],
+    claude: ['--version', '-v'],
+    tmux: ['-V'],
+    bash: ['--version'],
+    zsh: ['--version'],
+    deno: ['--version', '-V'],
+    tsx: ['--version'],
+  }),
 )
 
 /** Shells run what stands behind -c, which is judged like a call of its own. Anything else they would read is refused. */

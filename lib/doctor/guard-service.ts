@@ -11,19 +11,34 @@ export function service(command: Command, world: World): RuleId {
   return command.program === 'launchctl' ? launchctl(command, world) : systemctl(command, world)
 }
 
+/** plutil as launchd's judge of the job's file; its other options write it anew. */
+export function plutil(command: Command, world: World): RuleId {
+  const [option, ...paths] = literals(command)
+  if (option !== '-lint' || paths.length !== 1) throw new Refused('write', '`plutil` is for -lint and one file.')
+  assertOwnPlist(paths[0], command, world)
+  return 'diagnose'
+}
+
+function plistOf(world: World): string {
+  return join(world.home, 'Library/LaunchAgents', `${world.launchdLabel}.plist`)
+}
+
+function assertOwnPlist(path: string | undefined, command: Command, world: World): void {
+  const plist = plistOf(world)
+  const found = path === undefined ? [] : realPaths(path, command.cwds, world.home)
+  if (found.length === 0 || found.some((one) => one !== realPaths(plist, NO_FOLDER, world.home)[0]))
+    refuseForeign(path, plist)
+}
+
 function launchctl(command: Command, world: World): RuleId {
   const [verb = '', ...args] = literals(command)
-  const plist = join(world.home, 'Library/LaunchAgents', `${world.launchdLabel}.plist`)
+  const plist = plistOf(world)
   const domains = [`gui/${world.uid}`, `user/${world.uid}`]
   const ownTarget = (target: string | undefined) => {
     if (domains.some((domain) => target === `${domain}/${world.launchdLabel}`)) return
     refuseForeign(target, `${domains[0]}/${world.launchdLabel}`)
   }
-  const ownPlist = (path: string | undefined) => {
-    const found = path === undefined ? [] : realPaths(path, command.cwds, world.home)
-    if (found.length === 0 || found.some((one) => one !== realPaths(plist, NO_FOLDER, world.home)[0]))
-      refuseForeign(path, plist)
-  }
+  const ownPlist = (path: string | undefined) => assertOwnPlist(path, command, world)
   switch (verb) {
     case 'list':
       if (args.length > 0 && args[0] !== world.launchdLabel) refuseForeign(args[0], world.launchdLabel)
@@ -35,6 +50,12 @@ function launchctl(command: Command, world: World): RuleId {
       return 'diagnose'
     case 'print-disabled':
       if (args.length !== 1 || !domains.includes(args[0]!)) refuseForeign(args[0], domains[0]!)
+      return 'diagnose'
+    case 'blame':
+      ownTarget(args.join(' '))
+      return 'diagnose'
+    case 'error':
+      if (!/^\d+$/.test(args.join(' '))) throw new Refused('unclear', 'Give launchctl error a number.')
       return 'diagnose'
     case 'kickstart':
       ownTarget(args.filter((arg) => !/^-[kp]+$/.test(arg)).join(' '))
@@ -142,7 +163,7 @@ function systemctl(command: Command, world: World): RuleId {
   const { operands, options } = readArguments(command, {
     flags: 'laq',
     valued: 'nopt',
-    long: 'user no-pager full no-legend plain all failed quiet no-block',
+    long: 'user no-pager full no-legend plain all failed quiet no-block value',
     longValued: 'lines output property type state',
     order: 'anywhere',
   })

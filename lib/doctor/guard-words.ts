@@ -33,7 +33,7 @@ const PLAIN_VALUE = /^[A-Za-z0-9_./:@%+,=-]+$/
 const OWN_WORDS = new Set(
   `f file files log logs logfile dir d port pid pids i n x p cfg config conf url now start end time today date day out output
   result res response body code rc exit http status health attempt attempts count unit label svc target line version ver state ok
-  tries try retry max gateway report name`.split(/\s+/),
+  tries try retry max gateway report name uid domain plist`.split(/\s+/),
 )
 /** What the shell knows of itself, and nothing secret. */
 const SHELL_NAMES = new Set([
@@ -115,6 +115,8 @@ function assignedValues(word: Word, variables: Variables, world: World): Joined[
 }
 
 function isOwnName(name: string): boolean {
+  // Setting it changes the user in zsh.
+  if (name === 'UID') return false
   if (name !== name.toLowerCase() && name !== name.toUpperCase()) return false
   return name
     .toLowerCase()

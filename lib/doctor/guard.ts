@@ -3,7 +3,8 @@
  * doctor reads when a call of its is refused. What no rule allows is refused.
  *
  * The judging is done beside it: `guard-judge.ts` (tool by tool), `guard-shell.ts` (a command line taken apart),
- * `guard-programs.ts`, `guard-readers.ts`, `guard-processes.ts` and `guard-patient.ts` (program by program),
+ * `guard-programs.ts`, `guard-readers.ts`, `guard-processes.ts`, `guard-packages.ts` and `guard-patient.ts` (program by
+ * program),
  * `guard-paths.ts` (files), `guard-config.ts` (edits of the gateway's config).
  */
 
