@@ -1,7 +1,18 @@
 /** What a look into the service manager and into the gateway's log tells beside the gateway's health. */
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { Server } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { creditFor } from '../lib/gateway/credit.ts'
+import { findElsewhere } from '../lib/gateway/elsewhere.ts'
+import type { Examination } from '../lib/gateway/examine.ts'
+import { DEED, formatLine, type TierName } from '../lib/tier/contract.ts'
+import { logName } from '../lib/tier/journal.ts'
+import { loadSettings } from '../lib/tier/settings.ts'
+import { freePort } from './support/ports.ts'
 import { createSandbox, type Sandbox, waitFor } from './support/sandbox.ts'
 
 async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> {
@@ -97,4 +108,87 @@ test('an old lack of memory in a log that is seldom written is not the reason of
   expect((await box.runScript('gateway-watchdog')).stdout).toMatch(
     new RegExp(`process ${next} ran out of memory: FATAL`),
   )
+})
+
+test('a gateway that is well at another port than the settings say is not restarted; that is said, once', async () => {
+  // Its process is at once older than a boot may take.
+  const port = String(await freePort())
+  const box = await sandbox({ OPENCLAW_GATEWAY_PORT: port, OPENCLAW_STARTUP_GRACE: '0' })
+  const { pid } = await box.startGateway()
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code, run.stdout).toBe(0)
+  const mismatch = `it answers at http://127.0.0.1:${box.port}/, but http://127.0.0.1:${port}/ is asked`
+  expect(run.stdout).toContain(mismatch)
+  for (const name of ['gateway-watchdog', 'gateway-healthcheck']) {
+    const next = await box.runScript(name)
+    expect(next.code, next.stdout).toBe(0)
+    expect(next.stdout).not.toMatch(/DOWN|restart:|but http/)
+  }
+  expect(box.openclawCalls()).toEqual(['gateway run'])
+  expect(box.processes()).toContain(pid)
+
+  // There, too, silence is no health.
+  box.setFaults({ health: 'silent' })
+  expect((await box.runScript('gateway-watchdog', ['--dry-run'])).stdout).toMatch(/DOWN hung: connection refused/)
+})
+
+const live: RequestListener = (request, response) =>
+  void response.writeHead(request.url === '/health' ? 200 : 404).end('{"ok":true,"status":"live"}')
+
+async function listenAt(server: Server, host: string): Promise<number> {
+  const port = await freePort()
+  await new Promise<void>((resolve) => server.listen(port, host, resolve))
+  onTestFinished(() => void server.close())
+  return port
+}
+
+async function foundElsewhere(port: number, timeoutMs = 60_000): Promise<string | undefined> {
+  const settings = loadSettings({ HOME: '/nonexistent', PATH: process.env.PATH, OPENCLAW_GATEWAY_PORT: String(port) })
+  const self = { pid: process.pid, parentPid: 1, memoryMb: 1, ageSec: 1, command: 'openclaw-gateway' }
+  return (await findElsewhere(settings, self, timeoutMs))?.there.gatewayUrl
+}
+
+// As `gateway.bind` can be set. A Mac has one address 127.…
+const ONE_ADDRESS = process.platform === 'darwin' ? '::1' : '127.0.0.2'
+
+test('a gateway that listens at one address alone is found there, and a server of other words is none', async () => {
+  const stranger = await listenAt(
+    createServer((_request, response) => void response.end('{}')),
+    ONE_ADDRESS,
+  )
+  expect(await foundElsewhere(stranger, 2000)).toBeUndefined()
+  const port = await listenAt(createServer(live), ONE_ADDRESS)
+  const host = ONE_ADDRESS === '::1' ? '[::1]' : ONE_ADDRESS
+  expect(await foundElsewhere(port)).toBe(`http://${host}:${port}/`)
+})
+
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+
+test.runIf(hasOpenssl)('a gateway that speaks TLS is found by that', async () => {
+  const box = await sandbox()
+  const [key, cert] = [join(box.root, 'key.pem'), join(box.root, 'cert.pem')]
+  const self = 'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost'.split(' ')
+  expect(spawnSync('openssl', [...self, '-keyout', key, '-out', cert]).status).toBe(0)
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, live)
+  const port = await listenAt(server, '127.0.0.1')
+  expect(await foundElsewhere(port)).toBe(`https://127.0.0.1:${port}/`)
+})
+
+test('a recovery is credited to the level that restarted last, whichever log was written last', async () => {
+  const box = await sandbox()
+  mkdirSync(box.memoryDir, { recursive: true })
+  const now = Date.now()
+  const restarted = (tier: TierName, secondsAgo: number, writtenSecondsAgo: number) => {
+    const path = join(box.memoryDir, logName(tier, new Date(now)))
+    writeFileSync(path, `${formatLine(new Date(now - secondsAgo * 1000), tier, 'INFO', DEED.restart('x'))}\n`)
+    const written = now / 1000 - writtenSecondsAgo
+    utimesSync(path, written, written)
+  }
+  restarted('watchdog', 100, 0)
+  restarted('healthcheck', 60, 60)
+  const seen = {
+    process: { pid: 1, parentPid: 1, memoryMb: 1, ageSec: 60, command: 'openclaw-gateway' },
+  } as Examination
+  const settings = loadSettings({ HOME: box.home })
+  expect(creditFor(settings, seen, new Date(now - 200_000), now)).toBe(2)
 })

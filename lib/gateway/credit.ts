@@ -17,16 +17,20 @@ export function creditFor(settings: Settings, seen: Examination, since: Date, no
   // Where its process cannot be seen, nothing speaks against the last restart.
   const startedMs = seen.process && nowMs - seen.process.ageSec * 1000
   const withinSec = (nowMs - since.getTime()) / 1000 + 60
-  return recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], withinSec, new Date(nowMs))
-    .flatMap((path) =>
-      readTail(path, 64 * 1024)
-        .split('\n')
-        .map(parseLine),
-    )
-    .filter((line) => line && parseDeed(line.text)?.kind === 'restart' && line.at >= since)
-    .filter((line) => startedMs === undefined || isNear(line!.at.getTime(), startedMs))
-    .map((line) => TIERS[line!.tier as TierName].level)
-    .at(-1)
+  return (
+    recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], withinSec, new Date(nowMs))
+      .flatMap((path) =>
+        readTail(path, 64 * 1024)
+          .split('\n')
+          .map(parseLine),
+      )
+      .filter((line) => line && parseDeed(line.text)?.kind === 'restart' && line.at >= since)
+      .filter((line) => startedMs === undefined || isNear(line!.at.getTime(), startedMs))
+      // The logs come in the order in which they were last written.
+      .sort((a, b) => a!.at.getTime() - b!.at.getTime())
+      .map((line) => TIERS[line!.tier as TierName].level)
+      .at(-1)
+  )
 }
 
 function isNear(restartedMs: number, startedMs: number): boolean {

@@ -5,18 +5,22 @@ import { type Clue, findClue } from './clues.ts'
 import { configSyntaxProblem, readConfig, validateConfig } from './config.ts'
 import { deliberateStop } from './deliberate-stop.ts'
 import { FULL_DISK_MB, freeDiskMb } from './disk.ts'
+import { type Elsewhere, findElsewhere } from './elsewhere.ts'
 import type { Base, Examination, ExamineOptions, Verdict } from './examination.ts'
 import { get, type Probe } from './probe.ts'
 import { findGateway, impostor, isStranger, type ProcessInfo, portOwners } from './processes.ts'
 import type { PatientRecord } from './record.ts'
 
-/** Undefined: everything changed while it was looked at, so that only a new look can tell. */
+/**
+ * Undefined: everything changed while it was looked at, so that only a new look can tell. `Elsewhere`: it is up, but at
+ * another address.
+ */
 export async function examineTrouble(
   settings: Settings,
   options: ExamineOptions,
   nowMs: number,
   answer: Probe,
-): Promise<Examination | undefined> {
+): Promise<Examination | Elsewhere | undefined> {
   const { record } = options
   let service = await gatewayService(settings)
   let process = await findGateway(settings, service.pid, [record.pid, record.startedPid])
@@ -27,11 +31,18 @@ export async function examineTrouble(
   }
   const base = { warnings: [], portOwner: undefined, service, process, version: answer.version, graceLeftSec: 0 }
 
+  const elsewhere = () => process && findElsewhere(settings, process, options.httpTimeoutSec * 1000)
+
+  // Nobody is there, or somebody who does not speak HTTP.
+  if (answer.kind === 'refused' || answer.kind === 'broken') {
+    const found = await elsewhere()
+    if (found) return found
+  }
   if (answer.kind !== 'refused') {
     const owners = await portOwners(settings)
     const stranger = owners.find((owner) => owner.pid !== process?.pid && isStranger(settings, owner))
     if (stranger && !owners.some((owner) => owner.pid === process?.pid))
-      return { ...base, ...impostor(settings, stranger) }
+      return (await elsewhere()) ?? { ...base, ...impostor(settings, stranger) }
     if (!process && owners.length === 0 && answer.kind !== 'timeout') {
       // A gateway that dies under the question breaks the connection; then nobody has the port any more.
       if ((await get(settings, '/health', options.httpTimeoutSec * 1000)).kind === 'refused') return undefined

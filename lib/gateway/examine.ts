@@ -31,7 +31,12 @@ export async function examine(settings: Settings, options: ExamineOptions): Prom
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
   if (answer.kind === 'live') return examineLive(settings, options.record, nowMs, answer)
   const { examineTrouble } = await import('./examine-trouble.ts')
-  return (await examineTrouble(settings, options, nowMs, answer)) ?? examine(settings, { ...options, nowMs })
+  const seen = await examineTrouble(settings, options, nowMs, answer)
+  if (seen === undefined) return examine(settings, { ...options, nowMs })
+  if ('verdict' in seen) return seen
+  const found = await examineLive(seen.there, options.record, nowMs, seen.answer)
+  const mismatch = `it answers at ${seen.there.gatewayUrl}, but ${settings.gatewayUrl} is asked: OPENCLAW_GATEWAY_URL (or OPENCLAW_GATEWAY_PORT) should say so`
+  return { ...found, warnings: [...found.warnings, mismatch] }
 }
 
 /** It says that it is live: is it ready, is it the right one, does anything deserve a warning? */
