@@ -1,5 +1,5 @@
 /** The guard on two corpora: calls that it must refuse, calls that it must let through, each by the rule it tests. */
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { judge } from '../lib/doctor/guard-judge.ts'
@@ -49,6 +49,18 @@ describe('allowed', () => {
 test('who wants to copy the config is told that a copy is taken anyway', async () => {
   const { reason } = await judge({ tool: 'Bash', input: { command: at.fill('cp {config} {config}.bak') } }, at.world)
   expect(reason).toContain('a copy of the config is taken before every edit')
+})
+
+test('a secret in one of the config’s lists is not shown by its place in it', async () => {
+  const own = guardHome()
+  writeFileSync(
+    own.world.configPath,
+    '{ agents: { list: [{ id: "main" }, { id: "second", apiKey: "planted-key-of-second" }] } }',
+  )
+  const ask = (path: string) => judge({ tool: 'Bash', input: { command: `openclaw config get ${path}` } }, own.world)
+  expect((await ask('agents.list.1')).rule).toBe('secrets')
+  expect((await ask('agents.list.0')).allow).toBe(true)
+  own.remove()
 })
 
 test('the redacted copies that the guard made hold no secret and are for this user alone', () => {

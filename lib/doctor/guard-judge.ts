@@ -160,6 +160,8 @@ function outcomesOf(text: string, one: unknown): string[] {
   const { old_string: from, new_string: to, replace_all: isAll } = one
   if (typeof from !== 'string' || typeof to !== 'string' || from === '')
     throw new Refused('unclear', 'The edit is incomplete.')
+  // JSON5 ends a line at these too, and Claude Code (2.0.77) takes them off the end of new text: a comment would go on.
+  if (/[\u2028\u2029]/.test(to)) throw new Refused('unclear', 'The edit holds a line separator that nobody sees.')
   const pieces = text.split(from)
   if (pieces.length === 1)
     throw new Refused('unclear', 'old_string does not stand in the config exactly like that; read it again.')

@@ -1,6 +1,6 @@
 /** The programs that show the contents of files or of their standard input, and which of them keep a secret recognisable. */
 import { Refused, type RuleId } from './guard.ts'
-import { type Arguments, type OptionList, readArguments } from './guard-arguments.ts'
+import { type Arguments, literals, type OptionList, readArguments } from './guard-arguments.ts'
 import type { World } from './guard-context.ts'
 import { type Filter, readAwk, readJq, readSed } from './guard-filters.ts'
 import { assertReadable, assertTreeReadable, isConfigFile, realPaths } from './guard-paths.ts'
@@ -156,6 +156,13 @@ const jq: ProgramRule = (command, world) => {
   return readsNothing && files.length === 0 ? 'text' : readFiles(command, files, world, keepsWords)
 }
 
+const strings: ProgramRule = (command, world) => {
+  // binutils take the arguments out of a file that is named @file, and its words stand in the errors.
+  if (literals(command).some((arg) => arg.startsWith('@')))
+    throw new Refused('unclear', 'strings would read its arguments from a file; put ./ in front of it.')
+  return reader({ flags: 'a', valued: 'nt' }, always)(command, world)
+}
+
 export const READERS: Readonly<Record<string, ProgramRule>> = {
   cat: reader({ flags: 'nbsAeEtTuv' }, always),
   tac: reader({}, always),
@@ -193,7 +200,7 @@ export const READERS: Readonly<Record<string, ProgramRule>> = {
     never,
   ),
   cmp: reader({ flags: 'ls' }, never, { mostFiles: 2 }),
-  strings: reader({ flags: 'a', valued: 'nt' }, always),
+  strings,
   sed: filtering(readSed),
   awk: filtering(readAwk),
   gawk: filtering(readAwk),

@@ -163,7 +163,7 @@ function systemctl(command: Command, world: World): RuleId {
   const { operands, options } = readArguments(command, {
     flags: 'laq',
     valued: 'nopt',
-    long: 'user no-pager full no-legend plain all failed quiet no-block value',
+    long: 'user no-pager full no-legend plain all failed quiet no-block value now',
     longValued: 'lines output property type state',
     order: 'anywhere',
   })
