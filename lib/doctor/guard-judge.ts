@@ -218,6 +218,8 @@ const TOOLS: ReadonlyMap<string, ToolRule> = new Map(
 function pathOf(input: Record<string, unknown>, name: string): string {
   const path = input[name]
   if (typeof path !== 'string' || path === '') throw new Refused('unclear', `${name} is missing.`)
+  // Claude Code takes the blanks off (2.0.77), and so opens another file.
+  if (path !== path.trim()) throw new Refused('unclear', `${name} begins or ends with a blank.`)
   return path
 }
 
