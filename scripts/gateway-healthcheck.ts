@@ -91,9 +91,9 @@ async function tend(run: TierRun): Promise<Outcome> {
     seen = await waitUntilUp(settings, options(run, true), patienceSec(run, seen), run.signal)
     if (isUp(seen.verdict)) return recovered(run, seen, treated === 'done' ? TIERS.healthcheck.level : undefined)
     if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-    if (seen.process && treated === 'done') {
+    if (seen.process && treated !== 'waiting') {
       journal.warn(
-        `a fresh process had its ${settings.startupGraceSec} s and is ${seen.verdict}; another restart would be the same`,
+        `${treated === 'failed' ? 'its' : 'a fresh'} process had its ${settings.startupGraceSec} s and is ${seen.verdict}; another restart would be the same`,
       )
       break
     }
@@ -138,10 +138,11 @@ function look(run: TierRun, deep: boolean): Promise<Examination> {
 }
 
 /**
- * Does what the table says for Level 2. `cannot`: nothing more can be done here; `waiting`: nothing needed to be done.
+ * Does what the table says for Level 2. `failed`: it was tried; `cannot`: nothing more can be done here; `waiting`:
+ * nothing needed to be done.
  * Restarts are counted in the budget that Level 1 keeps, before they are done.
  */
-async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting' | 'cannot'> {
+async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed' | 'waiting' | 'cannot'> {
   const { settings, journal } = run
   const remedy = TREATMENTS[seen.verdict].level2
   if (remedy === 'wait') return 'waiting'
@@ -180,7 +181,7 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'waiting
         : await start(settings, seen)
   if (!result) return 'waiting'
   say(run, result)
-  return 'done'
+  return result.failure ? 'failed' : 'done'
 }
 
 /**

@@ -104,27 +104,33 @@ async function tend(run: TierRun): Promise<Outcome> {
   }
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
-  seen = await restartAndWait(run, look, seen)
+  const after = await restartAndWait(run, look, seen)
+  seen = after.seen
 
   // 7. Verify recovery, else escalate to Level 2.
-  if (isUp(seen.verdict)) return recovered(run, spent, seen, TIERS.watchdog.level)
+  if (isUp(seen.verdict)) return recovered(run, spent, seen, after.worked ? TIERS.watchdog.level : undefined)
   return escalate(run, seen, `${seen.verdict} after a restart: ${seen.evidence}`)
 }
 
+/** `worked`: something was done that did not fail; whatever comes up after failures alone is not our work. */
 async function restartAndWait(
   run: TierRun,
   look: Parameters<typeof examine>[1],
   seen: Examination,
-): Promise<Examination> {
+): Promise<{ seen: Examination; worked: boolean }> {
   const { settings, journal } = run
   const { waitUntilUp } = await import('../lib/gateway/wait.ts')
   const { restart, restartBySignal, start } = await import('../lib/gateway/remedies.ts')
-  const wait = (limitSec: number) =>
-    waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal)
+  let worked = false
+  const wait = async (limitSec: number) => ({
+    seen: await waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal),
+    worked,
+  })
   const say = (result: RemedyResult) => {
     run.meter.add('restarts', { result: result.failure ? 'failed' : 'done' })
     if (result.failure) journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
     else journal.info(DEED.restart(result.done))
+    worked ||= !result.failure
   }
 
   if (TREATMENTS[seen.verdict].level1 === 'signal, else restart') {
@@ -132,9 +138,9 @@ async function restartAndWait(
     if (signalled) {
       say(signalled)
       const after = await wait(settings.stopGraceSec)
-      if (isUp(after.verdict)) return after
-      if (after.verdict === 'starting' || after.verdict === 'draining') return wait(settings.startupGraceSec)
-      seen = after
+      if (isUp(after.seen.verdict)) return after
+      if (after.seen.verdict === 'starting' || after.seen.verdict === 'draining') return wait(settings.startupGraceSec)
+      seen = after.seen
     }
   }
   say(seen.process ? await restart(settings, seen) : await start(settings, seen))

@@ -375,6 +375,26 @@ test('a systemd that has the unit but gives no answer: no bare gateway is starte
   expect(box.openclawCalls()).not.toContain('gateway run')
 })
 
+test.each(['gateway-watchdog', 'gateway-healthcheck'])(
+  'a hung gateway that comes to while the restart of %s fails was not healed by it',
+  async (script) => {
+    const box = await sandbox({ settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1' } })
+    const { pid } = await box.startGateway()
+    box.addTool(
+      'systemctl',
+      `[ "$2" = restart ] && { kill -CONT ${pid}; echo 'Access denied' >&2; exit 1; }
+echo LoadState=loaded; echo UnitFileState=enabled; echo ActiveState=active; echo SubState=running; echo MainPID=${pid}`,
+    )
+    box.planCli({ 'gateway restart': { code: 1, stderr: 'Access denied' } })
+    await box.runScript('gateway-watchdog')
+    kill(pid, 'SIGSTOP')
+    const run = await box.runScript(script)
+    expect(run.code, run.stdout).toBe(0)
+    expect(run.stdout).toMatch(/systemctl --user restart \S+: FAILED: .*Access denied/)
+    expect(run.stdout).toMatch(/RECOVERED by itself or from outside/)
+  },
+)
+
 test('told to stop twice it still ends in order: last line, exit 1, no lock', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20' } })
   await box.startGateway({ health: 'silent' })
