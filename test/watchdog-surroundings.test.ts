@@ -234,6 +234,20 @@ test('a config that the gateway is healthy on is kept as known-good, privately, 
   chmodSync(box.home, 0o755)
 })
 
+test('a clock that ran ahead for a while does not keep a config from being kept for as long again', async () => {
+  const box = await sandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
+  const record = join(box.stateDir, 'watchdog', 'gateway.json')
+  await box.startGateway()
+  await box.runScript('gateway-watchdog')
+  expect(box.log('watchdog')).toMatch(/config kept as known-good/)
+  rmSync(join(box.stateDir, 'watchdog', 'known-good'), { recursive: true })
+  const ahead = { ...JSON.parse(readFileSync(record, 'utf8')), configHealthySinceMs: Date.now() + 86_400_000 }
+  writeFileSync(record, JSON.stringify(ahead))
+  await box.runScript('gateway-watchdog')
+  await box.runScript('gateway-watchdog')
+  expect(box.log('watchdog').match(/config kept as known-good/g)).toHaveLength(2)
+})
+
 test('openclaw, which takes seconds to answer, is not asked at every tick about a config that it does not pass', async () => {
   const box = await sandbox()
   box.planCli({ 'config validate': { code: 1, stdout: '{"valid":false,"issues":[]}' } })

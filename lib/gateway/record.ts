@@ -70,6 +70,8 @@ function recordPath(settings: Settings): string {
 function check(value: unknown): PatientRecord | undefined {
   if (!isRecord(value)) return undefined
   const time = (x: unknown) => (typeof x === 'number' && Number.isFinite(x) && x >= 0 ? x : 0)
+  // A time span cannot begin in the future: what a clock noted that ran ahead counts from now on.
+  const past = (x: unknown) => Math.min(time(x), Date.now())
   const pid = (x: unknown) => (Number.isInteger(x) && Number(x) > 0 ? Number(x) : undefined)
   const text = (x: unknown) => (typeof x === 'string' ? x : undefined)
   return {
@@ -78,8 +80,8 @@ function check(value: unknown): PatientRecord | undefined {
     version: text(value.version),
     startedPid: pid(value.startedPid),
     configHash: text(value.configHash),
-    configHealthySinceMs: time(value.configHealthySinceMs),
-    troubleSinceMs: time(value.troubleSinceMs),
+    configHealthySinceMs: past(value.configHealthySinceMs),
+    troubleSinceMs: past(value.troubleSinceMs),
     putBack: Array.isArray(value.putBack) ? value.putBack.filter((hash) => typeof hash === 'string') : [],
     replacedConfig: text(value.replacedConfig),
     startedOnce: value.startedOnce === true,
