@@ -13,9 +13,9 @@
 import { diskSighting, unwritableFolders } from '../lib/alerts/disk.ts'
 import { readFrom, VERDICT } from '../lib/alerts/last-reading.ts'
 import { type Ledger, readLedger, saveLedger } from '../lib/alerts/ledger.ts'
-import { redact } from '../lib/alerts/redact.ts'
 import { readSightings } from '../lib/alerts/sightings.ts'
 import { EXIT } from '../lib/tier/contract.ts'
+import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
 const UNDELIVERED = 'alerts of OpenClaw self-healing cannot be delivered; see the monitor log'

@@ -1,35 +1,45 @@
 #!/usr/bin/env -S npx tsx
 /**
- * Level 3, emergency recovery: the doctor. Claude Code in a tmux terminal diagnoses and repairs the gateway inside
- * guardrails that are enforced before every tool call. Started by Level 2 in the foreground, or by hand.
+ * Level 3, emergency recovery: the doctor. A coding agent (Claude Code, or whoever DOCTOR names) in a tmux terminal
+ * diagnoses and repairs the gateway with instruments, and with nothing else. Started by Level 2 in the foreground, or by
+ * hand.
  *
- * Exit 0  the gateway is healthy (the doctor, somebody else or it itself brought it back)
+ * Exit 0  the gateway is healthy (the doctor brought it back, or it came back otherwise)
  *      1  it is not, and the log says MANUAL INTERVENTION REQUIRED: Level 4 calls the human
  *      2  unusable flags or settings, nothing was touched
- *      3  I stood down: paused, another doctor is at work, or somebody stopped the gateway
+ *      3  it stood down: paused, another doctor is at work, or the gateway was stopped on purpose
  */
-import { redact } from '../lib/alerts/redact.ts'
-import { type Account, changesTried, isCredit, keepAccount, whyNotHealed } from '../lib/doctor/account.ts'
-import { BareStarter, isBare } from '../lib/doctor/bare-start.ts'
-import { ORDER, writeBriefing } from '../lib/doctor/briefing.ts'
-import { describeCases, readCases, similarCases } from '../lib/doctor/casebook.ts'
-import { type ClaudeCode, findClaude } from '../lib/doctor/claude-code.ts'
-import { diagnose } from '../lib/doctor/diagnosis.ts'
-import { decisionsIn } from '../lib/doctor/guard-record.ts'
-import { knownSecrets } from '../lib/doctor/known-secrets.ts'
+import { knownSecrets } from '../lib/alerts/secrets.ts'
+import { writeBriefing } from '../lib/doctor/briefing.ts'
+import { chosenDoctors } from '../lib/doctor/choice.ts'
+import {
+  type Conclusion,
+  changesTried,
+  conclude,
+  isCredit,
+  learningsPath,
+  whyNotHealed,
+} from '../lib/doctor/conclusion.ts'
+import type { Doctor } from '../lib/doctor/doctors.ts'
+import type { Session } from '../lib/doctor/instrument.ts'
+import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
+import { learn } from '../lib/doctor/learned.ts'
+import { describeLearnings, readLearnings, similarLearnings } from '../lib/doctor/learnings.ts'
 import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
-import { ownTriage } from '../lib/doctor/own-triage.ts'
-import { closeRun, dismissLeftDoctors, openRun } from '../lib/doctor/run-files.ts'
-import { visit } from '../lib/doctor/session.ts'
-import { waitForTurn } from '../lib/doctor/turn.ts'
+import { clearLeftSessions, closeSession, commissionOf, openSession, recordingPathOf } from '../lib/doctor/run-files.ts'
+import { runDoctor, type SessionEnd } from '../lib/doctor/session.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
+import { ownTriage } from '../lib/gateway/own-triage.ts'
 import { readRecord } from '../lib/gateway/record.ts'
+import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
-import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { downSec, readTail } from '../lib/tier/journal.ts'
+import { DEED, EXIT, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { downSec } from '../lib/tier/journal.ts'
+import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
+import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
 
@@ -39,20 +49,20 @@ const hide = (text: string, secrets: readonly string[] = []) => redact(text, [..
 
 await runTier({
   tier: 'emergency-recovery',
-  help: `Level 3 of openclaw-self-healing: Claude Code, in a tmux terminal, diagnoses and repairs the OpenClaw Gateway inside
-enforced guardrails, and writes a report. Started by Level 2; can be run by hand at any time.`,
+  help: `Level 3 of openclaw-self-healing: a coding agent, in a tmux terminal, diagnoses and repairs the OpenClaw Gateway with
+instruments and nothing else, and writes a report. Started by Level 2; can be run by hand at any time.`,
   redact: hide,
   main: async (run) => {
-    secretsOfConfig = knownSecrets(run.settings)
+    secretsOfConfig = await knownSecrets(run.settings)
     // Whatever ends this run before its verdict (a signal, a bug), the human hears of it.
     let isConcluded = run.dryRun
-    const conclude = () => {
+    const callHuman = () => {
       if (!isConcluded) run.journal.error(MARKER.manual('level 3 was stopped before it was done'))
       isConcluded = true
     }
-    // A signal: at once, for the tidying up takes seconds and a supervisor may not wait that long.
-    run.signal.addEventListener('abort', conclude)
-    run.onExit(conclude)
+    // A signal: at once, for the cleanup takes seconds and a supervisor may not wait that long.
+    run.signal.addEventListener('abort', callHuman)
+    run.onExit(callHuman)
     const outcome = await main(run)
     isConcluded = true
     return outcome
@@ -62,115 +72,117 @@ enforced guardrails, and writes a report. Started by Level 2; can be run by hand
 async function main(run: TierRun): Promise<Outcome> {
   const { settings, journal } = run
 
-  // 0. Nobody watches a doctor whose run was killed: whatever is decided now, he goes.
-  const left = run.dryRun ? 0 : await dismissLeftDoctors(settings)
-  if (left > 0) journal.warn(`cleared the room of ${left} doctor that an earlier run left behind`)
+  // 0. What a killed run left behind goes, whatever is decided now.
+  let seen = await look(run)
+  if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict))) journal.warn(line)
 
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
-  let seen = await look(run)
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting for it`)
     seen = await waitUntilUp(settings, options(run, true), 330 + settings.startupGraceSec, run.signal)
   }
   if (isUp(seen.verdict)) return healthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-  if (run.dryRun) return await say(run, seen)
+  if (run.dryRun) return say(run, seen)
   run.markAtWork()
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
-  if (TREATMENTS[seen.verdict].level3 === 'human')
-    return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
+  if (TREATMENTS[seen.verdict].level3 === 'human') return forHuman(run, seen)
 
-  // 2. Is there a doctor, and may he be called?
+  // 2. Is there a doctor, and may it be called?
   run.meter.set('doctorDailyLimit', settings.doctorMaxPerDay)
-  const claude = await findDoctor(run)
-  if ('failure' in claude) return noDoctor(run, seen, claude.failure)
+  const doctors = await findDoctors(run)
+  if ('failure' in doctors) return noDoctor(run, seen, doctors.failure)
   const visits = readVisits(settings, false)
   if (visits.problem) journal.warn(visits.problem)
   const failure = failureKey(settings, seen)
   const refusal = whyNoDoctor(settings, visits.value, failure, Date.now())
   if (refusal) return noDoctor(run, seen, refusal)
 
-  // 3. OpenClaw's own repair comes first, if it is at work.
-  const afterTriage = await waitForOwnTriage(run, seen)
-  if (isUp(afterTriage.verdict)) return recovered(run, afterTriage, false)
-  seen = afterTriage
-
-  // 4. One doctor at a time on this machine: gateways of several profiles may be down for one reason.
-  const turn = await waitForTurn(run, seen, (deep) => options(run, deep))
+  // 3. OpenClaw's own repair comes first, if it is at work; then the doctor of another profile: one at a time.
+  seen = await waitForOwnTriage(run, seen)
+  if (isUp(seen.verdict)) return recovered(run, seen, false)
+  const turn = await waitForTurn(run, seen)
   if ('failure' in turn) return manual(run, seen, `no doctor was called: ${turn.failure}`)
   seen = turn.seen
-  if (isUp(seen.verdict)) return recovered(run, seen, turn.byRestart)
+  if (isUp(seen.verdict)) return recovered(run, seen, turn.restarted)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-  if (TREATMENTS[seen.verdict].level3 === 'human')
-    return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
-
-  let pause = pauseReason(settings)
+  if (TREATMENTS[seen.verdict].level3 === 'human') return forHuman(run, seen)
+  const pause = pauseReason(settings)
   if (pause) return standDown(run, pause, seen)
 
-  // 5. The diagnosis, and the briefing for the doctor.
-  const files = await openRun(settings, journal.path, seen)
-  run.onExit(() => closeRun(settings, files, hide))
+  // 4. The diagnosis, and the briefing for the doctor.
+  const session = openSession(settings, 'emergency-recovery', journal.path)
+  run.onExit(() => closeSession(session, hide))
   journal.info('gathering the diagnosis')
-  const cases = similarCases(readCases(files.casebookPath), seen.verdict, seen.evidence)
-  const briefing = writeBriefing({
-    settings,
-    stamp: files.stamp,
-    verdict: seen.verdict,
-    evidence: hide(oneLine(seen.evidence, 300), settings.secrets),
-    downSec: downSec(run.settings),
-    isBare: isBare(seen),
-    findings: await diagnose(settings, seen),
-    pastCases: describeCases(cases),
-    reportPath: files.reportPath,
-    redact: (text) => hide(text, settings.secrets),
-  })
+  const similar = similarLearnings(readLearnings(learningsPath(session)), seen.verdict, seen.evidence)
+  const briefing = await writeBriefing(session, seen, describeLearnings(similar))
 
-  // 6. Claude Code in tmux: trust question, prompt, up to 30 minutes of work, a look at the gateway every 30 s.
+  // 5. The doctor in tmux: up to 30 minutes of work, a check of the gateway every 30 s. One that cannot work is followed
+  //    by the next.
   noteVisit(settings, visits.value, { at: Date.now(), failure })
   const begun = performance.now()
-  const starter = new BareStarter(settings, journal.path)
-  journal.info(DEED.doctor(claude.version.join('.'), cases.length))
-  const result = await visit({
-    settings,
-    claude,
-    folder: files.folder,
-    cwd: files.workFolder,
-    contextPath: files.contextPath,
-    recordingPath: files.recordingPath,
-    reportPath: files.reportPath,
-    logPath: journal.path,
-    prompt: { order: ORDER, briefing },
-    redact: (text) => hide(text, settings.secrets),
-    look: async ({ isDone }) => {
+  let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
+  let doctor = doctors[0]!
+  for (doctor of doctors) {
+    journal.info(DEED.doctor(doctor.title, doctor.version, similar.length))
+    end = await callDoctor(run, session, doctor, briefing)
+    journal.info(`the session ended: ${end.ending}: ${end.detail}`)
+    if (!CANNOT_WORK.includes(end.ending) || session.state.calls.some(({ acts }) => acts)) break
+  }
+
+  // 6. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
+  seen = end.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
+  return await concluded(run, session, seen, {
+    ...{ title: doctor.title, end, hide, seconds: (performance.now() - begun) / 1000 },
+    ...{ verdict: turn.seen.verdict, evidence: turn.seen.evidence, isUp: isUp(seen.verdict) },
+  })
+}
+
+/** With these endings another doctor may do better. */
+const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
+
+type FoundDoctor = Doctor & { version: string }
+
+async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, briefing: string): Promise<SessionEnd> {
+  const { settings, journal } = run
+  const recordingPath = recordingPathOf(session.context, doctor.name)
+  journal.info(`recording: ${recordingPath}`)
+  const end = await runDoctor({
+    ...{ settings, doctor, briefing, recordingPath, hide },
+    launch: doctor.prepare(commissionOf(session, Object.keys(INSTRUMENTS))),
+    folder: session.context.folder,
+    check: async () => {
       const now = await look(run, false)
-      const started = await starter.after(now, isDone)
-      if (started) journal.info(DEED.restartForDoctor(started))
-      const coming = started !== undefined || now.verdict === 'starting' || now.verdict === 'draining'
+      const coming = now.verdict === 'starting' || now.verdict === 'draining'
       return { up: isUp(now.verdict), coming, text: oneLine(`${now.verdict}: ${now.evidence}`, 160) }
     },
     say: (text) => journal.info(text),
     signal: run.signal,
     onExit: run.onExit,
   })
-  journal.info(`the visit ended: ${result.ending}: ${result.detail}`)
+  session.reload()
+  return end
+}
 
-  // 7. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
-  seen = result.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
-  const decisions = decisionsIn(readTail(journal.path, 4 * 1024 * 1024))
-  const account: Account = {
-    visit: result,
-    decisions,
-    seconds: (performance.now() - begun) / 1000,
-    isUp: isUp(seen.verdict),
+async function concluded(run: TierRun, session: Session, seen: Examination, of: Conclusion): Promise<Outcome> {
+  const { settings, journal } = run
+  const { calls } = session.state
+  run.meter.add('doctorVisits', { result: of.isUp ? 'recovered' : 'down' })
+  for (const { decision } of calls)
+    run.meter.add('doctorToolCalls', { decision: decision === 'refused' ? 'refused' : 'allowed' })
+  for (const line of conclude(session, of)) journal.info(line)
+  if (of.isUp) {
+    const credit = isCredit(calls, of.end)
+    const learned = credit && learn(settings, of, calls)
+    if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
+    return recovered(run, seen, credit)
   }
-  run.meter.add('doctorVisits', { result: account.isUp ? 'recovered' : 'down' })
-  for (const { allow } of decisions) run.meter.add('doctorToolCalls', { decision: allow ? 'allowed' : 'refused' })
-  for (const line of keepAccount(files, account, (text) => hide(text, settings.secrets))) journal.info(line)
-  if (account.isUp) return recovered(run, seen, isCredit(account))
-  journal.warn(changesTried(decisions))
-  pause = pauseReason(settings)
+  journal.warn(changesTried(calls))
+  const pause = pauseReason(settings)
   if (pause) return standDown(run, pause, seen)
-  return manual(run, seen, `${whyNotHealed(result)}; the gateway is ${seen.verdict}: ${seen.evidence}`)
+  const wanted = session.state.report?.humanNeeded
+  const why = `${whyNotHealed(of.title, of.end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
+  return manual(run, seen, `${why}; the gateway is ${seen.verdict}: ${seen.evidence}`)
 }
 
 function options(run: TierRun, deep: boolean) {
@@ -183,14 +195,24 @@ function look(run: TierRun, deep = true): Promise<Examination> {
   return examine(run.settings, options(run, deep))
 }
 
-/** Claude Code and the terminal that it needs, or which of them is missing. */
-async function findDoctor({ settings }: TierRun): Promise<ClaudeCode | { failure: string }> {
+/** The doctors of DOCTOR that are installed, and the terminal that they need; or which of them is missing. */
+async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[] | { failure: string }> {
   const $ = await openShell(settings)
   const tmux = await $`command -v tmux`
-  return tmux.exitCode === 0 ? findClaude(settings) : { failure: 'tmux is not installed (not on the PATH)' }
+  if (tmux.exitCode !== 0) return { failure: 'tmux is not installed (not on the PATH)' }
+  const found: FoundDoctor[] = []
+  const failures: string[] = []
+  for (const doctor of chosenDoctors(settings)) {
+    const is = await doctor.find(settings)
+    if ('version' in is) found.push({ ...doctor, version: is.version })
+    else failures.push(is.failure)
+  }
+  if (found.length === 0) return { failure: failures.join('; ') }
+  for (const why of failures) journal.warn(`skipped: ${why}`)
+  return found
 }
 
-/** A visit that ended otherwise may still have left a healthy gateway; then it must stay so for three looks, too. */
+/** A session that ended otherwise may still have left a healthy gateway; then it must stay so for three looks, too. */
 async function lookUntilSure(run: TierRun): Promise<Examination> {
   for (let looks = 1; ; looks++) {
     const seen = await look(run)
@@ -201,10 +223,10 @@ async function lookUntilSure(run: TierRun): Promise<Examination> {
 
 async function say(run: TierRun, seen: Examination): Promise<Outcome> {
   run.journal.warn(`${seen.verdict}: ${seen.evidence}`)
-  const claude = await findDoctor(run)
+  const doctors = await findDoctors(run)
   const refusal =
-    'failure' in claude
-      ? claude.failure
+    'failure' in doctors
+      ? doctors.failure
       : whyNoDoctor(run.settings, readVisits(run.settings, true).value, failureKey(run.settings, seen), Date.now())
   const remedy = TREATMENTS[seen.verdict].level3
   const would = remedy === 'doctor' && refusal ? `call no doctor (${refusal}) and call the human` : remedy
@@ -228,9 +250,56 @@ async function waitForOwnTriage(run: TierRun, seen: Examination): Promise<Examin
   return said ? look(run) : last
 }
 
+/**
+ * Waits while the doctor of another profile works, no longer than one session may take. What it repaired (the package
+ * that both share, the machine) may have been the reason here, too: after it comes one restart, then a doctor of our own.
+ */
+async function waitForTurn(
+  run: TierRun,
+  seen: Examination,
+): Promise<{ seen: Examination; restarted: boolean } | { failure: string }> {
+  const { settings, journal } = run
+  const limitSec = settings.emergencyRecoveryTimeoutSec
+  const deadline = performance.now() + limitSec * 1000
+  for (let waited = false; ; waited = true) {
+    const taken = await takeDoctorLock(settings).catch((error: NodeJS.ErrnoException) => {
+      journal.warn(`whether the doctor of another profile is at work cannot be told (${error.code}); going on`)
+    })
+    if (!taken || isLock(taken)) {
+      run.onExit(() => taken?.release())
+      if (!waited) return { seen, restarted: false }
+      break
+    }
+    const other = `the doctor of the profile ${taken.profile} (pid ${taken.pid})`
+    if (!waited) journal.info(`${other} is at work; waiting, one at a time`)
+    if (performance.now() > deadline) return { failure: `${other} has been at work for longer than ${limitSec} s` }
+    await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
+    const now = await look(run, false)
+    if (isUp(now.verdict)) return { seen: now, restarted: false }
+  }
+  const now = await look(run)
+  // A config that is broken is this gateway's own: no other doctor has touched it.
+  if (TREATMENTS[now.verdict].level3 !== 'doctor' || now.verdict === 'misconfigured')
+    return { seen: now, restarted: false }
+  journal.info(`${now.verdict}: one restart first, for what the other doctor did may have helped here, too`)
+  const { done, failure } = await restart(settings, now)
+  run.meter.add('restarts', { result: failure ? 'failed' : 'done' })
+  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
+  else journal.info(DEED.restart(done))
+  // Until the new process has got somewhere, the log still says why the last one could not.
+  for (const until = performance.now() + 15_000; ; await pauseFor(1, run.signal)) {
+    const after = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
+    if (isUp(after.verdict) || performance.now() > until) return { seen: after, restarted: !failure }
+  }
+}
+
 function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {
   run.meter.add('doctorRefused')
   return manual(run, seen, `no doctor was called: ${why}`)
+}
+
+function forHuman(run: TierRun, seen: Examination): Outcome {
+  return manual(run, seen, `${seen.verdict}: ${seen.evidence} (${TREATMENTS[seen.verdict].because})`)
 }
 
 function manual(run: TierRun, seen: Examination, why: string): Outcome {

@@ -10,7 +10,6 @@
  *      3  I stood down: paused, Level 3 is at work, another health check runs, or somebody stopped the gateway
  */
 import { fileURLToPath } from 'node:url'
-import { redact } from '../lib/alerts/redact.ts'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
@@ -22,6 +21,7 @@ import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, downSec } from '../lib/tier/journal.ts'
+import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 
 await runTier({
@@ -35,7 +35,7 @@ Started every 300 s by launchd or systemd; can be run by hand at any time.`,
 
 async function main(run: TierRun): Promise<Outcome> {
   const outcome = await tend(run)
-  // 6. Whatever became of the gateway: the watchers watch each other.
+  // 7. Whatever became of the gateway: the watchers watch each other.
   await glanceAtPeers(run, 'healthcheck')
   return outcome
 }
@@ -113,9 +113,13 @@ async function tend(run: TierRun): Promise<Outcome> {
     if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   }
 
-  // 5. Level 3, in the foreground: launchd ends a job's children with the job.
+  // 5. A learned remedy, if there is an approved one for just this failure: then no doctor is needed.
   const handsOff = await whyHandsOff(settings, 'healthcheck')
   if (handsOff) return standDown(run, handsOff, seen)
+  const healed = await applyLearnedRemedy(run)
+  if (healed) return recovered(run, healed, TIERS.healthcheck.level)
+
+  // 6. Level 3, in the foreground: launchd ends a job's children with the job.
   await keepEvidence(run)
   if (!seen.process) (await import('../lib/gateway/roll-back.ts')).giveBackConfig(run)
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
@@ -227,6 +231,42 @@ async function recovered(run: TierRun, seen: Examination, level?: number): Promi
     run.journal.info(MARKER.recovered(whose, downSec(run.settings)))
   }
   return healthy(run, seen)
+}
+
+/**
+ * Makes the calls of instruments that healed this failure before, under the same policy as a doctor's. A remedy that
+ * does not help is dropped. Returns the gateway as it is then, when it is up.
+ */
+async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined> {
+  const { settings, journal } = run
+  const { approvedRemedy, describeRemedy, setStatus } = await import('../lib/doctor/learned.ts')
+  const before = await look(run, true)
+  const remedy = approvedRemedy(settings, before)
+  if (!remedy) return undefined
+  const { openSession, closeSession } = await import('../lib/doctor/run-files.ts')
+  const { callInstrument } = await import('../lib/doctor/instruments.ts')
+  const { rollBackEdits } = await import('../lib/doctor/act-config.ts')
+  const { hiding } = await import('../lib/alerts/secrets.ts')
+  const { waitUntilUp } = await import('../lib/gateway/wait.ts')
+  journal.warn(`learned remedy ${remedy.fingerprint}: ${describeRemedy(remedy)}`)
+  const session = openSession(settings, 'healthcheck', journal.path)
+  const hide = await hiding(settings)
+  run.onExit(() => closeSession(session, hide))
+  let failure: string | undefined
+  for (const { name, args } of remedy.calls) {
+    const { text, isError } = await callInstrument(session, name, args)
+    if (isError) failure = oneLine(text, 200)
+    if (isError) break
+  }
+  const after = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
+  if (isUp(after.verdict)) return after
+  const rolledBack = rollBackEdits(session) ? '; its edits of the config were rolled back' : ''
+  setStatus(settings, remedy.fingerprint, 'dropped', ['approved'])
+  const why = failure ?? `${after.verdict}: ${after.evidence}`
+  journal.warn(
+    MARKER.notice(`the learned remedy ${remedy.fingerprint} did not help and is dropped (${why})${rolledBack}`),
+  )
+  return undefined
 }
 
 /** Before Level 3 is called: what the machine looks like, for the doctor and for the human after it. */

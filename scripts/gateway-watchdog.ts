@@ -1,15 +1,4 @@
 #!/usr/bin/env -S npx tsx
-/**
- * Level 1, the watchdog: the first responder. Catches simple crashes (process died, hung, unresponsive).
- * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
- *
- * Exit 0  the gateway was healthy when I left, or I brought it back
- *      1  still down: Level 2's turn (the log says `ESCALATE to level 2: <why>`)
- *      2  unusable flags or settings, nothing was touched
- *      3  I stood down: paused, Level 2 or 3 is at work, another watchdog runs, a restart is cooling down, or
- *         somebody stopped the gateway deliberately
- */
-import { redact } from '../lib/alerts/redact.ts'
 import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
@@ -23,6 +12,17 @@ import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
+/**
+ * Level 1, the watchdog: the first responder. Catches simple crashes (process died, hung, unresponsive).
+ * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
+ *
+ * Exit 0  the gateway was healthy when I left, or I brought it back
+ *      1  still down: Level 2's turn (the log says `ESCALATE to level 2: <why>`)
+ *      2  unusable flags or settings, nothing was touched
+ *      3  I stood down: paused, Level 2 or 3 is at work, another watchdog runs, a restart is cooling down, or
+ *         somebody stopped the gateway deliberately
+ */
+import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 
 await runTier({

@@ -1,4 +1,6 @@
 #!/usr/bin/env -S npx tsx
+import { lookAfterPeers } from '../lib/services/look-after.ts'
+import { EXIT } from '../lib/tier/contract.ts'
 /**
  * The guardian: watches the watchers. Are Level 1 and Level 2 registered with launchd or systemd, did they log lately,
  * does none of their runs hang? It revives them, and calls a human when that fails several times in a row.
@@ -9,9 +11,7 @@
  *      2  unusable flags or settings, nothing was touched
  *      3  I stood down: paused, another guardian runs, or I was late myself (sleep, boot) and accuse nobody this time
  */
-import { redact } from '../lib/alerts/redact.ts'
-import { lookAfterPeers } from '../lib/services/look-after.ts'
-import { EXIT } from '../lib/tier/contract.ts'
+import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
 await runTier({

@@ -3,7 +3,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSy
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { redact } from '../lib/alerts/redact.ts'
+import { redact } from '../lib/tier/redact.ts'
 import { type BriefingOptions, ORDER, writeBriefing } from '../lib/doctor/briefing.ts'
 import { loadSettings } from '../lib/tier/settings.ts'
 import { createSandbox } from './support/sandbox.ts'

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: `${NAME}` is how OpenClaw's config refers to the environment
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isSecretName, REDACTED, redact, secretValues } from '../lib/alerts/redact.ts'
+import { isSecretName, REDACTED, redact, secretValues } from '../lib/tier/redact.ts'
 
 /** What a secret may be made of; long enough that it cannot stand in the surrounding text by chance. */
 const secret = fc

@@ -1,6 +1,6 @@
 /**
- * Claude Code as it is installed, and how it is started so that the guard decides about every tool call: nothing of the
- * user's own settings is loaded that could loosen it, and no question can wait for ever for somebody to answer it.
+ * Claude Code as the doctor: `claude -p` with our instruments and no tool of its own. Nothing of the user's settings is
+ * loaded that could loosen that, and no transcript, file history or memory is kept.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,106 +8,146 @@ import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import { guardHooks, hidingHooks } from './guard-hook.ts'
+import type { Commission, Doctor, DoctorEvent, Launch, Trouble } from './doctors.ts'
 
-export interface ClaudeCode {
-  /** Its version as three numbers. */
-  version: [number, number, number]
-  /** The options that its `--help` names. */
-  options: ReadonlySet<string>
-  /** The values that its `--help` names for `--permission-mode`. */
-  permissionModes: ReadonlySet<string>
+/** What its `--help` must name; 2.1.330 does. Older releases cannot be locked down, or would wait for an answer. */
+const NEEDED = ['--tools', '--setting-sources', '--strict-mcp-config', '--no-session-persistence', 'dontAsk']
+const KNOWN_TO_WORK = '2.1.330'
+
+export const claude: Doctor = {
+  name: 'claude',
+  title: 'Claude Code',
+  find: async (settings) => {
+    const ask = (flag: string) => runCommand('claude', [flag], { timeoutMs: 60_000, env: doctorEnv(settings) })
+    const version = await ask('--version')
+    if (version.missing) return { failure: 'claude (Claude Code) is not on the PATH' }
+    const m = /\d+\.\d+\.\d+/.exec(version.stdout)
+    if (!m) return { failure: `claude --version gave no version: ${version.failure ?? oneLine(version.stdout, 100)}` }
+    const help = await ask('--help')
+    const lacking = NEEDED.filter((word) => !help.stdout.includes(word))
+    if (lacking.length === 0) return { version: m[0] }
+    const why = help.failure ? ` (${help.failure})` : ''
+    return { failure: `Claude Code ${m[0]} has no ${lacking.join(', ')}${why}; update it to ${KNOWN_TO_WORK} or later` }
+  },
+  prepare,
+  read,
+}
+
+/** The second lock behind `--tools ''`: whatever is not an instrument is refused before it runs (exit 2 blocks). */
+const ONLY_INSTRUMENTS = {
+  matcher: '^(?!mcp__doctor__).*$',
+  hooks: [{ type: 'command', command: "echo 'Only the instruments may be used.' >&2; exit 2", onFailure: 'block' }],
 }
 
 /**
- * Asks the installed Claude Code what it is. Returns why it cannot be used, as a sentence.
- * 1.0.128 to 2.1.330 answer `--version` and `--help` without a login and within seconds (measured).
- */
-export async function findClaude(settings: Settings): Promise<ClaudeCode | { failure: string }> {
-  const ask = (flag: string) => runCommand('claude', [flag], { timeoutMs: 60_000, env: doctorEnv(settings) })
-  const version = await ask('--version')
-  if (version.missing) return { failure: 'claude (Claude Code) is not on the PATH' }
-  const m = /(\d+)\.(\d+)\.(\d+)/.exec(version.stdout)
-  if (!m) return { failure: `claude --version gave no version: ${version.failure ?? oneLine(version.stdout, 100)}` }
-  const help = await ask('--help')
-  const options = new Set(help.stdout.match(/(?<![\w-])--[a-z][a-z-]+/gi) ?? [])
-  // Without it there is no guard, and without a guard there is no doctor.
-  if (!options.has('--settings'))
-    return { failure: `Claude Code ${m[0]} has no --settings${help.failure ? ` (${help.failure})` : ''}; update it` }
-  const choices = /--permission-mode[\s\S]*?choices:([\s\S]*?)\)/.exec(help.stdout)?.[1] ?? ''
-  return {
-    version: [Number(m[1]), Number(m[2]), Number(m[3])],
-    options,
-    permissionModes: new Set(choices.match(/\w+/g) ?? []),
-  }
-}
-
-/** Where the hooks write what Claude Code does: one JSON object per line. */
-export function eventsPath(folder: string): string {
-  return join(folder, 'events.jsonl')
-}
-
-/**
- * Writes the settings file of this run (0600) and returns the arguments that Claude Code is started with.
- * @param folder the run's own folder (0700)
- * @param contextPath the guard's context file
- *
  * `--setting-sources=` leaves out the user's, the project's and the local settings (hooks, MCP servers, permissions);
- * what of them is needed to sign in is copied. In the mode `dontAsk` a call that no hook allows is refused without a
- * question; releases before it have only `default`, whose question the session answers with "no".
+ * what of them is needed to sign in is copied. In the mode `dontAsk` what is not allowed is refused without a question.
  */
-export function prepareLaunch(settings: Settings, claude: ClaudeCode, folder: string, contextPath: string): string[] {
-  const mode = claude.permissionModes.has('dontAsk') ? 'dontAsk' : 'default'
-  const path = join(folder, 'claude-settings.json')
-  const content = { ...signIn(settings, folder), ...settingsOf(claude, folder, contextPath, mode) }
-  writeFileSync(path, JSON.stringify(content, null, 2), { mode: 0o600 })
-  const has = (option: string, ...args: string[]) => (claude.options.has(option) ? args : [])
-  return [
-    ...['--settings', path],
-    ...has('--setting-sources', '--setting-sources='),
-    ...has('--strict-mcp-config', '--strict-mcp-config'),
-    ...has('--permission-mode', '--permission-mode', mode),
-    ...has('--tools', '--tools', 'Bash,Read,Edit,Write,Glob,Grep'),
-    ...has('--disable-slash-commands', '--disable-slash-commands'),
-    ...has('--no-chrome', '--no-chrome'),
-    // Commands and their output are shown whole, so that the recording is worth reading.
-    ...has('--verbose', '--verbose'),
-  ]
-}
-
-/** The releases in which StopFailure and a rewritten tool input and output were seen to work are newer than this. */
-const NEWER_HOOKS = [2, 1, 295] as const
-
-function settingsOf(claude: ClaudeCode, folder: string, contextPath: string, mode: string): Record<string, unknown> {
-  const note = [{ hooks: [{ type: 'command', command: noteCommand(eventsPath(folder)), timeout: 10 }] }]
-  const isNew = compare(claude.version, NEWER_HOOKS) >= 0
-  return {
-    permissions: { defaultMode: mode, disableBypassPermissionsMode: 'disable' },
+function prepare({ settings, folder, server }: Commission): Launch {
+  const settingsPath = join(folder, 'claude-settings.json')
+  const serversPath = join(folder, 'claude-mcp.json')
+  const content = {
+    ...signIn(settings, folder),
+    permissions: { defaultMode: 'dontAsk', disableBypassPermissionsMode: 'disable', allow: ['mcp__doctor'] },
+    fileCheckpointingEnabled: false,
+    autoMemoryEnabled: false,
     disableAllHooks: false,
-    // A release that does not know the name of a hook skips the whole file (2.0.77: "Invalid key in record"),
-    // so older ones get only names that 1.0 already had.
-    hooks: {
-      ...(isNew ? hidingHooks(contextPath) : guardHooks(contextPath)),
-      SessionStart: note,
-      UserPromptSubmit: note,
-      Stop: note,
-      ...(isNew ? { StopFailure: note } : {}),
-    },
+    hooks: { PreToolUse: [ONLY_INSTRUMENTS] },
+  }
+  writeFileSync(settingsPath, JSON.stringify(content, null, 2), { mode: 0o600 })
+  writeFileSync(serversPath, JSON.stringify({ mcpServers: { doctor: { type: 'stdio', ...server } } }), { mode: 0o600 })
+  return {
+    program: 'claude',
+    args: [
+      ...['-p', '--output-format', 'stream-json', '--verbose'],
+      ...['--settings', settingsPath, '--setting-sources='],
+      ...['--mcp-config', serversPath, '--strict-mcp-config'],
+      ...['--tools', '', '--permission-mode', 'dontAsk'],
+      ...['--no-session-persistence', '--disable-slash-commands', '--no-chrome'],
+    ],
+    env: doctorEnv(settings),
   }
 }
 
-/** Appends the event to the file and prints nothing: what a UserPromptSubmit hook prints would reach the model. */
-function noteCommand(path: string): string {
-  return `{ cat; echo; } >> ${shellQuote(path)}`
+/** One message of its stream: init, what the model said and called, what instruments answered, the result. */
+function read(line: string): DoctorEvent[] {
+  let message: unknown
+  try {
+    message = JSON.parse(line)
+  } catch {
+    return []
+  }
+  if (!isRecord(message)) return []
+  if (message.type === 'system' && message.subtype === 'init') return instrumentsOf(message)
+  if (message.type === 'assistant') return [...contentOf(message), ...troubleIn(message)]
+  if (message.type === 'user') return contentOf(message)
+  if (message.type === 'result') {
+    if (message.is_error !== true) return [{ kind: 'finished', ...costOf(message) }]
+    const detail = oneLine(String(message.result ?? message.subtype ?? 'it gave no reason'), 300)
+    return [{ kind: 'trouble', trouble: troubleOf(detail) ?? 'service', detail }]
+  }
+  return []
+}
+
+/** A server that is late is waited for by Claude Code itself (8 s were seen); a dead one shows as failed. */
+function instrumentsOf({ mcp_servers: servers }: Record<string, unknown>): DoctorEvent[] {
+  const ours = Array.isArray(servers) ? servers.find((one) => isRecord(one) && one.name === 'doctor') : undefined
+  if (isRecord(ours) && ours.status === 'connected') return [{ kind: 'connected' }]
+  if (isRecord(ours) && ours.status === 'pending') return []
+  const detail = `its MCP server is ${isRecord(ours) ? String(ours.status) : 'not there'}`
+  return [{ kind: 'trouble', trouble: 'instruments', detail }]
+}
+
+function contentOf(message: Record<string, unknown>): DoctorEvent[] {
+  const content = isRecord(message.message) ? message.message.content : undefined
+  if (!Array.isArray(content)) return []
+  return content.flatMap((part): DoctorEvent[] => {
+    if (!isRecord(part)) return []
+    if (part.type === 'text') return [{ kind: 'said', text: String(part.text) }]
+    if (part.type === 'tool_use')
+      return [
+        { kind: 'called', text: `${String(part.name).replace(/^mcp__doctor__/, '')} ${JSON.stringify(part.input)}` },
+      ]
+    if (part.type !== 'tool_result') return []
+    const text = Array.isArray(part.content)
+      ? part.content.map((piece) => (isRecord(piece) ? String(piece.text ?? '') : '')).join('\n')
+      : String(part.content)
+    return [{ kind: 'answered', text }]
+  })
+}
+
+/** Its own words for why a turn failed (2.1.330); 2.0.77 would otherwise go on for ever after one of them. */
+const TROUBLE_OF_ERROR: Readonly<Record<string, Trouble>> = {
+  authentication_failed: 'login',
+  oauth_org_not_allowed: 'login',
+  billing_error: 'quota',
+  rate_limit: 'quota',
+  usage_limit_reached: 'quota',
+  overloaded: 'service',
+  server_error: 'service',
+}
+
+function troubleIn(message: Record<string, unknown>): DoctorEvent[] {
+  const { error } = message
+  if (typeof error !== 'string') return []
+  const said = contentOf(message).flatMap((event) => (event.kind === 'said' ? [event.text] : []))
+  const detail = oneLine(said.join(' ') || error, 300)
+  return [{ kind: 'trouble', trouble: TROUBLE_OF_ERROR[error] ?? troubleOf(detail) ?? 'service', detail }]
+}
+
+function costOf({ total_cost_usd: cost }: Record<string, unknown>): { costUsd?: number } {
+  return typeof cost === 'number' ? { costUsd: cost } : {}
+}
+
+/** What kind of trouble a message of a coding agent's is about. */
+function troubleOf(message: string): Trouble | undefined {
+  if (/not logged in|run \/login|invalid api key|invalid x-api-key|oauth|authenticat|API Error: 40[13]/i.test(message))
+    return 'login'
+  return /\blimit\b|credit balance|usage credits|extra usage|\b429\b/i.test(message) ? 'quota' : undefined
 }
 
 function shellQuote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
-}
-
-function compare(a: readonly number[], b: readonly number[]): number {
-  for (let i = 0; i < 3; i++) if (a[i] !== b[i]) return a[i]! - b[i]!
-  return 0
 }
 
 /** Keys of the user's settings that are about signing in or the way to the service, and nothing else. */
@@ -167,6 +207,18 @@ const SIGN_IN_ENV =
 const PLAIN_ENV =
   /^(?:HOME|PATH|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|TMUX_TMPDIR|CLAUDE_CONFIG_DIR|NVM_DIR|OPENCLAW_(?:HOME|PROFILE|STATE_DIR|CONFIG_PATH|GATEWAY_URL|GATEWAY_PORT|MEMORY_DIR))$/
 
+/** An emergency is no time for updates, surveys and marketplaces; instruments may take a quarter of an hour. */
+const QUIET = {
+  DISABLE_AUTOUPDATER: '1',
+  DISABLE_TELEMETRY: '1',
+  DISABLE_ERROR_REPORTING: '1',
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+  CLAUDE_CODE_DISABLE_FILE_CHECKPOINTING: '1',
+  ENABLE_TOOL_SEARCH: 'false',
+  MCP_TIMEOUT: '60000',
+  MCP_TOOL_TIMEOUT: '1000000',
+}
+
 /**
  * The environment of the doctor and of everything that he runs: an allow list. The tier's own environment may hold any
  * secret, may come from inside another Claude Code or tmux, and may switch hooks off (CLAUDE_CODE_SIMPLE).
@@ -181,6 +233,5 @@ export function doctorEnv(settings: Settings): Record<string, string> {
   env.PATH = [env.PATH, join(settings.home, '.local/bin'), join(settings.home, '.claude/local')].join(':')
   // launchd and cron set none, and without one Claude Code's signs come out as question marks.
   if (!env.LANG && !env.LC_ALL) env.LANG = process.platform === 'darwin' ? 'en_US.UTF-8' : 'C.UTF-8'
-  // An emergency is no time for updates, surveys and marketplaces.
-  return { ...env, DISABLE_AUTOUPDATER: '1', CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1' }
+  return { ...env, ...QUIET }
 }

@@ -1,129 +1,103 @@
 /**
- * The files of one visit. What a human wants afterwards lies in the log folder and carries the incident's stamp:
- * log, report, recording, reasoning, config before and after. What the machinery needs lies in a folder of the run, and
- * of that only the untouched copies of the config stay.
+ * The files of one session. What a human wants afterwards lies in the log folder and carries the incident's stamp (log,
+ * report, recording, config before and after without secrets). What the machinery needs lies in a folder of its own,
+ * which goes with it.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { readConfig } from '../gateway/config.ts'
-import type { Examination } from '../gateway/examine.ts'
-import { knownGoods } from '../gateway/known-good.ts'
-import { gatewayLabel, gatewayUnit } from '../services/supervisor.ts'
-import { localStamp } from '../tier/contract.ts'
+import { localStamp, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { writeFileAtomic } from '../tier/state.ts'
+import { rollBackEdits } from './act-config.ts'
 import { doctorEnv } from './claude-code.ts'
-import type { GuardContext } from './guard-context.ts'
-import { installedPackage } from './guard-world.ts'
-import { clearLeftRooms } from './tmux.ts'
+import type { Commission } from './doctors.ts'
+import { readContext, Session, type SessionContext } from './instrument.ts'
+import { closeLeftTerminals } from './terminal.ts'
 
-export interface RunFiles {
-  /** `2026-11-22-081210`, as in the log's name. */
-  stamp: string
-  /** The run's own folder (0700). */
-  folder: string
-  /** Claude Code's working folder: empty, and the same for every run. */
-  workFolder: string
-  contextPath: string
-  reportPath: string
-  reasoningPath: string
-  recordingPath: string
-  casebookPath: string
-  /** The failure that the doctor was called for. */
-  verdict: string
-  evidence: string
-  configBefore: string | undefined
-}
-
-/**
- * Ends the doctors that killed runs left at work, whether or not another one is called now.
- * @returns how many rooms were cleared
- */
-export function dismissLeftDoctors(settings: Settings): Promise<number> {
-  return clearLeftRooms(runsFolder(settings), doctorEnv(settings))
-}
+const CONTEXT = 'context.json'
 
 function runsFolder(settings: Settings): string {
   return join(settings.watchdogDir, 'doctor')
 }
 
-/** Makes the folders and writes the guard's context. */
-export async function openRun(settings: Settings, logPath: string, seen: Examination): Promise<RunFiles> {
-  const runs = runsFolder(settings)
-  removeOldRuns(runs, settings.logRetentionDays)
-  const stamp = /emergency-recovery-(\d{4}-\d\d-\d\d-\d{6})/.exec(basename(logPath))?.[1] ?? localStamp(new Date())
-  const folder = join(runs, stamp)
-  const workFolder = join(settings.watchdogDir, 'doctor-room')
-  for (const path of [folder, workFolder]) mkdirSync(path, { recursive: true, mode: 0o700 })
-  const inLogs = (name: string) => join(dirname(logPath), name)
-  const reportPath = inLogs(`emergency-recovery-report-${stamp}.md`)
-  const reasoningPath = inLogs(`emergency-recovery-${stamp}.reasoning.md`)
-  const contextPath = join(folder, 'guard-context.json')
-  const context: GuardContext = {
-    runFolder: folder,
-    recoveryLogPath: logPath,
-    reportPath,
-    reasoningPath,
-    home: settings.home,
-    stateDir: settings.stateDir,
-    memoryDir: settings.memoryDir,
-    configPath: settings.configPath,
-    gatewayPort: settings.gatewayPort,
-    projectDir: fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, ''),
-    profile: settings.profile,
-    launchdLabel: gatewayLabel(settings),
-    systemdUnit: gatewayUnit(settings),
-    knownGoodPath: knownGoods(settings)[0]?.path,
-    ...installedPackage(settings),
-    logPaths: [...gatewayLogs(settings), ...[sharedLog(settings)].filter((path) => path !== undefined)],
+/** Opens a session: makes its folder (0700) and writes its context. */
+export function openSession(settings: Settings, tier: TierName, logPath: string): Session {
+  const stamp = /-(\d{4}-\d\d-\d\d-\d{6})\.log$/.exec(logPath)?.[1] ?? localStamp(new Date())
+  const folder = join(runsFolder(settings), stamp)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const reportPath = join(dirname(logPath), `emergency-recovery-report-${stamp}.md`)
+  const context: SessionContext = { folder, tier, logPath, reportPath, env: settings.childEnv }
+  writeFileSync(join(folder, CONTEXT), JSON.stringify(context), { mode: 0o600 })
+  return new Session(context)
+}
+
+/** What a doctor is given: how the server with its instruments is started, whatever Node runs this. */
+export function commissionOf({ settings, context }: Session, instruments: readonly string[]): Commission {
+  const script = fileURLToPath(new URL('../../scripts/doctor-tools.ts', import.meta.url))
+  const isPlain = 'typescript' in process.features && process.features.typescript
+  const loader = isPlain ? [] : ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href]
+  const server = { command: process.execPath, args: [...loader, script, join(context.folder, CONTEXT)] }
+  return { settings, folder: context.folder, server, instruments }
+}
+
+/** The recording of what a doctor said and did. */
+export function recordingPathOf({ reportPath }: SessionContext, doctor: string): string {
+  return reportPath.replace(/emergency-recovery-report-(.*)\.md$/, `${doctor}-session-$1.log`)
+}
+
+/** Closes a session: what it changed in the config is put beside the log, and its folder goes. */
+export function closeSession(session: Session, hide: (text: string) => string): void {
+  const { settings, context, state } = session
+  const after = readConfig(settings)?.text
+  const { configBefore } = state
+  if (configBefore !== undefined && after !== configBefore) {
+    const base = context.reportPath.replace(/emergency-recovery-report-(.*)\.md$/, 'emergency-recovery-$1')
+    writeFileSync(`${base}.config-before.json5`, hide(configBefore), { mode: 0o600 })
+    if (after !== undefined) writeFileSync(`${base}.config-after.json5`, hide(after), { mode: 0o600 })
+    // Whole, with its secrets, only where the config itself is.
+    const stamp = /\d{4}-\d\d-\d\d-\d{6}/.exec(basename(base))?.[0] ?? localStamp(new Date())
+    const kept = `${existsSync(settings.configPath) ? realpathSync(settings.configPath) : settings.configPath}.before-doctor-${stamp}`
+    writeFileAtomic(kept, configBefore)
   }
-  writeFileSync(contextPath, JSON.stringify(context, null, 2), { mode: 0o600 })
-  return {
-    stamp,
-    folder,
-    workFolder,
-    contextPath,
-    reportPath,
-    reasoningPath,
-    recordingPath: inLogs(`claude-session-${stamp}.log`),
-    casebookPath: join(settings.memoryDir, 'recovery-learnings.md'),
-    verdict: seen.verdict,
-    evidence: seen.evidence,
-    configBefore: readConfig(settings)?.text,
-  }
+  rmSync(context.folder, { recursive: true, force: true })
 }
 
 /**
- * Clears up behind a visit: settings, key, context and notes go; the guard's copies of the config stay. A config that
- * was changed is put beside the log, before and after, without its secrets; no secret stays in what the doctor wrote.
+ * What killed runs left: doctors at work are ended, edits of the config that led nowhere are rolled back, folders go.
+ * @param isUp the gateway is healthy, so that an edit that is in place helped
+ * @returns lines for the log
  */
-export function closeRun(settings: Settings, files: RunFiles, redact: (text: string) => string): void {
-  const after = readConfig(settings)?.text
-  if (after !== files.configBefore) {
-    const base = files.reportPath.replace('emergency-recovery-report-', 'emergency-recovery-').replace(/\.md$/, '')
-    for (const [when, text] of [
-      ['before', files.configBefore],
-      ['after', after],
-    ] as const)
-      if (text !== undefined) writeFileSync(`${base}.config-${when}.json5`, redact(text), { mode: 0o600 })
+export async function clearLeftSessions(settings: Settings, isUp: boolean): Promise<string[]> {
+  const runs = runsFolder(settings)
+  const ended = await closeLeftTerminals(runs, doctorEnv(settings))
+  const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
+  for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
+    if (existsSync(join(folder, CONTEXT))) {
+      try {
+        const left = new Session(readContext(join(folder, CONTEXT)))
+        if (!isUp && rollBackEdits(left))
+          said.push('rolled back what a doctor that was cut short had changed in the config')
+      } catch (error) {
+        said.push(`an earlier session in ${folder} cannot be read: ${(error as Error).message}`)
+      }
+      rmSync(folder, { recursive: true, force: true })
+    } else removeLeftoversOfOldVersion(folder)
   }
-  for (const name of readdirSync(files.folder))
-    if (!name.startsWith('config-before-')) rmSync(join(files.folder, name), { recursive: true, force: true })
-  if (readdirSync(files.folder).length === 0) rmSync(files.folder, { recursive: true, force: true })
-  // What the doctor wrote himself, also of a visit that was cut short.
-  for (const path of [files.reportPath, files.reasoningPath]) {
-    const written = existsSync(path) ? readFileSync(path, 'utf8') : ''
-    if (redact(written) !== written) writeFileAtomic(path, redact(written))
-  }
+  return said
 }
 
-function removeOldRuns(runs: string, keepDays: number): void {
-  if (!existsSync(runs)) return
-  const oldest = Date.now() - keepDays * 86_400_000
-  for (const name of readdirSync(runs)) {
-    const path = join(runs, name)
-    if (statSync(path).mtimeMs < oldest) rmSync(path, { recursive: true, force: true })
-  }
+/** The first version kept copies of the config there, which stay as long as its logs do. */
+function removeLeftoversOfOldVersion(folder: string): void {
+  const names = readdirSync(folder)
+  for (const name of names)
+    if (!name.startsWith('config-before-')) rmSync(join(folder, name), { recursive: true, force: true })
+  if (!names.some((name) => name.startsWith('config-before-'))) rmSync(folder, { recursive: true, force: true })
+}
+
+/** The report as it was written; empty when there is none. */
+export function reportText({ reportPath }: SessionContext): string {
+  return existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
 }

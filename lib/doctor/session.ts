@@ -1,158 +1,275 @@
 /**
- * The doctor's visit: Claude Code is started in its room, its questions are answered, the briefing is handed over, and
- * the gateway is looked at until it is well, the doctor is done, or the time is over. What counts as recovered is what
- * the gateway answers, never what stands on the screen.
+ * One session of one doctor: it is started in its terminal, its stream of events is made readable, and the gateway is
+ * checked until it is healthy, the doctor cannot go on or has finished, or the time is over. What counts as recovered is
+ * what the gateway answers, never what the doctor says.
  */
-import { existsSync } from 'node:fs'
+import { appendFileSync, closeSync, fstatSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { cleanText, oneLine } from '../tier/contract.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
-import { type ClaudeCode, doctorEnv, prepareLaunch } from './claude-code.ts'
-import { deliver } from './delivery.ts'
-import { type Ending, VisitOver } from './ending.ts'
-import { readEvents } from './hook-events.ts'
-import { keepRecording } from './recording.ts'
-import { SignsOfWork } from './signs-of-work.ts'
-import { untilReady } from './start-up.ts'
-import { openRoom, type Room } from './tmux.ts'
+import type { Doctor, DoctorEvent, Launch, Trouble } from './doctors.ts'
+import { readable, readSession } from './instrument.ts'
+import { openTerminal, STREAM, type Terminal } from './terminal.ts'
 
-/** What the gateway is seen to be; `coming`: down, but on its way up, so that an end of the visit can wait. */
-export interface Look {
+export type Ending =
+  /** Healthy three times in a row. */
+  | 'recovered'
+  /** It ended its work, and the gateway is not healthy. */
+  | 'finished'
+  | Trouble
+  /** It ended without a word of why. */
+  | 'exited'
+  | 'idle'
+  | 'time-limit'
+  | 'paused'
+  /** tmux opened no session, or has gone. */
+  | 'terminal'
+
+/** What each ending means, for the alert. `%`: the doctor's name. */
+export const ENDINGS: Readonly<Record<Ending, string>> = {
+  recovered: 'the gateway was healthy for a while and is not any more',
+  finished: '% has finished, and the gateway is not healthy',
+  login: '% is not signed in',
+  quota: '% has no quota or credit left',
+  service: '% cannot reach its service',
+  instruments: '% was not connected to its instruments',
+  exited: '% ended early',
+  idle: '% showed no sign of work',
+  'time-limit': 'the time of % was over',
+  paused: 'everything was paused while % was at work',
+  terminal: 'the tmux session of % is gone',
+}
+
+/** What the gateway is seen to be; `coming`: down, but on its way up, so that an end of the session can wait. */
+export interface Check {
   up: boolean
   coming: boolean
   text: string
 }
 
-export interface Visit {
+export interface SessionEnd {
   ending: Ending
   /** One line: what was seen. */
   detail: string
-  /** The briefing arrived whole. */
-  prompted: boolean
-  /** When the gateway was first seen well and stayed so (epoch milliseconds). */
+  /** It was connected and told what to do. */
+  wasAtWork: boolean
+  /** When the gateway was first seen healthy and stayed so (epoch milliseconds). */
   healthySince?: number
+  costUsd?: number
 }
 
-export interface VisitOptions {
+export interface SessionOptions {
   settings: Settings
-  claude: ClaudeCode
-  /** The run's own folder (0700). */
+  doctor: Doctor
+  launch: Launch
+  /** The session's own folder (0700). */
   folder: string
-  /** Claude Code's working folder: empty, and always the same, so that its trust question is asked once. */
-  cwd: string
-  contextPath: string
+  briefing: string
   recordingPath: string
-  reportPath: string
-  /** The log in which the guard notes its decisions. */
-  logPath: string
-  prompt: { order: string; briefing: string }
-  redact: (text: string) => string
-  /** Looks at the gateway, and starts it where nobody else would. */
-  look: (doctor: { isDone: boolean }) => Promise<Look>
+  hide: (text: string) => string
+  check: () => Promise<Check>
   say: (text: string) => void
   signal: AbortSignal
   onExit: (cleanup: () => Promise<void>) => void
 }
 
-const HEALTHY_LOOKS = 3
+const HEALTHY_CHECKS = 3
 
-/**
- * Runs one visit to its end. Whatever happens, the session is recorded and the room is cleared.
- * @throws only the abort of `signal` and what the file system throws
- */
-export async function visit(options: VisitOptions): Promise<Visit> {
-  const { settings, claude, folder, contextPath } = options
-  const room = await openRoom({
-    folder,
-    socket: `openclaw-doctor-${process.pid}`,
-    program: 'claude',
-    args: prepareLaunch(settings, claude, folder, contextPath),
-    cwd: options.cwd,
-    env: doctorEnv(settings),
-    recordingPath: options.recordingPath,
-  })
-  if ('failure' in room) return { ending: 'room', detail: room.failure, prompted: false }
-  let ending: Promise<void> | undefined
-  const end = () => (ending ??= keepRecording(room, options.recordingPath, options.redact))
-  options.onExit(end)
-  let prompted = false
-  try {
-    await untilReady(room, options)
-    const delivered = await deliver(room, options.prompt, () => readEvents(folder), options.signal)
-    if (delivered.failure) throw new VisitOver('not-delivered', delivered.failure)
-    prompted = true
-    options.say(`the prompt was delivered (${options.prompt.briefing.length} characters)`)
-    const healthySince = await watch(room, options)
-    return { ending: 'recovered', detail: `healthy ${HEALTHY_LOOKS} times in a row`, prompted, healthySince }
-  } catch (error) {
-    if (!(error instanceof VisitOver)) throw error
-    return { ending: error.ending, detail: error.message, prompted }
-  } finally {
-    await end()
+/** Thrown inside the session when it ends before the gateway is healthy. */
+class Over extends Error {
+  readonly ending: Ending
+  constructor(ending: Ending, detail: string) {
+    super(oneLine(detail, 300))
+    this.ending = ending
   }
 }
 
-/** Looks at the gateway and at the doctor until the gateway is well. Throws `VisitOver` for every other end. */
-async function watch(room: Room, options: VisitOptions): Promise<number> {
+/**
+ * Runs one session to its end. Whatever happens, nothing of the doctor goes on running.
+ * @throws only the abort of `signal` and what the file system throws
+ */
+export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
+  const { folder, recordingPath, launch } = options
+  writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
+  writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
+  const terminal = await openTerminal(launch, folder, recordingPath)
+  if ('failure' in terminal) return { ending: 'terminal', detail: terminal.failure, wasAtWork: false }
+  options.onExit(() => terminal.close())
+  const work = new Work(options, terminal)
+  const end = (ending: Ending, detail: string): SessionEnd => ({
+    ...{ ending, detail, wasAtWork: work.isConnected },
+    ...(work.costUsd === undefined ? {} : { costUsd: work.costUsd }),
+  })
+  try {
+    const healthySince = await watch(work, options)
+    return { ...end('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
+  } catch (error) {
+    if (!(error instanceof Over)) throw error
+    return end(error.ending, error.message)
+  } finally {
+    await terminal.close()
+    await work.read().catch(() => {})
+  }
+}
+
+/** Checks the gateway and the doctor until the gateway is healthy. Throws `Over` for every other end. */
+async function watch(work: Work, options: SessionOptions): Promise<number> {
   const { settings, signal, say } = options
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
-  // While it is being confirmed that it stays up, a minute between looks would only cost time.
+  // While it is being confirmed that it stays up, a minute between checks would only cost time.
   const confirmMs = Math.min(intervalMs, 10_000)
   const deadline = performance.now() + settings.emergencyRecoveryTimeoutSec * 1000
-  const signs = new SignsOfWork(options)
   let healthy = 0
   let healthySince = 0
-  let nextLook = performance.now() + intervalMs
-  let refusedQuestions = 0
-  let ended = false
+  let nextCheck = performance.now() + intervalMs
+  let wasOver = false
   let lastSaid = ''
   for (;;) {
     await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
     const pause = pauseReason(settings)
-    if (pause) throw new VisitOver('paused', pause)
-    const state = await signs.read(room)
-    if (state.question !== undefined) {
-      if (++refusedQuestions > 3) throw new VisitOver('questions', `it keeps asking: ${state.question}`)
-      say(`refused a question that the guard should have answered: ${state.question}`)
-      await room.press('Escape')
-    }
-    // At its end the verdict is the gateway's, not the doctor's: one look at once.
-    if ((state.over || state.turnEnded) && !ended) nextLook = 0
-    ended = state.over !== undefined || state.turnEnded
-    if (performance.now() >= nextLook) {
-      const look = await options.look({ isDone: ended })
-      if (look.up && healthy === 0) healthySince = Date.now()
-      healthy = look.up ? healthy + 1 : 0
-      // Ages and times differ at every look, and are no news.
-      const gist = look.text.replace(/\d+/g, '#')
-      if (gist !== lastSaid) say(`gateway: ${look.text}`)
-      lastSaid = gist
-      if (healthy >= HEALTHY_LOOKS) {
-        await untilReported(room, options, signs)
+    if (pause) throw new Over('paused', pause)
+    const over = await work.read()
+    // At its end the verdict is the gateway's, not the doctor's: one check at once.
+    if (over && !wasOver) nextCheck = 0
+    wasOver = over !== undefined
+    if (performance.now() >= nextCheck) {
+      const check = await options.check()
+      if (check.up && healthy === 0) healthySince = Date.now()
+      healthy = check.up ? healthy + 1 : 0
+      // Ages and times differ at every check, and are no news.
+      const summary = check.text.replace(/\d+/g, '#')
+      if (summary !== lastSaid) say(`gateway: ${check.text}`)
+      lastSaid = summary
+      if (healthy >= HEALTHY_CHECKS) {
+        await untilReported(work, options)
         return healthySince
       }
-      nextLook = performance.now() + (healthy > 0 || look.coming ? confirmMs : intervalMs)
-      const idle = performance.now() - signs.lastSign > settings.emergencyRecoveryIdleLimitSec * 1000
-      if (!look.up && !look.coming) {
-        if (state.over) throw state.over
-        if (idle) throw new VisitOver('idle', state.turnEnded ? 'it ended its work' : 'it shows no sign of work')
-      }
+      nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
+      if (over && !check.up && !check.coming) throw over
     }
     if (performance.now() >= deadline && healthy === 0)
-      throw new VisitOver('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
+      throw new Over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
   }
 }
 
-/** The gateway is well: the doctor gets a little time to write the report and to end by himself. */
-async function untilReported(room: Room, options: VisitOptions, signs: SignsOfWork): Promise<void> {
-  const deadline = performance.now() + options.settings.emergencyRecoveryReportWaitSec * 1000
-  for (;;) {
-    const { turnEnded, over } = await signs.read(room)
-    if (turnEnded || over) return
-    if (performance.now() >= deadline) {
-      const there = existsSync(options.reportPath) ? 'its report is there' : 'there is no report'
-      return options.say(`the doctor was still at work when the time for the report was over; ${there}`)
-    }
-    await delay(500, undefined, { signal: options.signal })
+/** The gateway is healthy: the doctor gets a little time to write the report and to end by itself. */
+async function untilReported(work: Work, { settings, say, signal }: SessionOptions): Promise<void> {
+  const deadline = performance.now() + settings.emergencyRecoveryReportWaitSec * 1000
+  while (!(await work.read())) {
+    if (performance.now() >= deadline) return say('the doctor was still at work when the time for the report was over')
+    await delay(500, undefined, { signal })
   }
+}
+
+/** What the doctor's streams tell of its work. */
+class Work {
+  isConnected = false
+  costUsd: number | undefined
+  #options: SessionOptions
+  #terminal: Terminal
+  #over: Over | undefined
+  #startedAt = performance.now()
+  #lastSign = performance.now()
+  #calls = 0
+  #seen: Record<string, { at: number; rest: string }> = {}
+
+  constructor(options: SessionOptions, terminal: Terminal) {
+    this.#options = options
+    this.#terminal = terminal
+  }
+
+  /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
+  async read(): Promise<Over | undefined> {
+    const { doctor, folder, settings } = this.#options
+    // Asked first: what was written before the end is read after it.
+    const state = await this.#terminal.state()
+    for (const line of this.#newLines(STREAM.events)) for (const event of doctor.read(line)) this.#take(event)
+    for (const line of this.#newLines(STREAM.errors)) {
+      this.#show(`! ${line}`)
+      for (const event of doctor.readError?.(line) ?? []) this.#take(event)
+    }
+    const calls = readSession(folder).calls
+    if (calls.length !== this.#calls || calls.some(({ decision }) => decision === 'started'))
+      this.#lastSign = performance.now()
+    this.#calls = calls.length
+    if (this.#over) return this.#over
+    const quietSec = (performance.now() - this.#lastSign) / 1000
+    if (state === 'gone') this.#over = new Over('terminal', 'its tmux session has gone')
+    else if (state === 'ended') this.#over = new Over('exited', this.#lastWords())
+    else if (!this.isConnected && (performance.now() - this.#startedAt) / 1000 > settings.doctorStartupWaitSec)
+      this.#over = new Over('instruments', `not connected within ${settings.doctorStartupWaitSec} s`)
+    else if (quietSec > settings.emergencyRecoveryIdleLimitSec)
+      this.#over = new Over('idle', `nothing for ${Math.round(quietSec)} s`)
+    return this.#over
+  }
+
+  #take(event: DoctorEvent): void {
+    this.#lastSign = performance.now()
+    if (event.kind === 'connected') this.isConnected = true
+    if (event.kind === 'trouble') this.#over ??= new Over(event.trouble, event.detail)
+    if (event.kind === 'finished') {
+      this.costUsd = event.costUsd
+      this.#over ??= new Over('finished', 'it ended its work')
+    }
+    const { doctor } = this.#options
+    if (event.kind === 'connected') this.#show(`${doctor.title} is connected to its instruments.`)
+    if (event.kind === 'said') this.#show(`\n${event.text}`)
+    if (event.kind === 'called') this.#show(`\n> ${event.text}`)
+    if (event.kind === 'answered')
+      this.#show(
+        event.text
+          .split('\n')
+          .slice(0, 40)
+          .map((line) => `  ${line}`)
+          .join('\n'),
+      )
+    if (event.kind === 'trouble') this.#show(`\n! ${event.detail}`)
+    if (event.kind === 'finished') this.#show('\nDone.')
+  }
+
+  /** In the terminal and in the recording, which is one file. */
+  #show(text: string): void {
+    appendFileSync(this.#options.recordingPath, `${this.#options.hide(readable(cleanText(text)))}\n`)
+  }
+
+  #lastWords(): string {
+    const words = Object.values(this.#seen)
+      .map(({ rest }) => rest)
+      .join(' ')
+      .trim()
+    return words || tailOf(join(this.#options.folder, STREAM.errors)) || 'it said nothing'
+  }
+
+  #newLines(name: string): string[] {
+    const seen = (this.#seen[name] ??= { at: 0, rest: '' })
+    const { text, end } = readFrom(join(this.#options.folder, name), seen.at)
+    seen.at = end
+    const lines = (seen.rest + text).split('\n')
+    seen.rest = lines.pop()!.slice(-1_000_000)
+    return lines.filter((line) => line.trim() !== '')
+  }
+}
+
+/** At most 8 MB at a time: a doctor that prints without end is read on at the next look. */
+const MOST_BYTES = 8 * 1024 * 1024
+
+function readFrom(path: string, at: number): { text: string; end: number } {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= at) return { text: '', end: at }
+  const fd = openSync(path, 'r')
+  try {
+    const buffer = Buffer.alloc(Math.min(MOST_BYTES, fstatSync(fd).size - at))
+    const length = readSync(fd, buffer, 0, buffer.length, at)
+    // A character that is not whole yet is left for the next time.
+    const whole = buffer.subarray(0, length).lastIndexOf(0x0a) + 1 || length
+    return { text: buffer.toString('utf8', 0, whole), end: at + whole }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function tailOf(path: string): string {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  return oneLine(readFrom(path, Math.max(0, size - 2000)).text, 300)
 }

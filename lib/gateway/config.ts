@@ -64,9 +64,14 @@ export type Validation = { valid: true } | { valid: false; issues: string } | un
 /**
  * Asks `openclaw config validate --json`: exit 0 valid, exit 1 with `valid:false` not; anything else is no verdict
  * (undefined). Takes seconds, so it is Level 2's and Level 3's. "Valid" does not mean "boots".
+ * @param command the OpenClaw that is asked
  */
-export async function validateConfig(settings: Settings): Promise<Validation> {
-  const result = await runCommand('openclaw', ['config', 'validate', '--json'], {
+export async function validateConfig(
+  settings: Settings,
+  command: readonly string[] = ['openclaw'],
+): Promise<Validation> {
+  const [file = '', ...own] = command
+  const result = await runCommand(file, [...own, 'config', 'validate', '--json'], {
     timeoutMs: 60_000,
     env: settings.childEnv,
   })

@@ -2,6 +2,7 @@
 import { readdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gatewayService } from '../services/supervisor.ts'
 import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -161,6 +162,24 @@ function samePath(a: unknown, b: string): boolean {
     }
   }
   return a === b || real(a) === real(b)
+}
+
+/**
+ * Proof that a process is the gateway's own: it is the one that holds the gateway's lock, that its supervisor started,
+ * or that owns its port and calls itself the gateway, or it descends from that one. The command line alone is none:
+ * another gateway of this user calls itself the same.
+ */
+export async function isGatewayProcess(settings: Settings, pid: number): Promise<boolean> {
+  const { pid: supervised } = await gatewayService(settings)
+  const gateway = await findGateway(settings, supervised, [])
+  const owners = (await portOwners(settings)).filter((owner) => !isStranger(settings, owner))
+  const own = new Set([gateway?.pid, supervised, ...owners.map((owner) => owner.pid)])
+  for (let at: number | undefined = pid, steps = 0; at !== undefined && at > 1 && steps < 8; steps++) {
+    if (own.has(at)) return true
+    const [info] = await processInfo(settings, [at])
+    at = info?.parentPid
+  }
+  return false
 }
 
 /** Who listens on the gateway's port; empty when nobody does, or when it cannot be told (owner of another user). */

@@ -79,7 +79,7 @@ function deedInWords(said: Step['said']): { did: string; quote: string } {
     case 'restart':
       return { did: 'started it again', quote: said.how }
     case 'doctor':
-      return { did: `called Claude Code ${said.version}`, quote: '' }
+      return { did: `called ${said.name} ${said.version}`, quote: '' }
     case 'recovered':
       return {
         did:

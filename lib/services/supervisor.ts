@@ -67,7 +67,7 @@ function isOnPath(settings: Settings, program: string): boolean {
   return (settings.childEnv.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)))
 }
 
-function gatewayPlist(settings: Settings): string {
+export function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
 }
 

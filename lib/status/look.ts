@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { readLedger } from '../alerts/ledger.ts'
-import { redact } from '../alerts/redact.ts'
+import { redact } from '../tier/redact.ts'
 import { readVisits } from '../doctor/limits.ts'
 import { cooldownLeftSec } from '../gateway/backoff.ts'
 import type { Verdict } from '../gateway/examination.ts'

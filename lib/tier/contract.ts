@@ -95,7 +95,8 @@ export function isBareRunLine(text: string): boolean {
 /** What a tier did, for whoever reads its log afterwards: unlike upon markers, no tier acts upon it. */
 export type Deed =
   | { kind: 'restart'; how: string }
-  | { kind: 'doctor'; version: string }
+  /** `name`: of the coding agent. */
+  | { kind: 'doctor'; name: string; version: string }
   | { kind: 'told'; channel: string; title: string }
   /** Written by the launcher, scripts/run-tier.sh, in the place of a run. */
   | { kind: 'cannot-start'; why: string }
@@ -103,9 +104,8 @@ export type Deed =
 /** The write side of the deeds, as the markers'. */
 export const DEED = {
   restart: (how: string): string => `restart: ${how}`,
-  restartForDoctor: (how: string): string => `no supervisor starts what the doctor repaired: ${how}`,
-  doctor: (version: string, cases: number): string =>
-    `calling Claude Code ${version} with ${cases} similar incidents of the past`,
+  doctor: (name: string, version: string, learnings: number): string =>
+    `calling ${name} ${version} with ${learnings} similar incidents of the past`,
   told: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
   /** Not read back: it is about no incident. */
   toldDigest: (channel: string, title: string): string => `weekly digest delivered to ${channel}: ${title}`,
@@ -114,9 +114,11 @@ export const DEED = {
 /** The read side of the deeds. */
 export function parseDeed(text: string): Deed | undefined {
   let m: RegExpExecArray | null
+  // The second form is the first version's.
   if ((m = /^(?:restart|no supervisor starts what the doctor repaired): (.*)/s.exec(text)))
     return { kind: 'restart', how: m[1]! }
-  if ((m = /^calling Claude Code ([\w.-]+) with \d+ similar/.exec(text))) return { kind: 'doctor', version: m[1]! }
+  if ((m = /^calling ([\w ]+) ([\w.-]+) with \d+ similar/.exec(text)))
+    return { kind: 'doctor', name: m[1]!, version: m[2]! }
   if ((m = /^cannot start: (.*)/s.exec(text))) return { kind: 'cannot-start', why: m[1]! }
   if ((m = /^alert delivered to ([\w ]+): (.*)/s.exec(text))) return { kind: 'told', channel: m[1]!, title: m[2]! }
   return undefined

@@ -46,7 +46,7 @@ export function logName(tier: TierName, now: Date): string {
 
 /** Every file this project writes into the log folder, but for the learnings, which are kept for ever. */
 const OURS =
-  /^(?:(?:watchdog|healthcheck|monitor|guardian)-\d{4}-\d\d-\d\d\.log|(?:emergency-recovery|emergency-recovery-report|claude-session)-\d{4}-\d\d-\d\d-\d{6}[a-z0-9.-]*)$/
+  /^(?:(?:watchdog|healthcheck|monitor|guardian)-\d{4}-\d\d-\d\d\.log|(?:emergency-recovery|emergency-recovery-report|(?:claude|codex|qwen|gemini)-session)-\d{4}-\d\d-\d\d-\d{6}[a-z0-9.-]*)$/
 
 /** True for the name of a log of ours; the learnings, which are kept for ever, are none. */
 export function isOurLog(name: string): boolean {

@@ -176,8 +176,7 @@ const FAR_OVER = 1.5
 export function longestRunSec(settings: Settings, tier: TierName): number {
   const boot = settings.startupGraceSec
   const doctor =
-    settings.claudeStartupWaitSec +
-    settings.claudeTrustTimeoutSec +
+    settings.doctorStartupWaitSec +
     // OpenClaw's own triage is waited for as long as the doctor may work, and so is the doctor of another profile; a
     // drain and a boot come before that, and another boot behind it.
     3 * settings.emergencyRecoveryTimeoutSec +

@@ -120,6 +120,30 @@ export function path(name: string, fallback: string, meaning: string): Setting<s
   }
 }
 
+/** Several of some names, in an order. */
+export function nameList<const T extends string>(
+  name: string,
+  choices: readonly T[],
+  fallback: T,
+  meaning: string,
+): Setting<T[]> {
+  return {
+    name,
+    fallback,
+    unit: `names of ${choices.join(', ')}`,
+    meaning,
+    read: (text) => {
+      const names = text
+        .toLowerCase()
+        .split(/[\s,]+/)
+        .filter(Boolean) as T[]
+      if (names.length === 0 || !names.every((one) => choices.includes(one)))
+        throw new Expected(`one or more of ${choices.join(', ')}`)
+      return [...new Set(names)]
+    },
+  }
+}
+
 export function text(name: string, meaning: string, unit = 'text'): Setting<string> {
   return { name, fallback: '', unit, meaning, read: (value) => value }
 }

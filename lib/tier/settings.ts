@@ -17,6 +17,7 @@ import {
 } from './profile.ts'
 import {
   Expected,
+  nameList,
   number,
   numberList,
   oneOf,
@@ -30,6 +31,9 @@ import {
   url,
   wholeNumber,
 } from './setting-kinds.ts'
+
+/** The coding agents that can be the doctor. */
+export const DOCTOR_NAMES = ['claude', 'codex', 'qwen', 'gemini'] as const
 
 /** A setting that cannot be used. The message names variable, value, expectation and file: it is the whole report. */
 export class SettingsError extends Error {}
@@ -139,14 +143,25 @@ export const SETTINGS = {
     'seconds',
     'how long a recovered gateway waits for the report',
   ),
-  claudeTrustTimeoutSec: number(
-    'CLAUDE_WORKSPACE_TRUST_TIMEOUT',
-    10,
+  doctors: nameList(
+    'DOCTOR',
+    DOCTOR_NAMES,
+    'claude',
+    'who is called as the doctor, in this order: one that is not installed, not signed in or out of quota is skipped',
+  ),
+  doctorStartupWaitSec: number(
+    'CLAUDE_STARTUP_WAIT',
+    60,
     'seconds',
-    "how long Claude Code's trust question is waited for",
+    'how long the doctor may take to be connected to its instruments',
     0.1,
   ),
-  claudeStartupWaitSec: number('CLAUDE_STARTUP_WAIT', 60, 'seconds', 'how long Claude Code may take to be ready', 0.1),
+  learnedRemedies: oneOf(
+    'LEARNED_REMEDIES',
+    ['ask', 'on', 'off'],
+    'ask',
+    'what healed the same failure twice: propose it to you, apply it without asking, or neither learn nor apply',
+  ),
   doctorMaxPerDay: wholeNumber('DOCTOR_MAX_PER_DAY', 6, 'runs', 'how many doctors may be started in 24 hours', 0, 1000),
   doctorSameFailureHours: number(
     'DOCTOR_SAME_FAILURE_HOURS',

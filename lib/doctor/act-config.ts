@@ -1,0 +1,161 @@
+/** Instruments that change the gateway's config: one piece at a time, under the policy, and undone if it does not help. */
+import { realpathSync } from 'node:fs'
+import { readConfig } from '../gateway/config.ts'
+import { configWith, configWithout, parseOrNothing } from '../gateway/config-tree.ts'
+import { withoutSetting, withSetting } from '../gateway/json5-edit.ts'
+import { knownGoods, putBack } from '../gateway/known-good.ts'
+import { writeFileAtomic } from '../tier/state.ts'
+import { isShownPiece, judgeConfigText } from './config-policy.ts'
+import type { Arguments, Instrument, Session } from './instrument.ts'
+import { knownNames } from './look.ts'
+import { Refused } from './refused.ts'
+
+const PATH = {
+  type: 'string',
+  description: 'where it stands, names and places in lists joined by dots: agents.defaults.model.primary',
+  max: 200,
+} as const
+
+export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
+  set_config: {
+    description:
+      'Sets one setting of the gateway’s config. Allowed: gateway.mode to local, log levels, models, timeouts and limits, `enabled` to false, and values of the known-good config.',
+    arguments: { path: PATH, value: { type: 'value', description: 'its new value, as JSON', max: 2000 } },
+    acts: true,
+    limitSec: 20,
+    prepare: (session, args) => {
+      const names = splitPath(args.path)
+      return edit(session, (text, before) =>
+        withSetting(
+          text,
+          names,
+          args.value,
+          changed(() => configWith(before, names, args.value)),
+        ),
+      )
+    },
+  },
+  unset_config: {
+    description:
+      'Takes one setting out of the gateway’s config, e.g. one that OpenClaw refuses and the default replaces.',
+    arguments: { path: PATH },
+    acts: true,
+    limitSec: 20,
+    prepare: (session, args) => {
+      const names = splitPath(args.path)
+      return edit(session, (text, before) => withoutSetting(text, names, configWithout(before, names)))
+    },
+  },
+  replace_in_config: {
+    description:
+      'Replaces a piece of the config’s text in one line, for a config that cannot be parsed: add or take away a comma, quote, colon or brace. The old piece may hold only what read_config shows, and must stand once in that line.',
+    arguments: {
+      line: { type: 'integer', description: 'the line’s number, as read_config shows it' },
+      old: { type: 'string', description: 'the piece that is there now', max: 200 },
+      new: { type: 'string', description: 'what shall stand there instead', max: 200 },
+    },
+    acts: true,
+    limitSec: 20,
+    prepare: (session, args) => replaceInLine(session, args),
+  },
+  restore_known_good_config: {
+    description:
+      'Puts back the newest config that the gateway was healthy on, without showing it. The present file is kept beside it.',
+    acts: true,
+    most: 2,
+    limitSec: 20,
+    prepare: (session) => {
+      const { settings } = session
+      if (!settings.configRollback) throw new Refused('CONFIG_ROLLBACK is off: whether it is put back is for a human.')
+      const good = knownGoods(settings)[0]
+      if (!good) throw new Refused('No known-good config was kept on this machine.')
+      if (good.hash === readConfig(settings)?.hash) throw new Refused('The known-good config is in place already.')
+      return () => {
+        session.keepConfig()
+        const kept = putBack(settings, good, new Date())
+        session.noteConfig()
+        return `The known-good config is in place; ${kept ? `the one before is kept as ${kept}` : 'there was none before'}.`
+      }
+    },
+  },
+}
+
+/** `agents.defaults.model` in its parts. Only plain names: brackets and escapes have readings of their own. */
+function splitPath(path: unknown): string[] {
+  const names = String(path).split('.')
+  if (!names.every((name) => /^[A-Za-z0-9_$-]+$/.test(name)) || names.includes('__proto__'))
+    throw new Refused(`Write the path with plain names and dots: agents.defaults.model.primary`)
+  return names
+}
+
+function changed(change: () => Record<string, unknown>): Record<string, unknown> {
+  try {
+    return change()
+  } catch (error) {
+    throw new Refused(`It cannot stand there: ${(error as Error).message}.`)
+  }
+}
+
+/** Judges an edit of a config that can be parsed, and does it. */
+function edit(session: Session, change: (text: string, parsed: Record<string, unknown>) => string) {
+  const text = configText(session)
+  const parsed = parseOrNothing(text)
+  if (!parsed)
+    throw new Refused(
+      'The config cannot be parsed: repair its text with replace_in_config, or restore_known_good_config.',
+    )
+  return writing(session, text, change(text, parsed))
+}
+
+function replaceInLine(session: Session, args: Arguments) {
+  const [old, replacement] = [String(args.old), String(args.new)]
+  const names = knownNames(session.settings)
+  // Whether a piece stands there tells nothing that was not shown.
+  if (old === '' || !isShownPiece(old, names))
+    throw new Refused('The old piece may hold only words and marks that read_config shows, and is not empty.')
+  const text = configText(session)
+  const lines = text.split('\n')
+  const line = lines[Number(args.line) - 1]
+  if (line === undefined) throw new Refused(`The config has ${lines.length} lines.`)
+  const pieces = line.split(old)
+  if (pieces.length !== 2)
+    throw new Refused(
+      `That piece stands ${pieces.length - 1} times in line ${args.line}; choose one that stands there once.`,
+    )
+  if (/[\n\r]/.test(replacement)) throw new Refused('The new piece is one line.')
+  lines[Number(args.line) - 1] = pieces.join(replacement)
+  return writing(session, text, lines.join('\n'))
+}
+
+function configText({ settings }: Session): string {
+  const text = readConfig(settings)?.text
+  if (text === undefined) throw new Refused('There is no config that can be read: restore_known_good_config.')
+  return text
+}
+
+function writing(session: Session, before: string, after: string) {
+  const { settings } = session
+  if (after === before) throw new Refused('That changes nothing.')
+  judgeConfigText(after, { before, knownGood: knownGoods(settings)[0]?.text, gatewayPort: settings.gatewayPort })
+  return () => {
+    // Somebody else may be editing it, too.
+    if (readConfig(settings)?.text !== before) throw new Refused('The config was changed meanwhile: read it again.')
+    session.keepConfig()
+    writeFileAtomic(realpathSync(settings.configPath), after)
+    session.noteConfig()
+    return 'Done. Validate it, then restart the gateway.'
+  }
+}
+
+/**
+ * Rolls back what a session changed in the config, when nobody has changed it since.
+ * @returns whether anything was rolled back
+ */
+export function rollBackEdits(session: Pick<Session, 'settings' | 'state'>): boolean {
+  const { configBefore, configAfter } = session.state
+  const present = readConfig(session.settings)
+  if (configBefore === undefined || configAfter === undefined) return false
+  if (present?.hash !== configAfter || present.text === configBefore) return false
+  writeFileAtomic(realpathSync(session.settings.configPath), configBefore)
+  return true
+}

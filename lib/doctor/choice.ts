@@ -1,0 +1,11 @@
+/** Which doctors there are, and in which order they are called. */
+import type { Settings } from '../tier/settings.ts'
+import { claude } from './claude-code.ts'
+import type { Doctor, DoctorName } from './doctors.ts'
+
+const DOCTORS: Readonly<Partial<Record<DoctorName, Doctor>>> = { claude }
+
+/** The doctors of the setting DOCTOR, in its order. */
+export function chosenDoctors({ doctors }: Settings): Doctor[] {
+  return doctors.flatMap((name) => DOCTORS[name] ?? [])
+}

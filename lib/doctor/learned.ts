@@ -1,0 +1,133 @@
+/**
+ * Learned remedies: the calls of instruments that healed the same failure twice. A human approves them (or
+ * LEARNED_REMEDIES=on does); then Level 2 makes the same calls before it calls a doctor.
+ */
+import { createHash } from 'node:crypto'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Examination } from '../gateway/examine.ts'
+import { localIso, oneLine } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
+import { isTreatment } from './conclusion.ts'
+import type { Arguments, InstrumentCall } from './instrument.ts'
+
+/** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
+export type RemedyStatus = 'seen' | 'proposed' | 'approved' | 'rejected' | 'dropped'
+
+export interface LearnedRemedy {
+  /** The same for the same failure. */
+  fingerprint: string
+  /** The failure, for people. */
+  verdict: string
+  evidence: string
+  calls: { name: string; args: Arguments }[]
+  status: RemedyStatus
+  /** How often these calls healed it. */
+  healed: number
+  /** ISO time, local, of the last change here. */
+  at: string
+}
+
+/** How many healings make a proposal. */
+const ENOUGH = 2
+
+/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
+export function fingerprintOf(seen: { verdict: string; evidence: string }): string {
+  const words = seen.evidence.replace(/\d+/g, '#')
+  return createHash('sha256').update(`${seen.verdict}\n${words}`).digest('hex').slice(0, 12)
+}
+
+export function readRemedies(settings: Settings, dryRun = false): StateRead<LearnedRemedy[]> {
+  return readState(remediesPath(settings), check, [], !dryRun)
+}
+
+export function writeRemedies(settings: Settings, remedies: readonly LearnedRemedy[]): void {
+  writeState(remediesPath(settings), remedies)
+}
+
+/** The approved remedy for a failure. With LEARNED_REMEDIES=off all that was learned is forgotten. */
+export function approvedRemedy(settings: Settings, seen: Examination): LearnedRemedy | undefined {
+  if (settings.learnedRemedies === 'off') {
+    rmSync(remediesPath(settings), { force: true })
+    return undefined
+  }
+  const fingerprint = fingerprintOf(seen)
+  return readRemedies(settings).value.find((one) => one.fingerprint === fingerprint && one.status === 'approved')
+}
+
+/**
+ * Learns from a session that healed the gateway.
+ * @returns a sentence when the remedy is proposed or approved by this
+ */
+export function learn(
+  settings: Settings,
+  seen: { verdict: string; evidence: string },
+  calls: readonly InstrumentCall[],
+): string | undefined {
+  if (settings.learnedRemedies === 'off') return undefined
+  const did = calls.filter(isTreatment).map(({ name, args }) => ({ name, args }))
+  if (did.length === 0) return undefined
+  const fingerprint = fingerprintOf(seen)
+  const all = readRemedies(settings).value
+  const same = all.find((one) => one.fingerprint === fingerprint && JSON.stringify(one.calls) === JSON.stringify(did))
+  // What a human rejected, or what failed once, is not proposed again.
+  if (same?.status === 'rejected' || same?.status === 'dropped') return undefined
+  const healed = (same?.healed ?? 0) + 1
+  const isEnough = healed >= ENOUGH && (same === undefined || same.status === 'seen')
+  const status = isEnough ? (settings.learnedRemedies === 'on' ? 'approved' : 'proposed') : (same?.status ?? 'seen')
+  const one: LearnedRemedy = {
+    ...{ fingerprint, verdict: seen.verdict, evidence: oneLine(seen.evidence, 300) },
+    ...{ calls: did, status, healed, at: localIso(new Date()) },
+  }
+  writeRemedies(settings, [...all.filter((other) => other !== same), one])
+  if (!isEnough) return undefined
+  const what = `${describeRemedy(one)} healed "${one.verdict}" ${healed} times`
+  return status === 'approved'
+    ? `a remedy was learned: ${what}; Level 2 applies it from now on (LEARNED_REMEDIES=on)`
+    : `a remedy was learned: ${what}; approve it with \`npm run learned approve ${fingerprint}\`, and Level 2 applies it before it calls a doctor`
+}
+
+/** Sets what becomes of a remedy. Returns it; undefined when there is none of that fingerprint that may become so. */
+export function setStatus(
+  settings: Settings,
+  fingerprint: string,
+  status: RemedyStatus,
+  from: readonly RemedyStatus[],
+): LearnedRemedy | undefined {
+  const all = readRemedies(settings).value
+  const one = all.find((other) => other.fingerprint === fingerprint && from.includes(other.status))
+  if (!one) return undefined
+  const changed = { ...one, status, at: localIso(new Date()) }
+  writeRemedies(
+    settings,
+    all.map((other) => (other === one ? changed : other)),
+  )
+  return changed
+}
+
+/** `restore_known_good_config, restart_gateway` */
+export function describeRemedy({ calls }: Pick<LearnedRemedy, 'calls'>): string {
+  return calls
+    .map(({ name, args }) => [name, ...Object.values(args).map((value) => JSON.stringify(value))].join(' '))
+    .join(', ')
+}
+
+function remediesPath(settings: Settings): string {
+  return join(settings.watchdogDir, 'learned-remedies.json')
+}
+
+const STATUSES: readonly string[] = ['seen', 'proposed', 'approved', 'rejected', 'dropped']
+
+function check(value: unknown): LearnedRemedy[] | undefined {
+  if (!Array.isArray(value)) return undefined
+  const isCall = (call: unknown) => isRecord(call) && typeof call.name === 'string' && isRecord(call.args)
+  const isRemedy = (one: unknown) =>
+    isRecord(one) &&
+    ['fingerprint', 'verdict', 'evidence', 'at'].every((name) => typeof one[name] === 'string') &&
+    STATUSES.includes(String(one.status)) &&
+    typeof one.healed === 'number' &&
+    Array.isArray(one.calls) &&
+    one.calls.every(isCall)
+  return value.every(isRemedy) ? (value as LearnedRemedy[]) : undefined
+}

@@ -1,0 +1,279 @@
+/** Instruments that look at files: the logs, and what may be read of the package, the service and the reports. */
+import { createReadStream, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip } from 'node:zlib'
+import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
+import { installedPackage } from '../gateway/service-program.ts'
+import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
+import { isOurLog, logFolders, readTail } from '../tier/journal.ts'
+import { isForeignLog } from '../tier/profile.ts'
+import { isRecord } from '../tier/state.ts'
+import { type Argument, asData, type Instrument, look, type Session } from './instrument.ts'
+import { Refused } from './refused.ts'
+
+/** So much of the end of a log is looked at, however large it is. */
+const LOG_BYTES = 8 * 1024 * 1024
+const LARGEST_GZ_BYTES = 256 * 1024 * 1024
+const LARGEST_FILE_BYTES = 2 * 1024 * 1024
+const MOST_SEARCHED_FILES = 6000
+const MOST_HITS = 80
+
+export const LINES: Argument = {
+  type: 'integer',
+  description: 'how many lines, 1 to 400 (default 100)',
+  optional: true,
+}
+export const SEARCH: Argument = {
+  type: 'string',
+  description: 'only lines that hold this text, large and small letters alike; a plain text, no pattern',
+  optional: true,
+  max: 100,
+}
+
+const PLACE: Argument = {
+  type: 'string',
+  description: 'which place',
+  choices: ['package', 'plugins', 'service', 'fatal-exits', 'reports'],
+}
+const BELOW: Argument = { type: 'string', description: 'the path below that place', optional: true }
+
+export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
+  list_logs: look('Lists the logs that read_log can read, newest first, with size and time.', 20, (session) =>
+    [...logs(session)]
+      .map(([name, path]) => ({ name, stats: statOf(path) }))
+      .sort((a, b) => (b.stats?.mtimeMs ?? 0) - (a.stats?.mtimeMs ?? 0))
+      .map(({ name, stats }) => `${name}  ${stats?.size ?? 0} bytes  ${stats?.mtime.toISOString() ?? ''}`)
+      .join('\n'),
+  ),
+  read_log: look(
+    'Reads the end of a log (rotated and .gz ones too), or the newest lines in it that hold a text. Names: list_logs.',
+    60,
+    async (session, { log, lines, search }) => {
+      const path = logs(session).get(String(log))
+      if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
+      const text = path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES)
+      return asData(`${log}`, lastLines(await session.hide(wholeKeys(text)), lines, search))
+    },
+    { log: { type: 'string', description: 'its name, as list_logs gives it' }, lines: LINES, search: SEARCH },
+  ),
+  list_files: look(
+    'Lists a folder of the gateway’s package, its plugins, its records of fatal exits, or its service definition.',
+    20,
+    async (session, { place, path }) => {
+      const at = await resolved(session, String(place), String(path ?? ''))
+      if (!statOf(at)?.isDirectory()) return `${basename(at)}  ${statOf(at)?.size ?? 0} bytes`
+      const names = readdirSync(at).sort()
+      const described = names.slice(0, 500).map((name) => {
+        const stats = statOf(join(at, name))
+        return stats?.isDirectory() ? `${name}/` : `${name}  ${stats?.size ?? '?'} bytes`
+      })
+      return [...described, ...(names.length > 500 ? [`(${names.length - 500} more)`] : [])].join('\n')
+    },
+    { place: PLACE, path: BELOW },
+  ),
+  read_file: look(
+    'Reads lines of a text file of the gateway’s package, its plugins, its records of fatal exits, its service definition, or a report.',
+    20,
+    async (session, { place, path, from_line: from, lines }) => {
+      const text = textOf(await resolved(session, String(place), String(path ?? '')))
+      const all = (await session.hide(text)).split('\n')
+      const first = Math.max(1, Number(from ?? 1))
+      const part = all.slice(first - 1, first - 1 + count(lines))
+      return asData(
+        `${place}/${path ?? ''}, lines ${first} to ${first + part.length - 1} of ${all.length}`,
+        part.join('\n'),
+      )
+    },
+    {
+      place: PLACE,
+      path: BELOW,
+      from_line: { type: 'integer', description: 'the first line (default 1)', optional: true },
+      lines: LINES,
+    },
+  ),
+  search_files: look(
+    'Searches a plain text in the files of one of those places.',
+    60,
+    async (session, { place, path, text }) => {
+      const root = await resolved(session, String(place), String(path ?? ''))
+      return searchBelow(session, root, String(text).toLowerCase())
+    },
+    {
+      place: PLACE,
+      path: BELOW,
+      text: { type: 'string', description: 'what is searched; a plain text, no pattern', max: 100 },
+    },
+  ),
+}
+
+/** The logs of this gateway and of the self-healing system, by the names under which they can be read. */
+function logs({ settings }: Session): Map<string, string> {
+  const rotated = [...new Set(gatewayLogs(settings).map(dirname)), join(settings.stateDir, 'logs'), '/tmp/openclaw']
+    .flatMap((folder) => namesIn(folder).map((name) => join(folder, name)))
+    .filter((path) => /\/(?:gateway|openclaw)[\w.-]*\.log(?:\.\d+)?(?:\.gz)?$/.test(path))
+    .filter((path) => !isForeignLog(basename(path).replace(/(\.log)(?:\.\d+)?(?:\.gz)?$/, '$1'), settings.profile))
+  const ours = logFolders(settings).flatMap((folder) =>
+    namesIn(folder)
+      .filter((name) => isOurLog(name) || name === 'recovery-learnings.md')
+      .map((name) => join(folder, name)),
+  )
+  const paths = new Set([
+    ...gatewayLogs(settings),
+    ...rotated,
+    ...[sharedLog(settings)].flatMap((one) => one ?? []),
+    ...ours,
+  ])
+  const named = new Map<string, string>()
+  for (const path of paths) {
+    if (!statOf(path)?.isFile()) continue
+    const name = named.has(basename(path)) ? `${basename(dirname(path))}/${basename(path)}` : basename(path)
+    named.set(name, path)
+  }
+  return named
+}
+
+async function unpackedTail(path: string): Promise<string> {
+  if ((statOf(path)?.size ?? 0) > LARGEST_GZ_BYTES) throw new Error(`${basename(path)} is too large to unpack`)
+  const tail: Buffer[] = []
+  let bytes = 0
+  await pipeline(createReadStream(path), createGunzip(), async (source: AsyncIterable<Buffer>) => {
+    for await (const chunk of source) {
+      tail.push(chunk)
+      bytes += chunk.length
+      while (bytes - tail[0]!.length > LOG_BYTES) bytes -= tail.shift()!.length
+    }
+  })
+  return Buffer.concat(tail).toString('utf8')
+}
+
+/** The end of a private key whose beginning was cut off is nothing that redaction could know. */
+function wholeKeys(text: string): string {
+  const end = /-----END [A-Z ]*PRIVATE KEY-----/.exec(text)
+  const begin = text.search(/-----BEGIN [A-Z ]*PRIVATE KEY-----/)
+  return end && (begin < 0 || begin > end.index) ? text.slice(end.index + end[0].length) : text
+}
+
+/** The last lines of a text that was redacted as a whole, those with the searched words alone if asked. */
+export function lastLines(text: string, lines: unknown, search: unknown): string {
+  const wanted = String(search ?? '').toLowerCase()
+  const found = readableLines(text).filter((line) => line.toLowerCase().includes(wanted))
+  return found.slice(-count(lines)).join('\n') || '(no such line)'
+}
+
+function count(lines: unknown): number {
+  return Math.min(400, Math.max(1, Number(lines ?? 100)))
+}
+
+/** OpenClaw's JSON log lines as time, level and message; other lines as they are. */
+function readableLines(text: string): string[] {
+  if (text.includes('\0')) return ['(it holds binary data, which is not shown)']
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      try {
+        const { time, message, _meta: meta } = line.startsWith('{') ? JSON.parse(line) : ({} as Record<string, unknown>)
+        if (typeof message !== 'string') return line
+        return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
+      } catch {
+        return line
+      }
+    })
+}
+
+/** The end of a log for the briefing. */
+export function logEnd(path: string, bytes: number): string {
+  return readableLines(wholeKeys(readTail(path, bytes))).join('\n')
+}
+
+/** Names under which secrets are kept, wherever they lie. */
+const SECRET_FILE =
+  /^(?:\.env.*|\.netrc|\.npmrc|\.git-credentials|\.pgpass|auth-profiles.*|credentials.*|oauth.*\.json|secrets?(?:\..*)?|.*\.(?:pem|p12|pfx|key|keychain(?:-db)?|kdbx|sqlite.*|db)|id_(?:rsa|dsa|ecdsa|ed25519).*|.*_history)$/i
+
+/** The real path of something below a place. Throws when it leads out of it. */
+async function resolved(session: Session, place: string, path: string): Promise<string> {
+  const roots = (await placesOf(session)).filter(([name]) => name === place).map(([, root]) => realOf(root))
+  const found = roots.map((root) => ({ root, at: realOf(join(root ?? '', path)) }))
+  const inside = found.find(({ root, at }) => root !== undefined && (at === root || at?.startsWith(`${root}/`)))
+  if (!inside?.at) throw new Refused(`There is no ${path || place} in ${place} that may be read.`)
+  assertNoSecretFile(inside.at)
+  if (place === 'reports' && statOf(inside.at)?.isFile() && !isOurLog(basename(inside.at)))
+    throw new Refused(`${basename(inside.at)} is no report.`)
+  return inside.at
+}
+
+function assertNoSecretFile(path: string): void {
+  if (path.split('/').some((part) => SECRET_FILE.test(part)))
+    throw new Refused(`${basename(path)} is a place where secrets are kept.`)
+}
+
+async function placesOf(session: Session): Promise<[string, string][]> {
+  const { settings } = session
+  const { folder } = await installedPackage(settings, await session.service())
+  const units = join(settings.home, '.config/systemd/user', gatewayUnit(settings))
+  return [
+    ...(folder ? [['package', folder] as [string, string]] : []),
+    ['plugins', join(settings.stateDir, 'extensions')],
+    ['service', gatewayPlist(settings)],
+    ['service', units],
+    ['service', `${units}.d`],
+    ['fatal-exits', join(settings.stateDir, 'logs', 'stability')],
+    ['reports', settings.memoryDir],
+  ]
+}
+
+function realOf(path: string): string | undefined {
+  try {
+    return realpathSync(path)
+  } catch {
+    return undefined
+  }
+}
+
+function textOf(path: string): string {
+  const stats = statOf(path)
+  if (!stats?.isFile()) throw new Refused(`${basename(path)} is no plain file.`)
+  if (stats.size > LARGEST_FILE_BYTES) throw new Refused(`${basename(path)} is too large to read; search it.`)
+  const text = readFileSync(path, 'utf8')
+  if (text.includes('\0')) throw new Refused(`${basename(path)} is not a text.`)
+  return text
+}
+
+async function searchBelow(session: Session, root: string, wanted: string): Promise<string> {
+  const hits: string[] = []
+  let seen = 0
+  const queue = [root]
+  for (let at = queue.pop(); at !== undefined && hits.length < MOST_HITS; at = queue.pop()) {
+    const stats = statOf(at)
+    // A link may lead anywhere, and a search follows none.
+    if (!stats || SECRET_FILE.test(basename(at)) || (at !== root && realOf(at) !== at)) continue
+    if (stats.isDirectory()) queue.push(...namesIn(at).map((name) => join(at!, name)))
+    else if (stats.isFile() && stats.size <= LARGEST_FILE_BYTES) {
+      if (++seen > MOST_SEARCHED_FILES) break
+      const raw = readFileSync(at, 'utf8')
+      if (!raw.toLowerCase().includes(wanted) || raw.includes('\0')) continue
+      for (const [i, line] of (await session.hide(raw)).split('\n').entries())
+        if (line.toLowerCase().includes(wanted))
+          hits.push(`${at.slice(root.length + 1) || basename(at)}:${i + 1}: ${line.trim().slice(0, 200)}`)
+    }
+  }
+  const end = seen > MOST_SEARCHED_FILES ? [`(only ${MOST_SEARCHED_FILES} files were searched: name a folder)`] : []
+  return asData(`${hits.length} hits`, [...hits.slice(0, MOST_HITS), ...end].join('\n'))
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function statOf(path: string) {
+  try {
+    return statSync(path)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,200 @@
+/** Instruments that look at the gateway and its machine. Nothing here changes anything. */
+import { existsSync, realpathSync } from 'node:fs'
+import { freemem, loadavg, totalmem, uptime } from 'node:os'
+import { join } from 'node:path'
+import { readConfig, validateConfig } from '../gateway/config.ts'
+import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
+import type { Examination } from '../gateway/examine.ts'
+import { knownGoods } from '../gateway/known-good.ts'
+import { describeProcess, portOwners } from '../gateway/processes.ts'
+import { askOpenclaw, installedPackage, openclawCommand } from '../gateway/service-program.ts'
+import { runCommand } from '../tier/command.ts'
+import { parseDeed, parseLine } from '../tier/contract.ts'
+import { currentIncident, readTail, recentLogs } from '../tier/journal.ts'
+import type { Settings } from '../tier/settings.ts'
+import { shownBrokenConfig, shownConfig } from './config-policy.ts'
+import { asData, type Instrument, look, type Session } from './instrument.ts'
+import { LINES, lastLines, SEARCH } from './look-files.ts'
+import { Refused } from './refused.ts'
+
+export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
+  gateway_status: look(
+    'The state of the gateway now: verdict and evidence, its process, who owns its port, what its supervisor says, restarts within the hour.',
+    90,
+    async (session) => describeExamination(await session.examine(), session.settings),
+  ),
+  read_journal: look(
+    'The journal of the gateway’s systemd unit (Linux).',
+    30,
+    async (session, { lines, search }) =>
+      asData('journal', lastLines(await session.hide(await journal(session)), lines, search)),
+    { lines: LINES, search: SEARCH },
+  ),
+  read_config: look(
+    'The gateway’s config: every setting’s name; values that are switches, numbers, modes, log levels and models, all others as [hidden]. One that cannot be parsed is shown line by line, with unknown words hidden.',
+    20,
+    (session, { path }) => describeConfig(session.settings, path as string | undefined),
+    { path: { type: 'string', description: 'a part of it, e.g. agents.defaults', optional: true } },
+  ),
+  validate_config: look(
+    'Asks the service’s own OpenClaw whether it accepts the config, and why not.',
+    90,
+    async (session) => {
+      const validation = await validateConfig(
+        session.settings,
+        await openclawCommand(session.settings, await session.service()),
+      )
+      if (validation === undefined) return 'OpenClaw gave no verdict.'
+      return validation.valid ? 'valid (which does not mean that it boots)' : `not valid: ${validation.issues}`
+    },
+  ),
+  openclaw_doctor_lint: look(
+    'OpenClaw’s own read-only health checks (`openclaw doctor --lint --json`); works when the gateway is down.',
+    120,
+    (session) => ask(session, ['doctor', '--lint', '--json'], 110_000),
+  ),
+  openclaw_status: look('`openclaw status`, for people.', 70, (session) => ask(session, ['status'], 60_000)),
+  past_incidents: look('What was logged in this incident, and what was learned in earlier ones.', 20, ({ settings }) =>
+    [
+      asData('this incident', whatWasTried(settings)),
+      asData('earlier ones', readTail(join(settings.memoryDir, 'recovery-learnings.md'), 12_000)),
+    ].join('\n'),
+  ),
+  processes_and_ports: look(
+    'The processes of this account without their arguments, and who listens on the gateway’s port.',
+    30,
+    async ({ settings }) => {
+      const ps = await runCommand('ps', ['-axo', 'pid=,ppid=,user=,stat=,rss=,etime=,comm='], {
+        timeoutMs: 10_000,
+        env: settings.childEnv,
+      })
+      const owners = await portOwners(settings)
+      return [
+        `port ${settings.gatewayPort}: ${owners.map((one) => `pid ${one.pid}`).join(', ') || 'nobody listens, or a process of another user'}`,
+        'PID PPID USER STAT RSS-KB AGE NAME',
+        ps.stdout.trimEnd() || (ps.failure ?? ''),
+      ].join('\n')
+    },
+  ),
+  host_facts: look(
+    'Disk, memory, load, time of boot, traces of the out-of-memory killer, PATH, the Node versions, OpenClaw’s package.',
+    60,
+    (session) => hostFacts(session),
+  ),
+}
+
+/** The whole examination for a reader. */
+export function describeExamination(seen: Examination, settings: Settings): string {
+  return [
+    `${seen.verdict}: ${seen.evidence}`,
+    ...seen.warnings.map((warning) => `warning: ${warning}`),
+    ...(seen.service ? [`supervisor: ${seen.service.detail}`] : []),
+    ...(seen.process ? [`process: ${describeProcess(seen.process)}, running for ${seen.process.ageSec} s`] : []),
+    ...(seen.portOwner ? [`owner of its port: ${describeProcess(seen.portOwner)}`] : []),
+    ...(seen.version ? [`version: ${seen.version}`] : []),
+    `restarts by the self-healing system within the hour: ${restartsWithin(settings, 3600)}`,
+  ].join('\n')
+}
+
+function restartsWithin(settings: Settings, seconds: number): number {
+  const since = Date.now() - seconds * 1000
+  return recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], seconds)
+    .flatMap((path) => readTail(path, 256 * 1024).split('\n'))
+    .map(parseLine)
+    .filter((line) => line && line.at.getTime() >= since && parseDeed(line.text)?.kind === 'restart').length
+}
+
+async function journal(session: Session): Promise<string> {
+  const service = await session.service()
+  if (service.kind !== 'systemd')
+    throw new Refused('No systemd unit supervises the gateway; read its logs with read_log.')
+  const args = ['--user', '-u', service.name, '-n', '2000', '-o', 'short-iso', '--no-pager']
+  const { stdout, failure } = await runCommand('journalctl', args, {
+    timeoutMs: 25_000,
+    env: session.settings.childEnv,
+  })
+  return stdout || (failure ?? '')
+}
+
+/** The output of an OpenClaw command, or why there is none: a failure is an answer, too. */
+async function ask(session: Session, args: string[], timeoutMs: number): Promise<string> {
+  const result = await askOpenclaw(session.settings, await session.service(), args, timeoutMs)
+  const output = [result.stdout.trim(), result.stderr.trim()].filter(Boolean).join('\n')
+  return asData(`openclaw ${args.join(' ')}`, result.code === 0 ? output : `${output}\n(${result.failure})`)
+}
+
+function describeConfig(settings: Settings, path: string | undefined): string {
+  const text = readConfig(settings)?.text
+  if (text === undefined) return `There is no config at ${settings.configPath} that can be read.`
+  const parsed = parseOrNothing(text)
+  if (!parsed) {
+    const lines = shownBrokenConfig(text, knownNames(settings)).split('\n')
+    return [`It cannot be parsed as JSON5.`, ...lines.map((line, i) => `${i + 1}: ${line}`)].join('\n')
+  }
+  const names = path ? path.split('.') : []
+  const part = valueAt(parsed, names)
+  return part === undefined ? `There is no ${path} in the config.` : JSON.stringify(shownConfig(part, names), null, 2)
+}
+
+/** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */
+export function knownNames(settings: Settings): ReadonlySet<string> {
+  const kept = knownGoods(settings).flatMap(({ text }) => leavesOf(parseOrNothing(text) ?? {}))
+  const usual =
+    'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
+  return new Set(
+    [...kept.flatMap(({ path }) => path), ...usual.split(' ')].filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)),
+  )
+}
+
+/** What the tiers logged of the incident that is going on. */
+export function whatWasTried(settings: Settings): string {
+  const incident = currentIncident(settings)
+  const lines = incident?.lines.slice(-40).map((line) => `${line.at.toISOString()} [${line.tier}] ${line.text}`) ?? []
+  return [incident ? `down since ${incident.since.toISOString()}` : 'no incident is going on', ...lines].join('\n')
+}
+
+async function hostFacts(session: Session): Promise<string> {
+  const { settings } = session
+  const run = async (file: string, args: string[]) => {
+    const { stdout } = await runCommand(file, args, { timeoutMs: 10_000, env: settings.childEnv })
+    return stdout.trim()
+  }
+  const folders = (settings.childEnv.PATH ?? '').split(':')
+  const nodes = [
+    ...new Set(
+      folders
+        .map((folder) => join(folder, 'node'))
+        .filter((path) => existsSync(path))
+        .map((path) => realpathSync(path)),
+    ),
+  ]
+  const versions = await Promise.all(nodes.map(async (path) => `${path} ${await run(path, ['--version'])}`))
+  const { folder, version } = await installedPackage(settings, await session.service())
+  const mb = (bytes: number) => Math.round(bytes / 1024 / 1024)
+  const killed =
+    process.platform === 'linux'
+      ? await run('journalctl', ['-k', '-n', '20', '-o', 'short-iso', '--no-pager', '-g', 'out of memory|oom-kill'])
+      : ''
+  return [
+    `disk:\n${await run('df', ['-k', settings.stateDir, '/tmp'])}`,
+    `memory: ${mb(freemem())} MB free of ${mb(totalmem())} MB; load ${loadavg()
+      .map((n) => n.toFixed(1))
+      .join(' ')}`,
+    `booted ${new Date(Date.now() - uptime() * 1000).toISOString()}`,
+    `out-of-memory killer: ${killed || 'no trace that this account can read'}`,
+    `PATH: ${folders.join(':')}`,
+    `Node: ${versions.join('; ') || 'none on the PATH'}`,
+    `the service runs: ${(await openclawCommand(settings, await session.service())).join(' ')}`,
+    `package: ${folder ?? 'not found'}, version ${version ?? 'unknown'}${folder ? `, ${missingDependencies(folder)}` : ''}`,
+  ].join('\n')
+}
+
+/** Names from the manifest that are in no folder that Node would look in. */
+function missingDependencies(folder: string): string {
+  const manifest = parseOrNothing(readTail(join(folder, 'package.json'), 1024 * 1024))
+  const names = Object.keys((manifest?.dependencies as Record<string, string> | undefined) ?? {})
+  const missing = names.filter(
+    (name) => !existsSync(join(folder, 'node_modules', name)) && !existsSync(join(folder, '..', name)),
+  )
+  return missing.length > 0 ? `dependencies not installed: ${missing.join(', ')}` : 'its dependencies are all there'
+}

@@ -1,0 +1,116 @@
+/** Edits one setting in the text of a JSON5 file, so that comments and the form of everything else stay. */
+import { isDeepStrictEqual } from 'node:util'
+import JSON5 from 'json5'
+
+/** Where a member of an object stands in the text. */
+interface Span {
+  /** Its name's first character. */
+  start: number
+  valueStart: number
+  /** Behind its value. */
+  end: number
+}
+
+/**
+ * The text with one setting set.
+ * @param wanted what the whole must parse to; where an edit in place does not come to that, it is written anew
+ */
+export function withSetting(text: string, names: readonly string[], value: unknown, wanted: unknown): string {
+  const written = JSON.stringify(value)
+  const found = find(text, names)
+  if (found) return checked(`${text.slice(0, found.valueStart)}${written}${text.slice(found.end)}`, wanted)
+  // The deepest object on the way that is there gets a new member.
+  for (let depth = names.length - 1; depth >= 0; depth--) {
+    const parent = depth === 0 ? rootOf(text) : find(text, names.slice(0, depth))
+    if (parent === undefined || text[parent.valueStart] !== '{') continue
+    const member = names.slice(depth + 1).reduceRight((inner, name) => `{ ${JSON.stringify(name)}: ${inner} }`, written)
+    const isEmpty = /^\s*}/.test(text.slice(parent.valueStart + 1))
+    const added = ` ${JSON.stringify(names[depth])}: ${member}${isEmpty ? ' ' : ','}`
+    return checked(`${text.slice(0, parent.valueStart + 1)}${added}${text.slice(parent.valueStart + 1)}`, wanted)
+  }
+  return checked('', wanted)
+}
+
+/** The text without one setting. */
+export function withoutSetting(text: string, names: readonly string[], wanted: unknown): string {
+  const found = find(text, names)
+  if (!found) return text
+  const behind = /^\s*,/.exec(text.slice(found.end))?.[0].length
+  const before = /,\s*$/.exec(text.slice(0, found.start))?.[0].length ?? 0
+  const [start, end] = behind === undefined ? [found.start - before, found.end] : [found.start, found.end + behind]
+  return checked(`${text.slice(0, start)}${text.slice(end)}`, wanted)
+}
+
+function checked(text: string, wanted: unknown): string {
+  try {
+    if (isDeepStrictEqual(JSON5.parse(text), wanted)) return text
+  } catch {
+    // A form that this does not understand.
+  }
+  return `${JSON.stringify(wanted, null, 2)}\n`
+}
+
+const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|[{}[\],:]|[^\s{}[\],:"'/]+/g
+
+function rootOf(text: string): Span | undefined {
+  const first = [...text.matchAll(TOKEN)].find(([word]) => !isComment(word))
+  return first && { start: first.index, valueStart: first.index, end: text.length }
+}
+
+/** The member at a path; the last one of that name, as a parser takes it. */
+function find(text: string, names: readonly string[]): Span | undefined {
+  let found: Span | undefined
+  interface Level {
+    path: string[]
+    isList: boolean
+    place: number
+    member: { name: string; start: number } | undefined
+  }
+  const stack: Level[] = []
+  const wanted = names.join('\0')
+  let opened: { path: string; start: number; valueStart: number }[] = []
+  for (const match of text.matchAll(TOKEN)) {
+    const [word] = match
+    const top = stack.at(-1)
+    const end = match.index + word.length
+    if (isComment(word) || word === ':') continue
+    if (word === ',') {
+      if (top) top.place++
+      continue
+    }
+    if (word === '}' || word === ']') {
+      const path = stack.pop()?.path.join('\0')
+      const begun = opened.at(-1)
+      if (begun && begun.path === path) {
+        if (path === wanted) found = { start: begun.start, valueStart: begun.valueStart, end }
+        opened = opened.slice(0, -1)
+      }
+      const above = stack.at(-1)
+      if (above) above.member = undefined
+      continue
+    }
+    if (top && !top.isList && top.member === undefined) {
+      top.member = { name: nameOf(word), start: match.index }
+      continue
+    }
+    const name = top === undefined ? undefined : top.isList ? String(top.place) : top.member!.name
+    const path = top === undefined ? [] : [...top.path, name!]
+    const start = top?.member?.start ?? match.index
+    if (word === '{' || word === '[') {
+      stack.push({ path, isList: word === '[', place: 0, member: undefined })
+      opened.push({ path: path.join('\0'), start, valueStart: match.index })
+      continue
+    }
+    if (path.join('\0') === wanted) found = { start, valueStart: match.index, end }
+    if (top) top.member = undefined
+  }
+  return found
+}
+
+function isComment(word: string): boolean {
+  return word.startsWith('//') || word.startsWith('/*')
+}
+
+function nameOf(word: string): string {
+  return /^["']/.test(word) ? String(JSON5.parse(word)) : word
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env -S npx tsx
+/**
+ * The doctor's instruments, as an MCP server on standard input and output. The doctor's CLI starts it with the context of
+ * one session, which Level 3 has written; it has no other tools. What each instrument may do is in lib/doctor.
+ *
+ * Usage: doctor-tools.ts <context.json> · doctor-tools.ts --list (the instruments as Markdown, for the documentation)
+ *
+ * Exit 0  standard input was closed: the doctor has ended
+ *      2  unusable context or settings; the session ends, and the human is called
+ */
+import { createInterface } from 'node:readline'
+import { type Argument, type Instrument, readContext, Session } from '../lib/doctor/instrument.ts'
+import { callInstrument, INSTRUMENTS } from '../lib/doctor/instruments.ts'
+import { endRunningCommands } from '../lib/tier/command.ts'
+import { EXIT } from '../lib/tier/contract.ts'
+import { isRecord } from '../lib/tier/state.ts'
+
+/** Revisions of the protocol whose initialize, tools/list and tools/call are the same. */
+const PROTOCOLS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']
+
+const [contextPath] = process.argv.slice(2)
+if (contextPath === '--list') printInstruments()
+else if (!contextPath || contextPath.startsWith('-')) {
+  process.stderr.write('Usage: doctor-tools.ts <context.json>, which Level 3 writes; or --list\n')
+  process.exitCode = contextPath === '--help' ? EXIT.healthy : EXIT.unusable
+} else {
+  try {
+    await serve(new Session(readContext(contextPath)))
+  } catch (error) {
+    process.stderr.write(`doctor-tools: ${(error as Error).message}\n`)
+    process.exitCode = EXIT.unusable
+  }
+}
+
+/** Answers one request after the other: two calls at once would undo each other's checks. */
+async function serve(session: Session): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      endRunningCommands()
+      process.exit(EXIT.healthy)
+    })
+  process.stdout.on('error', () => {})
+  let last = Promise.resolve()
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (line.trim() === '') continue
+    last = last.then(async () => {
+      const response = await respond(session, line)
+      if (response) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...response })}\n`)
+    })
+  }
+  endRunningCommands()
+  await last
+}
+
+/** The response to one message of JSON-RPC; nothing for a notification. */
+async function respond(session: Session, line: string): Promise<Record<string, unknown> | undefined> {
+  let message: unknown
+  try {
+    message = JSON.parse(line)
+  } catch {
+    return { id: null, error: { code: -32700, message: 'this is no JSON' } }
+  }
+  if (!isRecord(message) || typeof message.method !== 'string')
+    return { id: null, error: { code: -32600, message: 'this is no request' } }
+  const { id, method, params } = message
+  if (id === undefined) return undefined
+  const given = isRecord(params) ? params : {}
+  if (method === 'ping') return { id, result: {} }
+  if (method === 'initialize') {
+    const asked = String(given.protocolVersion)
+    const protocolVersion = PROTOCOLS.includes(asked) ? asked : PROTOCOLS.at(-1)
+    return {
+      id,
+      result: { protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'doctor', version: '2' } },
+    }
+  }
+  if (method === 'tools/list') return { id, result: { tools: Object.entries(INSTRUMENTS).map(describe) } }
+  if (method !== 'tools/call') return { id, error: { code: -32601, message: `there is no method ${method}` } }
+  if (given.arguments !== undefined && !isRecord(given.arguments))
+    return { id, error: { code: -32602, message: 'arguments must be an object' } }
+  const { text, isError } = await callInstrument(session, String(given.name), given.arguments ?? {})
+  return { id, result: { content: [{ type: 'text', text }], isError } }
+}
+
+function describe([name, { description, arguments: known = {}, acts }]: [string, Instrument]) {
+  const required = Object.entries(known).flatMap(([key, { optional }]) => (optional ? [] : [key]))
+  return {
+    name,
+    description,
+    inputSchema: {
+      type: 'object',
+      properties: Object.fromEntries(Object.entries(known).map(([key, argument]) => [key, schemaOf(argument)])),
+      required,
+      additionalProperties: false,
+    },
+    annotations: { readOnlyHint: acts !== true, destructiveHint: acts === true, openWorldHint: false },
+  }
+}
+
+function schemaOf({ type, description, choices, max = 300 }: Argument) {
+  if (type === 'value') return { description, type: ['string', 'number', 'boolean', 'object', 'array', 'null'] }
+  return { type, description, ...(type === 'string' ? { maxLength: max } : {}), ...(choices ? { enum: choices } : {}) }
+}
+
+function printInstruments(): void {
+  const rows = Object.entries(INSTRUMENTS).map(
+    ([name, { description, acts, most }]) =>
+      `| \`${name}\` | ${acts ? 'acts' : 'looks'}${acts && most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''} | ${description} |`,
+  )
+  process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
+}
