@@ -24,7 +24,7 @@ import type { Doctor } from '../lib/doctor/doctors.ts'
 import type { Session } from '../lib/doctor/instrument.ts'
 import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
-import { describeLearnings, readLearnings, similarLearnings } from '../lib/doctor/learnings.ts'
+import { describeLearnings, similarLearnings } from '../lib/doctor/learnings.ts'
 import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { clearLeftSessions, closeSession, commissionOf, openSession, recordingPathOf } from '../lib/doctor/run-files.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/session.ts'
@@ -43,6 +43,8 @@ import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { openShell } from '../lib/tier/shell.ts'
 
+/** With these endings another doctor may do better. */
+const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
 /** Secrets of the config are known once it was read; until then those of the settings have to do. */
 let secretsOfConfig: string[] = []
 const hide = (text: string, secrets: readonly string[] = []) => redact(text, [...secrets, ...secretsOfConfig])
@@ -114,7 +116,7 @@ async function main(run: TierRun): Promise<Outcome> {
   const session = openSession(settings, 'emergency-recovery', journal.path)
   run.onExit(() => closeSession(session, hide))
   journal.info('gathering the diagnosis')
-  const similar = similarLearnings(readLearnings(learningsPath(session)), seen.verdict, seen.evidence)
+  const similar = similarLearnings(learningsPath(session), seen.verdict, seen.evidence)
   const briefing = await writeBriefing(session, seen, describeLearnings(similar))
 
   // 5. The doctor in tmux: up to 30 minutes of work, a check of the gateway every 30 s. One that cannot work is followed
@@ -137,9 +139,6 @@ async function main(run: TierRun): Promise<Outcome> {
     ...{ verdict: turn.seen.verdict, evidence: turn.seen.evidence, isUp: isUp(seen.verdict) },
   })
 }
-
-/** With these endings another doctor may do better. */
-const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
 
 type FoundDoctor = Doctor & { version: string }
 

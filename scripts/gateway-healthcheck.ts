@@ -120,7 +120,7 @@ async function tend(run: TierRun): Promise<Outcome> {
   if (healed) return recovered(run, healed, TIERS.healthcheck.level)
 
   // 6. Level 3, in the foreground: launchd ends a job's children with the job.
-  await keepEvidence(run)
+  await keepEvidence(run, seen)
   if (!seen.process) (await import('../lib/gateway/roll-back.ts')).giveBackConfig(run)
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
@@ -270,13 +270,11 @@ async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined
 }
 
 /** Before Level 3 is called: what the machine looks like, for the doctor and for the human after it. */
-async function keepEvidence(run: TierRun): Promise<void> {
-  const { openShell } = await import('../lib/tier/shell.ts')
-  const $ = await openShell(run.settings)
-  const disk = await $`df -k ${run.settings.stateDir}`
-  const load = await $`uptime`
-  const evidence = `${disk.stdout}${load.stdout}`.trim()
-  if (evidence) run.journal.info(`evidence for level 3:\n${evidence}`)
+async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
+  const { hostFacts } = await import('../lib/gateway/host.ts')
+  const { gatewayService } = await import('../lib/services/supervisor.ts')
+  const service = seen.service ?? (await gatewayService(run.settings))
+  run.journal.info(`evidence for level 3:\n${await hostFacts(run.settings, service)}`)
 }
 
 function patienceSec(run: TierRun, seen: Examination): number {

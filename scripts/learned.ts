@@ -32,9 +32,15 @@ try {
 }
 
 function main(): void {
-  if (/^(?:--help|-h|help)$/.test(command)) return void process.stdout.write(`${USAGE}\n`)
+  if (/^(?:--help|-h|help)$/.test(command)) {
+    process.stdout.write(`${USAGE}\n`)
+    return
+  }
   const settings = loadSettings()
-  if (command === 'list' && fingerprint === undefined) return list(readRemedies(settings, true))
+  if (command === 'list' && fingerprint === undefined) {
+    list(readRemedies(settings, true))
+    return
+  }
   if (!/^(?:approve|reject)$/.test(command) || fingerprint === undefined || more.length > 0) {
     process.stderr.write(`learned: ${words.join(' ')}: expected approve or reject, and a fingerprint\n\n${USAGE}\n`)
     process.exitCode = 2

@@ -1,6 +1,6 @@
 /** Level 3 as a process, with a scripted doctor in a real tmux. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, type TestContext, test, vi } from 'vitest'
 import type { DoctorScript } from './support/doctor-script.ts'
@@ -9,22 +9,14 @@ import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from './sup
 // On a machine that does other things, too, a visit takes its time.
 vi.setConfig({ testTimeout: 180_000 })
 
-const REPORT = `# Recovery report
+const REPORT = {
+  symptom: 'The gateway exits at once.',
+  root_cause: 'A file of the package was missing.',
+  fix: 'Reinstalled the same version with npm.',
+  lessons: 'Look for MODULE_NOT_FOUND in the log first.',
+}
 
-## Symptom
-The gateway exits at once.
-
-## Root cause
-A file of the package was missing.
-
-## Fix
-Reinstalled the same version with npm.
-
-## Lessons
-Look for MODULE_NOT_FOUND in the log first.
-`
-
-/** Most of a visit is waiting, so that several fit beside each other. */
+/** Most of a session is waiting, so that several fit beside each other. */
 const concurrently = test.concurrent
 
 async function sandbox({ onTestFinished }: TestContext, options: SandboxOptions = {}): Promise<Sandbox> {
@@ -36,24 +28,21 @@ async function sandbox({ onTestFinished }: TestContext, options: SandboxOptions 
 const recover = (box: Sandbox, env: Record<string, string | undefined> = {}, args: string[] = []) =>
   box.runScript('emergency-recovery', args, { env, timeoutMs: 180_000 })
 
-/**
- * A gateway that dies for want of a file which only a reinstallation brings back; npm does that here.
- * @param npmWaits a condition of the shell for which npm waits before it does
- */
-async function breakPackage(box: Sandbox, npmWaits = 'true'): Promise<void> {
+/** A gateway that dies for want of a file which only a reinstallation brings back; npm does that here. */
+async function breakPackage(box: Sandbox): Promise<void> {
   const file = join(box.packageDir, 'dist', 'run-command.mjs')
   mkdirSync(join(box.packageDir, 'dist'), { recursive: true })
   rmSync(file, { force: true })
-  box.addTool(
-    'npm',
-    `until ${npmWaits}; do sleep 0.2; done
-[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}' && echo "changed 1 package"`,
-  )
+  box.addTool('npm', `[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}' && echo "changed 1 package"`)
   await box.startGateway({ missingModule: file }, 'exit')
 }
 
 const REINSTALL: DoctorScript = {
-  steps: [{ say: 'I reinstall it.', bash: 'npm install -g openclaw@2026.9.6' }],
+  steps: [
+    { say: 'I reinstall it.', call: 'reinstall_package' },
+    { call: 'start_gateway' },
+    { call: 'wait_until_healthy', args: { seconds: 30 } },
+  ],
   report: REPORT,
 }
 
@@ -92,11 +81,10 @@ concurrently(
     expect(run.stdout).toMatch(/RECOVERED by level 3 after \d+ s/)
     expect(markers(box)).toEqual([])
 
-    // Prompted once, with the whole briefing, after the trust question was answered with Yes.
-    expect(box.events().map(({ what }) => what)).toContain('doctor was told: Yes, I trust this folder')
+    // Told once, the whole briefing.
     expect(box.prompts()).toHaveLength(1)
     expect(box.prompts()[0]).toMatch(
-      /^You are the emergency doctor[\s\S]*End of the briefing \S+ Carry out the mission now\.$/,
+      /^# You are the emergency doctor[\s\S]*End of the briefing\. Carry out the mission now\.$/,
     )
     expect(box.prompts()[0]).toContain('Cannot find module')
 
@@ -104,7 +92,7 @@ concurrently(
       /A file of the package was missing[\s\S]*recovered by the doctor/,
     )
     const recording = soleFile(box, 'claude-session')
-    expect(recording).toContain('Bash(npm install -g openclaw@2026.9.6)')
+    expect(recording).toMatch(/I reinstall it\.[\s\S]*> reinstall_package/)
     expect(recording).not.toContain('\u001b')
     expect(soleFile(box, 'recovery-learnings')).toMatch(/\*\*Root cause:\*\* A file of the package was missing\./)
     for (const name of box.memoryFiles()) expect(statSync(join(box.memoryDir, name)).mode & 0o777, name).toBe(0o600)
@@ -115,29 +103,10 @@ concurrently(
   },
 )
 
-concurrently('a start that came before the reinstallation was done is not the last one', async (t) => {
-  const box = await sandbox(t)
-  // Once before the doctor came, and once too early.
-  await breakPackage(box, `test "$(grep -c 'Reason: Cannot find module' '${box.gatewayLog}')" -ge 2`)
-  box.writeDoctorScript(REINSTALL)
-  const run = await recover(box)
-  expect(run.code, run.stdout).toBe(0)
-  expect(run.stdout.match(/no supervisor starts/g)).toHaveLength(2)
-})
-
-concurrently('the trust question of older releases is answered, too: there Yes is highlighted already', async (t) => {
+concurrently('a pause ends the session: the doctor goes, the report says why, and no human is called', async (t) => {
   const box = await sandbox(t)
   await breakPackage(box)
-  box.writeDoctorScript({ ...REINSTALL, mode: 'old-trust' })
-  const run = await recover(box)
-  expect(run.code, run.stdout).toBe(0)
-  expect(box.events().map(({ what }) => what)).toContain('doctor was told: 1. Yes, proceed')
-})
-
-concurrently('a pause ends the visit: the doctor goes, the report says why, and nobody is called', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ bash: 'openclaw config validate --json' }, { waitMs: 60_000 }] })
+  box.writeDoctorScript({ steps: [{ call: 'validate_config' }, { waitMs: 60_000 }] })
   const run = box.startScript('emergency-recovery')
   await waitFor(() => box.prompts().length === 1, 'the prompt')
   writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
@@ -145,14 +114,14 @@ concurrently('a pause ends the visit: the doctor goes, the report says why, and 
   expect(code, stdout).toBe(3)
   expect(stdout).toMatch(/standing down: paused by/)
   expect(markers(box)).toEqual([])
-  expect(soleFile(box, 'emergency-recovery-report')).toContain('somebody paused everything')
+  expect(soleFile(box, 'emergency-recovery-report')).toContain('everything was paused')
   expect(leftovers(box)).toEqual([])
 })
 
 concurrently('a recovery that somebody else made is not the doctor’s', async (t) => {
   const box = await sandbox(t)
   await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ bash: 'openclaw config validate --json' }, { waitMs: 60_000 }] })
+  box.writeDoctorScript({ steps: [{ call: 'validate_config' }, { waitMs: 60_000 }] })
   const run = box.startScript('emergency-recovery')
   await waitFor(() => box.prompts().length === 1, 'the prompt')
   await box.startGateway({})
@@ -174,16 +143,35 @@ concurrently.for<[string, RegExp]>([
 })
 
 concurrently.for<[string, DoctorScript, RegExp]>([
-  ['is not logged in', { mode: 'login' }, /Claude Code is not logged in \(Not logged in · Please run \/login\)/],
-  ['has no quota left', { mode: 'quota' }, /quota is used up \(You've hit your limit/],
+  ['is not signed in', { mode: 'login' }, /Claude Code is not signed in \(Not logged in · Please run \/login\)/],
+  ['has no credit left', { mode: 'quota' }, /no quota or credit left \(Credit balance is too low/],
+  ['cannot reach its service', { mode: 'service' }, /cannot reach its service \(API Error: 529 Overloaded/],
   ['ends at its start', { mode: 'exits' }, /Claude Code ended early .*Claude Code could not start/],
-  ['takes no key', { mode: 'deaf' }, /the prompt could not be handed/],
-  ['gives up', { steps: [{ say: 'I cannot repair this.' }] }, /the doctor has ended, and the gateway is not healed/],
-])('a doctor who %s: the human is called, with the reason', async ([, script, words], t) => {
-  // Only his silence is what ends the visit of one who gives up; the others must be heard before it counts.
-  const box = await sandbox(t, { settings: script.steps ? { EMERGENCY_RECOVERY_IDLE_LIMIT: '2' } : {} })
+  ['never says a word', { mode: 'silent' }, /not connected to its instruments \(not connected within 3 s/],
+  [
+    'speaks a stream that is unknown',
+    { mode: 'strange' },
+    /not connected to its instruments \(not connected within 3 s/,
+  ],
+  ['has no instruments', { ...REINSTALL, mode: 'no-instruments' }, /not connected to its instruments .*failed/],
+  ['falls silent', { mode: 'hangs' }, /showed no sign of work \(nothing for/],
+  ['gives up', { steps: [{ say: 'I cannot repair this.' }] }, /has finished, and the gateway is not healthy/],
+  [
+    'says that a human is needed',
+    { report: { ...REPORT, human_needed: 'The disk of the database is failing.' } },
+    /the doctor says: The disk of the database is failing/,
+  ],
+])('a doctor that %s: the human is called, with the reason', async ([, script, words], t) => {
+  // On a busy machine a doctor that works takes longer to start than one that never will.
+  const isMute = script.mode === 'silent' || script.mode === 'strange'
+  const box = await sandbox(t, {
+    settings: {
+      ...(isMute ? { CLAUDE_STARTUP_WAIT: '3' } : {}),
+      EMERGENCY_RECOVERY_IDLE_LIMIT: script.mode === 'hangs' ? '2' : '60',
+    },
+  })
   await breakPackage(box)
-  box.writeDoctorScript({ mode: 'trusted', ...script })
+  box.writeDoctorScript(script)
   const run = await recover(box)
   expect(run.code, run.stdout).toBe(1)
   expect(markers(box)).toEqual([expect.stringMatching(words)])
@@ -194,39 +182,79 @@ concurrently.for<[string, DoctorScript, RegExp]>([
   expect(leftovers(box)).toEqual([])
 })
 
-concurrently('a doctor who works for too long is sent home', async (t) => {
+concurrently('a terminal that is ended from outside ends the session, and the human is called', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.prompts().length === 1, 'the prompt')
+  const [socket] = sockets(box)
+  spawnSync('tmux', ['-S', join(box.root, 'tmp', socket!), 'kill-server'])
+  expect((await run.finished).code).toBe(1)
+  expect(markers(box)).toEqual([expect.stringMatching(/the tmux session of Claude Code is gone/)])
+  expect(leftovers(box)).toEqual([])
+})
+
+concurrently('a doctor that works for too long is ended', async (t) => {
   const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_TIMEOUT: '4' } })
   await breakPackage(box)
   box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
   const run = await recover(box)
   expect(run.code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/the doctor’s time was over \(4 s\)/)])
+  expect(markers(box)).toEqual([expect.stringMatching(/the time of Claude Code was over \(4 s\)/)])
   expect(leftovers(box)).toEqual([])
 })
 
-concurrently('Claude Code that does not take over the guard’s hooks gets no prompt', async (t) => {
-  const box = await sandbox(t, { settings: { CLAUDE_STARTUP_WAIT: '5' } })
-  await breakPackage(box)
-  box.writeDoctorScript(REINSTALL)
-  renameSync(join(box.binDir, 'claude'), join(box.binDir, 'claude-with-hooks'))
-  box.addTool('claude', 'case "$1" in --settings) shift 2 ;; esac; exec claude-with-hooks "$@"')
-  const run = await recover(box)
-  expect(run.code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/the guard would not have been in force/)])
-  expect(box.prompts()).toEqual([])
-})
-
-concurrently('what the guard refuses is not done, and stands in the log and the report', async (t) => {
+concurrently('what is refused is not done, and stands in the log and the report', async (t) => {
   const box = await sandbox(t)
-  const precious = join(box.home, 'precious.txt')
-  writeFileSync(precious, 'keep me')
   await breakPackage(box)
-  box.writeDoctorScript({ ...REINSTALL, steps: [{ bash: `rm -rf ${precious}` }, ...REINSTALL.steps!] })
+  const config = readFileSync(box.configPath, 'utf8')
+  const wish = { call: 'set_config', args: { path: 'gateway.bind', value: 'lan' } }
+  box.writeDoctorScript({
+    ...REINSTALL,
+    steps: [wish, { call: 'bash', args: { command: 'rm -rf ~' } }, ...REINSTALL.steps!],
+  })
   const run = await recover(box)
   expect(run.code, run.stdout).toBe(0)
-  expect(existsSync(precious)).toBe(true)
-  expect(box.log('emergency-recovery-2')).toMatch(/GUARD refused Bash \[delete\] `rm -rf/)
-  expect(soleFile(box, 'emergency-recovery-report')).toMatch(/refused Bash \[delete\] `rm -rf/)
+  expect(readFileSync(box.configPath, 'utf8')).toBe(config)
+  expect(box.log('emergency-recovery-2').match(/INSTRUMENT refused (?:set_config|bash) /g)).toHaveLength(2)
+  expect(soleFile(box, 'emergency-recovery-report')).toMatch(/refused `set_config gateway\.bind lan`/)
+})
+
+concurrently(
+  'a config edit that does not help is rolled back; one that shall stay stays, and the human hears why',
+  async (t) => {
+    const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
+    await breakPackage(box)
+    const config = readFileSync(box.configPath, 'utf8')
+    const edit = { call: 'set_config', args: { path: 'logging.level', value: 'debug' } }
+    box.writeDoctorScript({ steps: [edit], report: REPORT })
+    expect((await recover(box)).code).toBe(1)
+    expect(box.events().some(({ what }) => what.startsWith('doctor called set_config'))).toBe(true)
+    expect(readFileSync(box.configPath, 'utf8')).toBe(config)
+
+    const report = {
+      ...REPORT,
+      human_needed: 'The disk is failing.',
+      keep_config_edits: 'The log level helps to see it.',
+    }
+    box.writeDoctorScript({ steps: [edit], report })
+    expect((await recover(box)).code).toBe(1)
+    expect(JSON.parse(readFileSync(box.configPath, 'utf8')).logging.level).toBe('debug')
+    expect(box.log('emergency-recovery-2')).toContain(
+      "the doctor's edits of the config stay: The log level helps to see it.",
+    )
+  },
+)
+
+concurrently('a doctor that is not installed or not signed in is skipped for the next one of DOCTOR', async (t) => {
+  const box = await sandbox(t, { settings: { DOCTOR: 'codex claude' } })
+  await breakPackage(box)
+  box.writeDoctorScript(REINSTALL)
+  const run = await recover(box)
+  expect(run.code, run.stdout).toBe(0)
+  expect(run.stdout).toMatch(/skipped: codex .*not on the PATH/)
+  expect(doctors(box)).toBe(1)
 })
 
 concurrently('a foreign process on the port is named to the human at once; no doctor is called', async (t) => {
@@ -251,10 +279,10 @@ concurrently('a database that is newer than the gateway is the human’s: no doc
   expect(doctors(box)).toBe(0)
 })
 
-concurrently('told to stop, it leaves the marker, ends the doctor and everything that he started', async (t) => {
+concurrently('told to stop, it leaves the marker, ends the doctor and everything that it started', async (t) => {
   const box = await sandbox(t)
   await breakPackage(box)
-  box.writeDoctorScript({ mode: 'trusted', steps: [{ waitMs: 60_000 }] })
+  box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
   const run = box.startScript('emergency-recovery')
   await waitFor(() => box.prompts().length === 1, 'the prompt')
   process.kill(run.pid, 'SIGTERM')
@@ -263,7 +291,7 @@ concurrently('told to stop, it leaves the marker, ends the doctor and everything
   expect(markers(box)).toEqual([expect.stringMatching(/stopped before it was done/)])
   expect(leftovers(box)).toEqual([])
   expect(sockets(box)).toEqual([])
-  expect(soleFile(box, 'claude-session')).toContain('Claude Code v2.1.330')
+  expect(soleFile(box, 'claude-session')).toContain('connected to its instruments')
 })
 
 concurrently(
@@ -271,7 +299,7 @@ concurrently(
   async (t) => {
     const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
     await breakPackage(box)
-    box.writeDoctorScript({ mode: 'trusted', steps: [{ waitMs: 60_000 }] })
+    box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
     const first = box.startScript('emergency-recovery')
     await waitFor(() => box.prompts().length === 1, 'the prompt')
     expect((await recover(box)).code).toBe(3)
@@ -280,10 +308,10 @@ concurrently(
     process.kill(first.pid, 'SIGKILL')
     await first.finished
     expect(leftovers(box)).not.toEqual([])
-    box.writeDoctorScript({ ...REINSTALL, mode: 'trusted' })
+    box.writeDoctorScript(REINSTALL)
     const next = await recover(box)
     expect(next.code, next.stdout).toBe(0)
-    expect(next.stdout).toMatch(/cleared the room of 1 doctor/)
+    expect(next.stdout).toMatch(/ended 1 doctor that an earlier run left at work/)
     expect(leftovers(box)).toEqual([])
     expect(sockets(box)).toEqual([])
   },
@@ -292,7 +320,7 @@ concurrently(
 concurrently('no second doctor for the same unchanged failure; a changed config is a reason to call one', async (t) => {
   const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_IDLE_LIMIT: '1' } })
   await breakPackage(box)
-  box.writeDoctorScript({ mode: 'trusted', steps: [{ say: 'No idea.' }] })
+  box.writeDoctorScript({ steps: [{ say: 'No idea.' }] })
   expect((await recover(box)).code).toBe(1)
   expect((await recover(box)).stdout).toMatch(/MANUAL.*called for this same failure at .*nothing has changed/)
   expect(doctors(box)).toBe(1)
@@ -313,7 +341,7 @@ concurrently('DOCTOR_MAX_PER_DAY ends it for the day', async (t) => {
 concurrently('the same fault again: the second prompt carries the first lesson, to be tried first', async (t) => {
   const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
   await breakPackage(box)
-  box.writeDoctorScript({ ...REINSTALL, mode: 'trusted' })
+  box.writeDoctorScript(REINSTALL)
   const first = await recover(box)
   expect(first.code, first.stdout).toBe(0)
   const gateway = box.events().findLast(({ what }) => what === 'ready')!.pid
@@ -324,7 +352,7 @@ concurrently('the same fault again: the second prompt carries the first lesson, 
   expect(second.code, second.stdout).toBe(0)
   expect(box.prompts()[0]).not.toContain('TRY THIS FIRST')
   expect(box.prompts()[1]).toContain('TRY THIS FIRST: Reinstalled the same version with npm.')
-  expect(box.prompts()[1]).toContain('Lessons: Look for MODULE_NOT_FOUND in the log first.')
+  expect(box.prompts()[1]).toContain('Look for MODULE_NOT_FOUND in the log first.')
 })
 
 concurrently('OpenClaw’s own triage is waited for; no doctor is called when it brings the gateway back', async (t) => {

@@ -1,11 +1,11 @@
 /** Instruments that treat the gateway: start, restart, end, repair, reinstall, and the report. */
 import { appendFileSync } from 'node:fs'
 import { readConfig } from '../gateway/config.ts'
-import { leavesOf, parseOrNothing } from '../gateway/config-tree.ts'
 import { type Examination, isUp } from '../gateway/examine.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { type RemedyResult, restart, start } from '../gateway/remedies.ts'
+import { lostByRepair, reinstallation } from '../gateway/repairs.ts'
 import { askOpenclaw, installedPackage } from '../gateway/service-program.ts'
 import { waitUntilUp } from '../gateway/wait.ts'
 import { endProcess } from '../services/bare.ts'
@@ -195,14 +195,6 @@ async function run(session: Session, program: string, args: string[]): Promise<s
   return answer(await runCommand(program, args, { timeoutMs: NPM_LIMIT_SEC * 1000, env: session.settings.childEnv }))
 }
 
-/** The package manager whose folder the package lies in. */
-function reinstallation(folder: string | undefined, version: string): [string, string[]] {
-  const wanted = `openclaw@${version}`
-  if (folder?.includes('/pnpm/')) return ['pnpm', ['add', '-g', wanted]]
-  if (folder?.includes('/.bun/')) return ['bun', ['add', '-g', wanted]]
-  return ['npm', ['install', '-g', wanted]]
-}
-
 async function doctorFix(session: Session): Promise<string> {
   const { settings } = session
   session.keepConfig()
@@ -217,21 +209,6 @@ async function doctorFix(session: Session): Promise<string> {
       throw new Error(`It changed ${lost}; the config is again what it was. That is for a human.`)
   }
   return answer(result)
-}
-
-/** What a repair must not change: who may use the gateway, and where it listens. It has also stripped whole configs (#78848). */
-function lostByRepair(before: string, after: string): string | undefined {
-  const [a, b] = [before, after].map((text) => leavesOf(parseOrNothing(text) ?? {})) as [
-    ReturnType<typeof leavesOf>,
-    ReturnType<typeof leavesOf>,
-  ]
-  if (a.length - b.length > 12) return `${a.length - b.length} settings`
-  const guarded = (leaves: typeof a) =>
-    leaves
-      .map(({ path, value }) => `${path.join('.')}=${value}`)
-      .filter((one) => /^gateway\.(?:auth|bind|tailscale)\b/.test(one))
-  const left = guarded(b).join('\n')
-  return a.length > 0 && guarded(a).join('\n') !== left ? 'gateway.auth, gateway.bind or gateway.tailscale' : undefined
 }
 
 const HEADINGS: Readonly<Record<Exclude<keyof Report, 'humanNeeded' | 'keepConfigEdits'>, string>> = {

@@ -6,12 +6,12 @@
 import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
 import type { Examination } from '../gateway/examine.ts'
+import { logEnd } from '../gateway/logs.ts'
 import { cleanText } from '../tier/contract.ts'
 import { downSec } from '../tier/journal.ts'
 import { readable, type Session } from './instrument.ts'
 import { INSTRUMENTS } from './instruments.ts'
 import { describeExamination, whatWasTried } from './look.ts'
-import { logEnd } from './look-files.ts'
 
 const MAX_FINDING_CHARS = 6000
 const MAX_LINE_CHARS = 400

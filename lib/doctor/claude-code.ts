@@ -4,15 +4,18 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Launch } from '../services/terminal.ts'
 import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import type { Commission, Doctor, DoctorEvent, Launch, Trouble } from './doctors.ts'
+import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
+import { plainEnv } from './plain-env.ts'
+import { eventOf, parseMessage, partsOf } from './stream-json.ts'
 
-/** What its `--help` must name; 2.1.330 does. Older releases cannot be locked down, or would wait for an answer. */
+/** What its `--help` must name; 1.0.128 cannot be locked down, and would wait for an answer. */
 const NEEDED = ['--tools', '--setting-sources', '--strict-mcp-config', '--no-session-persistence', 'dontAsk']
-const KNOWN_TO_WORK = '2.1.330'
+const KNOWN_TO_WORK = '2.0.77'
 
 export const claude: Doctor = {
   name: 'claude',
@@ -71,14 +74,10 @@ function prepare({ settings, folder, server }: Commission): Launch {
 
 /** One message of its stream: init, what the model said and called, what instruments answered, the result. */
 function read(line: string): DoctorEvent[] {
-  let message: unknown
-  try {
-    message = JSON.parse(line)
-  } catch {
-    return []
-  }
-  if (!isRecord(message)) return []
+  const message = parseMessage(line)
+  if (!message) return []
   if (message.type === 'system' && message.subtype === 'init') return instrumentsOf(message)
+  if (message.type === 'system' && message.subtype === 'api_retry') return retried(message)
   if (message.type === 'assistant') return [...contentOf(message), ...troubleIn(message)]
   if (message.type === 'user') return contentOf(message)
   if (message.type === 'result') {
@@ -99,21 +98,7 @@ function instrumentsOf({ mcp_servers: servers }: Record<string, unknown>): Docto
 }
 
 function contentOf(message: Record<string, unknown>): DoctorEvent[] {
-  const content = isRecord(message.message) ? message.message.content : undefined
-  if (!Array.isArray(content)) return []
-  return content.flatMap((part): DoctorEvent[] => {
-    if (!isRecord(part)) return []
-    if (part.type === 'text') return [{ kind: 'said', text: String(part.text) }]
-    if (part.type === 'tool_use')
-      return [
-        { kind: 'called', text: `${String(part.name).replace(/^mcp__doctor__/, '')} ${JSON.stringify(part.input)}` },
-      ]
-    if (part.type !== 'tool_result') return []
-    const text = Array.isArray(part.content)
-      ? part.content.map((piece) => (isRecord(piece) ? String(piece.text ?? '') : '')).join('\n')
-      : String(part.content)
-    return [{ kind: 'answered', text }]
-  })
+  return partsOf(message).flatMap(eventOf)
 }
 
 /** Its own words for why a turn failed (2.1.330); 2.0.77 would otherwise go on for ever after one of them. */
@@ -133,6 +118,13 @@ function troubleIn(message: Record<string, unknown>): DoctorEvent[] {
   const said = contentOf(message).flatMap((event) => (event.kind === 'said' ? [event.text] : []))
   const detail = oneLine(said.join(' ') || error, 300)
   return [{ kind: 'trouble', trouble: TROUBLE_OF_ERROR[error] ?? troubleOf(detail) ?? 'service', detail }]
+}
+
+/** Retries go on for minutes; a key that was refused four times is not accepted the fifth time. */
+function retried({ attempt, error, error_status: status }: Record<string, unknown>): DoctorEvent[] {
+  const trouble = TROUBLE_OF_ERROR[String(error)] ?? 'service'
+  if (Number(attempt) < (trouble === 'service' || error === 'rate_limit' ? 7 : 4)) return []
+  return [{ kind: 'trouble', trouble, detail: `${error} (HTTP ${status}), tried ${attempt} times` }]
 }
 
 function costOf({ total_cost_usd: cost }: Record<string, unknown>): { costUsd?: number } {
@@ -203,10 +195,7 @@ function readJson(path: string): Record<string, unknown> {
 }
 
 const SIGN_IN_ENV =
-  /^(?:ANTHROPIC_(?!API_KEY$)\w+|CLAUDE_CODE_OAUTH_TOKEN|CLAUDE_CODE_USE_(?:BEDROCK|VERTEX|FOUNDRY)|CLAUDE_CODE_SKIP_\w+_AUTH|AWS_\w+|GOOGLE_APPLICATION_CREDENTIALS|CLOUD_ML_REGION|VERTEX_REGION_\w+|HTTPS?_PROXY|https?_proxy|NO_PROXY|no_proxy|ALL_PROXY|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR)$/
-const PLAIN_ENV =
-  /^(?:HOME|PATH|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|TMUX_TMPDIR|CLAUDE_CONFIG_DIR|NVM_DIR|OPENCLAW_(?:HOME|PROFILE|STATE_DIR|CONFIG_PATH|GATEWAY_URL|GATEWAY_PORT|MEMORY_DIR))$/
-
+  /^(?:CLAUDE_CONFIG_DIR|ANTHROPIC_(?!API_KEY$)\w+|CLAUDE_CODE_OAUTH_TOKEN|CLAUDE_CODE_USE_(?:BEDROCK|VERTEX|FOUNDRY)|CLAUDE_CODE_SKIP_\w+_AUTH|AWS_\w+|GOOGLE_APPLICATION_CREDENTIALS|CLOUD_ML_REGION|VERTEX_REGION_\w+)$/
 /** An emergency is no time for updates, surveys and marketplaces; instruments may take a quarter of an hour. */
 const QUIET = {
   DISABLE_AUTOUPDATER: '1',
@@ -224,14 +213,10 @@ const QUIET = {
  * secret, may come from inside another Claude Code or tmux, and may switch hooks off (CLAUDE_CODE_SIMPLE).
  */
 export function doctorEnv(settings: Settings): Record<string, string> {
-  const env: Record<string, string> = {}
-  for (const [name, value] of Object.entries(settings.childEnv))
-    if (PLAIN_ENV.test(name) || SIGN_IN_ENV.test(name)) env[name] = value
+  const env = plainEnv(settings, SIGN_IN_ENV)
   if (settings.claudeOauthToken) env.CLAUDE_CODE_OAUTH_TOKEN = settings.claudeOauthToken
   if (settings.anthropicBaseUrl) env.ANTHROPIC_BASE_URL = settings.anthropicBaseUrl
-  // Where its own installer puts it; a job's PATH often lacks these.
-  env.PATH = [env.PATH, join(settings.home, '.local/bin'), join(settings.home, '.claude/local')].join(':')
-  // launchd and cron set none, and without one Claude Code's signs come out as question marks.
-  if (!env.LANG && !env.LC_ALL) env.LANG = process.platform === 'darwin' ? 'en_US.UTF-8' : 'C.UTF-8'
+  // Where its older installers put it.
+  env.PATH = [env.PATH, join(settings.home, '.claude/local')].join(':')
   return { ...env, ...QUIET }
 }

@@ -1,4 +1,5 @@
 /** The small interface behind which each coding agent that can be the doctor has one file. */
+import type { Launch } from '../services/terminal.ts'
 import type { DOCTOR_NAMES, Settings } from '../tier/settings.ts'
 
 export type DoctorName = (typeof DOCTOR_NAMES)[number]
@@ -32,21 +33,13 @@ export interface Commission {
   instruments: readonly string[]
 }
 
-/** How it is started: the briefing stands on its standard input, its stream of events comes from standard output. */
-export interface Launch {
-  program: string
-  args: string[]
-  /** The whole environment. */
-  env: Record<string, string>
-}
-
 export interface Doctor {
   name: DoctorName
   /** For people: `Claude Code`. */
   title: string
   /** Its version as it is installed, or why it cannot be used, as a sentence. */
   find(settings: Settings): Promise<{ version: string } | { failure: string }>
-  /** Writes what it needs into the folder of the run, and says how it is started. */
+  /** Writes what it needs into the folder of the run, and says how it is started: the briefing is its standard input. */
   prepare(commission: Commission): Launch
   /** What one line of its standard output tells; nothing for lines of no interest. Never throws. */
   read(line: string): DoctorEvent[]

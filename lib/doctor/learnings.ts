@@ -1,35 +1,11 @@
 /**
  * The learnings, `recovery-learnings.md`: one dated section per incident, kept for ever, meant to be read and edited by
- * people. Reading is therefore tolerant: fields may be missing, reordered, bold or headings.
+ * people. So a section is read back as text: only its verdict, its outcome and its fix are looked for.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { oneLine } from '../tier/contract.ts'
 import type { Report } from './instrument.ts'
-
-/** The fields of a section, in the order in which they are written, with the words that people use for them. */
-const FIELDS = {
-  symptom: { label: 'Symptom', words: /^(?:symptoms?|what happened|situation|problem|summary)$/i },
-  evidence: { label: 'Verdict and evidence', words: /^(?:verdict(?: and evidence)?|evidence|findings?|diagnosis)$/i },
-  rootCause: { label: 'Root cause', words: /^(?:root[ -]?causes?|causes?|why it failed)$/i },
-  fix: { label: 'Fix', words: /^(?:fix(?:es)?(?: applied)?|actions?(?: taken)?|resolution|repairs?|steps taken)$/i },
-  prevention: { label: 'Prevention', words: /^(?:preventions?|recommendations?|follow[ -]?ups?)$/i },
-  decisions: { label: 'Decision making', words: /^(?:decisions?(?:[ -]making)?|reasoning|rationale)$/i },
-  lessons: { label: 'Lessons', words: /^(?:lessons?(?: learn(?:ed|t))?|learnings?|takeaways?)$/i },
-  outcome: { label: 'Outcome', words: /^(?:outcome|final result)$/i },
-  seconds: { label: 'Seconds', words: /^(?:seconds|duration|time to recovery)$/i },
-} as const
-type Field = keyof typeof FIELDS
-const NAMES = Object.keys(FIELDS) as Field[]
-
-/** An incident of the past as its section tells it. */
-export interface Learning extends Partial<Record<Field, string>> {
-  /** The section's heading. */
-  heading: string
-  verdict: string
-  /** The whole section, for one whose fields cannot be found. */
-  text: string
-}
 
 const HEADER = `# Recovery learnings
 
@@ -39,6 +15,7 @@ most like its own case. Edit them freely: correct a cause, add what you know, de
 const UNKNOWN = 'not reported'
 /** A field is kept short enough that three sections fit into a briefing. */
 const MAX_FIELD_CHARS = 1200
+const MAX_SECTION_CHARS = 3600
 
 export interface NewLearning {
   /** ISO time, local, of the incident's end. */
@@ -54,18 +31,18 @@ export interface NewLearning {
 
 /** Adds the section of one incident (redacted by the caller). Throws what the file system throws. */
 export function addLearning(path: string, one: NewLearning): void {
-  const values: Record<Field, string> = {
-    symptom: one.report?.symptom || `the gateway was down (${one.verdict})`,
-    evidence: `${one.verdict}: ${one.evidence}`,
-    rootCause: one.report?.rootCause || UNKNOWN,
-    fix: one.report?.fix || UNKNOWN,
-    prevention: one.report?.prevention || UNKNOWN,
-    decisions: one.report?.decisions || UNKNOWN,
-    lessons: one.report?.lessons || UNKNOWN,
-    outcome: one.outcome,
-    seconds: String(Math.round(one.seconds)),
+  const fields: Record<string, string> = {
+    Symptom: one.report?.symptom || `the gateway was down (${one.verdict})`,
+    'Verdict and evidence': `${one.verdict}: ${one.evidence}`,
+    'Root cause': one.report?.rootCause || UNKNOWN,
+    Fix: one.report?.fix || UNKNOWN,
+    Prevention: one.report?.prevention || UNKNOWN,
+    'Decision making': one.report?.decisions || UNKNOWN,
+    Lessons: one.report?.lessons || UNKNOWN,
+    Outcome: one.outcome,
+    Seconds: String(Math.round(one.seconds)),
   }
-  const lines = NAMES.map((field) => `- **${FIELDS[field].label}:** ${indented(values[field])}`)
+  const lines = Object.entries(fields).map(([label, text]) => `- **${label}:** ${indented(text)}`)
   const section = [`## ${one.at} ${one.verdict}`, '', ...lines, ''].join('\n')
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   appendFileSync(path, `${existsSync(path) ? '' : HEADER}\n${section}`, { mode: 0o600 })
@@ -77,38 +54,14 @@ function indented(text: string): string {
   return lines.map((line) => line.trimEnd()).join('\n  ')
 }
 
-/** All sections; none when there is no file yet. */
-export function readLearnings(path: string): Learning[] {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch {
-    return []
-  }
-  return text.split(/^## /m).slice(1).map(readSection)
-}
-
-/** `- **Fix:** …`, `**Fix:** …`, `Fix: …` or `### Fix` begins a field; what follows belongs to it. */
-const TITLE =
-  /^(?:#{3,6}\s+|[-*+]\s+|\d+[.)]\s+)?(?:\*\*|__)?([A-Za-z][\w /-]{1,40}?)(?:\*\*|__)?\s*(?::\s*(?:\*\*|__)?\s*(.*)|#*)$/
-
-function readSection(section: string): Learning {
-  const [heading = '', ...body] = section.split('\n')
-  const found: Partial<Record<Field, string>> = {}
-  let current: Field | undefined
-  for (const line of body) {
-    const m = TITLE.exec(line)
-    const field = m && NAMES.find((name) => FIELDS[name].words.test(m[1]!.trim()))
-    if (field) current = field
-    if (current) found[current] = [found[current], field ? (m[2] ?? '') : line.replace(/^ {2}/, '')].join('\n').trim()
-  }
-  const verdict = /^([a-z]+(?:-[a-z]+)*)\b/.exec(found.evidence ?? '')?.[1]
-  return {
-    ...found,
-    heading: heading.trim(),
-    verdict: verdict ?? heading.trim().split(/\s+/).at(-1) ?? '',
-    text: section.trim(),
-  }
+/** An incident of the past as its section tells it. */
+export interface Learning {
+  /** The whole section. */
+  text: string
+  /** 0 to 1: how like it is to the present case. */
+  similarity: number
+  /** Its fix worked, as its outcome tells; undefined when it does not tell. */
+  worked: boolean | undefined
 }
 
 /** Below this the words have nothing in common but the language. */
@@ -116,32 +69,34 @@ const LEAST_SIMILARITY = 0.25
 /** From this on it is the same trouble again. */
 const SAME_TROUBLE = 0.6
 
-export interface SimilarLearning {
-  learning: Learning
-  /** 0 to 1. */
-  similarity: number
-  /** Its fix worked, as its outcome tells; undefined when it does not tell. */
-  worked: boolean | undefined
-}
-
 /**
  * The most similar incidents of the past, best first, at most three: half of it is the verdict, half the words of the
- * evidence. Of equally similar ones the newer comes first.
+ * evidence. Of equally similar ones the newer comes first. None when there is no file yet.
  */
-export function similarLearnings(all: readonly Learning[], verdict: string, evidence: string): SimilarLearning[] {
+export function similarLearnings(path: string, verdict: string, evidence: string): Learning[] {
   const words = wordsOf(evidence)
-  return all
-    .map((learning, age) => ({ learning, age, similarity: similarityOf(learning, verdict, words) }))
+  return sectionsOf(path)
+    .map((text, age) => ({ text, age, similarity: similarityOf(text, verdict, words), worked: hasWorked(text) }))
     .filter((one) => one.similarity >= LEAST_SIMILARITY)
     .sort((a, b) => b.similarity - a.similarity || b.age - a.age)
     .slice(0, 3)
-    .map(({ learning, similarity }) => ({ learning, similarity, worked: hasWorked(learning) }))
 }
 
-function similarityOf(one: Learning, verdict: string, words: ReadonlySet<string>): number {
-  const theirs = wordsOf(`${one.evidence ?? one.text} ${one.symptom ?? ''}`)
+function sectionsOf(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8')
+      .split(/^## /m)
+      .slice(1)
+      .map((section) => section.trim())
+  } catch {
+    return []
+  }
+}
+
+function similarityOf(text: string, verdict: string, words: ReadonlySet<string>): number {
+  const theirs = wordsOf(text)
   const common = [...words].filter((word) => theirs.has(word)).length
-  return (one.verdict === verdict ? 0.5 : 0) + (words.size === 0 ? 0 : common / words.size / 2)
+  return (theirs.has(verdict) ? 0.5 : 0) + (words.size === 0 ? 0 : common / words.size / 2)
 }
 
 /** Words that carry meaning: numbers, pids and times differ every time. */
@@ -149,27 +104,33 @@ function wordsOf(text: string): Set<string> {
   return new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_.$-]{2,}/gu) ?? [])
 }
 
-function hasWorked({ outcome }: Learning): boolean | undefined {
+function hasWorked(section: string): boolean | undefined {
+  const outcome = fieldOf(section, 'outcome|final result')
   // By itself or from outside: then nothing tells what its fix was worth.
-  if (outcome === undefined || /^\s*recovered by (?:itself|the gateway)/i.test(outcome)) return undefined
+  if (/^recovered by (?:itself|the gateway)/i.test(outcome)) return undefined
   if (/\bnot (?:recovered|fixed|resolved)|\bfail|\bstill down/i.test(outcome)) return false
   return /\brecovered|\bfixed|\bresolved|\bworked|\bhealthy/i.test(outcome) ? true : undefined
 }
 
+/** What stands behind `- **Fix:**`, `Fix:` or below a heading `### Fix`, up to the next of its kind. */
+function fieldOf(section: string, names: string): string {
+  const title = new RegExp(`^[-*#\\s]*(?:${names})\\b[^\\n:]*(?::[*_]*|\\n)`, 'im')
+  const begin = title.exec(section)
+  const rest = begin ? section.slice(begin.index + begin[0].length) : ''
+  return rest.split(/\n(?:[-*#]+ |\*\*|[A-Z][\w ]{2,30}:)/)[0]!.trim()
+}
+
 /** The similar incidents as text for the briefing. */
-export function describeLearnings(similar: readonly SimilarLearning[]): string {
+export function describeLearnings(similar: readonly Learning[]): string {
   return similar
-    .map(({ learning, similarity, worked }, place) => {
-      const verdict =
-        worked === undefined ? 'unknown whether its fix worked' : `its fix ${worked ? 'WORKED' : 'did NOT work'}`
-      const isBest = place === 0 && worked === true && similarity >= SAME_TROUBLE && learning.fix
-      const fields = NAMES.flatMap((field) =>
-        learning[field] && learning[field] !== UNKNOWN ? [`${FIELDS[field].label}: ${learning[field]}`] : [],
-      )
+    .map(({ text, similarity, worked }, place) => {
+      const [heading = '', ...body] = text.slice(0, MAX_SECTION_CHARS).split('\n')
+      const fix = fieldOf(text, 'fix|fix applied|resolution|actions?')
+      const isFirst = place === 0 && worked === true && similarity >= SAME_TROUBLE && fix && fix !== UNKNOWN
       return [
-        `${learning.heading} (${verdict})`,
-        ...(isBest ? [`TRY THIS FIRST: ${oneLine(learning.fix!, 400)}`] : []),
-        ...(fields.length > 2 ? fields : [learning.text.slice(0, 2 * MAX_FIELD_CHARS)]),
+        `${heading} (${worked === undefined ? 'unknown whether its fix worked' : `its fix ${worked ? 'WORKED' : 'did NOT work'}`})`,
+        ...(isFirst ? [`TRY THIS FIRST: ${oneLine(fix, 400)}`] : []),
+        ...body.filter((line) => !line.includes(UNKNOWN)),
       ].join('\n')
     })
     .join('\n\n')

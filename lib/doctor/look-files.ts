@@ -1,20 +1,13 @@
 /** Instruments that look at files: the logs, and what may be read of the package, the service and the reports. */
-import { createReadStream, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
-import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { lastLines, lineCount, logTail, namedLogs } from '../gateway/logs.ts'
 import { installedPackage } from '../gateway/service-program.ts'
 import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
-import { isOurLog, logFolders, readTail } from '../tier/journal.ts'
-import { isForeignLog } from '../tier/profile.ts'
-import { isRecord } from '../tier/state.ts'
+import { isOurLog } from '../tier/journal.ts'
 import { type Argument, asData, type Instrument, look, type Session } from './instrument.ts'
 import { Refused } from './refused.ts'
 
-/** So much of the end of a log is looked at, however large it is. */
-const LOG_BYTES = 8 * 1024 * 1024
-const LARGEST_GZ_BYTES = 256 * 1024 * 1024
 const LARGEST_FILE_BYTES = 2 * 1024 * 1024
 const MOST_SEARCHED_FILES = 6000
 const MOST_HITS = 80
@@ -40,7 +33,7 @@ const BELOW: Argument = { type: 'string', description: 'the path below that plac
 
 export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   list_logs: look('Lists the logs that read_log can read, newest first, with size and time.', 20, (session) =>
-    [...logs(session)]
+    [...namedLogs(session.settings)]
       .map(([name, path]) => ({ name, stats: statOf(path) }))
       .sort((a, b) => (b.stats?.mtimeMs ?? 0) - (a.stats?.mtimeMs ?? 0))
       .map(({ name, stats }) => `${name}  ${stats?.size ?? 0} bytes  ${stats?.mtime.toISOString() ?? ''}`)
@@ -50,10 +43,9 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'Reads the end of a log (rotated and .gz ones too), or the newest lines in it that hold a text. Names: list_logs.',
     60,
     async (session, { log, lines, search }) => {
-      const path = logs(session).get(String(log))
+      const path = namedLogs(session.settings).get(String(log))
       if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
-      const text = path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES)
-      return asData(`${log}`, lastLines(await session.hide(wholeKeys(text)), lines, search))
+      return asData(`${log}`, lastLines(await session.hide(await logTail(path)), lines, search))
     },
     { log: { type: 'string', description: 'its name, as list_logs gives it' }, lines: LINES, search: SEARCH },
   ),
@@ -79,7 +71,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const text = textOf(await resolved(session, String(place), String(path ?? '')))
       const all = (await session.hide(text)).split('\n')
       const first = Math.max(1, Number(from ?? 1))
-      const part = all.slice(first - 1, first - 1 + count(lines))
+      const part = all.slice(first - 1, first - 1 + lineCount(lines))
       return asData(
         `${place}/${path ?? ''}, lines ${first} to ${first + part.length - 1} of ${all.length}`,
         part.join('\n'),
@@ -105,86 +97,6 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       text: { type: 'string', description: 'what is searched; a plain text, no pattern', max: 100 },
     },
   ),
-}
-
-/** The logs of this gateway and of the self-healing system, by the names under which they can be read. */
-function logs({ settings }: Session): Map<string, string> {
-  const rotated = [...new Set(gatewayLogs(settings).map(dirname)), join(settings.stateDir, 'logs'), '/tmp/openclaw']
-    .flatMap((folder) => namesIn(folder).map((name) => join(folder, name)))
-    .filter((path) => /\/(?:gateway|openclaw)[\w.-]*\.log(?:\.\d+)?(?:\.gz)?$/.test(path))
-    .filter((path) => !isForeignLog(basename(path).replace(/(\.log)(?:\.\d+)?(?:\.gz)?$/, '$1'), settings.profile))
-  const ours = logFolders(settings).flatMap((folder) =>
-    namesIn(folder)
-      .filter((name) => isOurLog(name) || name === 'recovery-learnings.md')
-      .map((name) => join(folder, name)),
-  )
-  const paths = new Set([
-    ...gatewayLogs(settings),
-    ...rotated,
-    ...[sharedLog(settings)].flatMap((one) => one ?? []),
-    ...ours,
-  ])
-  const named = new Map<string, string>()
-  for (const path of paths) {
-    if (!statOf(path)?.isFile()) continue
-    const name = named.has(basename(path)) ? `${basename(dirname(path))}/${basename(path)}` : basename(path)
-    named.set(name, path)
-  }
-  return named
-}
-
-async function unpackedTail(path: string): Promise<string> {
-  if ((statOf(path)?.size ?? 0) > LARGEST_GZ_BYTES) throw new Error(`${basename(path)} is too large to unpack`)
-  const tail: Buffer[] = []
-  let bytes = 0
-  await pipeline(createReadStream(path), createGunzip(), async (source: AsyncIterable<Buffer>) => {
-    for await (const chunk of source) {
-      tail.push(chunk)
-      bytes += chunk.length
-      while (bytes - tail[0]!.length > LOG_BYTES) bytes -= tail.shift()!.length
-    }
-  })
-  return Buffer.concat(tail).toString('utf8')
-}
-
-/** The end of a private key whose beginning was cut off is nothing that redaction could know. */
-function wholeKeys(text: string): string {
-  const end = /-----END [A-Z ]*PRIVATE KEY-----/.exec(text)
-  const begin = text.search(/-----BEGIN [A-Z ]*PRIVATE KEY-----/)
-  return end && (begin < 0 || begin > end.index) ? text.slice(end.index + end[0].length) : text
-}
-
-/** The last lines of a text that was redacted as a whole, those with the searched words alone if asked. */
-export function lastLines(text: string, lines: unknown, search: unknown): string {
-  const wanted = String(search ?? '').toLowerCase()
-  const found = readableLines(text).filter((line) => line.toLowerCase().includes(wanted))
-  return found.slice(-count(lines)).join('\n') || '(no such line)'
-}
-
-function count(lines: unknown): number {
-  return Math.min(400, Math.max(1, Number(lines ?? 100)))
-}
-
-/** OpenClaw's JSON log lines as time, level and message; other lines as they are. */
-function readableLines(text: string): string[] {
-  if (text.includes('\0')) return ['(it holds binary data, which is not shown)']
-  return text
-    .trimEnd()
-    .split('\n')
-    .map((line) => {
-      try {
-        const { time, message, _meta: meta } = line.startsWith('{') ? JSON.parse(line) : ({} as Record<string, unknown>)
-        if (typeof message !== 'string') return line
-        return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
-      } catch {
-        return line
-      }
-    })
-}
-
-/** The end of a log for the briefing. */
-export function logEnd(path: string, bytes: number): string {
-  return readableLines(wholeKeys(readTail(path, bytes))).join('\n')
 }
 
 /** Names under which secrets are kept, wherever they lie. */

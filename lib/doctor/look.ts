@@ -1,20 +1,20 @@
 /** Instruments that look at the gateway and its machine. Nothing here changes anything. */
-import { existsSync, realpathSync } from 'node:fs'
-import { freemem, loadavg, totalmem, uptime } from 'node:os'
 import { join } from 'node:path'
 import { readConfig, validateConfig } from '../gateway/config.ts'
 import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
 import type { Examination } from '../gateway/examine.ts'
+import { hostFacts } from '../gateway/host.ts'
 import { knownGoods } from '../gateway/known-good.ts'
+import { lastLines } from '../gateway/logs.ts'
 import { describeProcess, portOwners } from '../gateway/processes.ts'
-import { askOpenclaw, installedPackage, openclawCommand } from '../gateway/service-program.ts'
+import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
 import { runCommand } from '../tier/command.ts'
 import { parseDeed, parseLine } from '../tier/contract.ts'
 import { currentIncident, readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shownBrokenConfig, shownConfig } from './config-policy.ts'
 import { asData, type Instrument, look, type Session } from './instrument.ts'
-import { LINES, lastLines, SEARCH } from './look-files.ts'
+import { LINES, SEARCH } from './look-files.ts'
 import { Refused } from './refused.ts'
 
 export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
@@ -79,7 +79,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   host_facts: look(
     'Disk, memory, load, time of boot, traces of the out-of-memory killer, PATH, the Node versions, OpenClaw’s package.',
     60,
-    (session) => hostFacts(session),
+    async (session) => hostFacts(session.settings, await session.service()),
   ),
 }
 
@@ -151,50 +151,4 @@ export function whatWasTried(settings: Settings): string {
   const incident = currentIncident(settings)
   const lines = incident?.lines.slice(-40).map((line) => `${line.at.toISOString()} [${line.tier}] ${line.text}`) ?? []
   return [incident ? `down since ${incident.since.toISOString()}` : 'no incident is going on', ...lines].join('\n')
-}
-
-async function hostFacts(session: Session): Promise<string> {
-  const { settings } = session
-  const run = async (file: string, args: string[]) => {
-    const { stdout } = await runCommand(file, args, { timeoutMs: 10_000, env: settings.childEnv })
-    return stdout.trim()
-  }
-  const folders = (settings.childEnv.PATH ?? '').split(':')
-  const nodes = [
-    ...new Set(
-      folders
-        .map((folder) => join(folder, 'node'))
-        .filter((path) => existsSync(path))
-        .map((path) => realpathSync(path)),
-    ),
-  ]
-  const versions = await Promise.all(nodes.map(async (path) => `${path} ${await run(path, ['--version'])}`))
-  const { folder, version } = await installedPackage(settings, await session.service())
-  const mb = (bytes: number) => Math.round(bytes / 1024 / 1024)
-  const killed =
-    process.platform === 'linux'
-      ? await run('journalctl', ['-k', '-n', '20', '-o', 'short-iso', '--no-pager', '-g', 'out of memory|oom-kill'])
-      : ''
-  return [
-    `disk:\n${await run('df', ['-k', settings.stateDir, '/tmp'])}`,
-    `memory: ${mb(freemem())} MB free of ${mb(totalmem())} MB; load ${loadavg()
-      .map((n) => n.toFixed(1))
-      .join(' ')}`,
-    `booted ${new Date(Date.now() - uptime() * 1000).toISOString()}`,
-    `out-of-memory killer: ${killed || 'no trace that this account can read'}`,
-    `PATH: ${folders.join(':')}`,
-    `Node: ${versions.join('; ') || 'none on the PATH'}`,
-    `the service runs: ${(await openclawCommand(settings, await session.service())).join(' ')}`,
-    `package: ${folder ?? 'not found'}, version ${version ?? 'unknown'}${folder ? `, ${missingDependencies(folder)}` : ''}`,
-  ].join('\n')
-}
-
-/** Names from the manifest that are in no folder that Node would look in. */
-function missingDependencies(folder: string): string {
-  const manifest = parseOrNothing(readTail(join(folder, 'package.json'), 1024 * 1024))
-  const names = Object.keys((manifest?.dependencies as Record<string, string> | undefined) ?? {})
-  const missing = names.filter(
-    (name) => !existsSync(join(folder, 'node_modules', name)) && !existsSync(join(folder, '..', name)),
-  )
-  return missing.length > 0 ? `dependencies not installed: ${missing.join(', ')}` : 'its dependencies are all there'
 }

@@ -8,6 +8,8 @@ import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { readConfig } from '../gateway/config.ts'
+import { isGatewayCommand } from '../gateway/processes.ts'
+import { closeLeftTerminals } from '../services/terminal.ts'
 import { localStamp, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { writeFileAtomic } from '../tier/state.ts'
@@ -15,7 +17,6 @@ import { rollBackEdits } from './act-config.ts'
 import { doctorEnv } from './claude-code.ts'
 import type { Commission } from './doctors.ts'
 import { readContext, Session, type SessionContext } from './instrument.ts'
-import { closeLeftTerminals } from './terminal.ts'
 
 const CONTEXT = 'context.json'
 
@@ -72,7 +73,7 @@ export function closeSession(session: Session, hide: (text: string) => string): 
  */
 export async function clearLeftSessions(settings: Settings, isUp: boolean): Promise<string[]> {
   const runs = runsFolder(settings)
-  const ended = await closeLeftTerminals(runs, doctorEnv(settings))
+  const ended = await closeLeftTerminals(runs, doctorEnv(settings), isGatewayCommand)
   const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
     if (existsSync(join(folder, CONTEXT))) {

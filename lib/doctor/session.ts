@@ -6,12 +6,13 @@
 import { appendFileSync, closeSync, fstatSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { isGatewayCommand } from '../gateway/processes.ts'
+import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
 import { cleanText, oneLine } from '../tier/contract.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
-import type { Doctor, DoctorEvent, Launch, Trouble } from './doctors.ts'
+import type { Doctor, DoctorEvent, Trouble } from './doctors.ts'
 import { readable, readSession } from './instrument.ts'
-import { openTerminal, STREAM, type Terminal } from './terminal.ts'
 
 export type Ending =
   /** Healthy three times in a row. */
@@ -94,7 +95,7 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
   const { folder, recordingPath, launch } = options
   writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
   writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
-  const terminal = await openTerminal(launch, folder, recordingPath)
+  const terminal = await openTerminal(launch, folder, recordingPath, isGatewayCommand)
   if ('failure' in terminal) return { ending: 'terminal', detail: terminal.failure, wasAtWork: false }
   options.onExit(() => terminal.close())
   const work = new Work(options, terminal)
@@ -109,6 +110,8 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
     if (!(error instanceof Over)) throw error
     return end(error.ending, error.message)
   } finally {
+    // What it says last, before and while it is ended, belongs into the recording.
+    await work.read().catch(() => {})
     await terminal.close()
     await work.read().catch(() => {})
   }
@@ -128,9 +131,9 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
   let lastSaid = ''
   for (;;) {
     await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
+    const over = await work.read()
     const pause = pauseReason(settings)
     if (pause) throw new Over('paused', pause)
-    const over = await work.read()
     // At its end the verdict is the gateway's, not the doctor's: one check at once.
     if (over && !wasOver) nextCheck = 0
     wasOver = over !== undefined

@@ -5,20 +5,13 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCommand } from '../tier/command.ts'
+import { listProcesses } from '../services/process-tree.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
 
 /** A sentence when OpenClaw's own triage or embedded repair agent is at work right now. */
 export async function ownTriage(settings: Settings): Promise<string | undefined> {
-  const ps = await runCommand('ps', ['-axo', 'pid=,ppid=,stat=,command='], {
-    timeoutMs: 10_000,
-    env: settings.childEnv,
-  })
-  const all = ps.stdout.split('\n').flatMap((line) => {
-    const m = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line)
-    return m && !m[3]!.startsWith('Z') ? [{ pid: Number(m[1]), parent: Number(m[2]), command: m[4]! }] : []
-  })
+  const all = await listProcesses(settings.childEnv)
   // The lock stays behind after a kill, and its pid becomes somebody else's.
   const embedded = embeddedAgents(settings).find((pid) =>
     all.some((one) => one.pid === pid && /openclaw/.test(one.command)),

@@ -20,6 +20,9 @@ export const claudeBin = claudeOf('claude')
 /** Older releases of it. */
 export const olderClaudes = { '2.0.77': claudeOf('claude-2.0'), '1.0.128': claudeOf('claude-1.0') } as const
 
+/** Folder with the real `qwen`, 0.24.4; needs `node24Bin` on its PATH. */
+export const qwenBin = join(partsDir, 'qwen', 'node_modules', '.bin')
+
 function claudeOf(part: string): string {
   return join(partsDir, part, 'node_modules', '.bin', 'claude')
 }
@@ -28,6 +31,7 @@ function claudeOf(part: string): string {
 export async function setup(): Promise<void> {
   await install('node24')
   for (const part of ['claude', 'claude-2.0', 'claude-1.0']) await install(part)
+  await install('qwen')
   // Its install scripts need the new Node.
   await install('openclaw', { PATH: `${node24Bin}:${process.env.PATH}` })
 }

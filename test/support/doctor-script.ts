@@ -2,20 +2,22 @@
 export interface DoctorScript {
   mode?:
     | 'usual'
-    /** The folder is trusted already: no question. */
-    | 'trusted'
-    /** The question as older releases ask it, with "Yes" highlighted. */
-    | 'old-trust'
     /** Ends at once with exit code 1. */
     | 'exits'
-    /** Shows its input box and takes no key. */
-    | 'deaf'
-    /** Answers the prompt with the words of a Claude Code that is not logged in. */
+    /** Starts and says nothing, for ever. */
+    | 'silent'
+    /** Connects to its instruments, and then says nothing, for ever. */
+    | 'hangs'
+    /** Prints a stream that nobody knows, for ever. */
+    | 'strange'
+    /** Says that its MCP server failed, and works on all the same. */
+    | 'no-instruments'
+    /** Answers as one that is not signed in, has no credit, or cannot reach its service. */
     | 'login'
-    /** Answers the prompt with the words of a used-up quota. */
     | 'quota'
-  /** Its turn, in order: waits for so long, or until a file is there; a command runs only if the PreToolUse hook allows it. */
-  steps?: { say?: string; bash?: string; waitMs?: number; untilFile?: string }[]
-  /** Written where the prompt asks for the report. */
-  report?: string
+    | 'service'
+  /** Its work, in order: waits for so long, or until a file is there; calls an instrument of the real server. */
+  steps?: { say?: string; call?: string; args?: Record<string, unknown>; waitMs?: number; untilFile?: string }[]
+  /** What it reports in the end; without it, it writes no report. */
+  report?: Record<string, string>
 }

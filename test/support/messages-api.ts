@@ -72,7 +72,8 @@ export async function startMessagesApi(
     if (request.method !== 'POST' || path !== '/v1/messages') return sendJson(response, 200, {})
     const body = JSON.parse(raw) as MessagesRequest['body']
     const isTurn =
-      (body.tools ?? []).some((tool) => tool.name === 'Bash') && textOf(body.messages[0]?.content).trim() !== 'Warmup'
+      (body.tools ?? []).some(({ name }) => name === 'Bash' || name.startsWith('mcp__')) &&
+      textOf(body.messages[0]?.content).trim() !== 'Warmup'
     const entry: MessagesRequest = { headers: request.headers, body, isTurn }
     requests.push(entry)
     const turn = isTurn ? await next(entry) : { text: 'Gateway recovery' }

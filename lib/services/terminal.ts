@@ -4,11 +4,17 @@
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { isGatewayCommand } from '../gateway/processes.ts'
 import { runCommand } from '../tier/command.ts'
 import { isRecord } from '../tier/state.ts'
-import type { Launch } from './doctors.ts'
+import { endTree, processTree } from './process-tree.ts'
+
+/** How a program is started in it. */
+export interface Launch {
+  program: string
+  args: string[]
+  /** The whole environment. */
+  env: Record<string, string>
+}
 
 export interface Terminal {
   /** `gone`: tmux has ended, or was ended, before the doctor did. */
@@ -19,6 +25,9 @@ export interface Terminal {
 
 /** The doctor's streams, in the folder of its session. */
 export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors: 'errors.log', ended: 'ended' } as const
+
+/** What was started from the terminal and outlives it, by its command: the gateway. */
+type Spared = (command: string) => boolean
 
 interface Notes {
   socket: string
@@ -37,6 +46,7 @@ export async function openTerminal(
   launch: Launch,
   folder: string,
   recordingPath: string,
+  isSpared: Spared,
 ): Promise<Terminal | { failure: string }> {
   const socket = `openclaw-doctor-${process.pid}`
   const { env } = launch
@@ -69,7 +79,7 @@ export async function openTerminal(
       if (code === 0 || timedOut) return 'running'
       return existsSync(join(folder, STREAM.ended)) ? 'ended' : 'gone'
     },
-    close: async () => void (await (closing ??= clear(notes, env))),
+    close: async () => void (await (closing ??= clear(notes, env, isSpared))),
   }
 }
 
@@ -99,13 +109,13 @@ function tmux(env: Record<string, string>, args: string[], more: string[] = []) 
  * Closes the terminals of runs that were killed before they could do it themselves. Only called by the one tier that
  * holds the doctor's lock. Returns how many doctors were still at work.
  */
-export async function closeLeftTerminals(runs: string, env: Record<string, string>): Promise<number> {
+export async function closeLeftTerminals(runs: string, env: Record<string, string>, isSpared: Spared): Promise<number> {
   if (!existsSync(runs)) return 0
   let running = 0
   for (const folder of readdirSync(runs).map((name) => join(runs, name))) {
     const left = readNotes(join(folder, NOTES))
     if (!left) continue
-    if ((await clear(left, env)) > 0) running++
+    if ((await clear(left, env, isSpared)) > 0) running++
     rmSync(join(folder, NOTES), { force: true })
   }
   return running
@@ -127,69 +137,15 @@ function readNotes(path: string): Notes | undefined {
  * another program's: only what tmux still names is ours.
  * @returns how many processes there were
  */
-async function clear({ socket, socketPath }: Notes, env: Record<string, string>): Promise<number> {
+async function clear({ socket, socketPath }: Notes, env: Record<string, string>, isSpared: Spared): Promise<number> {
   const server = socketPath ? ['-S', socketPath] : ['-L', socket]
   const panes = await tmux(env, [...server, 'list-panes', '-a', '-F', '#{pane_pid} #{socket_path}'])
   const m = /^(\d+) (\/.+)$/m.exec(panes.stdout)
-  const tree = m ? await processTree(Number(m[1]), env) : []
+  const tree = m ? await processTree(Number(m[1]), env, isSpared) : []
   await tmux(env, [...server, 'kill-server'])
-  // The hangup that tmux sends gives the doctor the time to end by itself; what is left then is killed.
-  for (const deadline = performance.now() + 3000; ; await delay(100)) {
-    const left = await stillThere(tree, env)
-    if (left.length === 0) break
-    if (performance.now() < deadline) continue
-    for (const { pid } of left) kill(pid)
-    break
-  }
+  // The hangup that tmux sends gives the doctor the time to end by itself.
+  await endTree(tree, env, 3000)
   const path = socketPath ?? m?.[2]
   if (path) rmSync(path, { force: true })
   return tree.length
-}
-
-interface TreeProcess {
-  pid: number
-  parent: number
-  started: string
-  command: string
-}
-
-/** The process and all its descendants, but not a gateway that was started from here, nor that one's children. */
-async function processTree(root: number, env: Record<string, string>): Promise<TreeProcess[]> {
-  const all = await listProcesses(env)
-  const tree: TreeProcess[] = []
-  const add = (process: TreeProcess) => {
-    if (process.pid !== root && isGatewayCommand(process.command)) return
-    tree.push(process)
-    for (const child of all) if (child.parent === process.pid) add(child)
-  }
-  const first = all.find(({ pid }) => pid === root)
-  if (first) add(first)
-  return tree
-}
-
-async function stillThere(tree: readonly TreeProcess[], env: Record<string, string>): Promise<TreeProcess[]> {
-  if (tree.length === 0) return []
-  const now = await listProcesses(env)
-  return tree.filter((one) => now.some(({ pid, started }) => pid === one.pid && started === one.started))
-}
-
-/** All living processes. `lstart` (24 characters) tells a pid that was given to another process. */
-async function listProcesses(env: Record<string, string>): Promise<TreeProcess[]> {
-  const ps = await runCommand('ps', ['-axo', 'pid=,ppid=,stat=,lstart=,command='], {
-    timeoutMs: 10_000,
-    env: { ...env, LC_ALL: 'C' },
-  })
-  return ps.stdout.split('\n').flatMap((line) => {
-    const m = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\w{3}\s+\w{3}\s+\d+\s+[\d:]+\s+\d{4})\s+(.*)$/.exec(line)
-    if (!m || m[3]!.startsWith('Z')) return []
-    return [{ pid: Number(m[1]), parent: Number(m[2]), started: m[4]!, command: m[5]! }]
-  })
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It ended in the same moment.
-  }
 }

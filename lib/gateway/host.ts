@@ -1,0 +1,56 @@
+/** The machine that the gateway runs on, as far as it can be the reason of a failure. */
+import { existsSync, realpathSync } from 'node:fs'
+import { freemem, loadavg, totalmem, uptime } from 'node:os'
+import { join } from 'node:path'
+import type { Service } from '../services/supervisor.ts'
+import { runCommand } from '../tier/command.ts'
+import { readTail } from '../tier/journal.ts'
+import type { Settings } from '../tier/settings.ts'
+import { parseOrNothing } from './config-tree.ts'
+import { installedPackage, openclawCommand } from './service-program.ts'
+
+/** Disk, memory, load, boot, traces of the out-of-memory killer, PATH, Node and the package, as lines for a reader. */
+export async function hostFacts(settings: Settings, service: Service): Promise<string> {
+  const run = async (file: string, args: string[]) => {
+    const { stdout } = await runCommand(file, args, { timeoutMs: 10_000, env: settings.childEnv })
+    return stdout.trim()
+  }
+  const folders = (settings.childEnv.PATH ?? '').split(':')
+  const nodes = [
+    ...new Set(
+      folders
+        .map((folder) => join(folder, 'node'))
+        .filter((path) => existsSync(path))
+        .map((path) => realpathSync(path)),
+    ),
+  ]
+  const versions = await Promise.all(nodes.map(async (path) => `${path} ${await run(path, ['--version'])}`))
+  const { folder, version } = await installedPackage(settings, service)
+  const mb = (bytes: number) => Math.round(bytes / 1024 / 1024)
+  const killed =
+    process.platform === 'linux'
+      ? await run('journalctl', ['-k', '-n', '20', '-o', 'short-iso', '--no-pager', '-g', 'out of memory|oom-kill'])
+      : ''
+  return [
+    `disk:\n${await run('df', ['-k', settings.stateDir, '/tmp'])}`,
+    `memory: ${mb(freemem())} MB free of ${mb(totalmem())} MB; load ${loadavg()
+      .map((n) => n.toFixed(1))
+      .join(' ')}`,
+    `booted ${new Date(Date.now() - uptime() * 1000).toISOString()}`,
+    `out-of-memory killer: ${killed || 'no trace that this account can read'}`,
+    `PATH: ${folders.join(':')}`,
+    `Node: ${versions.join('; ') || 'none on the PATH'}`,
+    `the service runs: ${(await openclawCommand(settings, service)).join(' ')}`,
+    `package: ${folder ?? 'not found'}, version ${version ?? 'unknown'}${folder ? `, ${missingDependencies(folder)}` : ''}`,
+  ].join('\n')
+}
+
+/** Names from the manifest that are in no folder that Node would look in. */
+function missingDependencies(folder: string): string {
+  const manifest = parseOrNothing(readTail(join(folder, 'package.json'), 1024 * 1024))
+  const names = Object.keys((manifest?.dependencies as Record<string, string> | undefined) ?? {})
+  const missing = names.filter(
+    (name) => !existsSync(join(folder, 'node_modules', name)) && !existsSync(join(folder, '..', name)),
+  )
+  return missing.length > 0 ? `dependencies not installed: ${missing.join(', ')}` : 'its dependencies are all there'
+}
