@@ -9,6 +9,7 @@ export default {
   id: '1',
   name: 'config broken',
   signs: 'port closed, exit 78, the file cannot be parsed',
+  cause: /pars|syntax|JSON5|cut off|truncat|incomplete|unfinished/i,
   produce: breakConfig,
   verdict: 'misconfigured',
   exits: [1, 0],

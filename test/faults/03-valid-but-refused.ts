@@ -11,6 +11,7 @@ export default {
   id: '3',
   name: 'config valid, but refused',
   signs: 'exit 78, `Gateway start blocked`; `config validate` says valid',
+  cause: /gateway\.mode|mode\b.*(?:missing|lost|unset)/i,
   produce: async (scene) => {
     await loseMode(scene)
     await scene.box.startGateway({}, 'exit')

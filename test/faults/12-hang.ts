@@ -12,6 +12,7 @@ export default {
   id: '12',
   name: 'hang',
   signs: 'it takes connections, answers nothing, and ignores signals',
+  cause: /hang|hung|stuck|stopped|unresponsive|not respond|event loop|SIGSTOP/i,
   settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '3', OPENCLAW_STOP_GRACE: '1' },
   produce: stopInItsTracks,
   verdict: 'hung',

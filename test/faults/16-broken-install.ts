@@ -30,6 +30,7 @@ export default [
     id: '16',
     name: 'broken install',
     signs: '`Cannot find module`',
+    cause: /cannot find|missing|module|damaged|incomplete/i,
     settings,
     produce: async (scene) => {
       const { box } = scene

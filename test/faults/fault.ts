@@ -109,6 +109,8 @@ export interface Fault extends Expected, Way<StandInScene> {
   name: string
   /** What can be seen from outside. */
   signs: string
+  /** What a doctor must name as the root cause; only for faults that it may treat (`npm run doctor:eval`). */
+  cause?: RegExp
   /** On the real gateway as a bare process. */
   real?: Way<RealScene> & Partial<Expected>
   /** On the real gateway under the real systemd. */

@@ -122,22 +122,21 @@ export async function createWard(bin: string, env: Record<string, string>): Prom
     })
     child.stdin.on('error', () => {})
     child.stdin.end(prompt)
-    const ended = new Promise<Visit>((resolve) => {
-      child.on('close', async (code) => {
-        await waitFor(() => processesOfHome(home).length === 0, 'everything of the doctor to have ended', 10_000)
-        const trouble = seen.events.find((event) => event.kind === 'trouble')
-        const lines = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [])
-        resolve({
-          ...seen,
-          ...{ code, trouble, durationMs: performance.now() - startedAt },
-          calls: lines(calls)
-            .map((line) => JSON.parse(line))
-            .filter(({ name }) => name),
-          connections: [...new Set(lines(connections))],
-          left: Object.keys(filesBelow(folder)),
-        })
-      })
-    })
+    const ended = (async (): Promise<Visit> => {
+      const [code] = (await once(child, 'close')) as [number | null]
+      await waitFor(() => processesOfHome(home).length === 0, 'everything of the doctor to have ended', 10_000)
+      const lines = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [])
+      return {
+        ...seen,
+        ...{ code, durationMs: performance.now() - startedAt },
+        trouble: seen.events.find((event) => event.kind === 'trouble'),
+        calls: lines(calls)
+          .map((line) => JSON.parse(line))
+          .filter(({ name }) => name),
+        connections: [...new Set(lines(connections))],
+        left: Object.keys(filesBelow(folder)),
+      }
+    })()
     return { child, events: seen.events, ended }
   }
   const ward: Ward = {
