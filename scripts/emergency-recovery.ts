@@ -76,7 +76,7 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 0. What a killed run left behind goes, whatever is decided now.
   let seen = await look(run)
-  if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict))) journal.warn(line)
+  if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict), hide)) journal.warn(line)
 
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {

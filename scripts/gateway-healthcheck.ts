@@ -251,7 +251,12 @@ async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined
   journal.warn(`learned remedy ${remedy.fingerprint}: ${describeRemedy(remedy)}`)
   const session = openSession(settings, 'healthcheck', journal.path)
   const hide = await hiding(settings)
-  run.onExit(() => closeSession(session, hide))
+  let isOpen = true
+  const close = () => {
+    if (isOpen) closeSession(session, hide)
+    isOpen = false
+  }
+  run.onExit(close)
   let failure: string | undefined
   for (const { name, args } of remedy.calls) {
     const { text, isError } = await callInstrument(session, name, args)
@@ -260,7 +265,9 @@ async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined
   }
   const after = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
   if (isUp(after.verdict)) return after
-  const rolledBack = rollBackEdits(session) ? '; its edits of the config were rolled back' : ''
+  const isRolledBack = rollBackEdits(session)
+  close()
+  const rolledBack = isRolledBack ? '; its edits of the config were rolled back' : ''
   setStatus(settings, remedy.fingerprint, 'dropped', ['approved'])
   const why = failure ?? `${after.verdict}: ${after.evidence}`
   journal.warn(

@@ -247,6 +247,32 @@ concurrently(
   },
 )
 
+concurrently(
+  'a run that is killed after an edit: the doctor can change nothing more, and the next run rolls the edit back',
+  async (t) => {
+    const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
+    await breakPackage(box)
+    const config = readFileSync(box.configPath, 'utf8')
+    const goOn = join(box.root, 'go-on')
+    const edit = (value: string) => ({ call: 'set_config', args: { path: 'logging.level', value } })
+    box.writeDoctorScript({ steps: [edit('debug'), { untilFile: goOn }, edit('trace'), { waitMs: 60_000 }] })
+    const run = box.startScript('emergency-recovery')
+    await waitFor(() => box.events().some(({ what }) => what.startsWith('doctor called set_config')), 'the edit')
+    process.kill(run.pid, 'SIGKILL')
+    await run.finished
+    writeFileSync(goOn, '')
+    await waitFor(
+      () => box.events().some(({ what }) => what.startsWith('doctor was refused set_config')),
+      'the refusal',
+    )
+    expect(JSON.parse(readFileSync(box.configPath, 'utf8')).logging.level).toBe('debug')
+    box.writeDoctorScript({ steps: [] })
+    expect((await recover(box)).code).toBe(1)
+    expect(readFileSync(box.configPath, 'utf8')).toBe(config)
+    expect(leftovers(box)).toEqual([])
+  },
+)
+
 concurrently('a doctor that is not installed or not signed in is skipped for the next one of DOCTOR', async (t) => {
   const box = await sandbox(t, { settings: { DOCTOR: 'codex claude' } })
   await breakPackage(box)

@@ -87,6 +87,8 @@ const PROGRAM_MODEL = /^[\w-]*cli\//i
 /** Throws `Refused` when this value in this place does harm, whoever vouches for it. */
 export function assertNoHarm(leaf: Leaf, port: number): void {
   const name = leaf.path.join('.')
+  if (leaf.path.some((part) => /^(?:__proto__|constructor|prototype)$/.test(part)))
+    throw new Refused(`${name} is no name of a setting.`)
   // OpenClaw puts the value of the variable there, and sends or prints it.
   if (leaf.value.includes('${')) throw new Refused(`${name} may not refer to an environment variable.`)
   if (PROGRAM_MODEL.test(leaf.value) || leaf.path.some((part) => PROGRAM_MODEL.test(part)))

@@ -19,8 +19,9 @@ import { Refused } from './refused.ts'
 export interface SessionContext {
   /** The session's own folder (0700). */
   folder: string
-  /** The tier that started it, and its log: every call becomes a line there. */
+  /** The tier that started it, its process, and its log: every call becomes a line there. */
   tier: TierName
+  tierPid: number
   logPath: string
   /** Where the report goes. */
   reportPath: string
@@ -188,6 +189,8 @@ export async function call(
   name: string,
   args: Arguments,
 ): Promise<{ text: string; isError: boolean }> {
+  // Another server of this session may have been at work before.
+  session.reload()
   const one: InstrumentCall = { at: Date.now(), name, args, acts: false, decision: 'started' }
   try {
     const instrument = Object.hasOwn(instruments, name) ? instruments[name]! : undefined
@@ -195,6 +198,7 @@ export async function call(
     one.acts = instrument.acts === true
     assertArguments(instrument, args)
     assertLimits(session, instruments, name)
+    if (one.acts) assertWatched(session.context)
     const deed = await instrument.prepare(session, args)
     await record(session, one)
     const text = await within(instrument.limitSec, deed)
@@ -239,6 +243,15 @@ function assertLimits({ state }: Session, instruments: Readonly<Record<string, I
   const used = state.calls.filter((one) => isOfGroup(one) && one.decision !== 'refused').length
   if (most !== undefined && used >= most)
     throw new Refused(`${name} may be used ${most === 1 ? 'once' : `${most} times`} in a session, and was.`)
+}
+
+/** Nothing is changed on a machine on which nothing watches any more what comes of it. */
+function assertWatched({ tier, tierPid }: SessionContext): void {
+  try {
+    process.kill(tierPid, 0)
+  } catch {
+    throw new Refused(`The ${tier} that started this session has ended: stop.`)
+  }
 }
 
 /** No line in the log, no deed: throws when it cannot be written. */

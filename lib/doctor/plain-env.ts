@@ -10,7 +10,14 @@ const PLAIN =
  * @param signIn the names of the variables with which this doctor signs in
  */
 export function plainEnv(settings: Settings, signIn: RegExp): Record<string, string> {
-  const wanted = Object.entries(settings.childEnv).filter(([name]) => PLAIN.test(name) || signIn.test(name))
+  const ours = {
+    OPENAI_API_KEY: settings.openaiApiKey,
+    OPENAI_BASE_URL: settings.openaiBaseUrl,
+    OPENAI_MODEL: settings.openaiModel,
+    GEMINI_API_KEY: settings.geminiApiKey,
+  }
+  const given = Object.entries({ ...settings.childEnv, ...ours }).filter(([, value]) => value)
+  const wanted = given.filter(([name]) => PLAIN.test(name) || signIn.test(name))
   const env = Object.fromEntries(wanted)
   // Where installers of a user put programs; a job's PATH often lacks it.
   env.PATH = [env.PATH, join(settings.home, '.local/bin')].join(':')

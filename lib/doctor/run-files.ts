@@ -30,7 +30,10 @@ export function openSession(settings: Settings, tier: TierName, logPath: string)
   const folder = join(runsFolder(settings), stamp)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const reportPath = join(dirname(logPath), `emergency-recovery-report-${stamp}.md`)
-  const context: SessionContext = { folder, tier, logPath, reportPath, env: settings.childEnv }
+  const context: SessionContext = {
+    ...{ folder, tier, tierPid: process.pid, logPath, reportPath },
+    env: settings.childEnv,
+  }
   writeFileSync(join(folder, CONTEXT), JSON.stringify(context), { mode: 0o600 })
   return new Session(context)
 }
@@ -71,7 +74,11 @@ export function closeSession(session: Session, hide: (text: string) => string): 
  * @param isUp the gateway is healthy, so that an edit that is in place helped
  * @returns lines for the log
  */
-export async function clearLeftSessions(settings: Settings, isUp: boolean): Promise<string[]> {
+export async function clearLeftSessions(
+  settings: Settings,
+  isUp: boolean,
+  hide: (text: string) => string,
+): Promise<string[]> {
   const runs = runsFolder(settings)
   const ended = await closeLeftTerminals(runs, doctorEnv(settings), isGatewayCommand)
   const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
@@ -81,10 +88,11 @@ export async function clearLeftSessions(settings: Settings, isUp: boolean): Prom
         const left = new Session(readContext(join(folder, CONTEXT)))
         if (!isUp && rollBackEdits(left))
           said.push('rolled back what a doctor that was cut short had changed in the config')
+        closeSession(left, hide)
       } catch (error) {
         said.push(`an earlier session in ${folder} cannot be read: ${(error as Error).message}`)
+        rmSync(folder, { recursive: true, force: true })
       }
-      rmSync(folder, { recursive: true, force: true })
     } else removeLeftoversOfOldVersion(folder)
   }
   return said

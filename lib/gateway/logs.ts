@@ -8,6 +8,8 @@ import { isForeignLog } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
 import { gatewayLogs, sharedLog } from './clues.ts'
+import { readConfig } from './config.ts'
+import { parseOrNothing, valueAt } from './config-tree.ts'
 
 /** So much of the end of a log is looked at, however large it is. */
 const LOG_BYTES = 8 * 1024 * 1024
@@ -24,7 +26,9 @@ export function namedLogs(settings: Settings): Map<string, string> {
       .filter((name) => isOurLog(name) || name === 'recovery-learnings.md')
       .map((name) => join(folder, name)),
   )
+  const own = valueAt(parseOrNothing(readConfig(settings)?.text ?? ''), ['logging', 'file'])
   const paths = new Set([
+    ...(typeof own === 'string' && /^\/.*\.log$/.test(own) ? [own] : []),
     ...gatewayLogs(settings),
     ...rotated,
     ...[sharedLog(settings)].flatMap((one) => one ?? []),

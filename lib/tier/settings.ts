@@ -176,6 +176,10 @@ export const SETTINGS = {
     'the token of `claude setup-token`, for a machine without a keychain, and for a Mac, where a background job may not get at it',
   ),
   anthropicBaseUrl: url('ANTHROPIC_BASE_URL', '', "another address of Claude Code's service (a gateway or proxy)"),
+  openaiApiKey: secret('OPENAI_API_KEY', 'the key of Codex or Qwen Code, when they have no login of their own'),
+  openaiBaseUrl: url('OPENAI_BASE_URL', '', 'another address of that service, e.g. of a model server on this machine'),
+  openaiModel: text('OPENAI_MODEL', 'the model that Qwen Code asks for'),
+  geminiApiKey: secret('GEMINI_API_KEY', "Gemini CLI's key"),
   // Level 4
   alertWindowMin: number('EMERGENCY_ALERT_WINDOW', 30, 'minutes', 'how old a failure may be to be alerted', 1),
   alertTimeoutSec: number('ALERT_HTTP_TIMEOUT', 10, 'seconds', 'how long a channel may take to answer', 0.05),

@@ -4,6 +4,7 @@
  * with the fake instruments. Every connection that its Node processes open is noted.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
