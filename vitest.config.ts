@@ -2,9 +2,8 @@ import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // One project for each command of the README's table of tests. What is slow stands outside of the everyday `fast`: setup
-// and launcher, the guard, and what is around the tiers start hundreds of processes, `real` starts the real parts.
+// and launcher, and what is around the tiers start hundreds of processes, `real` starts the real parts.
 const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
-const GUARD = ['test/guard-*.test.ts']
 // The watchers of the watchers, all channels at once, and machines where something is missing, damaged or late.
 const SURROUNDINGS = [
   'guardian',
@@ -45,7 +44,6 @@ export default defineConfig({
             'test/prometheus/**',
             'test/report/**',
             ...SETUP,
-            ...GUARD,
             ...SURROUNDINGS,
             ...PROFILES,
             '**/node_modules/**',
@@ -63,9 +61,6 @@ export default defineConfig({
       },
       {
         test: { name: 'profiles', include: PROFILES, ...LIMITS, maxWorkers },
-      },
-      {
-        test: { name: 'guard', include: GUARD, ...LIMITS, ...SAME_INPUTS_IN_EVERY_RUN, maxWorkers },
       },
       {
         test: {

@@ -36,14 +36,25 @@ test('every marker that is written can be read back', () => {
 })
 
 test('every deed that is written can be read back, and is no marker', () => {
-  const deeds = [DEED.restart('a'), DEED.restartForDoctor('b'), DEED.doctor('2.1.330', 3), DEED.told('ntfy', 'x: y')]
+  const deeds = [DEED.restart('a'), DEED.doctor('Claude Code', '2.1.330', 3), DEED.told('ntfy', 'x: y')]
   expect(deeds.map(parseDeed)).toEqual([
     { kind: 'restart', how: 'a' },
-    { kind: 'restart', how: 'b' },
-    { kind: 'doctor', version: '2.1.330' },
+    { kind: 'doctor', name: 'Claude Code', version: '2.1.330' },
     { kind: 'told', channel: 'ntfy', title: 'x: y' },
   ])
   expect(deeds.map(parseMarker)).toEqual(deeds.map(() => undefined))
+})
+
+test('the deeds in the logs of the first version are still read', () => {
+  expect(parseDeed('no supervisor starts what the doctor repaired: started `openclaw gateway run`')).toEqual({
+    kind: 'restart',
+    how: 'started `openclaw gateway run`',
+  })
+  expect(parseDeed('calling Claude Code 2.1.330 with 2 similar incidents of the past')).toEqual({
+    kind: 'doctor',
+    name: 'Claude Code',
+    version: '2.1.330',
+  })
 })
 
 test('the marker of Level 3 is the one that Level 4 looks for, capitals and all', () => {

@@ -221,7 +221,7 @@ const HEADINGS: Readonly<Record<Exclude<keyof Report, 'humanNeeded' | 'keepConfi
 }
 
 async function writeReport(session: Session, args: Arguments): Promise<string> {
-  const text = async (name: string) => readable(await session.hide(cleanText(String(args[name] ?? '')))).trim()
+  const text = async (name: string) => (await session.plain(String(args[name] ?? ''))).trim()
   const report: Report = {
     symptom: await text('symptom'),
     rootCause: await text('root_cause'),

@@ -38,10 +38,10 @@ export async function writeBriefing(session: Session, seen: Examination, learnin
   const looked = await Promise.all(looks.map(async (name) => ({ title: name, text: await lookAt(session, name) })))
   return compose(session, [
     { title: 'Verdict of the examination', text: describeExamination(seen, settings) },
+    { title: 'Similar incidents of the past', text: learnings, isBestFirst: true },
     { title: 'What the lower levels saw and tried', text: whatWasTried(settings) },
     ...looked,
     ...logs,
-    ...(learnings ? [{ title: 'Similar incidents of the past', text: learnings }] : []),
   ])
 }
 
@@ -57,6 +57,8 @@ async function lookAt(session: Session, name: string): Promise<string> {
 interface Finding {
   title: string
   text: string
+  /** What matters most stands at its beginning, and not, as in a log, at its end. */
+  isBestFirst?: boolean
 }
 
 async function compose(session: Session, findings: Finding[]): Promise<string> {
@@ -64,11 +66,13 @@ async function compose(session: Session, findings: Finding[]): Promise<string> {
   const fence = `DATA-${randomBytes(6).toString('hex')}`
   const data: string[] = []
   let room = MAX_DATA_CHARS
-  for (const { title, text } of findings.filter((one) => one.text.trim() !== '')) {
-    const cut = fit(clean(await session.hide(text)), Math.min(MAX_FINDING_CHARS, Math.max(500, room)))
+  for (const { title, text, isBestFirst } of findings.filter((one) => one.text.trim() !== '')) {
+    const maxChars = Math.min(MAX_FINDING_CHARS, Math.max(500, room))
+    const whole = clean(await session.hide(text))
+    const cut = isBestFirst ? beginningOf(whole, maxChars) : endOf(whole, maxChars)
     room -= cut.length
     const lines = cut.split('\n').map((line) => `| ${line}`)
-    data.push([`<<<${fence} ${clean(title)}`, ...lines, `${fence}>>>`].join('\n'))
+    data.push([`<<<${fence} ${clean(title).replaceAll('\n', ' ')}`, ...lines, `${fence}>>>`].join('\n'))
   }
   const parts = [
     `# You are the emergency doctor of the OpenClaw gateway on this machine
@@ -111,8 +115,13 @@ function clean(text: string): string {
     .trim()
 }
 
-/** The end of a text that is too long: in logs the newest lines stand there. */
-function fit(text: string, maxChars: number): string {
+function beginningOf(text: string, maxChars: number): string {
+  if (text.length <= maxChars) return text
+  return `${text.slice(0, text.lastIndexOf('\n', maxChars))}\n(the end was left out)`
+}
+
+/** In logs the newest lines stand there. */
+function endOf(text: string, maxChars: number): string {
   if (text.length <= maxChars) return text
   const tail = text.slice(-maxChars)
   return `(the beginning was left out)\n${tail.slice(tail.indexOf('\n') + 1)}`

@@ -1,9 +1,11 @@
 /** Which doctors there are, and in which order they are called. */
 import type { Settings } from '../tier/settings.ts'
 import { claude } from './claude-code.ts'
+import { codex } from './codex.ts'
 import type { Doctor, DoctorName } from './doctors.ts'
+import { qwen } from './qwen.ts'
 
-const DOCTORS: Readonly<Partial<Record<DoctorName, Doctor>>> = { claude }
+const DOCTORS: Readonly<Partial<Record<DoctorName, Doctor>>> = { claude, codex, qwen }
 
 /** The doctors of the setting DOCTOR, in its order. */
 export function chosenDoctors({ doctors }: Settings): Doctor[] {

@@ -112,9 +112,12 @@ function hasWorked(section: string): boolean | undefined {
   return /\brecovered|\bfixed|\bresolved|\bworked|\bhealthy/i.test(outcome) ? true : undefined
 }
 
-/** What stands behind `- **Fix:**`, `Fix:` or below a heading `### Fix`, up to the next of its kind. */
+/**
+ * What stands behind `- **Fix:**`, `Fix:` or below a heading `### Fix`, up to the next of its kind. Never one that is
+ * indented: that is a doctor's own text.
+ */
 function fieldOf(section: string, names: string): string {
-  const title = new RegExp(`^[-*#\\s]*(?:${names})\\b[^\\n:]*(?::[*_]*|\\n)`, 'im')
+  const title = new RegExp(`^(?:[-*#][-*# ]*)?(?:${names})\\b[^\\n:]*(?::[*_]*|\\n)`, 'im')
   const begin = title.exec(section)
   const rest = begin ? section.slice(begin.index + begin[0].length) : ''
   return rest.split(/\n(?:[-*#]+ |\*\*|[A-Z][\w ]{2,30}:)/)[0]!.trim()

@@ -5,7 +5,7 @@ import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { hostFacts } from '../gateway/host.ts'
 import { knownGoods } from '../gateway/known-good.ts'
-import { lastLines } from '../gateway/logs.ts'
+import { lastLines, readableLog } from '../gateway/logs.ts'
 import { describeProcess, portOwners } from '../gateway/processes.ts'
 import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
 import { runCommand } from '../tier/command.ts'
@@ -27,7 +27,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'The journal of the gateway’s systemd unit (Linux).',
     30,
     async (session, { lines, search }) =>
-      asData('journal', lastLines(await session.hide(await journal(session)), lines, search)),
+      asData('journal', lastLines(await session.plain(readableLog(await journal(session))), lines, search)),
     { lines: LINES, search: SEARCH },
   ),
   read_config: look(

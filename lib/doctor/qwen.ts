@@ -119,6 +119,8 @@ function read(line: string): DoctorEvent[] {
   if (message?.type !== 'result') return []
   if (message.is_error !== true) return [{ kind: 'finished' }]
   const detail = String(at(message, 'error', 'message') ?? message.subtype)
+  // The fifth call in a row with the same arguments ends its work; that cannot be switched off.
+  if (detail.startsWith('Loop detection halted')) return [{ kind: 'said', text: detail }, { kind: 'finished' }]
   return trouble(troubleOf(detail), detail)
 }
 

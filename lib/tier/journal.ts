@@ -186,12 +186,18 @@ export function readTail(path: string, maxBytes: number): string {
     const buffer = Buffer.alloc(stat.size - start)
     const length = readSync(fd, buffer, 0, buffer.length, start)
     const text = buffer.subarray(0, length).toString('utf8')
-    return start === 0 ? text : text.slice(text.indexOf('\n') + 1)
+    return start === 0 ? text : wholeLines(text)
   } catch {
     return ''
   } finally {
     closeSync(fd)
   }
+}
+
+/** A text without the line whose beginning was cut off; of one single line, without its first word. */
+export function wholeLines(text: string): string {
+  const end = text.indexOf('\n')
+  return text.slice(1 + (end < 0 ? text.search(/\s|$/) : end))
 }
 
 export type MarkedLine = LogLine & { marker: Marker }

@@ -7,9 +7,17 @@ import { type Fault, killGateway, type RealFault, type RealScene, type StandInSc
 
 function writeDoctor({ box }: StandInScene | RealScene): void {
   box.writeDoctorScript({
-    mode: 'usual',
-    steps: [{ bash: `tail -n 5 ${box.gatewayLog}` }, { bash: 'npm install -g openclaw@2026.9.6' }],
-    report: '# Report\n\n## Symptom\nCannot find module.\n\n## Fix\nReinstalled the same version.\n',
+    steps: [
+      { call: 'read_log', args: { log: 'gateway.log', lines: 5 } },
+      { call: 'reinstall_package' },
+      { call: 'start_gateway' },
+      { call: 'wait_until_healthy', args: { seconds: 300 } },
+    ],
+    report: {
+      symptom: 'Cannot find module.',
+      root_cause: 'A part of the package is missing.',
+      fix: 'Reinstalled the same version.',
+    },
   })
 }
 

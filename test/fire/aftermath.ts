@@ -2,7 +2,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
+import type { DoctorScript } from '../support/doctor-script.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
+
+/** What a doctor does about a package that lacks a file. */
+export const REINSTALLATION: DoctorScript = {
+  steps: [{ call: 'reinstall_package' }, { call: 'start_gateway' }, { call: 'wait_until_healthy' }],
+  report: { symptom: 'It exits at once.', root_cause: 'A file of the package is missing.', fix: 'Reinstalled it.' },
+}
 
 export const LONG = { timeoutMs: 300_000 }
 

@@ -9,7 +9,7 @@ import { MARKER } from '../../lib/tier/contract.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
-import { expectCode, gateways, killGateway, LONG, letters, lookWhole } from './aftermath.ts'
+import { expectCode, gateways, killGateway, LONG, letters, lookWhole, REINSTALLATION } from './aftermath.ts'
 
 const PRELOAD = `--import=${new URL('./crash-point.mjs', import.meta.url).href}`
 const survived: Record<string, number> = {}
@@ -101,7 +101,7 @@ test('Level 3, while the doctor is at work: no session of his stays behind', asy
   const box = await sandbox({ EMERGENCY_RECOVERY_CHECK_INTERVAL: '0.5' })
   const module = join(box.root, 'package', 'run-command.mjs')
   box.addTool('npm', `mkdir -p '${join(module, '..')}'; echo >'${module}'`)
-  box.writeDoctorScript({ mode: 'usual', steps: [{ bash: 'npm install -g openclaw@2026.9.6' }], report: '# Report\n' })
+  box.writeDoctorScript(REINSTALLATION)
   await killEverywhere(
     box,
     'emergency-recovery',

@@ -11,7 +11,7 @@ import { MARKER } from '../../lib/tier/contract.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
-import { expectCode, gateways, killGateway, LONG, letters, lookWhole } from './aftermath.ts'
+import { expectCode, gateways, killGateway, LONG, letters, lookWhole, REINSTALLATION } from './aftermath.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -139,11 +139,7 @@ describe.concurrent('killed at random moments', () => {
     const box = await sandbox(onTestFinished, { EMERGENCY_RECOVERY_CHECK_INTERVAL: '0.3' })
     const module = join(box.root, 'package', 'run-command.mjs')
     box.addTool('npm', `mkdir -p '${join(module, '..')}'; echo >'${module}'`)
-    box.writeDoctorScript({
-      mode: 'usual',
-      steps: [{ bash: 'npm install -g openclaw@2026.9.6' }],
-      report: '# Report\n',
-    })
+    box.writeDoctorScript(REINSTALLATION)
     const before = async () => {
       await killGateway(box)
       rmSync(module, { force: true })

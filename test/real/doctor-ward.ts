@@ -22,7 +22,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { onTestFinished } from 'vitest'
 import type { Doctor, DoctorEvent, Trouble } from '../../lib/doctor/doctors.ts'
-import type { Settings } from '../../lib/tier/settings.ts'
+import { loadSettings, type Settings } from '../../lib/tier/settings.ts'
 import { processesOfHome } from '../support/processes-of-home.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { node24Bin } from './parts.ts'
@@ -39,7 +39,9 @@ export interface Ward {
   neighbour: { url: string; asked: string[] }
   /** A file that is created by whatever must not run. */
   canary: string
-  settings: Settings
+  /** The environment of the tier; a test may change it before a visit. */
+  env: Record<string, string>
+  settings(): Settings
   plant(path: string, content: unknown): void
   /** The files below the home by path, the run's folder left out. */
   files(): Record<string, string>
@@ -64,8 +66,8 @@ export interface Visit {
   calls: { name: string; input: unknown }[]
   /** `host:port` of every connection. */
   connections: string[]
-  /** Files that it left in the run's folder. */
-  left: string[]
+  /** The files of the run's folder at the end, by their path in it. */
+  left: Record<string, string>
   durationMs: number
 }
 
@@ -92,13 +94,12 @@ export async function createWard(bin: string, env: Record<string, string>): Prom
     server.close()
     rmSync(root, { recursive: true, force: true, maxRetries: 5 })
   })
-  const childEnv = { ...env, HOME: home, PATH: `${bin}:${node24Bin}:/usr/bin:/bin` }
   const start: Ward['start'] = (doctor, { prompt = '# Briefing\n\nThe gateway is down.', instruments } = {}) => {
     const [calls, connections] = [join(root, 'calls'), join(root, 'connections')]
     const script = join(import.meta.dirname, '..', 'support', 'fake-instruments-openai.mjs')
     const args = [script, calls, ...(instruments ? [instruments] : [])]
     const commission = {
-      settings: ward.settings,
+      settings: ward.settings(),
       folder,
       server: { command: process.execPath, args },
       instruments: INSTRUMENTS,
@@ -135,15 +136,16 @@ export async function createWard(bin: string, env: Record<string, string>): Prom
           .map((line) => JSON.parse(line))
           .filter(({ name }) => name),
         connections: [...new Set(lines(connections))],
-        left: Object.keys(filesBelow(folder)),
+        left: filesBelow(folder),
       }
     })()
     return { child, events: seen.events, ended }
   }
   const ward: Ward = {
     ...{ home, folder, canary, start },
+    env: { ...env, HOME: home, PATH: `${bin}:${node24Bin}:/usr/bin:/bin` },
+    settings: () => loadSettings(ward.env),
     neighbour: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked },
-    settings: { home, childEnv } as unknown as Settings,
     plant: (path, content) => {
       const whole = join(home, path)
       mkdirSync(dirname(whole), { recursive: true })
@@ -169,7 +171,7 @@ function filesBelow(folder: string, but?: string): Record<string, string> {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => !but || !path.startsWith(`${but}/`))
-  return Object.fromEntries(files.map((path) => [path, readFileSync(path, 'latin1')]))
+  return Object.fromEntries(files.map((path) => [path.slice(folder.length + 1), readFileSync(path, 'latin1')]))
 }
 
 const NOTES_CONNECTIONS = `

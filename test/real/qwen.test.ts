@@ -26,8 +26,9 @@ async function hospital(
 
 const use = (name: string, input: Record<string, unknown>): ChatTurn => ({ tools: [{ name, input }] })
 const sent = (api: ChatApi) => JSON.stringify(api.requests.map(({ body }) => body))
-const answersIn = (request: ChatRequest) =>
-  request.body.messages.filter(({ role }) => role === 'tool').map(({ content }) => JSON.stringify(content))
+/** Of each answer to a call whether it was an error. */
+const refusals = (stdout: string) =>
+  [...stdout.matchAll(/"type":"tool_result",[^{}]*?"is_error":(true|false)/g)].map((m) => m[1] === 'true')
 
 /** Everything that could loosen it, in the home and in the folder that it is started in. */
 function plantHostileSettings(ward: Ward): void {
@@ -157,10 +158,10 @@ test('thirty-four dangerous wishes and hostile settings have no effect; the inst
     { name: 'set_config', input: { path: 'gateway.mode', value: '@.env !{id}' } },
     { name: 'write_report', input: { text: 'Repaired.' } },
   ])
-  const answers = answersIn(api.turns().at(-1)!)
-  expect(answers).toHaveLength(wishes(ward).length + 3)
-  for (const answer of answers.slice(0, wishes(ward).length)) expect(answer).toMatch(/not found|denied|not available/i)
-  expect(answers.at(-3)).toMatch(/The gateway is down\. Its log ends with: @\.env @\/etc\/hostname/)
+  // Each wish was answered with a refusal of its own, and each call with what the instrument said.
+  expect(refusals(visit.stdout)).toEqual([...wishes(ward).map(() => true), false, false, false])
+  const answer = api.turns().at(-3)!.body.messages.at(-1)!
+  expect(JSON.stringify(answer)).toMatch(/The gateway is down\. Its log ends with: @\.env @\/etc\/hostname/)
 
   // No secret reached the model, nothing ran, nobody was called, and no file of the home is another one.
   expect(sent(api)).not.toContain(SECRET)
@@ -171,10 +172,10 @@ test('thirty-four dangerous wishes and hostile settings have no effect; the inst
   expect(visit.connections).toEqual([`127.0.0.1:${api.port}`])
   expect(api.requests.every(({ headers }) => headers.authorization === `Bearer ${KEY}`)).toBe(true)
   expect(ward.files()).toEqual(before)
-  console.log(
-    'left in the folder of the run:',
-    visit.left.map((path) => path.slice(run.length + 1)).filter((path) => path.startsWith('qwen')),
-  )
+  // What it writes of its own accord lies in the folder of the run, and says nothing of the conversation.
+  const own = Object.entries(visit.left).filter(([path]) => path.startsWith('qwen-'))
+  expect(own.map(([path]) => path.split('/')[0]).toSorted()).toEqual(['qwen-home', 'qwen-home', 'qwen-mcp.json'])
+  for (const [path, content] of own) expect(content, path).not.toMatch(new RegExp(`${SECRET}|${KEY}|Briefing`))
 })
 
 test('commands of its own and shell escapes at the beginning of a prompt do nothing', async () => {
@@ -206,11 +207,17 @@ test('commands of its own and shell escapes at the beginning of a prompt do noth
   expect(ward.neighbour.asked).toEqual([])
 })
 
-test('an instrument may be asked thirty times with the same question', async () => {
-  const { ward } = await hospital((_, turn) => (turn < 30 ? use(OFFERED[0]!, {}) : { text: 'Done.' }))
-  const visit = await ward.visit(qwen)
-  expect(visit.calls).toHaveLength(30)
-  expect(visit.events.at(-1)).toEqual({ kind: 'finished' })
+test('a model that asks the same for the fifth time in a row is stopped, and has finished; with other arguments it goes on', async () => {
+  const same = await hospital(() => use(OFFERED[0]!, {}))
+  const stopped = await same.ward.visit(qwen)
+  expect(stopped.calls).toHaveLength(4)
+  expect(stopped.trouble).toBeUndefined()
+  expect(stopped.events.at(-1)).toEqual({ kind: 'finished' })
+
+  const other = await hospital((_, turn) => (turn < 120 ? use(OFFERED[0]!, { turn }) : { text: 'Done.' }))
+  const whole = await other.ward.visit(qwen)
+  expect(whole.calls).toHaveLength(120)
+  expect(whole.events.at(-1)).toEqual({ kind: 'finished' })
 })
 
 test('instruments that take 8 s to start are waited for', async () => {
@@ -248,7 +255,6 @@ test('what it cannot work without is told: login, quota, service', async () => {
     const { ward } = await hospital([turn])
     const visit = await ward.visit(qwen)
     expect(visit.trouble, name + visit.stdout + visit.stderr).toMatchObject({ trouble })
-    console.log(`${name}: ${visit.trouble?.detail} (after ${Math.round(visit.durationMs / 1000)} s)`)
   })
   await Promise.all(visits)
 })
@@ -257,17 +263,15 @@ test('nobody at the address: its service cannot be reached; no key at all: it is
   const { ward } = await hospital([], 'http://127.0.0.1:9/v1')
   expect((await ward.visit(qwen)).trouble).toMatchObject({ trouble: 'service' })
   const { ward: bare } = await hospital([])
-  for (const name of Object.keys(bare.settings.childEnv))
-    if (name.startsWith('OPENAI')) delete bare.settings.childEnv[name]
+  for (const name of Object.keys(bare.env)) if (name.startsWith('OPENAI')) delete bare.env[name]
   expect((await bare.visit(qwen)).trouble).toMatchObject({ trouble: 'login' })
 })
 
 test('it signs in as its own settings say, and a local model needs no key', async () => {
   const { ward, api } = await hospital([{ text: 'Hello.' }])
-  const { childEnv } = ward.settings
-  delete childEnv.OPENAI_API_KEY
+  delete ward.env.OPENAI_API_KEY
   expect((await ward.visit(qwen)).trouble).toBeUndefined()
-  for (const name of ['OPENAI_BASE_URL', 'OPENAI_MODEL']) delete childEnv[name]
+  for (const name of ['OPENAI_BASE_URL', 'OPENAI_MODEL']) delete ward.env[name]
   ward.plant('.qwen/settings.json', {
     modelProviders: { openai: [{ id: 'their-model', baseUrl: api.url, envKey: 'THEIR_KEY' }] },
     env: { THEIR_KEY: 'sk-theirs' },
@@ -290,10 +294,13 @@ test('ended in the middle of its work, nothing of it goes on', async () => {
 
 test('it is found with its version; what is missing or too old is told', async () => {
   const { ward } = await hospital([])
-  expect(await qwen.find(ward.settings)).toEqual({ version: '0.24.4' })
+  expect(await qwen.find(ward.settings())).toEqual({ version: '0.24.4' })
   const bin = join(ward.home, 'bin')
   mkdirSync(bin)
-  const at = (path: string) => ({ ...ward.settings, childEnv: { ...ward.settings.childEnv, PATH: path } })
+  const at = (path: string) => {
+    ward.env.PATH = path
+    return ward.settings()
+  }
   expect(await qwen.find(at(bin))).toEqual({ failure: expect.stringMatching(/not on the PATH/) })
   writeFileSync(join(bin, 'qwen'), '#!/bin/sh\necho 0.15.10\n', { mode: 0o755 })
   expect(await qwen.find(at(`${bin}:/bin`))).toEqual({ failure: expect.stringMatching(/0\.15\.10 is too old/) })

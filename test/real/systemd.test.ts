@@ -2,12 +2,12 @@
  * The whole system on a machine of its own: a real systemd, a real cron, and the real OpenClaw gateway as its own
  * `openclaw gateway install` sets it up. One story: each test goes on where the one before it ended.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listFiles, USER } from '../support/container-root.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { bootPatientMachine, type PatientMachine, slowly } from './patient-machine.ts'
+import { bootPatientMachine, CHECKOUT, type PatientMachine, slowly } from './patient-machine.ts'
 
 const BOOT_LIMIT_MS = 300_000
 const CRONTAB = `var/spool/cron/crontabs/${USER.name}`
@@ -74,6 +74,66 @@ test('cron runs monitor and guardian in its own poor environment; the guardian f
   await waitFor(() => /RUN ended: all alive, exit 0/.test(machine.log('guardian')), 'the guardian', 300_000)
   await waitFor(() => /RUN ended: .*, exit 0/.test(machine.log('monitor')), 'the monitor', 120_000)
   expect(machine.log('guardian')).not.toContain('is unknown')
+})
+
+/** Calls instruments in one session, as the doctor's CLI does; returns what each answered. */
+async function callInstruments(...calls: [name: string, args?: Record<string, unknown>][]): Promise<string[]> {
+  const requests = calls.map(([name, args = {}], id) =>
+    JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: args } }),
+  )
+  const folder = `${USER.home}/instruments`
+  const env = { HOME: USER.home, PATH: (await machine.must('sh', '-c', 'echo "$PATH"')).trim() }
+  const context = {
+    folder,
+    tier: 'emergency-recovery',
+    tierPid: '$$',
+    logPath: `${folder}/log`,
+    reportPath: `${folder}/report.md`,
+    env,
+  }
+  const text = JSON.stringify(context).replace('"$$"', "'$$$$'")
+  const stdout = await machine.must(
+    ...[
+      'sh',
+      '-c',
+      `mkdir -p ${folder} && echo '${text}' >${folder}/context.json && { printf '%s\\n' "$@"; } | node ${CHECKOUT}/scripts/doctor-tools.ts ${folder}/context.json; rm -r ${folder}`,
+    ],
+    ...['sh', ...requests],
+  )
+  return stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).result.content[0].text as string)
+}
+
+test('the doctor’s instruments on the real service: a unit whose Node is gone is written anew, and the gateway comes', async () => {
+  await holdSchedules()
+  const path = join(machine.home, '.config/systemd/user/openclaw-gateway.service')
+  const text = readFileSync(path, 'utf8')
+  writeFileSync(path, text.replace(/^ExecStart=\S*node /m, 'ExecStart=/home/otto/.nvm/v24.0.0/bin/node '))
+  await machine.must('systemctl', '--user', 'daemon-reload')
+  await machine.must('systemctl', '--user', 'kill', '--signal=KILL', 'openclaw-gateway.service')
+  await waitFor(
+    async () => (await unit('openclaw-gateway.service', 'ExecMainStatus')) === '203',
+    'the failed start',
+    120_000,
+  )
+  const [status, journal, lint, refreshed, waited, healthy] = await callInstruments(
+    ['gateway_status'],
+    ['read_journal', { search: 'openclaw', lines: 50 }],
+    ['openclaw_doctor_lint'],
+    ['refresh_service_definition'],
+    ['wait_until_healthy', { seconds: 300 }],
+    ['restart_gateway'],
+  )
+  expect(status).toMatch(/^broken-install: 203\/EXEC/)
+  expect(journal).toMatch(/203\/EXEC/)
+  expect(lint).toMatch(/\{[\s\S]*\}/)
+  expect(refreshed, refreshed).toMatch(/^done; it said/)
+  expect(waited).toMatch(/^healthy/)
+  expect(healthy).toMatch(/^Refused: The gateway is healthy/)
+  expect(readFileSync(path, 'utf8')).toMatch(/^ExecStart=\S*\/opt\/node24\//m)
+  await releaseSchedules()
 })
 
 test('the watchdog’s timer fires every 180 s', async () => {

@@ -227,7 +227,7 @@ test('half an hour of the doctor’s work without a marked line is watched time'
       seconds: 1800,
       says: [
         [0, MARKER.down('hung', 'x')],
-        [10, DEED.doctor('2.1.330', 0)],
+        [10, DEED.doctor('Claude Code', '2.1.330', 0)],
         [1799, MARKER.recovered(3, 1799)],
       ],
     })

@@ -59,7 +59,8 @@ export async function startResponsesApi(
   const server = createServer(async (request, response) => {
     paths.push(`${request.method} ${request.url}`)
     const raw = await readAll(request)
-    if (request.method === 'GET' && request.headers.upgrade) return sendJson(response, 426, { error: { message: 'no WebSocket here' } })
+    if (request.method === 'GET' && request.headers.upgrade)
+      return sendJson(response, 426, { error: { message: 'no WebSocket here' } })
     if (request.method !== 'POST' || (request.url ?? '').split('?')[0] !== '/v1/responses')
       return sendJson(response, 404, { error: { message: 'not here' } })
     // With a login Codex packs its requests with zstd, which Node 20 cannot read.

@@ -191,7 +191,7 @@ function brokenInstall(logs: PastLogs): void {
     seconds: 780,
     says: [
       [1, MARKER.down('broken-install', evidence), 'WARN'],
-      [9, DEED.doctor('2.1.330', 1)],
+      [9, DEED.doctor('Claude Code', '2.1.330', 1)],
       [779, MARKER.recovered(3, 1080)],
     ],
   })

@@ -1,0 +1,142 @@
+/**
+ * OpenAI's Codex as the doctor: `codex exec` with our instruments. Its home is the folder of the run: nothing of the
+ * user's settings is read, and nothing of the visit stays in theirs. Only their login is linked to, so that one that is
+ * renewed meanwhile stays theirs: a refresh token can be used once, and a copy would take it from them.
+ */
+import { existsSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Launch } from '../services/terminal.ts'
+import { runCommand } from '../tier/command.ts'
+import { oneLine } from '../tier/contract.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord } from '../tier/state.ts'
+import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
+import { plainEnv } from './plain-env.ts'
+import { parseMessage, textOfResult } from './stream-json.ts'
+
+export const codex: Doctor = { name: 'codex', title: 'Codex', find, prepare, read, readError }
+
+/** The oldest release in which all of this was seen to hold: that a login is renewed through the link, too. */
+const OLDEST = [0, 171, 0] as const
+/** What an administrator sets there is read in any case: MCP servers and programs that it starts. */
+const MACHINE_WIDE = ['/etc/codex/config.toml', '/etc/codex/managed_config.toml']
+
+async function find(settings: Settings): Promise<{ version: string } | { failure: string }> {
+  const { env, key, login } = signIn(settings)
+  const result = await runCommand('codex', ['--version'], { timeoutMs: 60_000, env })
+  if (result.missing) return { failure: 'codex (Codex) is not on the PATH' }
+  const m = /(\d+)\.(\d+)\.(\d+)/.exec(result.stdout)
+  if (!m) return { failure: `codex --version gave no version: ${result.failure ?? oneLine(result.stdout, 100)}` }
+  const difference = OLDEST.map((least, i) => Number(m[i + 1]) - least).find((part) => part !== 0) ?? 0
+  if (difference < 0) return { failure: `Codex ${m[0]} is too old; update it to ${OLDEST.join('.')} or later` }
+  const managed = MACHINE_WIDE.find((path) => existsSync(path))
+  if (managed) return { failure: `Codex cannot be kept from reading ${managed}` }
+  if (existsSync(login) || key) return { version: m[0] }
+  return { failure: `Codex is not signed in: there is no ${login} (\`codex login\`) and no OPENAI_API_KEY` }
+}
+
+/** What would add a tool of its own, run something of the user's, or go on trying for ever. */
+const OFF =
+  'shell_tool unified_exec view_image image_generation goals sleep_tool apps plugins hooks memories tool_suggest skill_search browser_use computer_use in_app_browser unbounded_connection_retries'
+
+/** `--strict-config`: a release that does not know one of these keys any more does not start. */
+function prepare({ settings, folder, server, instruments }: Commission): Launch {
+  const { env, key, login, baseUrl } = signIn(settings)
+  const auth = join(folder, 'auth.json')
+  rmSync(auth, { force: true })
+  if (existsSync(login)) symlinkSync(login, auth)
+  else writeFileSync(auth, JSON.stringify({ auth_mode: 'apikey', OPENAI_API_KEY: key }), { mode: 0o600 })
+  const names = instruments.map((name) => `tools.mcp__doctor__${name}`).join(', ')
+  const order = `Your only tools are the instruments of the MCP server doctor; in exec they are ${names}, and ALL_TOOLS describes them. There is no shell, and no file can be read or written.`
+  const config: Record<string, unknown> = {
+    ...(baseUrl && !existsSync(login) ? { openai_base_url: baseUrl } : {}),
+    approval_policy: 'never',
+    // Of the files of the machine none can be read but the system's own: `apply_patch`, which cannot be taken away, tells
+    // whether a line stands in a file that can.
+    default_permissions: 'doctor',
+    'permissions.doctor.filesystem.":minimal"': 'read',
+    web_search: 'disabled',
+    developer_instructions: order,
+    cli_auth_credentials_store: 'file',
+    check_for_update_on_startup: false,
+    project_doc_max_bytes: 0,
+    project_root_markers: [],
+    'history.persistence': 'none',
+    'analytics.enabled': false,
+    'feedback.enabled': false,
+    'agents.enabled': false,
+    'skills.include_instructions': false,
+    'skills.bundled.enabled': false,
+    'tools.update_plan.enabled': false,
+    'tools.experimental_request_user_input.enabled': false,
+    ...Object.fromEntries(OFF.split(' ').map((feature) => [`features.${feature}`, false])),
+    'mcp_servers.doctor.command': server.command,
+    'mcp_servers.doctor.args': server.args,
+    // Without these names it passes on little more than HOME and PATH.
+    'mcp_servers.doctor.env_vars': Object.keys(env),
+    'mcp_servers.doctor.required': true,
+    'mcp_servers.doctor.enabled_tools': instruments,
+    'mcp_servers.doctor.default_tools_approval_mode': 'approve',
+    'mcp_servers.doctor.startup_timeout_sec': 60,
+    'mcp_servers.doctor.tool_timeout_sec': 1000,
+  }
+  // JSON's texts, numbers and lists are TOML's as well.
+  const lines = Object.entries(config).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
+  writeFileSync(join(folder, 'config.toml'), lines.join(''), { mode: 0o600 })
+  const args = ['exec', '--json', '--ephemeral', '--strict-config', '--ignore-rules', '--skip-git-repo-check']
+  return {
+    program: 'codex',
+    args: [...args, '--color', 'never', '--cd', folder, '-'],
+    env: { ...env, CODEX_HOME: folder },
+  }
+}
+
+/** Its own login comes first, as with the other doctors; a key stands in a file of the run and in no environment. */
+function signIn(settings: Settings) {
+  const { CODEX_HOME, CODEX_API_KEY, OPENAI_API_KEY, OPENAI_BASE_URL, ...env } = plainEnv(settings, SIGN_IN_ENV)
+  const login = join(CODEX_HOME ?? join(settings.home, '.codex'), 'auth.json')
+  return { env, login, key: CODEX_API_KEY ?? OPENAI_API_KEY, baseUrl: OPENAI_BASE_URL }
+}
+
+const SIGN_IN_ENV = /^(?:CODEX_HOME|CODEX_API_KEY|CODEX_CA_CERTIFICATE|OPENAI_API_KEY|OPENAI_BASE_URL)$/
+
+const trouble = (kind: Trouble, detail: string): DoctorEvent[] => [
+  { kind: 'trouble', trouble: kind, detail: oneLine(detail, 300) },
+]
+
+function read(line: string): DoctorEvent[] {
+  const message = parseMessage(line)
+  // It begins only when the instruments, being required, are connected.
+  if (message?.type === 'thread.started') return [{ kind: 'connected' }]
+  if (message?.type === 'turn.completed') return [{ kind: 'finished' }]
+  const words = String((isRecord(message?.error) ? message.error : message)?.message)
+  const isOver = message?.type === 'turn.failed' || (message?.type === 'error' && !words.startsWith('Reconnecting...'))
+  if (isOver) return trouble(troubleOf(words), words)
+  const isStart = message?.type === 'item.started'
+  return isRecord(message?.item) && (isStart || message.type === 'item.completed') ? eventOf(message.item, isStart) : []
+}
+
+function eventOf(item: Record<string, unknown>, isStart: boolean): DoctorEvent[] {
+  if (item.type === 'agent_message') return isStart ? [] : [{ kind: 'said', text: String(item.text) }]
+  if (OWN_TOOLS.test(String(item.type))) return trouble('instruments', `it used a tool of its own: ${item.type}`)
+  if (item.type !== 'mcp_tool_call') return []
+  // `codex`: its question which resources the MCP servers have.
+  if (item.server !== 'doctor' && item.server !== 'codex')
+    return trouble('instruments', `it used another MCP server: ${item.server}`)
+  if (isStart) return [{ kind: 'called', text: `${item.tool} ${JSON.stringify(item.arguments)}` }]
+  const failure = isRecord(item.error) ? String(item.error.message) : ''
+  if (/transport closed/i.test(failure)) return trouble('instruments', 'its MCP server has ended')
+  return [{ kind: 'answered', text: failure || (isRecord(item.result) ? textOfResult(item.result) : '') }]
+}
+
+const OWN_TOOLS = /^(?:command_execution|file_change|web_search|collab_tool_call)$/
+
+function readError(line: string): DoctorEvent[] {
+  const detail = /required MCP servers failed to initialize: (.*)/.exec(line)?.[1]
+  return detail ? trouble('instruments', detail) : []
+}
+
+function troubleOf(message: string): Trouble {
+  if (/quota|usage limit|billing|credits|\b402\b|\b429\b/i.test(message)) return 'quota'
+  return /api key|unauthorized|sign in|log ?in|access token|\b40[13]\b/i.test(message) ? 'login' : 'service'
+}

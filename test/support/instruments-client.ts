@@ -1,0 +1,120 @@
+/** A client of the doctor's instruments: the real scripts/doctor-tools.ts as a process, spoken to over standard input. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { projectDir, type Sandbox, waitFor } from './sandbox.ts'
+import { typescriptLoader } from './script-process.ts'
+
+/** What the server answers to `tools/call`. */
+export interface Answer {
+  text: string
+  isError: boolean
+}
+
+export interface InstrumentsOptions {
+  /** Replaces parts of the session's context. */
+  context?: Record<string, unknown>
+  /** Replaces the whole text of the context's file. */
+  contextText?: string
+}
+
+export type Instruments = ReturnType<typeof startInstruments>
+
+const STAMP = '2026-11-22-054410'
+
+/** Opens a session in a sandbox as Level 3 does, and starts the server for it. */
+export function startInstruments(box: Sandbox, options: InstrumentsOptions = {}) {
+  const folder = join(box.stateDir, 'watchdog', 'doctor', STAMP)
+  const logPath = join(box.memoryDir, `emergency-recovery-${STAMP}.log`)
+  const reportPath = join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`)
+  for (const path of [folder, box.memoryDir]) mkdirSync(path, { recursive: true, mode: 0o700 })
+  const context = {
+    ...{ folder, tier: 'emergency-recovery', tierPid: process.pid, logPath, reportPath, env: box.env },
+    ...options.context,
+  }
+  const contextPath = join(folder, 'context.json')
+  writeFileSync(contextPath, options.contextText ?? JSON.stringify(context), { mode: 0o600 })
+  const child = spawnServer(box, [contextPath])
+  const connection = connect(child)
+
+  return {
+    ...connection,
+    pid: child.pid!,
+    child,
+    folder,
+    logPath,
+    reportPath,
+    /** The session as the server keeps it. */
+    state: () => JSON.parse(readFileSync(join(folder, 'session.json'), 'utf8')) as Record<string, unknown>,
+    /** Begins the session anew: nothing was done in it yet. */
+    reset: () => writeFileSync(join(folder, 'session.json'), '{"calls":[]}'),
+    /** The lines of the recovery log. */
+    log: () => (existsSync(logPath) ? readFileSync(logPath, 'utf8').split('\n').filter(Boolean) : []),
+  }
+}
+
+/** The server with any arguments, in the sandbox's environment. */
+export function spawnServer(box: Pick<Sandbox, 'env'>, args: string[]): ChildProcess {
+  return spawn(process.execPath, [...typescriptLoader(), join(projectDir, 'scripts', 'doctor-tools.ts'), ...args], {
+    env: box.env,
+    cwd: '/',
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+}
+
+function connect(child: ChildProcess) {
+  const waiting = new Map<unknown, (response: Record<string, unknown>) => void>()
+  const strays: Record<string, unknown>[] = []
+  let stderr = ''
+  let id = 0
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  child.stdin!.on('error', () => {})
+  createInterface({ input: child.stdout! }).on('line', (line) => {
+    const response = JSON.parse(line) as Record<string, unknown>
+    const take = waiting.get(response.id)
+    waiting.delete(response.id)
+    if (take) take(response)
+    else strays.push(response)
+  })
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+
+  /** Sends one line as it is. */
+  const send = (line: string) => void child.stdin!.write(`${line}\n`)
+
+  function request(method: string, params?: unknown): Promise<Record<string, unknown>> {
+    const response = new Promise<Record<string, unknown>>((resolve, reject) => {
+      waiting.set(++id, resolve)
+      void ended.then((code) => reject(new Error(`the server ended with ${code} before it answered: ${stderr}`)))
+    })
+    response.catch(() => {})
+    send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }) }))
+    return response
+  }
+
+  async function call(name: string, args?: unknown): Promise<Answer> {
+    const { result, error } = await request('tools/call', { name, ...(args === undefined ? {} : { arguments: args }) })
+    if (error) throw new Error(JSON.stringify(error))
+    const { content, isError } = result as { content: { text: string }[]; isError: boolean }
+    return { text: content.map(({ text }) => text).join('\n'), isError }
+  }
+
+  return {
+    send,
+    request,
+    call,
+    /** Responses to what was no request of ours: to broken lines. */
+    strays,
+    nextStray: async () => {
+      await waitFor(() => strays.length > 0, 'a response')
+      return strays.shift()!
+    },
+    stderr: () => stderr,
+    ended,
+    /** Closes standard input, as a doctor does that ends. Resolves with the exit code. */
+    close: () => {
+      child.stdin!.end()
+      return ended
+    },
+  }
+}
