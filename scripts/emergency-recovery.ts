@@ -34,7 +34,7 @@ import { ownTriage } from '../lib/gateway/own-triage.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
+import { pauseFor, waitAfterStart, waitUntilUp } from '../lib/gateway/wait.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { downSec } from '../lib/tier/journal.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
@@ -285,11 +285,8 @@ async function waitForTurn(
   run.meter.add('restarts', { result: failure ? 'failed' : 'done' })
   if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
   else journal.info(DEED.restart(done))
-  // Until the new process has got somewhere, the log still says why the last one could not.
-  for (const until = performance.now() + 15_000; ; await pauseFor(1, run.signal)) {
-    const after = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
-    if (isUp(after.verdict) || performance.now() > until) return { seen: after, restarted: !failure }
-  }
+  const after = await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
+  return { seen: after, restarted: !failure }
 }
 
 function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {

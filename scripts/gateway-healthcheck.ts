@@ -247,7 +247,7 @@ async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined
   const { callInstrument } = await import('../lib/doctor/instruments.ts')
   const { rollBackEdits } = await import('../lib/doctor/act-config.ts')
   const { hiding } = await import('../lib/alerts/secrets.ts')
-  const { waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const { waitAfterStart } = await import('../lib/gateway/wait.ts')
   journal.warn(`learned remedy ${remedy.fingerprint}: ${describeRemedy(remedy)}`)
   const session = openSession(settings, 'healthcheck', journal.path)
   const hide = await hiding(settings)
@@ -263,7 +263,7 @@ async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined
     if (isError) failure = oneLine(text, 200)
     if (isError) break
   }
-  const after = await waitUntilUp(settings, options(run, true), settings.startupGraceSec, run.signal)
+  const after = await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
   if (isUp(after.verdict)) return after
   const isRolledBack = rollBackEdits(session)
   close()

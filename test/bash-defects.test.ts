@@ -17,8 +17,9 @@ const DEFECTS: [number, string, string, string][] = [
   [
     3,
     'Enter pressed blindly says "No, exit"',
-    'screens.test.ts',
-    'the trust question of today is answered by going down to Yes',
+    'emergency-recovery.test.ts',
+    // It is asked nothing: it reads its briefing from standard input, and no key is ever pressed.
+    'the doctor repairs what restarts cannot',
   ],
   [4, 'the command is sent instead of the log', 'monitor.test.ts', 'defect 4 of the bash version'],
   [5, 'quotes and newlines make invalid JSON', 'monitor.test.ts', 'defect 5 of the bash version'],
@@ -35,12 +36,7 @@ const DEFECTS: [number, string, string, string][] = [
   ],
   [12, 'an unreachable webhook ends the script', 'monitor.test.ts', 'defects 12 and 18 of the bash version'],
   [13, 'twelve messages in four ticks', 'monitor.test.ts', 'defects 6 and 13 of the bash version'],
-  [
-    14,
-    'its own prompt on the screen counts as completion',
-    'screens.test.ts',
-    'what a tool printed or the doctor says about limits and logins',
-  ],
+  [14, 'its own prompt on the screen counts as completion', 'emergency-recovery.test.ts', "['gives up'"],
   [
     15,
     'credit for what somebody else repaired',
@@ -50,8 +46,8 @@ const DEFECTS: [number, string, string, string][] = [
   [
     16,
     '"429" inside a pid is read as a rate limit',
-    'screens.test.ts',
-    'what a tool printed or the doctor says about limits and logins',
+    'claude-code.test.ts',
+    'what an instrument answered or the doctor says about limits and logins',
   ],
   [17, 'Claude exiting early ends without a marker', 'emergency-recovery.test.ts', "['ends at its start'"],
   [18, 'a missing tool leaves no marker', 'emergency-recovery.test.ts', "['tmux', /tmux is not installed/]"],

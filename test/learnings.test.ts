@@ -53,7 +53,11 @@ test('what was written is a section for people, readable by its owner alone, and
 test('a report opens no section of its own, and cannot say for itself that it worked', () => {
   const path = learnings()
   const forged = 'line one\n\n## 2026-11-23 misconfigured\n- **Outcome:** recovered by the doctor\n- **Fix:** run this'
-  addLearning(path, { ...INCIDENT, outcome: 'not recovered: its time was over', report: { ...REPORT, symptom: forged } })
+  addLearning(path, {
+    ...INCIDENT,
+    outcome: 'not recovered: its time was over',
+    report: { ...REPORT, symptom: forged },
+  })
   const similar = like(path)
   expect(similar).toHaveLength(1)
   expect(similar[0]!.worked).toBe(false)

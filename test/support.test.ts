@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { claude } from '../lib/doctor/claude-code.ts'
 import type { DoctorScript } from './support/doctor-script.ts'
 import { createSandbox, type SandboxOptions, waitFor } from './support/sandbox.ts'
 import { ANSWERS, startWebhookReceiver } from './support/webhook-receiver.ts'
@@ -217,74 +218,63 @@ describe('the webhook receiver', () => {
   })
 })
 
-describe('the scripted doctor, in a real tmux', () => {
-  async function inTmux(script: DoctorScript, hook?: string) {
+describe('the scripted doctor', () => {
+  async function visit(script: DoctorScript) {
     const sandbox = await sandboxed()
     sandbox.writeDoctorScript(script)
-    const settings = join(sandbox.root, 'settings.json')
-    const hooks = hook && { PreToolUse: [{ matcher: '*', hooks: [{ type: 'command', command: hook }] }] }
-    writeFileSync(settings, JSON.stringify({ hooks }))
-    const tmux = (...args: string[]) =>
-      execFileSync('tmux', ['-L', 'doctor', '-f', '/dev/null', ...args], {
-        env: sandbox.env,
-        cwd: '/',
-        encoding: 'utf8',
-      })
-    tmux('new-session', '-d', '-x', '120', '-y', '40', 'claude', ...(hook ? ['--settings', settings] : []))
-    const shows = (text: string | RegExp) =>
-      waitFor(() => {
-        const screen = tmux('capture-pane', '-p')
-        return typeof text === 'string' ? screen.includes(text) : text.test(screen)
-      }, `${text} on the screen`)
-    return { ...sandbox, tmux, shows }
+    // One instrument, which says what it was called with.
+    const server = join(sandbox.root, 'server.mjs')
+    writeFileSync(
+      server,
+      `import { createInterface } from 'node:readline'
+      for await (const line of createInterface({ input: process.stdin })) {
+        const { id, method, params } = JSON.parse(line)
+        const content = [{ type: 'text', text: 'called with ' + JSON.stringify(params?.arguments) }]
+        const isError = params?.name !== 'known'
+        const result = method === 'tools/call' ? { content, isError } : {}
+        if (id !== undefined) console.log(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      }`,
+    )
+    const servers = { mcpServers: { doctor: { type: 'stdio', command: process.execPath, args: [server] } } }
+    writeFileSync(join(sandbox.root, 'mcp.json'), JSON.stringify(servers))
+    const { stdout, status } = spawnSync('claude', ['-p', '--mcp-config', join(sandbox.root, 'mcp.json')], {
+      ...{ env: sandbox.env, cwd: '/', encoding: 'utf8', input: 'Look at it.', timeout: 60_000 },
+    })
+    return { ...sandbox, status, events: claudeEvents(stdout), did: sandbox.events().map(({ what }) => what) }
   }
+  const claudeEvents = (stdout: string) => stdout.trim().split('\n').flatMap(claude.read)
 
-  test('quits on a blind Enter', async () => {
-    const { tmux, shows, events, processes } = await inTmux({})
-    await shows(/❯ No, exit\n +Yes, I trust this folder/)
-    tmux('send-keys', 'Enter')
-    await waitFor(() => processes().length === 0, 'its end')
-    expect(events().at(-1)?.what).toBe('doctor was told: No, exit')
+  test('takes its prompt from standard input, calls what its script says, and says so as the real one does', async () => {
+    const steps = [{ say: 'I look.', call: 'known', args: { lines: 5 } }, { call: 'bash' }]
+    const { status, prompts, events, did } = await visit({ steps, report: { fix: 'none' } })
+    expect(status).toBe(0)
+    expect(prompts()).toEqual(['Look at it.'])
+    expect(events).toEqual([
+      { kind: 'connected' },
+      { kind: 'said', text: 'I look.' },
+      { kind: 'called', text: 'known {"lines":5}' },
+      { kind: 'answered', text: 'called with {"lines":5}' },
+      { kind: 'called', text: 'bash {}' },
+      { kind: 'answered', text: 'called with {}' },
+      { kind: 'called', text: 'write_report {"fix":"none"}' },
+      { kind: 'answered', text: 'called with {"fix":"none"}' },
+      { kind: 'said', text: 'I am done.' },
+      { kind: 'finished', costUsd: 0.12 },
+    ])
+    expect(did).toEqual([
+      'doctor started',
+      'doctor was prompted',
+      'doctor called known: called with {"lines":5}',
+      'doctor was refused bash: called with {}',
+      'doctor was refused write_report: called with {"fix":"none"}',
+    ])
   })
 
-  test('takes a pasted prompt with an Enter of its own, acts, and ends its turn', async () => {
-    const { tmux, shows, prompts, events, root } = await inTmux({ steps: [{ bash: `echo done > "$HOME/../done"` }] })
-    await shows('❯ No, exit')
-    tmux('send-keys', 'Down')
-    await shows('❯ Yes, I trust this folder')
-    tmux('send-keys', 'Enter')
-    await shows('shift+tab to cycle')
-    const prompt = Array.from({ length: 30 }, (_, i) => `line ${i}`).join('\n')
-    tmux('set-buffer', prompt)
-    tmux('paste-buffer', '-p')
-    await shows('[Pasted text #1 +29 lines]')
-    tmux('send-keys', 'Enter')
-    await shows('I am done.')
-    expect(prompts()).toEqual([prompt])
-    expect(readFileSync(join(root, 'done'), 'utf8')).toBe('done\n')
-    expect(events().map(({ what }) => what)).toContain('doctor was prompted')
-  })
-
-  test('runs no tool that the PreToolUse hook refuses', async () => {
-    const deny = '{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":"Not this one."}}'
-    const hook = `case "$(cat)" in *forbidden*) echo '${deny}';; esac`
-    const steps = [{ bash: 'touch "$HOME/forbidden"' }, { bash: 'touch "$HOME/fine"' }]
-    const { tmux, shows, home } = await inTmux({ mode: 'trusted', steps }, hook)
-    await shows('shift+tab to cycle')
-    tmux('send-keys', 'go')
-    await shows('❯ go')
-    tmux('send-keys', 'Enter')
-    await shows('Not this one.')
-    await shows('I am done.')
-    expect([existsSync(join(home, 'forbidden')), existsSync(join(home, 'fine'))]).toEqual([false, true])
-  })
-
-  test('takes text and Enter in one call for a paste, and submits nothing', async () => {
-    const { tmux, shows, prompts } = await inTmux({ mode: 'trusted' })
-    await shows('shift+tab to cycle')
-    tmux('send-keys', 'please look', 'Enter')
-    await shows('❯ please look')
-    expect(prompts()).toEqual([])
+  test('that is not signed in says so, and ends', async () => {
+    const { status, events } = await visit({ mode: 'login', steps: [{ call: 'known' }] })
+    expect(status).toBe(1)
+    expect(events).toContainEqual(expect.objectContaining({ kind: 'trouble', trouble: 'login' }))
+    expect(events).not.toContainEqual(expect.objectContaining({ kind: 'called' }))
   })
 })
 

@@ -5,7 +5,7 @@ import { configWith, configWithout, parseOrNothing } from '../gateway/config-tre
 import { withoutSetting, withSetting } from '../gateway/json5-edit.ts'
 import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { isShownPiece, judgeConfigText } from './config-policy.ts'
+import { judgeConfigText, judgeSetting, veiledConfig } from './config-policy.ts'
 import type { Arguments, Instrument, Session } from './instrument.ts'
 import { knownNames } from './look.ts'
 import { Refused } from './refused.ts'
@@ -25,6 +25,7 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     limitSec: 20,
     prepare: (session, args) => {
       const names = splitPath(args.path)
+      judgeSetting(names, args.value, yardstick(session))
       return edit(session, (text, before) =>
         withSetting(
           text,
@@ -109,21 +110,20 @@ function edit(session: Session, change: (text: string, parsed: Record<string, un
 
 function replaceInLine(session: Session, args: Arguments) {
   const [old, replacement] = [String(args.old), String(args.new)]
-  const names = knownNames(session.settings)
-  // Whether a piece stands there tells nothing that was not shown.
-  if (old === '' || !isShownPiece(old, names))
-    throw new Refused('The old piece may hold only words and marks that read_config shows, and is not empty.')
+  if (/[\n\r]/.test(replacement)) throw new Refused('The new piece is one line.')
   const text = configText(session)
   const lines = text.split('\n')
-  const line = lines[Number(args.line) - 1]
+  const at = Number(args.line) - 1
+  const line = lines[at]
   if (line === undefined) throw new Refused(`The config has ${lines.length} lines.`)
-  const pieces = line.split(old)
+  // Sought in what is shown: whether a piece stands there tells nothing else.
+  const pieces = old === '' ? [] : veiledConfig(text, knownNames(session.settings)).split('\n')[at]!.split(old)
   if (pieces.length !== 2)
     throw new Refused(
-      `That piece stands ${pieces.length - 1} times in line ${args.line}; choose one that stands there once.`,
+      `Of what read_config shows of line ${args.line}, that piece stands there ${Math.max(0, pieces.length - 1)} times; choose one that stands there once.`,
     )
-  if (/[\n\r]/.test(replacement)) throw new Refused('The new piece is one line.')
-  lines[Number(args.line) - 1] = pieces.join(replacement)
+  const start = pieces[0]!.length
+  lines[at] = `${line.slice(0, start)}${replacement}${line.slice(start + old.length)}`
   return writing(session, text, lines.join('\n'))
 }
 
@@ -133,10 +133,14 @@ function configText({ settings }: Session): string {
   return text
 }
 
+function yardstick({ settings }: Session) {
+  return { knownGood: knownGoods(settings)[0]?.text, gatewayPort: settings.gatewayPort }
+}
+
 function writing(session: Session, before: string, after: string) {
   const { settings } = session
   if (after === before) throw new Refused('That changes nothing.')
-  judgeConfigText(after, { before, knownGood: knownGoods(settings)[0]?.text, gatewayPort: settings.gatewayPort })
+  judgeConfigText(after, { before, ...yardstick(session) })
   return () => {
     // Somebody else may be editing it, too.
     if (readConfig(settings)?.text !== before) throw new Refused('The config was changed meanwhile: read it again.')

@@ -1,28 +1,20 @@
 /** Instruments that treat the gateway: start, restart, end, repair, reinstall, and the report. */
 import { appendFileSync } from 'node:fs'
 import { readConfig } from '../gateway/config.ts'
+import { describeExamination } from '../gateway/describe.ts'
 import { type Examination, isUp } from '../gateway/examine.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { type RemedyResult, restart, start } from '../gateway/remedies.ts'
 import { lostByRepair, reinstallation } from '../gateway/repairs.ts'
 import { askOpenclaw, installedPackage } from '../gateway/service-program.ts'
-import { waitUntilUp } from '../gateway/wait.ts'
+import { waitAfterStart } from '../gateway/wait.ts'
 import { endProcess } from '../services/bare.ts'
-import { runCommand } from '../tier/command.ts'
-import { cleanText, DEED, formatLine, localIso } from '../tier/contract.ts'
+import { type CommandResult, outputOf, runCommand } from '../tier/command.ts'
+import { DEED, formatLine, localIso } from '../tier/contract.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { rollBackEdits } from './act-config.ts'
-import {
-  type Argument,
-  type Arguments,
-  asData,
-  type Instrument,
-  type Report,
-  readable,
-  type Session,
-} from './instrument.ts'
-import { describeExamination } from './look.ts'
+import { type Argument, type Arguments, asData, type Instrument, type Report, type Session } from './instrument.ts'
 import { Refused } from './refused.ts'
 
 const NPM_LIMIT_SEC = 900
@@ -84,7 +76,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
         const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
         const options = { httpTimeoutSec: settings.healthCheckHttpTimeoutSec, deep: true }
         const record = readRecord(settings).value
-        const seen = await waitUntilUp(settings, { ...options, record }, limitSec, new AbortController().signal)
+        const seen = await waitAfterStart(settings, { ...options, record }, limitSec, new AbortController().signal)
         return describeExamination(seen, settings)
       },
   },
@@ -105,7 +97,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const { settings } = session
       const installed = await installedPackage(settings, await session.service())
       const version = installed.version ?? readRecord(settings).value.version
-      if (!version || !/^\d[\w.-]*$/.test(version))
+      if (!version || !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
         throw new Refused('Which version was installed cannot be told: that is for a human.')
       const [program, args] = reinstallation(installed.folder, version)
       return () => run(session, program, args)
@@ -133,7 +125,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       if (service.kind !== 'launchd' && service.kind !== 'systemd')
         throw new Refused('No supervisor of this account has the gateway: whether it gets one is for a human.')
       return async () =>
-        answer(await askOpenclaw(session.settings, undefined, ['gateway', 'install', '--force'], 300_000))
+        answer(session, await askOpenclaw(session.settings, undefined, ['gateway', 'install', '--force'], 300_000))
     },
   },
   write_report: {
@@ -181,18 +173,16 @@ async function treated(session: Session, remedy: () => Promise<RemedyResult>): P
   return `${done}. Now wait_until_healthy.`
 }
 
-function answer(result: { code: number | null; stdout: string; stderr: string; failure: string | undefined }): string {
-  const output = [result.stdout, result.stderr]
-    .map((text) => text.trim())
-    .filter(Boolean)
-    .join('\n')
-    .slice(-8000)
-  if (result.code !== 0) throw new Error(`${result.failure ?? 'it failed'}\n${output}`)
+/** The end of what a command said. Throws it when the command failed. */
+async function answer(session: Session, result: CommandResult): Promise<string> {
+  const output = (await session.hide(outputOf(result))).slice(-8000)
+  if (result.code !== 0) throw new Error(asData('it said', output))
   return asData('done; it said', output || 'nothing')
 }
 
 async function run(session: Session, program: string, args: string[]): Promise<string> {
-  return answer(await runCommand(program, args, { timeoutMs: NPM_LIMIT_SEC * 1000, env: session.settings.childEnv }))
+  const env = session.settings.childEnv
+  return answer(session, await runCommand(program, args, { timeoutMs: NPM_LIMIT_SEC * 1000, env }))
 }
 
 async function doctorFix(session: Session): Promise<string> {
@@ -208,7 +198,7 @@ async function doctorFix(session: Session): Promise<string> {
     if (lost && rollBackEdits(session))
       throw new Error(`It changed ${lost}; the config is again what it was. That is for a human.`)
   }
-  return answer(result)
+  return answer(session, result)
 }
 
 const HEADINGS: Readonly<Record<Exclude<keyof Report, 'humanNeeded' | 'keepConfigEdits'>, string>> = {
@@ -221,7 +211,7 @@ const HEADINGS: Readonly<Record<Exclude<keyof Report, 'humanNeeded' | 'keepConfi
 }
 
 async function writeReport(session: Session, args: Arguments): Promise<string> {
-  const text = async (name: string) => (await session.plain(String(args[name] ?? ''))).trim()
+  const text = async (name: string) => (await session.hide(String(args[name] ?? ''))).trim()
   const report: Report = {
     symptom: await text('symptom'),
     rootCause: await text('root_cause'),
@@ -234,7 +224,6 @@ async function writeReport(session: Session, args: Arguments): Promise<string> {
   }
   if (!report.symptom || !report.rootCause || !report.fix)
     throw new Refused('symptom, root_cause and fix must say something.')
-  session.state.report = report
   const parts = Object.entries(HEADINGS).map(
     ([name, heading]) => `## ${heading}\n\n${report[name as keyof Report] || 'not reported'}`,
   )
@@ -243,6 +232,8 @@ async function writeReport(session: Session, args: Arguments): Promise<string> {
     session.context.reportPath,
     `${[`# Emergency recovery, ${localIso(new Date())}`, ...parts, ...human].join('\n\n')}\n`,
   )
-  session.save()
+  session.change((state) => {
+    state.report = report
+  })
   return 'The report is written. Stop now.'
 }

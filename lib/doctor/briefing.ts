@@ -5,13 +5,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
+import { describeExamination, whatWasTried } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { logEnd } from '../gateway/logs.ts'
 import { cleanText } from '../tier/contract.ts'
 import { downSec } from '../tier/journal.ts'
 import { readable, type Session } from './instrument.ts'
 import { INSTRUMENTS } from './instruments.ts'
-import { describeExamination, whatWasTried } from './look.ts'
 
 const MAX_FINDING_CHARS = 6000
 const MAX_LINE_CHARS = 400
@@ -82,7 +82,8 @@ ${Math.round(downSec(settings))} s. Levels 1 and 2 have done what restarts can d
 who is asleep. Begin now and work without asking.`,
     `## Mission
 
-1. Find out why the gateway is down. The data below was gathered a moment ago; look for more where you need it.
+1. Find out why the gateway is down. The data below was gathered a moment ago; look for more where you need it. Where a
+   similar incident of the past is marked TRY THIS FIRST, check whether it fits, and if it does, begin with its fix.
 2. Repair the root cause with the smallest change that does it.
 3. restart_gateway (or start_gateway), then wait_until_healthy. A cold start takes 10 to 20 s, with a migration minutes.
    The gateway is also watched from outside; only its own answer counts as a recovery.

@@ -1,9 +1,9 @@
 /**
- * OpenAI's Codex as the doctor: `codex exec` with our instruments. Its home is the folder of the run: nothing of the
+ * OpenAI's Codex as the doctor: `codex exec` with our instruments. Its home is a folder of the run: nothing of the
  * user's settings is read, and nothing of the visit stays in theirs. Only their login is linked to, so that one that is
  * renewed meanwhile stays theirs: a refresh token can be used once, and a copy would take it from them.
  */
-import { existsSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
 import { runCommand } from '../tier/command.ts'
@@ -42,7 +42,9 @@ const OFF =
 /** `--strict-config`: a release that does not know one of these keys any more does not start. */
 function prepare({ settings, folder, server, instruments }: Commission): Launch {
   const { env, key, login, baseUrl } = signIn(settings)
-  const auth = join(folder, 'auth.json')
+  const [home, work] = [join(folder, 'codex-home'), join(folder, 'codex-work')]
+  for (const path of [home, work]) mkdirSync(path, { recursive: true, mode: 0o700 })
+  const auth = join(home, 'auth.json')
   rmSync(auth, { force: true })
   if (existsSync(login)) symlinkSync(login, auth)
   else writeFileSync(auth, JSON.stringify({ auth_mode: 'apikey', OPENAI_API_KEY: key }), { mode: 0o600 })
@@ -72,8 +74,9 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
     ...Object.fromEntries(OFF.split(' ').map((feature) => [`features.${feature}`, false])),
     'mcp_servers.doctor.command': server.command,
     'mcp_servers.doctor.args': server.args,
-    // Without these names it passes on little more than HOME and PATH.
-    'mcp_servers.doctor.env_vars': Object.keys(env),
+    // Without their names it passes on little more than PATH.
+    'mcp_servers.doctor.env_vars': Object.keys(env).filter((name) => name !== 'HOME'),
+    'mcp_servers.doctor.env.HOME': settings.home,
     'mcp_servers.doctor.required': true,
     'mcp_servers.doctor.enabled_tools': instruments,
     'mcp_servers.doctor.default_tools_approval_mode': 'approve',
@@ -82,12 +85,13 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   }
   // JSON's texts, numbers and lists are TOML's as well.
   const lines = Object.entries(config).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
-  writeFileSync(join(folder, 'config.toml'), lines.join(''), { mode: 0o600 })
+  writeFileSync(join(home, 'config.toml'), lines.join(''), { mode: 0o600 })
   const args = ['exec', '--json', '--ephemeral', '--strict-config', '--ignore-rules', '--skip-git-repo-check']
   return {
     program: 'codex',
-    args: [...args, '--color', 'never', '--cd', folder, '-'],
-    env: { ...env, CODEX_HOME: folder },
+    args: [...args, '--color', 'never', '--cd', work, '-'],
+    // HOME, too: a word `$name` of the prompt puts the skill of that name from ~/.agents before the model.
+    env: { ...env, HOME: home, CODEX_HOME: home },
   }
 }
 

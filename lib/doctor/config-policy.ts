@@ -17,6 +17,16 @@ export interface ConfigEdit {
   gatewayPort: number
 }
 
+/** Judges the wish to set something before it is looked at what stands there: an answer must not tell a guess from it. */
+export function judgeSetting(
+  path: string[],
+  value: unknown,
+  { knownGood, gatewayPort }: Omit<ConfigEdit, 'before'>,
+): void {
+  const known = leavesOf((knownGood === undefined ? undefined : parseOrNothing(knownGood)) ?? {})
+  for (const leaf of leavesOf(value, path)) assertMayBecome(leaf, { port: gatewayPort, known })
+}
+
 /** Judges a new text of the config by what changes, not by how it is written. Throws `Refused` with the setting. */
 export function judgeConfigText(after: string, { before, knownGood, gatewayPort }: ConfigEdit): void {
   const value = parsedAfter(after)
@@ -39,8 +49,9 @@ function parsedAfter(text: string): Config {
   try {
     value = JSON5.parse(text)
   } catch (error) {
-    const why = (error as Error).message.replace(/^JSON5: /, '')
-    throw new Refused(`After this edit the config could still not be parsed (${why}). Repair everything in one call.`)
+    // Where, and not which character it met there: that may be one of a secret.
+    const where = / at \d+:\d+$/.exec((error as Error).message)?.[0] ?? ''
+    throw new Refused(`After this edit the config could still not be parsed${where}. Repair everything in one call.`)
   }
   if (!isRecord(value)) throw new Refused('After this edit the config would hold no settings.')
   return value
@@ -142,7 +153,8 @@ export function shownConfig(value: unknown, path: readonly string[] = []): unkno
     )
   if (value === null || typeof value === 'boolean') return value
   if (path.some((name) => name === 'env' || name === 'headers')) return HIDDEN
-  if (typeof value === 'number') return path.join('.') === 'gateway.port' || !isProtected(path) ? value : HIDDEN
+  if (typeof value === 'number')
+    return path.join('.') === 'gateway.port' || (!isProtected(path) && Math.abs(value) < 1e8) ? value : HIDDEN
   if (typeof value !== 'string') return HIDDEN
   return SHOWN_PATH.test(path.join('.')) && PLAIN_WORD.test(value) ? value : HIDDEN
 }
@@ -154,7 +166,14 @@ function isModelName(name: string, path: readonly string[]): boolean {
 const SHOWN_WORDS = new Set(
   'true false null local remote loopback lan auto token password none debug info warn error trace'.split(' '),
 )
-const COMMENT = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)/y
+const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|[{}[\]:,"'\s]|[^\s{}[\]:,"']+/g
+
+/** Replaces in a text whatever is neither a mark, a blank, nor a word that is known to be a name. */
+function hidden(text: string, names: ReadonlySet<string>, hide: (word: string) => string): string {
+  const isShown = (word: string) => /^[{}[\]:,"'\s]$/.test(word) || SHOWN_WORDS.has(word) || names.has(word)
+  // An address holds `//`, too; nothing of it is shown either way.
+  return text.replace(TOKEN, (word) => (isShown(word) ? word : hide(word)))
+}
 
 /**
  * A config that cannot be parsed, so that nothing tells names from values: marks, blanks, and the words that are known
@@ -162,24 +181,10 @@ const COMMENT = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)/y
  * @param names the names of settings that stood in a config that could be read
  */
 export function shownBrokenConfig(text: string, names: ReadonlySet<string>): string {
-  const isShown = (word: string) => SHOWN_WORDS.has(word) || names.has(word) || /^\d{1,3}$/.test(word)
-  let shown = ''
-  for (let at = 0; at < text.length; ) {
-    COMMENT.lastIndex = at
-    const comment = COMMENT.exec(text)?.[0]
-    // An address holds `//`, too; nothing of it is shown either way.
-    const word = comment ?? /^(?:[{}[\]:,"'\s]|[^\s{}[\]:,"']+)/.exec(text.slice(at, at + 100_000))?.[0] ?? text[at]!
-    shown += comment
-      ? comment.replace(/[^\n]+/g, '// [hidden]')
-      : /^[{}[\]:,"'\s]$/.test(word) || isShown(word)
-        ? word
-        : HIDDEN
-    at += word.length
-  }
-  return shown
+  return hidden(text, names, (word) => (/^\/[/*]/.test(word) ? word.replace(/[^\n]+/g, '// [hidden]') : HIDDEN))
 }
 
-/** True when a piece of the config says nothing that {@link shownBrokenConfig} would not show. */
-export function isShownPiece(piece: string, names: ReadonlySet<string>): boolean {
-  return shownBrokenConfig(piece, names) === piece
+/** The same, with every hidden character replaced by one sign: what is found in it is found in what is shown. */
+export function veiledConfig(text: string, names: ReadonlySet<string>): string {
+  return hidden(text, names, (word) => word.replace(/[^\n]/g, '\ue000'))
 }

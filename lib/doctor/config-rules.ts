@@ -90,18 +90,21 @@ export function assertNoHarm(leaf: Leaf, port: number): void {
   if (leaf.path.some((part) => /^(?:__proto__|constructor|prototype)$/.test(part)))
     throw new Refused(`${name} is no name of a setting.`)
   // OpenClaw puts the value of the variable there, and sends or prints it.
-  if (leaf.value.includes('${')) throw new Refused(`${name} may not refer to an environment variable.`)
+  if ([leaf.value, ...leaf.path].some((text) => text.includes('${')))
+    throw new Refused(`${name} may not refer to an environment variable.`)
   if (PROGRAM_MODEL.test(leaf.value) || leaf.path.some((part) => PROGRAM_MODEL.test(part)))
     throw new Refused(`${name} would run a program as the model.`)
   if (leaf.path.slice(2).some((part) => ROUTING.test(part)))
     throw new Refused(`${name} decides where requests go and what is kept of them: that is for a human.`)
-  if (name === 'gateway.port' && leaf.value !== String(port))
+  if (name === 'gateway.port' && (leaf.value !== String(port) || leaf.kind === 'string'))
     throw new Refused(`gateway.port may only be ${port}, the port that is watched.`)
   if (isSwitch(leaf.path)) {
-    if (leaf.value === 'false') return
+    // The text "false" is none of OpenClaw's switches, and counts as true elsewhere.
+    if (leaf.value === 'false' && leaf.kind !== 'string') return
     throw new Refused(`${name} may be turned off, not on.`)
   }
-  if (leaf.path.at(-1) === 'source' && leaf.value === 'exec') throw new Refused(`${name} would run a program.`)
+  if (leaf.path.at(-1) === 'source' && /^(?:exec|env|file)$/.test(leaf.value))
+    throw new Refused(`${name} would take a value from a program, a variable or a file.`)
   if (isProtected(leaf.path)) throw new Refused(`${name} may not be set or changed: security is for a human.`)
 }
 
@@ -111,6 +114,7 @@ export function assertMayGo(leaf: Leaf, { known }: Pick<Yardstick, 'known'>): vo
   if (isProtected(leaf.path)) throw new Refused(`${name} may not be removed or changed: security is for a human.`)
   if (name === 'gateway.port')
     throw new Refused('Without gateway.port the gateway would listen where nothing watches it.')
+  if (name === 'gateway.mode') throw new Refused('Without gateway.mode the gateway does not start: set it to local.')
   const [section = ''] = leaf.path
   if (isRepairable(leaf.path) || !SECTIONS.has(section)) return
   const isOff = leaf.value === 'false' && isSwitch(leaf.path)

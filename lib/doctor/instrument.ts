@@ -2,7 +2,7 @@
  * What an instrument is, and the session in which instruments are used: one run's files, limits and record of calls.
  * The doctor's CLI can do nothing else on this machine, so every rule about it is kept here and in the instruments.
  */
-import { appendFileSync, readFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { knownSecrets } from '../alerts/secrets.ts'
 import { readConfig } from '../gateway/config.ts'
@@ -33,6 +33,8 @@ export interface SessionContext {
 export interface InstrumentCall {
   /** Epoch milliseconds. */
   at: number
+  /** The process that answers it. */
+  by?: number
   name: string
   args: Record<string, unknown>
   /** It changes something. */
@@ -131,6 +133,9 @@ export function look(
 }
 
 const MAX_CALLS = 300
+const TOO_MANY = `${MAX_CALLS} calls were made in this session: stop.`
+/** Arguments that are longer are refused by their own limits, and are not kept. */
+const MAX_KEPT_CHARS = 100_000
 const MAX_ANSWER_CHARS = 24_000
 
 /** One session of one doctor (or of a learned remedy). */
@@ -155,33 +160,57 @@ export class Session {
     return gatewayService(this.settings)
   }
 
-  save(): void {
-    writeFileAtomic(join(this.context.folder, STATE), JSON.stringify(this.state))
-  }
-
   /** Reads what another process did in this session. */
   reload(): void {
     this.state = readSession(this.context.folder)
   }
 
+  /** Changes the session's state, one process at a time. Throws when it cannot be written. */
+  change(edit: (state: SessionState) => void): void {
+    const lock = join(this.context.folder, 'lock')
+    // One that was killed in the midst of it leaves the lock behind.
+    for (let tries = 0; tries < 300 && !isMade(lock); tries++) Atomics.wait(PAUSE, 0, 0, 10)
+    try {
+      this.reload()
+      edit(this.state)
+      writeFileAtomic(join(this.context.folder, STATE), JSON.stringify(this.state))
+    } finally {
+      rmSync(lock, { recursive: true, force: true })
+    }
+  }
+
   /** Keeps what the config was, before it is changed for the first time. */
   keepConfig(): void {
-    this.state.configBefore ??= readConfig(this.settings)?.text
-    this.save()
+    this.change((state) => {
+      state.configBefore ??= readConfig(this.settings)?.text
+    })
   }
 
   /** Notes what an edit left: only that may be rolled back later. */
   noteConfig(): void {
-    this.state.configAfter = readConfig(this.settings)?.hash
-    this.save()
+    this.change((state) => {
+      state.configAfter = readConfig(this.settings)?.hash
+    })
   }
 
   /**
    * Takes secrets out of a text, and what a terminal would act on or an eye would not see. Whatever leaves passes here,
    * as a whole: before anything is cut off, searched, or put into lines of ours.
    */
-  async plain(text: string): Promise<string> {
+  async hide(text: string): Promise<string> {
     return redact(readable(cleanText(text)), await knownSecrets(this.settings))
+  }
+}
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+function isMade(lock: string): boolean {
+  try {
+    mkdirSync(lock)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
   }
 }
 
@@ -194,22 +223,26 @@ export async function call(
 ): Promise<{ text: string; isError: boolean }> {
   // Another server of this session may have been at work before.
   session.reload()
-  const one: InstrumentCall = { at: Date.now(), name, args, acts: false, decision: 'started' }
+  if (session.state.calls.length > MAX_CALLS) return { text: `Refused: ${TOO_MANY}`, isError: true }
+  const isShort = JSON.stringify(args).length <= MAX_KEPT_CHARS
+  const kept = isShort ? args : { tooLong: true }
+  const one: InstrumentCall = { at: Date.now(), by: process.pid, name, args: kept, acts: false, decision: 'started' }
   try {
     const instrument = Object.hasOwn(instruments, name) ? instruments[name]! : undefined
     if (!instrument) throw new Refused(`There is no instrument ${oneLine(name, 60)}.`)
     one.acts = instrument.acts === true
     assertArguments(instrument, args)
-    assertLimits(session, instruments, name)
+    const check = () => assertLimits(session, instruments, name)
+    check()
     if (one.acts) assertWatched(session.context)
     const deed = await instrument.prepare(session, args)
-    await record(session, one)
+    await record(session, one, check)
     const text = await within(instrument.limitSec, deed)
     one.decision = 'done'
-    session.save()
+    session.change((state) => note(state, one))
     return { text: await shown(session, text), isError: false }
   } catch (error) {
-    one.why = oneLine(await session.plain((error as Error).message), 400)
+    one.why = oneLine(await session.hide((error as Error).message), 400)
     one.decision = error instanceof Refused ? 'refused' : 'failed'
     await record(session, one).catch(() => {})
     const text = await shown(session, (error as Error).message)
@@ -239,8 +272,7 @@ function assertArguments({ arguments: known = {} }: Instrument, args: Arguments)
 }
 
 function assertLimits({ state }: Session, instruments: Readonly<Record<string, Instrument>>, name: string): void {
-  if (state.calls.length >= MAX_CALLS)
-    throw new Refused(`${MAX_CALLS} calls were made in this session: write the report and stop.`)
+  if (state.calls.length >= MAX_CALLS) throw new Refused(TOO_MANY)
   const { most, group = name } = instruments[name]!
   const isOfGroup = (one: InstrumentCall) => (instruments[one.name]?.group ?? one.name) === group
   const used = state.calls.filter((one) => isOfGroup(one) && one.decision !== 'refused').length
@@ -257,16 +289,23 @@ function assertWatched({ tier, tierPid }: SessionContext): void {
   }
 }
 
-/** No line in the log, no deed: throws when it cannot be written. */
-async function record(session: Session, one: InstrumentCall): Promise<void> {
-  const { context, state } = session
-  if (!state.calls.includes(one)) state.calls.push(one)
-  const args = oneLine(await session.plain(JSON.stringify(one.args)), 240)
+/** No line in the log, no deed: throws when it cannot be written, or when `check` does, asked at the last moment. */
+async function record(session: Session, one: InstrumentCall, check?: () => void): Promise<void> {
+  const { context } = session
+  const args = oneLine(await session.hide(JSON.stringify(one.args)), 240)
   const decision = one.decision === 'started' ? 'allowed' : one.decision
   const text = `INSTRUMENT ${decision} ${oneLine(one.name, 60)} ${args}${one.why ? `: ${one.why}` : ''}`
   const line = formatLine(new Date(), context.tier, decision === 'allowed' ? 'INFO' : 'WARN', text)
-  appendFileSync(context.logPath, `${line}\n`, { mode: 0o600 })
-  session.save()
+  session.change((state) => {
+    check?.()
+    appendFileSync(context.logPath, `${line}\n`, { mode: 0o600 })
+    note(state, one)
+  })
+}
+
+function note({ calls }: SessionState, one: InstrumentCall): void {
+  const place = calls.findIndex(({ at, by, name }) => at === one.at && by === one.by && name === one.name)
+  calls[place < 0 ? calls.length : place] = one
 }
 
 async function within(limitSec: number, deed: Deed): Promise<string> {
@@ -283,7 +322,7 @@ async function within(limitSec: number, deed: Deed): Promise<string> {
 
 /** What the model gets, no longer than it can read. */
 async function shown(session: Session, text: string): Promise<string> {
-  const safe = await session.plain(text)
+  const safe = await session.hide(text)
   if (safe.length <= MAX_ANSWER_CHARS) return safe || '(nothing)'
   return `${safe.slice(0, MAX_ANSWER_CHARS)}\n(cut here; ${safe.length - MAX_ANSWER_CHARS} characters more: ask for fewer lines, or search)`
 }

@@ -45,7 +45,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     async (session, { log, lines, search }) => {
       const path = namedLogs(session.settings).get(String(log))
       if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
-      return asData(`${log}`, lastLines(await session.plain(await logTail(path)), lines, search))
+      return asData(`${log}`, lastLines(await session.hide(await logTail(path)), lines, search))
     },
     { log: { type: 'string', description: 'its name, as list_logs gives it' }, lines: LINES, search: SEARCH },
   ),
@@ -60,7 +60,8 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
         const stats = statOf(join(at, name))
         return stats?.isDirectory() ? `${name}/` : `${name}  ${stats?.size ?? '?'} bytes`
       })
-      return [...described, ...(names.length > 500 ? [`(${names.length - 500} more)`] : [])].join('\n')
+      const more = names.length > 500 ? [`(${names.length - 500} more)`] : []
+      return asData(`${names.length} names`, await session.hide([...described, ...more].join('\n')))
     },
     { place: PLACE, path: BELOW },
   ),
@@ -69,7 +70,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     20,
     async (session, { place, path, from_line: from, lines }) => {
       const text = textOf(await resolved(session, String(place), String(path ?? '')))
-      const all = (await session.plain(text)).split('\n')
+      const all = (await session.hide(text)).split('\n')
       const first = Math.max(1, Number(from ?? 1))
       const part = all.slice(first - 1, first - 1 + lineCount(lines))
       return asData(
@@ -165,7 +166,7 @@ async function searchBelow(session: Session, root: string, wanted: string): Prom
       if (++seen > MOST_SEARCHED_FILES) break
       const raw = readFileSync(at, 'utf8')
       if (!raw.toLowerCase().includes(wanted) || raw.includes('\0')) continue
-      for (const [i, line] of (await session.plain(raw)).split('\n').entries())
+      for (const [i, line] of (await session.hide(raw)).split('\n').entries())
         if (line.toLowerCase().includes(wanted))
           hits.push(`${at.slice(root.length + 1) || basename(at)}:${i + 1}: ${line.trim().slice(0, 200)}`)
     }

@@ -2,15 +2,14 @@
 import { join } from 'node:path'
 import { readConfig, validateConfig } from '../gateway/config.ts'
 import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
-import type { Examination } from '../gateway/examine.ts'
+import { describeExamination, whatWasTried } from '../gateway/describe.ts'
 import { hostFacts } from '../gateway/host.ts'
 import { knownGoods } from '../gateway/known-good.ts'
 import { lastLines, readableLog } from '../gateway/logs.ts'
-import { describeProcess, portOwners } from '../gateway/processes.ts'
+import { portOwners } from '../gateway/processes.ts'
 import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
-import { runCommand } from '../tier/command.ts'
-import { parseDeed, parseLine } from '../tier/contract.ts'
-import { currentIncident, readTail, recentLogs } from '../tier/journal.ts'
+import { outputOf, runCommand } from '../tier/command.ts'
+import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shownBrokenConfig, shownConfig } from './config-policy.ts'
 import { asData, type Instrument, look, type Session } from './instrument.ts'
@@ -27,7 +26,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'The journal of the gateway’s systemd unit (Linux).',
     30,
     async (session, { lines, search }) =>
-      asData('journal', lastLines(await session.plain(readableLog(await journal(session))), lines, search)),
+      asData('journal', lastLines(await session.hide(readableLog(await journal(session))), lines, search)),
     { lines: LINES, search: SEARCH },
   ),
   read_config: look(
@@ -54,16 +53,22 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     (session) => ask(session, ['doctor', '--lint', '--json'], 110_000),
   ),
   openclaw_status: look('`openclaw status`, for people.', 70, (session) => ask(session, ['status'], 60_000)),
-  past_incidents: look('What was logged in this incident, and what was learned in earlier ones.', 20, ({ settings }) =>
-    [
-      asData('this incident', whatWasTried(settings)),
-      asData('earlier ones', readTail(join(settings.memoryDir, 'recovery-learnings.md'), 12_000)),
-    ].join('\n'),
+  past_incidents: look(
+    'What was logged in this incident, and what was learned in earlier ones.',
+    20,
+    async (session) => {
+      const learned = readTail(join(session.settings.memoryDir, 'recovery-learnings.md'), 12_000)
+      return [
+        asData('this incident', await session.hide(whatWasTried(session.settings))),
+        asData('earlier ones', await session.hide(learned)),
+      ].join('\n')
+    },
   ),
   processes_and_ports: look(
     'The processes of this account without their arguments, and who listens on the gateway’s port.',
     30,
-    async ({ settings }) => {
+    async (session) => {
+      const { settings } = session
       const ps = await runCommand('ps', ['-axo', 'pid=,ppid=,user=,stat=,rss=,etime=,comm='], {
         timeoutMs: 10_000,
         env: settings.childEnv,
@@ -71,8 +76,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const owners = await portOwners(settings)
       return [
         `port ${settings.gatewayPort}: ${owners.map((one) => `pid ${one.pid}`).join(', ') || 'nobody listens, or a process of another user'}`,
-        'PID PPID USER STAT RSS-KB AGE NAME',
-        ps.stdout.trimEnd() || (ps.failure ?? ''),
+        asData('PID PPID USER STAT RSS-KB AGE NAME', await session.hide(ps.stdout.trimEnd() || outputOf(ps))),
       ].join('\n')
     },
   ),
@@ -81,27 +85,6 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     60,
     async (session) => hostFacts(session.settings, await session.service()),
   ),
-}
-
-/** The whole examination for a reader. */
-export function describeExamination(seen: Examination, settings: Settings): string {
-  return [
-    `${seen.verdict}: ${seen.evidence}`,
-    ...seen.warnings.map((warning) => `warning: ${warning}`),
-    ...(seen.service ? [`supervisor: ${seen.service.detail}`] : []),
-    ...(seen.process ? [`process: ${describeProcess(seen.process)}, running for ${seen.process.ageSec} s`] : []),
-    ...(seen.portOwner ? [`owner of its port: ${describeProcess(seen.portOwner)}`] : []),
-    ...(seen.version ? [`version: ${seen.version}`] : []),
-    `restarts by the self-healing system within the hour: ${restartsWithin(settings, 3600)}`,
-  ].join('\n')
-}
-
-function restartsWithin(settings: Settings, seconds: number): number {
-  const since = Date.now() - seconds * 1000
-  return recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], seconds)
-    .flatMap((path) => readTail(path, 256 * 1024).split('\n'))
-    .map(parseLine)
-    .filter((line) => line && line.at.getTime() >= since && parseDeed(line.text)?.kind === 'restart').length
 }
 
 async function journal(session: Session): Promise<string> {
@@ -119,8 +102,7 @@ async function journal(session: Session): Promise<string> {
 /** The output of an OpenClaw command, or why there is none: a failure is an answer, too. */
 async function ask(session: Session, args: string[], timeoutMs: number): Promise<string> {
   const result = await askOpenclaw(session.settings, await session.service(), args, timeoutMs)
-  const output = [result.stdout.trim(), result.stderr.trim()].filter(Boolean).join('\n')
-  return asData(`openclaw ${args.join(' ')}`, result.code === 0 ? output : `${output}\n(${result.failure})`)
+  return asData(`openclaw ${args.join(' ')}`, await session.hide(outputOf(result)))
 }
 
 function describeConfig(settings: Settings, path: string | undefined): string {
@@ -144,11 +126,4 @@ export function knownNames(settings: Settings): ReadonlySet<string> {
   return new Set(
     [...kept.flatMap(({ path }) => path), ...usual.split(' ')].filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)),
   )
-}
-
-/** What the tiers logged of the incident that is going on. */
-export function whatWasTried(settings: Settings): string {
-  const incident = currentIncident(settings)
-  const lines = incident?.lines.slice(-40).map((line) => `${line.at.toISOString()} [${line.tier}] ${line.text}`) ?? []
-  return [incident ? `down since ${incident.since.toISOString()}` : 'no incident is going on', ...lines].join('\n')
 }

@@ -117,8 +117,10 @@ function read(line: string): DoctorEvent[] {
       SERVER_ENDED.test(textOfResult(part)) ? trouble('instruments', 'its MCP server has ended') : eventOf(part),
     )
   if (message?.type !== 'result') return []
-  if (message.is_error !== true) return [{ kind: 'finished' }]
-  const detail = String(at(message, 'error', 'message') ?? message.subtype)
+  // 0.23 calls a success what failed with an answer of the service.
+  const hasFailed = message.is_error === true || String(message.result).startsWith('[API Error')
+  if (!hasFailed) return [{ kind: 'finished' }]
+  const detail = String(at(message, 'error', 'message') ?? message.result ?? message.subtype)
   // The fifth call in a row with the same arguments ends its work; that cannot be switched off.
   if (detail.startsWith('Loop detection halted')) return [{ kind: 'said', text: detail }, { kind: 'finished' }]
   return trouble(troubleOf(detail), detail)

@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { readConfig } from '../gateway/config.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
+import { readRecord } from '../gateway/record.ts'
 import { closeLeftTerminals } from '../services/terminal.ts'
 import { localStamp, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -86,7 +87,7 @@ export async function clearLeftSessions(
     if (existsSync(join(folder, CONTEXT))) {
       try {
         const left = new Session(readContext(join(folder, CONTEXT)))
-        if (!isUp && rollBackEdits(left))
+        if (!isUp && !wasHealthySince(left) && rollBackEdits(left))
           said.push('rolled back what a doctor that was cut short had changed in the config')
         closeSession(left, hide)
       } catch (error) {
@@ -96,6 +97,12 @@ export async function clearLeftSessions(
     } else removeLeftoversOfOldVersion(folder)
   }
   return said
+}
+
+/** Weeks may lie between: an edit that the gateway was healthy on has helped, whatever is wrong with it now. */
+function wasHealthySince({ settings, state }: Session): boolean {
+  const lastAct = state.calls.findLast(({ acts }) => acts)?.at ?? 0
+  return readRecord(settings).value.lastHealthyMs > lastAct
 }
 
 /** The first version kept copies of the config there, which stay as long as its logs do. */

@@ -118,8 +118,7 @@ export function readableLog(text: string): string {
   // A power cut, or a log that was emptied under its writer, leaves zeros in the midst of good lines.
   const plain = text.replaceAll('\0', '')
   const odd = plain.match(/[\u0001-\u0008\u000e-\u001a\u001c-\u001f\ufffd]/g)?.length ?? 0
-  if (odd * 10 > plain.length || (plain === '' && text !== ''))
-    return '(it holds binary data, which is not shown)'
+  if (odd * 10 > plain.length || (plain === '' && text !== '')) return '(it holds binary data, which is not shown)'
   return wholeKeys(plain).trimEnd().split('\n').map(messageOf).join('\n')
 }
 

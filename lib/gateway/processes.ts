@@ -1,5 +1,5 @@
 /** Which process is this gateway, and who owns its port. */
-import { readdirSync, realpathSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gatewayService } from '../services/supervisor.ts'
@@ -196,12 +196,25 @@ export async function portOwners(settings: Settings): Promise<ProcessInfo[]> {
   return processInfo(settings, [...new Set(pids)])
 }
 
-/** `nginx (pid 123)`: how an owner is named to a human. */
+/** `nginx (pid 123)`, ``python3 (pid 123, `python3 -m http.server 8080`)``: how an owner is named to a human. */
 export function describeProcess(one: ProcessInfo): string {
-  const words = one.command.split(' ')
-  const program = words[0]!.split('/').at(-1) ?? one.command
-  const rest = words.slice(1).join(' ')
-  return `${program} (pid ${one.pid}${rest ? `, \`${oneLine(one.command, 120)}\`` : ''})`
+  const [program = '', ...words] = one.command.split(' ')
+  const name = program.split('/').at(-1) || one.command
+  const rest = words.length > 0 ? `, \`${oneLine([program, ...withoutValues(words)].join(' '), 120)}\`` : ''
+  return `${name} (pid ${one.pid}${rest})`
+}
+
+/** The arguments of a program without the values of its options: any of them may be a secret, by no name that tells. */
+function withoutValues(words: readonly string[]): string[] {
+  let isValue = false
+  return words.map((word) => {
+    if (/^-(?:m|jar)$/.test(word) || (word.startsWith('/') && existsSync(word))) return word
+    const option = /^(?:--[\w-]+|-\w)/.exec(word)?.[0]
+    if (option) isValue = true
+    if (option) return option === word ? word : `${option}…`
+    // A word of letters and digits looks like a key wherever it stands.
+    return isValue || word.includes('=') || /^(?=.*\d)(?=.*[a-z])[^./]{8,}$/i.test(word) ? '…' : word
+  })
 }
 
 /** The gateway of another profile is as foreign here as any other program. */

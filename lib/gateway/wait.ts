@@ -41,6 +41,24 @@ export async function waitUntilUp(
   }
 }
 
+/** So long the log may go on saying why the last process could not come up. */
+const OLD_WORDS_SEC = 15
+
+/** As `waitUntilUp`, of a gateway that was started just now: what its log says need not be about the new process yet. */
+export async function waitAfterStart(
+  settings: Settings,
+  options: ExamineOptions,
+  limitSec: number,
+  signal: AbortSignal,
+): Promise<Examination> {
+  const oldWordsEnd = performance.now() + Math.min(OLD_WORDS_SEC, limitSec) * 1000
+  for (;;) {
+    const seen = await waitUntilUp(settings, options, limitSec, signal)
+    if (isUp(seen.verdict) || performance.now() > oldWordsEnd) return seen
+    await pauseFor(1, signal)
+  }
+}
+
 /**
  * Confirms a failure by up to `watchdogMaxRetries` probes, `watchdogRetryDelaySec` apart: one timeout is a busy moment,
  * not an outage. After a sleep everything is late at once, so the machine gets twice as many.

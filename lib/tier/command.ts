@@ -19,6 +19,12 @@ export interface CommandOptions {
   input?: string
 }
 
+/** All that a command said, and how it ended when it failed: whole, so that redaction finds what it knows. */
+export function outputOf({ code, stdout, stderr, timedOut, missing }: CommandResult): string {
+  const end = missing ? '(it is not on the PATH)' : timedOut ? '(no answer in time)' : `(exit ${code ?? 'by a signal'})`
+  return [stdout.trim(), stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
+}
+
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 
 /** Process groups of commands that run right now; ended with us, see `endRunningCommands`. */
@@ -65,7 +71,8 @@ export async function runCommand(file: string, args: string[], options: CommandO
       if (missing) return `${file} is not on the PATH`
       if (timedOut) return `\`${name}\` gave no answer within ${options.timeoutMs / 1000} s`
       if (code === 0) return undefined
-      const tail = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ').slice(-300)
+      const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
+      const tail = last.length <= 300 ? last : `…${last.slice(-299)}`
       const how = code === null ? `was ended by ${result.signal ?? result.code ?? 'a signal'}` : `exit ${code}`
       return `\`${name}\`: ${how}${tail ? `: ${tail}` : ''}`
     }

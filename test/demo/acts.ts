@@ -49,12 +49,11 @@ function followDoctor(sandbox: Sandbox): { stop: () => void } {
   const look = () => {
     const events = sandbox.events()
     for (const { what } of events.slice(seen)) {
-      const m = /^doctor (ran|was refused) (\w+): (.*)$/.exec(what)
+      const m = /^doctor (called|was refused) (\w+): ([^\n]*)/.exec(what)
       if (!m) continue
-      const input = JSON.parse(m[3]!) as { command?: string; file_path?: string }
-      const call = `${m[2]}(${input.command ?? input.file_path})`.replaceAll(sandbox.home, '~')
-      if (m[1] === 'ran') say('doctor', call)
-      else say('doctor', `${call}: REFUSED by the guard, not run`, 'yellow')
+      const answer = m[3]!.replaceAll(sandbox.home, '~')
+      if (m[1] === 'called') say('doctor', `${m[2]}: ${answer}`)
+      else say('doctor', `${m[2]}: ${answer}`, 'yellow')
     }
     seen = events.length
   }
@@ -144,13 +143,15 @@ export function damagedPackage(scene: Scene): Promise<ActResult> {
     sandbox.setFaults({ missingModule: missing })
     sandbox.writeDoctorScript({
       steps: [
-        { say: 'I look at the log first.', bash: `tail -n 5 ${sandbox.gatewayLog}` },
+        { say: 'I look at the log first.', call: 'read_log', args: { log: 'gateway.log', lines: 5 } },
         {
           say: 'A file of the package is missing. I clear the package away.',
-          bash: `rm -rf ${sandbox.packageDir}`,
+          call: 'bash',
+          args: { command: `rm -rf ${sandbox.packageDir}` },
         },
-        { say: 'That is not mine to do. I reinstall the same version.', bash: 'npm install -g openclaw@2026.9.6' },
-        { bash: 'openclaw gateway start' },
+        { say: 'I have no shell. I reinstall the same version.', call: 'reinstall_package' },
+        { call: 'start_gateway' },
+        { call: 'wait_until_healthy' },
       ],
       report: REPORT,
     })
@@ -160,8 +161,8 @@ export function damagedPackage(scene: Scene): Promise<ActResult> {
     await tick(scene, 'gateway-watchdog', 1)
     await tick(scene, 'gateway-healthcheck', 0)
     expectThat(await isLive(scene), 'the gateway is not live')
-    const refused = sandbox.events().some(({ what }) => what.includes('was refused Bash') && what.includes('rm -rf'))
-    expectThat(refused, 'the guard let `rm -rf` pass')
+    const refused = sandbox.events().some(({ what }) => what.startsWith('doctor was refused bash'))
+    expectThat(refused, 'the doctor got a shell')
     const report = sandbox.memoryFiles('emergency-recovery-report-')[0]
     expectThat(report !== undefined, 'there is no report')
     narrate(`The doctor's report, ${report}:`)
@@ -170,20 +171,12 @@ export function damagedPackage(scene: Scene): Promise<ActResult> {
   })
 }
 
-const REPORT = `# Emergency recovery report
-
-## Symptom
-The gateway exits at once: Cannot find module 'run-command.mjs'.
-
-## Root cause
-A file of OpenClaw's package was missing.
-
-## Fix
-Reinstalled the installed version: npm install -g openclaw@2026.9.6.
-
-## Prevention
-Do not tidy up inside node_modules.
-`
+const REPORT = {
+  symptom: "The gateway exits at once: Cannot find module 'run-command.mjs'.",
+  root_cause: "A file of OpenClaw's package was missing.",
+  fix: 'Reinstalled the installed version: npm install -g openclaw@2026.9.6.',
+  prevention: 'Do not tidy up inside node_modules.',
+}
 
 /** A file that OpenClaw's package needs, and an `npm` that can put it back. */
 function addPackageFile(sandbox: Sandbox): string {

@@ -52,27 +52,31 @@ test('Level 2 puts a config back and restarts the gateway', async () => {
   })
 })
 
-test('the doctor’s visits, his tool calls and the guard’s refusals; a visit that may not be', async () => {
+test('the doctor’s visits, its calls of instruments and what was refused; a visit that may not be', async () => {
   const sandbox = await box({ DOCTOR_MAX_PER_DAY: '1' })
   const file = join(sandbox.packageDir, 'dist', 'run-command.mjs')
   mkdirSync(join(sandbox.packageDir, 'dist'), { recursive: true })
   sandbox.addTool('npm', `[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}'`)
   await sandbox.startGateway({ missingModule: file }, 'exit')
   sandbox.writeDoctorScript({
-    steps: [{ bash: `rm -rf ${sandbox.packageDir}` }, { bash: 'npm install -g openclaw@2026.9.6' }],
-    report: '# Report\n\n## Root cause\nA file was missing.\n',
+    steps: [
+      { call: 'set_config', args: { path: 'gateway.bind', value: 'lan' } },
+      { call: 'reinstall_package' },
+      { call: 'start_gateway' },
+      { call: 'wait_until_healthy' },
+    ],
+    report: { symptom: 'It exits at once.', root_cause: 'A file was missing.', fix: 'Reinstalled it.' },
   })
   const first = await sandbox.runScript('emergency-recovery')
   expect(first.code, first.stdout).toBe(0)
   const counted = /^(?:doctor|recovery_seconds_count|human_calls)/
-  const after = numbers(sandbox, 'emergency-recovery', counted)
-  expect(after).toMatchObject({
+  expect(numbers(sandbox, 'emergency-recovery', counted)).toMatchObject({
     'doctor_visits_total{result="recovered"}': 1,
+    'doctor_tool_calls_total{decision="allowed"}': 4,
     'doctor_tool_calls_total{decision="refused"}': 1,
     'doctor_daily_limit{}': 1,
     'recovery_seconds_count{level="3"}': 1,
   })
-  expect(after['doctor_tool_calls_total{decision="allowed"}']).toBeGreaterThanOrEqual(1)
 
   for (const pid of sandbox.processes()) process.kill(pid, 'SIGKILL')
   rmSync(file)

@@ -2,7 +2,7 @@
  * The real Codex as the doctor, its model played by a local server, its instruments by a fake: whatever the model wishes
  * and whatever lies about in the home, nothing but the instruments has an effect, and no file can be read.
  */
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createNetServer } from 'node:net'
 import { join } from 'node:path'
@@ -34,7 +34,23 @@ async function hospital(
   // It writes nothing into a home below the temporary folder, which the home of a test is and a user's is not.
   ward.env.TMPDIR = join(ward.home, '..', 'tmp')
   mkdirSync(ward.env.TMPDIR)
+  onTestFinished(
+    async () => void (await waitFor(() => programsOfCodex().length === 0, 'every program of Codex to end', 15_000)),
+  )
   return { ward, api, strangers: proxy.asked }
+}
+
+/** Those that run, by their file: they have another home than the user. */
+function programsOfCodex(): string[] {
+  if (!existsSync('/proc')) return []
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/exe`).startsWith(join(codexBin, '..'))
+    } catch {
+      // It has ended.
+      return false
+    }
+  })
 }
 
 /** Whoever is called beyond this machine is called through it; it refuses. */
@@ -277,11 +293,16 @@ test('sixty-odd dangerous wishes and hostile settings have no effect; the instru
     { name: 'write_report', input: { text: 'Repaired.' } },
   ])
   const answers = answersIn(api.requests.at(-1)!)
-  const last = answers.slice(0, wishes(ward).length)
+  const direct = answers.slice(0, wishes(ward).length)
   const REFUSED =
     /unsupported|aborted|rejected|verification failed|resources\/read failed|unknown MCP server|incompatible/
-  for (const [index, answer] of last.entries())
+  for (const [index, answer] of direct.entries())
     if (wishes(ward)[index]!.name !== 'list_mcp_resources') expect(answer).toMatch(REFUSED)
+  // Whether a guess is right does not show.
+  const [right, wrong] = answers
+    .slice(wishes(ward).length)
+    .filter((answer) => /file to update \S*home\/\.env/.test(answer))
+  expect(right!.replace(/Wall time [\d.]+/, '')).toBe(wrong!.replace(/Wall time [\d.]+/, ''))
   const text = answers.join('\n')
   const nested = OFFERED.flatMap((name) => (name.startsWith('exec: ') ? [name.slice(6)] : []))
   const callable = [...nested, ...INSTRUMENTS.map((name) => `mcp__doctor__${name}`)].toSorted()
@@ -305,12 +326,13 @@ test('sixty-odd dangerous wishes and hostile settings have no effect; the instru
   const { env } = JSON.parse(readFileSync(join(ward.home, '..', 'calls'), 'utf8').split('\n')[0]!)
   expect(env).toEqual(expect.arrayContaining(['HOME', 'PATH', 'HTTPS_PROXY']))
   expect(env.filter((name: string) => /KEY|CODEX/.test(name))).toEqual([])
+  expect(env).toContain('TMPDIR')
+  const left = Object.keys(visit.left).filter((path) => path.startsWith('codex'))
+  for (const path of left) expect(visit.left[path], path).not.toContain(`SECRET=${SECRET}\n`)
   console.log(
+    `${wishes(ward).length} calls, ${scripts(ward).length} scripts, ${items(ward).length} other items;`,
     'left in the folder of the run:',
-    visit.left
-      .map((path) => path.slice(ward.folder.length + 1))
-      .filter((path) => !path.startsWith('.'))
-      .join(' '),
+    left.join(' '),
   )
 })
 
@@ -425,7 +447,7 @@ async function signedIn(renews: boolean) {
     ...codex,
     prepare: (commission) => {
       const launch = codex.prepare(commission)
-      const path = join(commission.folder, 'config.toml')
+      const path = join(commission.folder, 'codex-home', 'config.toml')
       const config = readFileSync(path, 'utf8')
       expect(config).not.toContain('base_url')
       writeFileSync(path, `openai_base_url = "${api.url}"\nchatgpt_base_url = "${url}/"\n${config}`)
@@ -441,7 +463,7 @@ test('a login of the user’s that is renewed meanwhile stays theirs, and nothin
   const login = join(ward.home, '.codex', 'auth.json')
   const before = ward.files()
   expect((await ward.visit(here)).trouble).toBeUndefined()
-  expect(readlinkSync(join(ward.folder, 'auth.json'))).toBe(login)
+  expect(readlinkSync(join(ward.folder, 'codex-home', 'auth.json'))).toBe(login)
   expect(used).toEqual(['refresh-old'])
   const after = JSON.parse(readFileSync(login, 'utf8'))
   expect(after.tokens).toMatchObject({ access_token: renewed.access_token, refresh_token: 'refresh-new' })
@@ -450,9 +472,10 @@ test('a login of the user’s that is renewed meanwhile stays theirs, and nothin
   expect((await ward.visit(here)).trouble).toBeUndefined()
   expect(used).toHaveLength(1)
   // Its lock, empty, is the only new file.
-  const { [login]: _theirs, [`${login}.lock`]: lock, ...others } = ward.files()
+  const name = '.codex/auth.json'
+  const { [name]: _theirs, [`${name}.lock`]: lock, ...others } = ward.files()
   expect(lock).toBe('')
-  expect({ ...others, [login]: before[login] }).toEqual(before)
+  expect({ ...others, [name]: before[name] }).toEqual(before)
   expect(strangers).toEqual([])
 })
 
@@ -465,9 +488,10 @@ test('a login that cannot be renewed is told, and is left as it was', async () =
 })
 
 test('ended in the middle of its work, nothing of it goes on', async () => {
-  const { ward, api } = await hospital([{ tools: [script('while (true) {}')] }, { hang: true }])
+  const { ward, api } = await hospital([{ tools: [script('while (true) {}')] }])
   const { child, ended } = ward.start(codex)
   await waitFor(() => api.requests.length > 0, 'its first request')
+  await waitFor(() => !existsSync('/proc') || programsOfCodex().length > 1, 'its program for scripts')
   end(child)
   expect((await ended).calls).toEqual([])
 })

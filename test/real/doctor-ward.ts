@@ -52,7 +52,7 @@ export interface Ward {
 
 export interface VisitOptions {
   prompt?: string
-  instruments?: 'late' | 'dead' | 'dies'
+  instruments?: 'late' | 'dead' | 'dies' | 'long'
 }
 
 export interface Visit {

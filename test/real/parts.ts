@@ -22,6 +22,8 @@ export const olderClaudes = { '2.0.77': claudeOf('claude-2.0'), '1.0.128': claud
 
 /** Folder with the real `qwen`, 0.24.4; needs `node24Bin` on its PATH. */
 export const qwenBin = join(partsDir, 'qwen', 'node_modules', '.bin')
+/** Folder with the real `gemini`, 0.61.0. */
+export const geminiBin = join(partsDir, 'gemini', 'node_modules', '.bin')
 /** Folder with the real `codex`, 0.171.0. */
 export const codexBin = join(partsDir, 'codex', 'node_modules', '.bin')
 
@@ -33,7 +35,7 @@ function claudeOf(part: string): string {
 export async function setup(): Promise<void> {
   await install('node24')
   for (const part of ['claude', 'claude-2.0', 'claude-1.0']) await install(part)
-  for (const part of ['qwen', 'codex']) await install(part)
+  for (const part of ['qwen', 'gemini', 'codex']) await install(part)
   // Its install scripts need the new Node.
   await install('openclaw', { PATH: `${node24Bin}:${process.env.PATH}` })
 }

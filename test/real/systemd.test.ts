@@ -76,6 +76,14 @@ test('cron runs monitor and guardian in its own poor environment; the guardian f
   expect(machine.log('guardian')).not.toContain('is unknown')
 })
 
+test('the watchdog’s timer fires every 180 s', async () => {
+  const first = machine.runs('watchdog').length
+  await waitFor(() => machine.runs('watchdog').length > first, 'the next run', 240_000)
+  const [previous, last] = machine.runs('watchdog').slice(-2) as [number, number]
+  expect(last - previous).toBeGreaterThan(170)
+  expect(await unit('com.openclaw.watchdog.service', 'Result')).toBe('success')
+})
+
 /** Calls instruments in one session, as the doctor's CLI does; returns what each answered. */
 async function callInstruments(...calls: [name: string, args?: Record<string, unknown>][]): Promise<string[]> {
   const requests = calls.map(([name, args = {}], id) =>
@@ -133,15 +141,9 @@ test('the doctor’s instruments on the real service: a unit whose Node is gone 
   expect(waited).toMatch(/^healthy/)
   expect(healthy).toMatch(/^Refused: The gateway is healthy/)
   expect(readFileSync(path, 'utf8')).toMatch(/^ExecStart=\S*\/opt\/node24\//m)
+  // OpenClaw keeps the definition that it replaced.
+  await machine.must('rm', `${USER.home}/.config/systemd/user/openclaw-gateway.service.bak`)
   await releaseSchedules()
-})
-
-test('the watchdog’s timer fires every 180 s', async () => {
-  const first = machine.runs('watchdog').length
-  await waitFor(() => machine.runs('watchdog').length > first, 'the next run', 240_000)
-  const [previous, last] = machine.runs('watchdog').slice(-2) as [number, number]
-  expect(last - previous).toBeGreaterThan(170)
-  expect(await unit('com.openclaw.watchdog.service', 'Result')).toBe('success')
 })
 
 test('a gateway that systemd has given up is brought back by Level 1', async () => {

@@ -1,16 +1,19 @@
 /**
- * What of the documentation is made from the code: `.env.example` and the tables of the README between their marker
- * comments. `npm run docs` writes them; `test/docs.test.ts` holds them to it.
+ * What of the documentation is made from the code: `.env.example`, and the tables of the README and of docs/doctor.md
+ * between their marker comments. `npm run docs` writes them; `test/docs.test.ts` holds them to it.
  */
+import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { benchFigures } from '../../bench/readme.ts'
 import { treatmentTable } from '../../lib/gateway/treat-docs.ts'
 import { metricsTable } from '../../lib/tier/metrics-docs.ts'
 import { envExample, settingsTable } from '../../lib/tier/settings-docs.ts'
+import { typescriptLoader } from './script-process.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const readmePath = join(root, 'README.md')
+const doctorPath = join(root, 'docs', 'doctor.md')
 const examplePath = join(root, '.env.example')
 
 /** Each generated file: as it stands, and as it should be. */
@@ -23,8 +26,10 @@ export function generatedDocs(): { path: string; is: string; shouldBe: string }[
     bench: benchFigures(),
   }
   const filled = Object.entries(tables).reduce((text, [name, table]) => fill(text, name, table), readme)
+  const doctor = read(doctorPath) || '# The doctor\n\n<!-- instruments -->\n<!-- /instruments -->\n'
   return [
     { path: readmePath, is: readme, shouldBe: filled },
+    { path: doctorPath, is: read(doctorPath), shouldBe: fill(doctor, 'instruments', instrumentsTable()) },
     { path: examplePath, is: read(examplePath), shouldBe: envExample() },
   ]
 }
@@ -33,8 +38,13 @@ export function generatedDocs(): { path: string; is: string; shouldBe: string }[
 function fill(text: string, name: string, content: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
   const [from, to] = [text.indexOf(open), text.indexOf(close)]
-  if (from < 0 || to < from) throw new Error(`README.md has no ${open} … ${close}`)
+  if (from < 0 || to < from) throw new Error(`${text.split('\n', 1)}: there is no ${open} … ${close}`)
   return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`
+}
+
+function instrumentsTable(): string {
+  const script = join(root, 'scripts', 'doctor-tools.ts')
+  return execFileSync(process.execPath, [...typescriptLoader(), script, '--list'], { encoding: 'utf8' }).trimEnd()
 }
 
 function read(path: string): string {

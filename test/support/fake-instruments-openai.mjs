@@ -1,7 +1,8 @@
 /**
- * A small MCP server over stdio in place of the real instruments: `fake-instruments-openai.mjs <file> [late|dead|dies]`.
+ * A small MCP server over stdio in place of the real instruments: `fake-instruments-openai.mjs <file> [late|dead|dies|long]`.
  * It appends each call to the file as one line of JSON, the names of its environment first. `late`: it answers only after
- * 8 s; `dead`: it ends at once; `dies`: it ends at its first call.
+ * 8 s; `dead`: it ends at once; `dies`: it ends at its first call; `long`: its first instrument answers with as
+ * much as an instrument may, in short lines.
  */
 import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -29,6 +30,8 @@ const ANSWERS = {
   write_report: 'Written.',
 }
 
+const LONG = `first line\n${'a short line\n'.repeat(1840)}last line`
+
 function answerTo({ method, params }) {
   if (method === 'initialize')
     return {
@@ -41,6 +44,7 @@ function answerTo({ method, params }) {
   if (method !== 'tools/call') return undefined
   note({ name: params.name, input: params.arguments ?? {} })
   if (mode === 'dies') process.exit(4)
+  if (mode === 'long') return { content: [{ type: 'text', text: LONG }] }
   return { content: [{ type: 'text', text: ANSWERS[params.name] ?? 'There is no such instrument.' }] }
 }
 
