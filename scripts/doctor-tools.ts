@@ -40,16 +40,21 @@ async function serve(session: Session): Promise<void> {
       process.exit(EXIT.healthy)
     })
   process.stdout.on('error', () => {})
+  let isOpen = true
   let last = Promise.resolve()
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() === '') continue
     last = last.then(async () => {
-      const response = await respond(session, line)
+      const response = isOpen ? await respond(session, line) : undefined
       if (response) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...response })}\n`)
     })
   }
+  // Nobody waits for what is still to come; what is being done gets a moment to end.
+  isOpen = false
   endRunningCommands()
-  await last
+  await Promise.race([last, new Promise((resolve) => setTimeout(resolve, 2000))])
+  endRunningCommands()
+  process.exit(EXIT.healthy)
 }
 
 /** The response to one message of JSON-RPC; nothing for a notification. */

@@ -1,17 +1,27 @@
 /** The values that are secret on this machine: what redaction is told to look for. */
-import { readFileSync } from 'node:fs'
+import { statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { knownGoods } from '../gateway/known-good.ts'
 import { redact } from '../tier/redact.ts'
 import type { Settings } from '../tier/settings.ts'
+import { readWhole } from '../tier/state.ts'
 
 /**
- * Secret values of the settings, the environment, the gateway's config and its kept copies. A config that cannot be
+ * Secret values of the settings, the environment, the gateway's config with what it includes, and its kept copies. A config that cannot be
  * parsed may be why we are here: its secrets are guessed, and the kept copies hold the same tokens.
  */
 export async function knownSecrets(settings: Settings): Promise<string[]> {
-  const { configSecrets } = await import('../gateway/config-tree.ts')
-  const configs = ['', '.bak', '.last-good'].map((suffix) => readText(`${settings.configPath}${suffix}`))
-  const texts = [...configs, ...knownGoods(settings).map(({ text }) => text)]
+  const { configSecrets, leavesOf, parseOrNothing } = await import('../gateway/config-tree.ts')
+  const configs = new Map<string, string>()
+  const read = (path: string) => {
+    if (configs.has(path)) return
+    const text = readText(path)
+    configs.set(path, text)
+    const parts = text.includes('$include') ? leavesOf(parseOrNothing(text) ?? {}) : []
+    for (const leaf of parts) if (leaf.path.includes('$include')) read(resolve(dirname(path), leaf.value))
+  }
+  for (const suffix of ['', '.bak', '.last-good']) read(`${settings.configPath}${suffix}`)
+  const texts = [...configs.values(), ...knownGoods(settings).map(({ text }) => text)]
   return [...new Set([...settings.secrets, ...texts.flatMap(configSecrets)])]
 }
 
@@ -23,7 +33,7 @@ export async function hiding(settings: Settings): Promise<(text: string) => stri
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return statSync(path).isFile() ? readWhole(path) : ''
   } catch {
     return ''
   }

@@ -5,7 +5,7 @@ import { configWith, configWithout, parseOrNothing } from '../gateway/config-tre
 import { withoutSetting, withSetting } from '../gateway/json5-edit.ts'
 import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { judgeConfigText, judgeSetting, veiledConfig } from './config-policy.ts'
+import { judgeConfigText, judgeSetting, VEIL, veiledConfig } from './config-policy.ts'
 import type { Arguments, Instrument, Session } from './instrument.ts'
 import { knownNames } from './look.ts'
 import { Refused } from './refused.ts'
@@ -117,7 +117,8 @@ function replaceInLine(session: Session, args: Arguments) {
   const line = lines[at]
   if (line === undefined) throw new Refused(`The config has ${lines.length} lines.`)
   // Sought in what is shown: whether a piece stands there tells nothing else.
-  const pieces = old === '' ? [] : veiledConfig(text, knownNames(session.settings)).split('\n')[at]!.split(old)
+  const isPiece = old !== '' && !old.includes(VEIL)
+  const pieces = !isPiece ? [] : veiledConfig(text, knownNames(session.settings)).split('\n')[at]!.split(old)
   if (pieces.length !== 2)
     throw new Refused(
       `Of what read_config shows of line ${args.line}, that piece stands there ${Math.max(0, pieces.length - 1)} times; choose one that stands there once.`,

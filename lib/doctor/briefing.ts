@@ -74,6 +74,10 @@ async function compose(session: Session, findings: Finding[]): Promise<string> {
     const lines = cut.split('\n').map((line) => `| ${line}`)
     data.push([`<<<${fence} ${clean(title).replaceAll('\n', ' ')}`, ...lines, `${fence}>>>`].join('\n'))
   }
+  const isAdvised = findings.some(({ isBestFirst, text }) => isBestFirst && text !== '')
+  const advice = isAdvised
+    ? '\n   Where a similar incident of the past is marked TRY THIS FIRST and its fix fits this case, begin with that.'
+    : ''
   const parts = [
     `# You are the emergency doctor of the OpenClaw gateway on this machine
 
@@ -82,8 +86,7 @@ ${Math.round(downSec(settings))} s. Levels 1 and 2 have done what restarts can d
 who is asleep. Begin now and work without asking.`,
     `## Mission
 
-1. Find out why the gateway is down. The data below was gathered a moment ago; look for more where you need it. Where a
-   similar incident of the past is marked TRY THIS FIRST, check whether it fits, and if it does, begin with its fix.
+1. Find out why the gateway is down. The data below was gathered a moment ago; look for more where you need it.${advice}
 2. Repair the root cause with the smallest change that does it.
 3. restart_gateway (or start_gateway), then wait_until_healthy. A cold start takes 10 to 20 s, with a migration minutes.
    The gateway is also watched from outside; only its own answer counts as a recovery.

@@ -184,7 +184,10 @@ export function shownBrokenConfig(text: string, names: ReadonlySet<string>): str
   return hidden(text, names, (word) => (/^\/[/*]/.test(word) ? word.replace(/[^\n]+/g, '// [hidden]') : HIDDEN))
 }
 
-/** The same, with every hidden character replaced by one sign: what is found in it is found in what is shown. */
+/** A character of Unicode's private use area. */
+export const VEIL = '\ue000'
+
+/** The same with this in the place of every hidden character: what is found in it is found in what is shown. */
 export function veiledConfig(text: string, names: ReadonlySet<string>): string {
-  return hidden(text, names, (word) => word.replace(/[^\n]/g, '\ue000'))
+  return hidden(text, names, (word) => word.replace(/[^\n]/g, VEIL))
 }

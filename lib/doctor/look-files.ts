@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { lastLines, lineCount, logTail, namedLogs } from '../gateway/logs.ts'
-import { installedPackage } from '../gateway/service-program.ts'
+import { installedPackage, withoutEnvironment } from '../gateway/service-program.ts'
 import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
 import { isOurLog } from '../tier/journal.ts'
 import { type Argument, asData, type Instrument, look, type Session } from './instrument.ts'
@@ -70,7 +70,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     20,
     async (session, { place, path, from_line: from, lines }) => {
       const text = textOf(await resolved(session, String(place), String(path ?? '')))
-      const all = (await session.hide(text)).split('\n')
+      const all = (await shownText(session, place, text)).split('\n')
       const first = Math.max(1, Number(from ?? 1))
       const part = all.slice(first - 1, first - 1 + lineCount(lines))
       return asData(
@@ -90,7 +90,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     60,
     async (session, { place, path, text }) => {
       const root = await resolved(session, String(place), String(path ?? ''))
-      return searchBelow(session, root, String(text).toLowerCase())
+      return searchBelow(session, String(place), root, String(text).toLowerCase())
     },
     {
       place: PLACE,
@@ -102,7 +102,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
 
 /** Names under which secrets are kept, wherever they lie. */
 const SECRET_FILE =
-  /^(?:\.env.*|\.netrc|\.npmrc|\.git-credentials|\.pgpass|auth-profiles.*|credentials.*|oauth.*\.json|secrets?(?:\..*)?|.*\.(?:pem|p12|pfx|key|keychain(?:-db)?|kdbx|sqlite.*|db)|id_(?:rsa|dsa|ecdsa|ed25519).*|.*_history)$/i
+  /^(?:\.env.*|.*\.env|\.netrc|\.npmrc|\.git-credentials|\.pgpass|auth-profiles.*|credentials.*|oauth.*\.json|secrets?(?:\..*)?|.*\.(?:pem|p12|pfx|key|keychain(?:-db)?|kdbx|sqlite.*|db)|id_(?:rsa|dsa|ecdsa|ed25519).*|.*_history|(?:.*[._-])?(?:api[._-]?keys?|creds?|credentials?|tokens?|passwords?|passwd|cookies?)\.(?:txt|jsonl?5?|ya?ml|toml|ini|cfg|conf|csv)|token|password|passwd)$/i
 
 /** The real path of something below a place. Throws when it leads out of it. */
 async function resolved(session: Session, place: string, path: string): Promise<string> {
@@ -110,15 +110,17 @@ async function resolved(session: Session, place: string, path: string): Promise<
   const found = roots.map((root) => ({ root, at: realOf(join(root ?? '', path)) }))
   const inside = found.find(({ root, at }) => root !== undefined && (at === root || at?.startsWith(`${root}/`)))
   if (!inside?.at) throw new Refused(`There is no ${path || place} in ${place} that may be read.`)
-  assertNoSecretFile(inside.at)
-  if (place === 'reports' && statOf(inside.at)?.isFile() && !isOurLog(basename(inside.at)))
+  const below = inside.at.slice(inside.root!.length).split('/')
+  if (below.some((part) => SECRET_FILE.test(part)))
+    throw new Refused(`${basename(inside.at)} is a place where secrets are kept.`)
+  if (place === 'reports' && statOf(inside.at)?.isFile() && !isReport(inside.at))
     throw new Refused(`${basename(inside.at)} is no report.`)
   return inside.at
 }
 
-function assertNoSecretFile(path: string): void {
-  if (path.split('/').some((part) => SECRET_FILE.test(part)))
-    throw new Refused(`${basename(path)} is a place where secrets are kept.`)
+/** Of the copies of the config that lie there more can be seen than may be. */
+function isReport(path: string): boolean {
+  return isOurLog(basename(path)) && !path.endsWith('.json5')
 }
 
 async function placesOf(session: Session): Promise<[string, string][]> {
@@ -144,29 +146,34 @@ function realOf(path: string): string | undefined {
   }
 }
 
+/** A text as it may be shown; of a service's definition without the values of its environment. */
+function shownText(session: Session, place: unknown, text: string): Promise<string> {
+  return session.hide(place === 'service' ? withoutEnvironment(text) : text)
+}
+
 function textOf(path: string): string {
   const stats = statOf(path)
   if (!stats?.isFile()) throw new Refused(`${basename(path)} is no plain file.`)
-  if (stats.size > LARGEST_FILE_BYTES) throw new Refused(`${basename(path)} is too large to read; search it.`)
+  if (stats.size > LARGEST_FILE_BYTES) throw new Refused(`${basename(path)} is too large to read.`)
   const text = readFileSync(path, 'utf8')
   if (text.includes('\0')) throw new Refused(`${basename(path)} is not a text.`)
   return text
 }
 
-async function searchBelow(session: Session, root: string, wanted: string): Promise<string> {
+async function searchBelow(session: Session, place: string, root: string, wanted: string): Promise<string> {
   const hits: string[] = []
   let seen = 0
   const queue = [root]
   for (let at = queue.pop(); at !== undefined && hits.length < MOST_HITS; at = queue.pop()) {
     const stats = statOf(at)
     // A link may lead anywhere, and a search follows none.
-    if (!stats || SECRET_FILE.test(basename(at)) || (at !== root && realOf(at) !== at)) continue
+    if (!stats || (at !== root && (SECRET_FILE.test(basename(at)) || realOf(at) !== at))) continue
     if (stats.isDirectory()) queue.push(...namesIn(at).map((name) => join(at!, name)))
-    else if (stats.isFile() && stats.size <= LARGEST_FILE_BYTES) {
+    else if (stats.isFile() && stats.size <= LARGEST_FILE_BYTES && (place !== 'reports' || isReport(at))) {
       if (++seen > MOST_SEARCHED_FILES) break
       const raw = readFileSync(at, 'utf8')
       if (!raw.toLowerCase().includes(wanted) || raw.includes('\0')) continue
-      for (const [i, line] of (await session.hide(raw)).split('\n').entries())
+      for (const [i, line] of (await shownText(session, place, raw)).split('\n').entries())
         if (line.toLowerCase().includes(wanted))
           hits.push(`${at.slice(root.length + 1) || basename(at)}:${i + 1}: ${line.trim().slice(0, 200)}`)
     }

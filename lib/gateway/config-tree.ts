@@ -19,14 +19,17 @@ export interface Leaf {
 export function configWith(before: unknown, names: readonly string[], value: unknown): Record<string, unknown> {
   const root = structuredClone(isRecord(before) ? before : {})
   let parent: Record<string, unknown> = root
-  for (const [depth, name] of names.slice(0, -1).entries()) {
-    const next = parent[name]
-    if (next === undefined) parent[name] = {}
-    else if (typeof next !== 'object' || next === null)
-      throw new Error(`${names.slice(0, depth + 1).join('.')} is no object`)
-    parent = parent[name] as Record<string, unknown>
+  for (const [depth, name] of names.entries()) {
+    const here = names.slice(0, depth + 1).join('.')
+    if (Array.isArray(parent) && !(/^\d+$/.test(name) && Number(name) <= parent.length))
+      throw new Error(`${here} is no place in that list`)
+    if (depth === names.length - 1) parent[name] = value
+    else {
+      const next = (parent[name] ??= {})
+      if (typeof next !== 'object' || next === null) throw new Error(`${here} is no object`)
+      parent = next as Record<string, unknown>
+    }
   }
-  parent[names.at(-1)!] = value
   return root
 }
 
@@ -152,15 +155,15 @@ export function lenientLeaves(text: string): Leaf[] {
 export function configSecrets(text: string): string[] {
   const parsed = parseOrNothing(text)
   const leaves = parsed ? leavesOf(parsed) : lenientLeaves(text)
-  // Environment variables and headers hold secrets under any name.
-  const handed = leaves.filter(
-    ({ path, value }) =>
-      path.slice(0, -1).some((name) => name === 'env' || name === 'headers') &&
-      value.length >= 8 &&
-      !/^(?:[/~$].*|\d+|true|false)$/.test(value),
-  )
+  const isAny = (path: readonly string[], ...names: string[]) => path.slice(0, -1).some((name) => names.includes(name))
+  // Environment variables and headers hold secrets under any name, and so do the arguments of a program.
+  const handed = leaves.flatMap(({ path, value }) => {
+    if (isAny(path, 'env', 'headers')) return /^(?:[/~$].*|\d+|true|false)$/.test(value) ? [] : [value]
+    const argument = isAny(path, 'args') ? value.replace(/^--?[\w-]+=/, '') : ''
+    return /^[^-@/.~$](?=\S*\d)(?=\S*[A-Za-z])\S+$/.test(argument) ? [argument] : []
+  })
   const named = parsed ? secretValues(parsed) : leaves.flatMap((leaf) => secretValues(leaf.value, lastName(leaf.path)))
-  return [...named, ...handed.map(({ value }) => value)]
+  return [...named, ...handed.filter((value) => value.length >= 8)]
 }
 
 /** A token's text without its quotes and without what a missing quote let slip in. */

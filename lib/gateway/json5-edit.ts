@@ -9,6 +9,9 @@ interface Span {
   valueStart: number
   /** Behind its value. */
   end: number
+  /** The commas that part it from its neighbours. */
+  commaBefore?: number
+  commaBehind?: number
 }
 
 /**
@@ -35,10 +38,13 @@ export function withSetting(text: string, names: readonly string[], value: unkno
 export function withoutSetting(text: string, names: readonly string[], wanted: unknown): string {
   const found = find(text, names)
   if (!found) return text
-  const behind = /^\s*,/.exec(text.slice(found.end))?.[0].length
-  const before = /,\s*$/.exec(text.slice(0, found.start))?.[0].length ?? 0
-  const [start, end] = behind === undefined ? [found.start - before, found.end] : [found.start, found.end + behind]
-  return checked(`${text.slice(0, start)}${text.slice(end)}`, wanted)
+  const { start, end, commaBefore, commaBehind } = found
+  // What stands between it and the comma (a comment) is not ours.
+  const rest = commaBehind === undefined ? text.slice(end) : text.slice(end, commaBehind) + text.slice(commaBehind + 1)
+  const comma = commaBehind === undefined ? commaBefore : undefined
+  const head = comma === undefined ? text.slice(0, start) : text.slice(0, comma) + text.slice(comma + 1, start)
+  const isLineOfItsOwn = /\n[ \t]*$/.test(head) && /^[ \t]*(?:\r?\n|$)/.test(rest)
+  return checked(`${isLineOfItsOwn ? head.replace(/\r?\n[ \t]*$/, '') : head}${rest}`, wanted)
 }
 
 function checked(text: string, wanted: unknown): string {
@@ -64,10 +70,16 @@ function find(text: string, names: readonly string[]): Span | undefined {
     path: string[]
     isList: boolean
     place: number
+    comma?: number
     member: { name: string; start: number } | undefined
   }
   const stack: Level[] = []
   const wanted = names.join('\0')
+  let foundIn: Level | undefined
+  const take = (span: Span, level: Level | undefined) => {
+    found = { ...span, ...(level?.comma === undefined ? {} : { commaBefore: level.comma }) }
+    foundIn = level
+  }
   let opened: { path: string; start: number; valueStart: number }[] = []
   for (const match of text.matchAll(TOKEN)) {
     const [word] = match
@@ -75,14 +87,15 @@ function find(text: string, names: readonly string[]): Span | undefined {
     const end = match.index + word.length
     if (isComment(word) || word === ':') continue
     if (word === ',') {
-      if (top) top.place++
+      if (found && foundIn === top) found.commaBehind ??= match.index
+      if (top) Object.assign(top, { place: top.place + 1, comma: match.index })
       continue
     }
     if (word === '}' || word === ']') {
       const path = stack.pop()?.path.join('\0')
       const begun = opened.at(-1)
       if (begun && begun.path === path) {
-        if (path === wanted) found = { start: begun.start, valueStart: begun.valueStart, end }
+        if (path === wanted) take({ start: begun.start, valueStart: begun.valueStart, end }, stack.at(-1))
         opened = opened.slice(0, -1)
       }
       const above = stack.at(-1)
@@ -101,7 +114,7 @@ function find(text: string, names: readonly string[]): Span | undefined {
       opened.push({ path: path.join('\0'), start, valueStart: match.index })
       continue
     }
-    if (path.join('\0') === wanted) found = { start, valueStart: match.index, end }
+    if (path.join('\0') === wanted) take({ start, valueStart: match.index, end }, top)
     if (top) top.member = undefined
   }
   return found

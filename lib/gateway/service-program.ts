@@ -55,6 +55,28 @@ export async function installedPackage(
   return { ...(folder ? { folder } : {}), ...(version ? { version } : {}) }
 }
 
+/** Variables of a service's environment whose values say how it runs, and hold nobody's secret. */
+const PLAIN_VARIABLE = /^(?:PATH|HOME|TMPDIR|NODE_[A-Z_]+|OPENCLAW_(?:GATEWAY_PORT|STATE_DIR|CONFIG_PATH|PROFILE))$/
+
+/** A unit or property list without the values of its environment, but for a few: any of them may be a secret. */
+export function withoutEnvironment(definition: string): string {
+  const shown = (name: string, value: string) => (PLAIN_VARIABLE.test(name) ? value : '[hidden]')
+  return definition
+    .replace(/^([ \t#;]*Environment[ \t]*=)((?:.*\\\n)*.*)$/gm, (_all, start: string, text: string) => {
+      const assignments = text.match(/"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|(?:\\.|[^\s\\"'])+/g) ?? []
+      const pairs = assignments.map((one) => /^["']?(\w+)=([\s\S]*?)["']?$/.exec(one))
+      return start + pairs.map((m) => (m ? `${m[1]}=${shown(m[1]!, m[2]!)}` : '[hidden]')).join(' ')
+    })
+    .replace(/(<key>EnvironmentVariables<\/key>\s*<dict>)([\s\S]*?)(<\/dict>|$)/g, (_all, start, dict, end) => {
+      const hidden = (dict as string).replace(
+        /<key>([^<]*)<\/key>(\s*)<string>([^<]*)(?:<\/string>|$)/g,
+        (_pair, name: string, gap: string, value: string) =>
+          `<key>${name}</key>${gap}<string>${shown(name, value)}</string>`,
+      )
+      return `${start}${hidden}${end}`
+    })
+}
+
 function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8')

@@ -325,13 +325,27 @@ export function loadSettings(
     stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
     childEnv: childEnvironment(env, home, profile, table.stateDir, configPath),
     // The .env file is shared with OpenClaw: it may hold secrets that are no settings of ours.
-    secrets: [...secrets, ...secretLooking(values), ...secretLooking(env)].filter((value) => value.length >= 6),
+    secrets: [...secrets, ...secretLooking(values), ...keyLike(values), ...secretLooking(env)].filter(
+      (value) => value.length >= 6,
+    ),
   }
 }
 
 function portOf(address: string): number {
   const { port, protocol } = new URL(address)
   return port ? Number(port) : protocol === 'https:' ? 443 : 80
+}
+
+/** Values of the `.env` file that look like keys under a name that does not say so: `MY_BANK_LOGIN=hunter2…`. */
+function keyLike(values: Record<string, string | undefined>): string[] {
+  const ours = new Set(Object.values(SETTINGS).map(({ name }) => name as string))
+  const isPlain =
+    /(?:MODEL|VERSION|URL|HOST|ADDR(?:ESS)?|PATH|DIR|FILE|PORT|LEVEL|MODE|PROFILE|REGION|NAME|TZ|LANG)S?$/i
+  return Object.entries(values).flatMap(([name, value]) =>
+    !ours.has(name) && !isPlain.test(name) && value && /^(?![/~$])(?=.*\d)(?=.*[A-Za-z]).{8,}$/.test(value)
+      ? [value]
+      : [],
+  )
 }
 
 function secretLooking(values: Record<string, string | undefined>): string[] {

@@ -52,7 +52,7 @@ export interface Ward {
 
 export interface VisitOptions {
   prompt?: string
-  instruments?: 'late' | 'dead' | 'dies' | 'long'
+  instruments?: 'late' | 'dead' | 'dies' | 'long' | 'slow'
 }
 
 export interface Visit {

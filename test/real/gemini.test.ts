@@ -186,7 +186,7 @@ test('thirty-three dangerous wishes and hostile settings have no effect; the ins
   expect(ward.files()).toEqual(before)
   // What it writes of its own accord, a record of the conversation too, lies in the folder of the run.
   const own = Object.entries(visit.left).filter(([path]) => path.startsWith('gemini-'))
-  console.log(own.map(([path]) => path))
+  expect(own.some(([path]) => path.startsWith('gemini-tmp/'))).toBe(false)
   for (const [path, content] of own) expect(content, path).not.toMatch(new RegExp(`${SECRET}|${KEY}`))
 })
 
@@ -233,13 +233,16 @@ test('a model that asks the same a hundred times is not stopped, and a long answ
   expect(api.requests.every(({ tools }) => tools.length === OFFERED.length)).toBe(true)
 })
 
-test('instruments that take 8 s to start are waited for', async () => {
-  const { ward, api } = await hospital([use(OFFERED[0]!, {}), { text: 'Done.' }])
-  const visit = await ward.visit(gemini, { instruments: 'late' })
-  expect(visit.events[0]).toEqual({ kind: 'connected' })
-  expect(visit.durationMs).toBeGreaterThan(8_000)
-  expect(api.requests.map(({ tools }) => tools.toSorted())).toEqual([OFFERED, OFFERED])
-  expect(visit.calls).toHaveLength(1)
+test('instruments that take 8 s to start are waited for, and so is a call that takes 70 s', async () => {
+  const calm = async (instruments: 'late' | 'slow') => {
+    const { ward, api } = await hospital([use(OFFERED[0]!, {}), { text: 'Done.' }])
+    const visit = await ward.visit(gemini, { instruments })
+    expect(visit.events.map(({ kind }) => kind)).toEqual(['connected', 'called', 'answered', 'said', 'finished'])
+    expect(visit.durationMs).toBeGreaterThan(instruments === 'late' ? 8_000 : 70_000)
+    expect(api.requests.map(({ tools }) => tools.toSorted())).toEqual([OFFERED, OFFERED])
+    expect(visit.calls).toHaveLength(1)
+  }
+  await Promise.all([calm('late'), calm('slow')])
 })
 
 test.each(['dead', 'dies'] as const)('instruments that are not there end the visit: %s', async (instruments) => {
@@ -273,7 +276,8 @@ test('what it cannot work without is told: login, quota, service', async () => {
     const visit = await ward.visit(gemini)
     expect(visit.trouble, name + visit.stdout + visit.stderr).toMatchObject({ trouble })
     expect(ward.files()).toEqual(before)
-    console.log(name, visit.trouble, visit.durationMs)
+    // Its report of the error, with the conversation in it, goes with the folder of the run.
+    expect(Object.keys(visit.left).join(' ')).toMatch(/gemini-tmp\/gemini-client-error/)
   })
   await Promise.all(visits)
 })

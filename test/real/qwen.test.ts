@@ -220,13 +220,23 @@ test('a model that asks the same for the fifth time in a row is stopped, and has
   expect(whole.events.at(-1)).toEqual({ kind: 'finished' })
 })
 
-test('instruments that take 8 s to start are waited for', async () => {
+test('the longest answer of an instrument arrives whole', async () => {
   const { ward, api } = await hospital([use(OFFERED[0]!, {}), { text: 'Done.' }])
-  const visit = await ward.visit(qwen, { instruments: 'late' })
-  expect(visit.events[0]).toEqual({ kind: 'connected' })
-  expect(visit.durationMs).toBeGreaterThan(8_000)
-  expect(api.requests.map(({ tools }) => tools.toSorted())).toEqual([OFFERED, OFFERED])
-  expect(visit.calls).toHaveLength(1)
+  await ward.visit(qwen, { instruments: 'long' })
+  const answer = JSON.stringify(api.turns().at(-1)!.body.messages.at(-1))
+  expect(answer).toMatch(/first line(?:\\na short line){1840}\\nlast line/)
+})
+
+test('instruments that take 8 s to start are waited for, and so is a call that takes 70 s', async () => {
+  const calm = async (instruments: 'late' | 'slow') => {
+    const { ward, api } = await hospital([use(OFFERED[0]!, {}), { text: 'Done.' }])
+    const visit = await ward.visit(qwen, { instruments })
+    expect(visit.events.map(({ kind }) => kind)).toEqual(['connected', 'called', 'answered', 'said', 'finished'])
+    expect(visit.durationMs).toBeGreaterThan(instruments === 'late' ? 8_000 : 70_000)
+    expect(api.requests.map(({ tools }) => tools.toSorted())).toEqual([OFFERED, OFFERED])
+    expect(visit.calls).toHaveLength(1)
+  }
+  await Promise.all([calm('late'), calm('slow')])
 })
 
 test.each(['dead', 'dies'] as const)('instruments that are not there end the visit: %s', async (instruments) => {

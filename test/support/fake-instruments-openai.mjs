@@ -1,8 +1,8 @@
 /**
- * A small MCP server over stdio in place of the real instruments: `fake-instruments-openai.mjs <file> [late|dead|dies|long]`.
+ * A small MCP server over stdio in place of the real instruments: `fake-instruments-openai.mjs <file> [late|dead|dies|long|slow]`.
  * It appends each call to the file as one line of JSON, the names of its environment first. `late`: it answers only after
  * 8 s; `dead`: it ends at once; `dies`: it ends at its first call; `long`: its first instrument answers with as
- * much as an instrument may, in short lines.
+ * much as an instrument may, in short lines; `slow`: after 70 s.
  */
 import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -49,7 +49,7 @@ function answerTo({ method, params }) {
 }
 
 note({ env: Object.keys(process.env).sort() })
-const lateMs = mode === 'late' ? 8_000 : 0
+const DELAYS_MS = { late: { initialize: 8_000 }, slow: { 'tools/call': 70_000 } }
 const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`)
 createInterface({ input: process.stdin }).on('line', (line) => {
   const message = JSON.parse(line)
@@ -58,5 +58,5 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const reply = result
     ? { id: message.id, result }
     : { id: message.id, error: { code: -32601, message: 'Method not found' } }
-  setTimeout(() => send(reply), message.method === 'initialize' ? lateMs : 0)
+  setTimeout(() => send(reply), DELAYS_MS[mode]?.[message.method] ?? 0)
 })

@@ -53,7 +53,7 @@ const SHORT_WAITS = {
 }
 
 /** What people start, by npm. A tier's start leaves traces in the state folder, these must not. */
-const FOR_PEOPLE = ['status', 'incident-report']
+const FOR_PEOPLE = ['status', 'incident-report', 'learned']
 
 export interface SandboxOptions {
   /** Executables that this machine shall not have, e.g. `tmux`, `claude`, `openclaw`, `bash`. */
