@@ -1,4 +1,6 @@
 #!/usr/bin/env -S npx tsx
+import { chosenDoctors } from '../lib/agents/choice.ts'
+import type { Doctor } from '../lib/agents/doctors.ts'
 /**
  * Level 3, emergency recovery: the doctor. A coding agent (Claude Code, or whoever DOCTOR names) in a tmux terminal
  * diagnoses and repairs the gateway with instruments, and with nothing else. Started by Level 2 in the foreground, or by
@@ -11,7 +13,6 @@
  */
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
-import { chosenDoctors } from '../lib/doctor/choice.ts'
 import {
   type Conclusion,
   changesTried,
@@ -20,11 +21,9 @@ import {
   learningsPath,
   whyNotHealed,
 } from '../lib/doctor/conclusion.ts'
-import type { Doctor } from '../lib/doctor/doctors.ts'
 import type { Session } from '../lib/doctor/instrument.ts'
 import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
-import { describeLearnings, similarLearnings } from '../lib/doctor/learnings.ts'
 import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { clearLeftSessions, closeSession, commissionOf, openSession, recordingPathOf } from '../lib/doctor/run-files.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/session.ts'
@@ -35,6 +34,7 @@ import { readRecord } from '../lib/gateway/record.ts'
 import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitAfterStart, waitUntilUp } from '../lib/gateway/wait.ts'
+import { describeLearnings, similarLearnings } from '../lib/history/learnings.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { downSec } from '../lib/tier/journal.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
@@ -172,7 +172,7 @@ async function concluded(run: TierRun, session: Session, seen: Examination, of: 
   for (const line of conclude(session, of)) journal.info(line)
   if (of.isUp) {
     const credit = isCredit(calls, of.end)
-    const learned = credit && learn(settings, of, calls)
+    const learned = credit && learn(settings, of, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
     return recovered(run, seen, credit)
   }

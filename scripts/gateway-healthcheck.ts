@@ -116,12 +116,13 @@ async function tend(run: TierRun): Promise<Outcome> {
   // 5. A learned remedy, if there is an approved one for just this failure: then no doctor is needed.
   const handsOff = await whyHandsOff(settings, 'healthcheck')
   if (handsOff) return standDown(run, handsOff, seen)
+  await keepEvidence(run, seen)
+  // What is repaired is the file that its owner wrote: a failure is known again by what it looks like then.
+  if (!seen.process) (await import('../lib/gateway/roll-back.ts')).giveBackConfig(run)
   const healed = await applyLearnedRemedy(run)
-  if (healed) return recovered(run, healed, TIERS.healthcheck.level)
+  if (healed) return healed
 
   // 6. Level 3, in the foreground: launchd ends a job's children with the job.
-  await keepEvidence(run, seen)
-  if (!seen.process) (await import('../lib/gateway/roll-back.ts')).giveBackConfig(run)
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
   journal.info(`level 3 ended with exit code ${code}`)
@@ -235,39 +236,44 @@ async function recovered(run: TierRun, seen: Examination, level?: number): Promi
 
 /**
  * Makes the calls of instruments that healed this failure before, under the same policy as a doctor's. A remedy that
- * does not help is dropped. Returns the gateway as it is then, when it is up.
+ * does not help is dropped. Returns how this run ends when the gateway is up then.
  */
-async function applyLearnedRemedy(run: TierRun): Promise<Examination | undefined> {
+async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const { settings, journal } = run
   const { approvedRemedy, describeRemedy, setStatus } = await import('../lib/doctor/learned.ts')
-  const before = await look(run, true)
-  const remedy = approvedRemedy(settings, before)
+  const remedy = approvedRemedy(settings, await look(run, true), journal.warn)
   if (!remedy) return undefined
   const { openSession, closeSession } = await import('../lib/doctor/run-files.ts')
   const { callInstrument } = await import('../lib/doctor/instruments.ts')
   const { rollBackEdits } = await import('../lib/doctor/act-config.ts')
+  const { isTreatment } = await import('../lib/doctor/conclusion.ts')
   const { hiding } = await import('../lib/alerts/secrets.ts')
   const { waitAfterStart } = await import('../lib/gateway/wait.ts')
   journal.warn(`learned remedy ${remedy.fingerprint}: ${describeRemedy(remedy)}`)
   const session = openSession(settings, 'healthcheck', journal.path)
   const hide = await hiding(settings)
   let isOpen = true
-  const close = () => {
+  const close = (helped: boolean) => {
+    const isRolledBack = isOpen && !helped && rollBackEdits(session)
     if (isOpen) closeSession(session, hide)
     isOpen = false
+    return isRolledBack ? '; its edits of the config were rolled back' : ''
   }
-  run.onExit(close)
+  run.onExit(() => void close(false))
   let failure: string | undefined
   for (const { name, args } of remedy.calls) {
     const { text, isError } = await callInstrument(session, name, args)
     if (isError) failure = oneLine(text, 200)
     if (isError) break
   }
-  const after = await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
-  if (isUp(after.verdict)) return after
-  const isRolledBack = rollBackEdits(session)
-  close()
-  const rolledBack = isRolledBack ? '; its edits of the config were rolled back' : ''
+  const after = session.state.calls.some(isTreatment)
+    ? await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
+    : await look(run, true)
+  if (isUp(after.verdict)) {
+    close(true)
+    return recovered(run, after, failure ? undefined : TIERS.healthcheck.level)
+  }
+  const rolledBack = close(false)
   setStatus(settings, remedy.fingerprint, 'dropped', ['approved'])
   const why = failure ?? `${after.verdict}: ${after.evidence}`
   journal.warn(

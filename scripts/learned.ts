@@ -5,7 +5,7 @@
  * Usage: npm run learned · npm run learned approve <fingerprint> · npm run learned reject <fingerprint>
  * Exit 0 done, 1 there is no such remedy, 2 unusable arguments or settings.
  */
-import { describeRemedy, type LearnedRemedy, readRemedies, setStatus } from '../lib/doctor/learned.ts'
+import { describeRemedy, findRemedy, type LearnedRemedy, readRemedies, setStatus } from '../lib/doctor/learned.ts'
 import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 
 const USAGE = `Lists what healed the same failure twice, and takes your decision. Level 2 applies an approved remedy before it calls a
@@ -46,15 +46,14 @@ function main(): void {
     process.exitCode = 2
     return
   }
-  const from =
-    command === 'approve'
-      ? (['seen', 'proposed', 'rejected', 'dropped'] as const)
-      : (['seen', 'proposed', 'approved', 'dropped'] as const)
+  const decision = command === 'approve' ? 'approved' : 'rejected'
+  // What was proposed comes first: the same failure may have been healed in another way, too.
+  const from = (['proposed', 'seen', 'approved', 'rejected', 'dropped'] as const).filter(
+    (status) => status !== decision,
+  )
   const one = isDryRun
-    ? readRemedies(settings, true).value.find(
-        (other) => other.fingerprint === fingerprint && from.some((status) => status === other.status),
-      )
-    : setStatus(settings, fingerprint, command === 'approve' ? 'approved' : 'rejected', from)
+    ? findRemedy(readRemedies(settings, true).value, fingerprint, from)
+    : setStatus(settings, fingerprint, decision, from)
   if (!one) {
     process.stderr.write(`learned: there is no remedy ${fingerprint} to ${command}; \`npm run learned\` lists them\n`)
     process.exitCode = 1

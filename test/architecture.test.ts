@@ -25,6 +25,7 @@ const FLOOR: Record<string, number> = {
   'lib/services': 1,
   'lib/gateway': 2,
   'lib/alerts': 3,
+  'lib/agents': 2,
   'lib/doctor': 3,
   'lib/install': 4,
   'lib/report': 4,

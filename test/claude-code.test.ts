@@ -1,6 +1,6 @@
 /** What of Claude Code's stream of messages counts: its own words about itself, never what it or a tool talks about. */
 import { expect, test } from 'vitest'
-import { claude } from '../lib/doctor/claude-code.ts'
+import { claude } from '../lib/agents/claude-code.ts'
 
 const read = (message: unknown) => claude.read(JSON.stringify(message))
 const said = (text: string, more: object = {}) =>

@@ -1,10 +1,10 @@
 /** What is made of a session at its end: whose recovery it was, what is rolled back, the report, what was learned. */
 import { join } from 'node:path'
+import { addLearning } from '../history/learnings.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { rollBackEdits } from './act-config.ts'
 import type { InstrumentCall, Session } from './instrument.ts'
-import { addLearning } from './learnings.ts'
 import { reportText } from './run-files.ts'
 import { ENDINGS, type SessionEnd } from './session.ts'
 

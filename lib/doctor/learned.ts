@@ -46,14 +46,23 @@ export function writeRemedies(settings: Settings, remedies: readonly LearnedReme
   writeState(remediesPath(settings), remedies)
 }
 
-/** The approved remedy for a failure. With LEARNED_REMEDIES=off all that was learned is forgotten. */
-export function approvedRemedy(settings: Settings, seen: Examination): LearnedRemedy | undefined {
+/**
+ * The approved remedy for a failure. With LEARNED_REMEDIES=off all that was learned is forgotten.
+ * @param warn is told when what was learned cannot be read
+ */
+export function approvedRemedy(
+  settings: Settings,
+  seen: Examination,
+  warn: (problem: string) => void,
+): LearnedRemedy | undefined {
   if (settings.learnedRemedies === 'off') {
     rmSync(remediesPath(settings), { force: true })
     return undefined
   }
   const fingerprint = fingerprintOf(seen)
-  return readRemedies(settings).value.find((one) => one.fingerprint === fingerprint && one.status === 'approved')
+  const { value, problem } = readRemedies(settings)
+  if (problem) warn(problem)
+  return value.find((one) => one.fingerprint === fingerprint && one.status === 'approved')
 }
 
 /**
@@ -64,12 +73,14 @@ export function learn(
   settings: Settings,
   seen: { verdict: string; evidence: string },
   calls: readonly InstrumentCall[],
+  warn: (problem: string) => void,
 ): string | undefined {
   if (settings.learnedRemedies === 'off') return undefined
   const did = calls.filter(isTreatment).map(({ name, args }) => ({ name, args }))
   if (did.length === 0) return undefined
   const fingerprint = fingerprintOf(seen)
-  const all = readRemedies(settings).value
+  const { value: all, problem } = readRemedies(settings)
+  if (problem) warn(problem)
   const same = all.find((one) => one.fingerprint === fingerprint && JSON.stringify(one.calls) === JSON.stringify(did))
   // What a human rejected, or what failed once, is not proposed again.
   if (same?.status === 'rejected' || same?.status === 'dropped') return undefined
@@ -88,6 +99,11 @@ export function learn(
     : `a remedy was learned: ${what}; approve it with \`npm run learned approve ${fingerprint}\`, and Level 2 applies it before it calls a doctor`
 }
 
+/** The remedy of that fingerprint in the first of these states in which there is one. */
+export function findRemedy(all: readonly LearnedRemedy[], fingerprint: string, from: readonly RemedyStatus[]) {
+  return from.flatMap((status) => all.filter((one) => one.fingerprint === fingerprint && one.status === status))[0]
+}
+
 /** Sets what becomes of a remedy. Returns it; undefined when there is none of that fingerprint that may become so. */
 export function setStatus(
   settings: Settings,
@@ -96,7 +112,7 @@ export function setStatus(
   from: readonly RemedyStatus[],
 ): LearnedRemedy | undefined {
   const all = readRemedies(settings).value
-  const one = all.find((other) => other.fingerprint === fingerprint && from.includes(other.status))
+  const one = findRemedy(all, fingerprint, from)
   if (!one) return undefined
   const changed = { ...one, status, at: localIso(new Date()) }
   writeRemedies(

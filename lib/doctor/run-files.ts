@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync,
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Commission } from '../agents/doctors.ts'
 import { readConfig } from '../gateway/config.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
@@ -15,8 +16,6 @@ import { localStamp, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { rollBackEdits } from './act-config.ts'
-import { doctorEnv } from './claude-code.ts'
-import type { Commission } from './doctors.ts'
 import { readContext, Session, type SessionContext } from './instrument.ts'
 
 const CONTEXT = 'context.json'
@@ -81,7 +80,7 @@ export async function clearLeftSessions(
   hide: (text: string) => string,
 ): Promise<string[]> {
   const runs = runsFolder(settings)
-  const ended = await closeLeftTerminals(runs, doctorEnv(settings), isGatewayCommand)
+  const ended = await closeLeftTerminals(runs, settings.childEnv, isGatewayCommand)
   const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
     if (existsSync(join(folder, CONTEXT))) {

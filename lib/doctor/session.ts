@@ -6,12 +6,12 @@
 import { appendFileSync, closeSync, fstatSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Doctor, DoctorEvent, Trouble } from '../agents/doctors.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
 import { cleanText, oneLine } from '../tier/contract.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
-import type { Doctor, DoctorEvent, Trouble } from './doctors.ts'
 import { readable, readSession } from './instrument.ts'
 
 export type Ending =

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, expect, test, vi } from 'vitest'
+import { chosenDoctors } from '../../lib/agents/choice.ts'
+import { readRemedies } from '../../lib/doctor/learned.ts'
+import { readVisits } from '../../lib/doctor/limits.ts'
 import { configSyntaxProblem } from '../../lib/gateway/config.ts'
 import { isGatewayCommand } from '../../lib/gateway/processes.ts'
 import { readRecord } from '../../lib/gateway/record.ts'
@@ -12,7 +15,7 @@ import { readLaunchdJob } from '../../lib/services/launchd.ts'
 import { readUnits } from '../../lib/services/systemd.ts'
 import { formatLine, MARKER, oneLine, parseLine, parseMarker } from '../../lib/tier/contract.ts'
 import { redact } from '../../lib/tier/redact.ts'
-import { loadSettings, SETTINGS, SettingsError } from '../../lib/tier/settings.ts'
+import { DOCTOR_NAMES, loadSettings, SETTINGS, SettingsError } from '../../lib/tier/settings.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'fuzz-'))
 const state = join(home, '.openclaw')
@@ -109,16 +112,21 @@ test('whatever stands in a state file, it is state or a new beginning', () => {
     stateLike().map((v) => JSON.stringify(v)),
   )
   forAll(json, 10_000, (content) => {
-    for (const name of ['gateway.json', 'watchdog.json']) writeFileSync(join(settings.watchdogDir, name), content)
+    for (const name of STATE_FILES) writeFileSync(join(settings.watchdogDir, name), content)
     const record = readRecord(settings, true).value
     expect(record.lastHealthyMs).toBeGreaterThanOrEqual(0)
     expect(record.putBack.every((one) => typeof one === 'string')).toBe(true)
     const { backoff, warnings } = readWatchState(settings, true).value
     expect(backoff.crashes).toBeGreaterThanOrEqual(0)
     expect(Array.isArray(warnings)).toBe(true)
+    for (const { failure } of readVisits(settings, true).value) expect(failure).toBeTypeOf('string')
+    for (const { calls } of readRemedies(settings, true).value)
+      for (const call of calls) expect(call.name).toBeTypeOf('string')
   })
-  expect(readdirSync(settings.watchdogDir).sort()).toEqual(['gateway.json', 'watchdog.json'])
+  expect(readdirSync(settings.watchdogDir).sort()).toEqual(STATE_FILES)
 })
+
+const STATE_FILES = ['doctor-visits.json', 'gateway.json', 'learned-remedies.json', 'watchdog.json']
 
 function stateLike() {
   const any = fc.oneof(fc.jsonValue(), fc.double(), fc.integer())
@@ -134,6 +142,48 @@ function stateLike() {
     { requiredKeys: [] },
   )
 }
+
+test('whatever a doctor prints, it is an event or nothing', () => {
+  const key = fc.constantFrom(
+    ...['type', 'subtype', 'message', 'content', 'text', 'error', 'item', 'result', 'mcp_servers', 'is_error', 'name'],
+  )
+  const word = fc.constantFrom(
+    'system',
+    'init',
+    'assistant',
+    'user',
+    'result',
+    'text',
+    'tool_use',
+    'tool_result',
+    'item',
+  )
+  const value = fc.letrec((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 4 },
+      word,
+      fc.jsonValue({ maxDepth: 1 }),
+      fc.array(tie('any'), { maxLength: 3 }),
+      fc.dictionary(key, tie('any'), { maxKeys: 5 }),
+    ),
+  })).any
+  const doctors = chosenDoctors({ ...loadSettings({ HOME: home }), doctors: [...DOCTOR_NAMES] })
+  forAll(
+    fc.oneof(
+      text,
+      value.map((one) => JSON.stringify(one)),
+    ),
+    20_000,
+    (line) => {
+      for (const doctor of doctors)
+        for (const event of [...doctor.read(line), ...(doctor.readError?.(line) ?? [])]) {
+          expect(event.kind).toMatch(/^(?:connected|trouble|said|called|answered|finished)$/)
+          if (event.kind === 'trouble') expect(event.detail).toBeTypeOf('string')
+          if ('text' in event) expect(event.text).toBeTypeOf('string')
+        }
+    },
+  )
+})
 
 test('whatever stands in the config, it is read or refused in words of one line', async () => {
   // json5 warns of a U+2028 on standard error.

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { gemini } from '../../lib/doctor/gemini.ts'
+import { gemini } from '../../lib/agents/gemini.ts'
 import { type GeminiApi, type GeminiRequest, type GeminiTurn, startGeminiApi } from '../support/gemini-api.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { createWard, end, INSTRUMENTS, SECRET, type Ward } from './doctor-ward.ts'

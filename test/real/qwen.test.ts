@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { qwen } from '../../lib/doctor/qwen.ts'
+import { qwen } from '../../lib/agents/qwen.ts'
 import { type ChatApi, type ChatRequest, type ChatTurn, startChatApi } from '../support/chat-api.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { createWard, end, INSTRUMENTS, SECRET, type Ward } from './doctor-ward.ts'

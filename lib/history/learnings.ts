@@ -5,7 +5,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { oneLine } from '../tier/contract.ts'
-import type { Report } from './instrument.ts'
 
 const HEADER = `# Recovery learnings
 
@@ -26,7 +25,7 @@ export interface NewLearning {
   outcome: string
   seconds: number
   /** What the doctor reported; undefined when it wrote no report. */
-  report: Report | undefined
+  report: Readonly<Record<'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons', string>> | undefined
 }
 
 /** Adds the section of one incident (redacted by the caller). Throws what the file system throws. */
