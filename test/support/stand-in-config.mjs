@@ -8,7 +8,21 @@ export const stateDir = process.env.OPENCLAW_STATE_DIR || join(process.env.HOME 
 export const configPath = process.env.OPENCLAW_CONFIG_PATH || join(stateDir, 'openclaw.json')
 
 /** The top-level sections that the real schema knows and a test may use. */
-const KNOWN_SECTIONS = ['gateway', 'commands', 'logging', 'agents', 'channels', 'plugins', 'meta', 'tools', 'session']
+const KNOWN_SECTIONS = [
+  'gateway',
+  'commands',
+  'logging',
+  'agents',
+  'channels',
+  'plugins',
+  'meta',
+  'tools',
+  'session',
+  'env',
+  'mcp',
+  'models',
+  'messages',
+]
 
 /** Parses and checks the config: its text, its value, and what is wrong with it in the form of `config validate --json`. */
 export function readConfig() {
