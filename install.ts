@@ -136,7 +136,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
     // 4. The plan.
     const plan = await makePlan(settings, root, record, answers, folders, bash)
     const notes = [...warnings(settings, root), ...plan.notes]
-    const needed = prerequisites(settings.childEnv.PATH ?? '')
+    const needed = prerequisites(settings.childEnv.PATH ?? '', settings.doctors)
     if (plan.steps.length > 0) say(`node        ${record.node} (${record.version})`)
     for (const { name, path, without } of needed.filter(({ path }) => plan.steps.length > 0 || path === undefined))
       say(`${name.padEnd(11)} ${path ?? `MISSING: ${without}`}`)

@@ -110,7 +110,7 @@ function schemaOf({ type, description, choices, max = 300 }: Argument) {
 function printInstruments(): void {
   const rows = Object.entries(INSTRUMENTS).map(
     ([name, { description, acts, most }]) =>
-      `| \`${name}\` | ${acts ? 'acts' : 'looks'}${acts && most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''} | ${description} |`,
+      `| \`${name}\` | ${acts ? 'acts' : 'looks'}${most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''} | ${description} |`,
   )
   process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
 }

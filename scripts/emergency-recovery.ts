@@ -1,6 +1,4 @@
 #!/usr/bin/env -S npx tsx
-import { chosenDoctors } from '../lib/agents/choice.ts'
-import type { Doctor } from '../lib/agents/doctors.ts'
 /**
  * Level 3, emergency recovery: the doctor. A coding agent (Claude Code, or whoever DOCTOR names) in a tmux terminal
  * diagnoses and repairs the gateway with instruments, and with nothing else. Started by Level 2 in the foreground, or by
@@ -11,6 +9,8 @@ import type { Doctor } from '../lib/agents/doctors.ts'
  *      2  unusable flags or settings, nothing was touched
  *      3  it stood down: paused, another doctor is at work, or the gateway was stopped on purpose
  */
+import { chosenDoctors } from '../lib/agents/choice.ts'
+import type { Doctor } from '../lib/agents/doctors.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
 import {

@@ -274,7 +274,7 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
     return recovered(run, after, failure ? undefined : TIERS.healthcheck.level)
   }
   const rolledBack = close(false)
-  setStatus(settings, remedy.fingerprint, 'dropped', ['approved'])
+  setStatus(settings, remedy.fingerprint, 'dropped', ['approved', 'proposed'])
   const why = failure ?? `${after.verdict}: ${after.evidence}`
   journal.warn(
     MARKER.notice(`the learned remedy ${remedy.fingerprint} did not help and is dropped (${why})${rolledBack}`),

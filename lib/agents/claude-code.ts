@@ -13,24 +13,23 @@ import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
 import { plainEnv } from './plain-env.ts'
 import { eventOf, parseMessage, partsOf } from './stream-json.ts'
 
-/** What its `--help` must name; 1.0.128 cannot be locked down, and would wait for an answer. */
-const NEEDED = ['--tools', '--setting-sources', '--strict-mcp-config', '--no-session-persistence', 'dontAsk']
-const KNOWN_TO_WORK = '2.0.77'
+/**
+ * The oldest release in which all of this was seen to hold. 2.0.77 sends requests of subagents beside the session that
+ * offer their model a shell; 1.0.128 cannot be locked down, and waits for an answer.
+ */
+const OLDEST = [2, 1, 330] as const
 
 export const claude: Doctor = {
   name: 'claude',
   title: 'Claude Code',
   find: async (settings) => {
-    const ask = (flag: string) => runCommand('claude', [flag], { timeoutMs: 60_000, env: doctorEnv(settings) })
-    const version = await ask('--version')
+    const version = await runCommand('claude', ['--version'], { timeoutMs: 60_000, env: doctorEnv(settings) })
     if (version.missing) return { failure: 'claude (Claude Code) is not on the PATH' }
-    const m = /\d+\.\d+\.\d+/.exec(version.stdout)
+    const m = /(\d+)\.(\d+)\.(\d+)/.exec(version.stdout)
     if (!m) return { failure: `claude --version gave no version: ${version.failure ?? oneLine(version.stdout, 100)}` }
-    const help = await ask('--help')
-    const lacking = NEEDED.filter((word) => !help.stdout.includes(word))
-    if (lacking.length === 0) return { version: m[0] }
-    const why = help.failure ? ` (${help.failure})` : ''
-    return { failure: `Claude Code ${m[0]} has no ${lacking.join(', ')}${why}; update it to ${KNOWN_TO_WORK} or later` }
+    const difference = OLDEST.map((least, i) => Number(m[i + 1]) - least).find((part) => part !== 0) ?? 0
+    if (difference >= 0) return { version: m[0] }
+    return { failure: `Claude Code ${m[0]} is too old; update it to ${OLDEST.join('.')} or later` }
   },
   prepare,
   read,
@@ -101,7 +100,7 @@ function contentOf(message: Record<string, unknown>): DoctorEvent[] {
   return partsOf(message).flatMap(eventOf)
 }
 
-/** Its own words for why a turn failed (2.1.330); 2.0.77 would otherwise go on for ever after one of them. */
+/** Its own words for why a turn failed (2.1.330). */
 const TROUBLE_OF_ERROR: Readonly<Record<string, Trouble>> = {
   authentication_failed: 'login',
   oauth_org_not_allowed: 'login',

@@ -272,7 +272,7 @@ function assertArguments({ arguments: known = {} }: Instrument, args: Arguments)
 }
 
 function assertLimits({ state }: Session, instruments: Readonly<Record<string, Instrument>>, name: string): void {
-  if (state.calls.length >= MAX_CALLS) throw new Refused(TOO_MANY)
+  if (state.calls.length >= MAX_CALLS && name !== 'write_report') throw new Refused(TOO_MANY)
   const { most, group = name } = instruments[name]!
   const isOfGroup = (one: InstrumentCall) => (instruments[one.name]?.group ?? one.name) === group
   const used = state.calls.filter((one) => isOfGroup(one) && one.decision !== 'refused').length

@@ -62,7 +62,9 @@ export function approvedRemedy(
   const fingerprint = fingerprintOf(seen)
   const { value, problem } = readRemedies(settings)
   if (problem) warn(problem)
-  return value.find((one) => one.fingerprint === fingerprint && one.status === 'approved')
+  // What was proposed before it was switched on needs no other approval.
+  const statuses = settings.learnedRemedies === 'on' ? ['approved', 'proposed'] : ['approved']
+  return value.find((one) => one.fingerprint === fingerprint && statuses.includes(one.status))
 }
 
 /**

@@ -13,6 +13,7 @@ import { isGatewayCommand } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { closeLeftTerminals } from '../services/terminal.ts'
 import { localStamp, type TierName } from '../tier/contract.ts'
+import { lockHolder } from '../tier/lock.ts'
 import type { Settings } from '../tier/settings.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { rollBackEdits } from './act-config.ts'
@@ -86,6 +87,8 @@ export async function clearLeftSessions(
     if (existsSync(join(folder, CONTEXT))) {
       try {
         const left = new Session(readContext(join(folder, CONTEXT)))
+        // Level 2 may be at work with a learned remedy.
+        if ((await lockHolder(settings, left.context.tier))?.pid === left.context.tierPid) continue
         if (!isUp && !wasHealthySince(left) && rollBackEdits(left))
           said.push('rolled back what a doctor that was cut short had changed in the config')
         closeSession(left, hide)

@@ -26,7 +26,7 @@ export type Remedy =
   | 'put back known-good config'
   /** Nothing at this level can help: the next level, at once. */
   | 'hand on'
-  /** Claude Code, inside its guardrails. */
+  /** A coding agent with the instruments of lib/doctor. */
   | 'doctor'
   /** No machine may fix this: MANUAL INTERVENTION REQUIRED, at once. */
   | 'human'

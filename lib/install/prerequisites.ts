@@ -17,7 +17,6 @@ const systemPackage = (name: string) => (isMac ? `brew install ${name}` : `sudo 
 const NEEDED: [names: string[], without: string][] = [
   [['openclaw'], 'no level can restart the gateway through its own command; `npm install -g openclaw`'],
   [['tmux'], `Level 3 cannot give the doctor a terminal; \`${systemPackage('tmux')}\``],
-  [['claude'], 'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in'],
   [['bash'], `Level 1 keeps less evidence of a hung gateway; \`${systemPackage('bash')}\``],
   [['curl'], `a tier that cannot start can tell nobody; \`${systemPackage('curl')}\``],
   [['crontab'], `Level 4 and the guardian are not started; \`${systemPackage('cron')}\``],
@@ -25,8 +24,9 @@ const NEEDED: [names: string[], without: string][] = [
 ]
 
 /** Looks for everything on this shell's PATH, which the jobs will have too. */
-export function prerequisites(searchPath: string): Prerequisite[] {
-  return NEEDED.map(([names, without]) => ({
+export function prerequisites(searchPath: string, doctors: readonly string[]): Prerequisite[] {
+  const hint = '`npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
+  return [...NEEDED, [[...doctors], `Level 3 has no doctor; ${hint}`] as const].map(([names, without]) => ({
     name: names.join(' or '),
     path: names.map((name) => findOnPath(name, searchPath)).find((path) => path !== undefined),
     without,

@@ -68,7 +68,7 @@ export const METRICS = {
   doctorVisits: counter(
     'doctor_visits_total',
     ['emergency-recovery'],
-    "Claude Code's visits, by how the gateway was afterwards.",
+    'Sessions of the doctor, by how the gateway was afterwards.',
     labelled('result', ['recovered', 'down']),
   ),
   doctorRefused: counter(
@@ -79,10 +79,14 @@ export const METRICS = {
   doctorToolCalls: counter(
     'doctor_tool_calls_total',
     ['emergency-recovery'],
-    'Tool calls of the doctor, by the decision of the guard.',
+    'Calls of instruments by the doctor, by whether they were allowed.',
     labelled('decision', ['allowed', 'refused']),
   ),
-  doctorDailyLimit: gauge('doctor_daily_limit', ['emergency-recovery'], 'How many visits 24 hours may see.'),
+  doctorDailyLimit: gauge(
+    'doctor_daily_limit',
+    ['emergency-recovery'],
+    'How many sessions of the doctor 24 hours may see.',
+  ),
   alertDeliveries: counter(
     'alert_deliveries_total',
     ['monitor'],

@@ -97,7 +97,7 @@ test('Level 2, while it puts the known-good config back', async () => {
   )
 })
 
-test('Level 3, while the doctor is at work: no session of his stays behind', async () => {
+test('Level 3, while the doctor is at work: no session of it stays behind', async () => {
   const box = await sandbox({ EMERGENCY_RECOVERY_CHECK_INTERVAL: '0.5' })
   const module = join(box.root, 'package', 'run-command.mjs')
   box.addTool('npm', `mkdir -p '${join(module, '..')}'; echo >'${module}'`)

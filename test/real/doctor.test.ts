@@ -199,36 +199,18 @@ test('Level 2 calls the doctor: fifteen dangerous wishes, the repair, the report
   expect(after.filter((path) => path.includes('/.claude'))).toEqual([])
 })
 
-test('Claude Code 1.0 is not called, and the release that can be is named', async () => {
-  const { box, api } = await hospital(() => ({ text: 'I should not have been asked.' }), olderClaudes['1.0.128'])
-  box.writeConfig('{ "gateway": { "mode": "local",, } }')
-  expect((await box.runScript('emergency-recovery', [], LONG)).code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/Claude Code 1\.0\.128 has no .*update it to 2\.0\.77/)])
-  expect(api.requests).toEqual([])
-})
-
-test('Claude Code 2.0.77 has the instruments and nothing else, too', async () => {
-  const trace = () => join(box.root, 'trace')
-  const { box, api } = await hospital(
-    (turn) =>
-      [
-        use('Bash', { command: `touch ${trace()}`, description: 'x' }),
-        use('Write', { file_path: trace(), content: 'x' }),
-        instrument('write_report', REPORT),
-      ][turn] ?? { text: 'I cannot repair this here.' },
-    olderClaudes['2.0.77'],
-  )
-  box.writeConfig('{ "gateway": { "mode": "local",, } }')
-  const run = await box.runScript('emergency-recovery', [], LONG)
-  expect(run.code, `${run.stdout}\n${box.log('claude-session')}`).toBe(1)
-  expect(existsSync(trace())).toBe(false)
-  expect(box.memoryFiles('emergency-recovery-report')).toHaveLength(1)
-  expect(box.log('emergency-recovery-2').match(/INSTRUMENT allowed/g)).toHaveLength(1)
-  const offered = api.turns().flatMap(({ body }) => body.tools ?? [])
-  expect(offered.filter(({ name }) => !name.startsWith('mcp__doctor__'))).toEqual([])
-  expect(markers(box)).toEqual([expect.stringMatching(/has finished, and the gateway is not healthy/)])
-  expect(doctorsLeft(box)).toEqual([])
-})
+test.each(Object.entries(olderClaudes))(
+  'Claude Code %s is not called, and the release that can be is named',
+  async (release, executable) => {
+    const { box, api } = await hospital(() => ({ text: 'I should not have been asked.' }), executable)
+    box.writeConfig('{ "gateway": { "mode": "local",, } }')
+    expect((await box.runScript('emergency-recovery', [], LONG)).code).toBe(1)
+    expect(markers(box)).toEqual([
+      expect.stringMatching(new RegExp(`Claude Code ${release} is too old; update it to 2\\.1\\.330`)),
+    ])
+    expect(api.requests).toEqual([])
+  },
+)
 
 test('what Claude Code cannot work without is told to the human: sign-in, credit, service, instruments', async () => {
   let answer: Turn = { text: '' }
