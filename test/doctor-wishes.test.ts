@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { configHash } from '../lib/gateway/config.ts'
-import { DANGEROUS, LEGITIMATE } from './fixtures/doctor-intents.ts'
+import { DANGEROUS, LEGITIMATE } from './fixtures/doctor-wishes.ts'
 import { type Instruments, startInstruments } from './support/instruments-client.ts'
 import { createSandbox, type Sandbox } from './support/sandbox.ts'
 
