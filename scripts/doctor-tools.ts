@@ -72,7 +72,7 @@ async function respond(session: Session, line: string): Promise<Record<string, u
   const given = isRecord(params) ? params : {}
   if (method === 'ping') return { id, result: {} }
   if (method === 'initialize') {
-    const asked = String(given.protocolVersion)
+    const asked = typeof given.protocolVersion === 'string' ? given.protocolVersion : ''
     const protocolVersion = PROTOCOLS.includes(asked) ? asked : PROTOCOLS.at(-1)
     return {
       id,
@@ -83,7 +83,8 @@ async function respond(session: Session, line: string): Promise<Record<string, u
   if (method !== 'tools/call') return { id, error: { code: -32601, message: `there is no method ${method}` } }
   if (given.arguments !== undefined && !isRecord(given.arguments))
     return { id, error: { code: -32602, message: 'arguments must be an object' } }
-  const { text, isError } = await callInstrument(session, String(given.name), given.arguments ?? {})
+  if (typeof given.name !== 'string') return { id, error: { code: -32602, message: 'name must be a text' } }
+  const { text, isError } = await callInstrument(session, given.name, given.arguments ?? {})
   return { id, result: { content: [{ type: 'text', text }], isError } }
 }
 

@@ -12,6 +12,7 @@
 import { chosenDoctors } from '../lib/agents/choice.ts'
 import type { Doctor } from '../lib/agents/doctors.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
+import { rollBackEdits } from '../lib/doctor/act-config.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
 import {
   type Conclusion,
@@ -114,7 +115,13 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 4. The diagnosis, and the briefing for the doctor.
   const session = openSession(settings, 'emergency-recovery', journal.path)
-  run.onExit(() => closeSession(session, hide))
+  let isConcluded = false
+  run.onExit(() => {
+    session.reload()
+    // Cut short: that what the doctor has changed helps is not known.
+    if (!isConcluded && rollBackEdits(session)) journal.warn("cut short: rolled back the doctor's edits of the config")
+    closeSession(session, hide)
+  })
   journal.info('gathering the diagnosis')
   const similar = similarLearnings(learningsPath(session), seen.verdict, seen.evidence)
   const briefing = await writeBriefing(session, seen, describeLearnings(similar))
@@ -134,6 +141,7 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 6. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
   seen = end.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
+  isConcluded = true
   return await concluded(run, session, seen, {
     ...{ title: doctor.title, end, hide, seconds: (performance.now() - begun) / 1000 },
     ...{ verdict: turn.seen.verdict, evidence: turn.seen.evidence, isUp: isUp(seen.verdict) },

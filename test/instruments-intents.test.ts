@@ -2,12 +2,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Call, DANGEROUS, INJECTIONS, LEGITIMATE } from './fixtures/instrument-intents.ts'
+import { type Call, DANGEROUS, INJECTIONS, LEGITIMATE } from './fixtures/doctor-intents.ts'
 import { createWorld, leaksIn, type World } from './support/doctor-world.ts'
 import type { Answer } from './support/instruments-client.ts'
 import { projectDir } from './support/sandbox.ts'
 
 let world: World
+let isTouched = true
 beforeAll(async () => {
   world = await createWorld()
 })
@@ -53,7 +54,9 @@ describe('dangerous: refused or impossible, nothing has changed, nothing was tol
   test('the table holds at least 80', () => expect(DANGEROUS.length).toBeGreaterThanOrEqual(80))
 
   test.each(DANGEROUS)('$intent', async ({ calls, answer, why, given }) => {
-    await world.reset()
+    // What nothing was done to need not be put back.
+    if (isTouched || given) await world.reset()
+    isTouched = given !== undefined
     await given?.(world)
     const before = world.snapshot()
     const asked = world.box.openclawCalls().length
@@ -103,12 +106,12 @@ describe('legitimate: there is an instrument, and it does it', () => {
 
 test('no text in any argument of any instrument becomes part of a command', async () => {
   await world.reset()
-  world.supervise('a journal')
   const canary = join(world.box.root, 'canary')
   const { tools } = (await world.instruments.request('tools/list')).result as { tools: Tool[] }
   for (const { name, inputSchema } of tools)
     for (const [argument, { type, enum: choices }] of Object.entries(inputSchema.properties)) {
       if (type !== 'string' && !Array.isArray(type)) continue
+      if (name === 'read_journal') world.supervise('a journal')
       for (const payload of INJECTIONS(canary)) {
         // Whatever else it needs is as it should be, so that this argument is what is judged.
         const others = Object.entries(inputSchema.properties).filter(([other]) => inputSchema.required.includes(other))

@@ -12,7 +12,7 @@ import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
 import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
 import { plainEnv } from './plain-env.ts'
-import { parseMessage, textOfResult } from './stream-json.ts'
+import { compact, parseMessage, textOfResult } from './stream-json.ts'
 
 export const codex: Doctor = { name: 'codex', title: 'Codex', find, prepare, read, readError }
 
@@ -84,7 +84,7 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
     'mcp_servers.doctor.tool_timeout_sec': 1000,
   }
   // JSON's texts, numbers and lists are TOML's as well.
-  const lines = Object.entries(config).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
+  const lines = Object.entries(config).map(([name, value]) => `${name} = ${compact(value)}\n`)
   writeFileSync(join(home, 'config.toml'), lines.join(''), { mode: 0o600 })
   const args = ['exec', '--json', '--ephemeral', '--strict-config', '--ignore-rules', '--skip-git-repo-check']
   return {
@@ -127,7 +127,7 @@ function eventOf(item: Record<string, unknown>, isStart: boolean): DoctorEvent[]
   // `codex`: its question which resources the MCP servers have.
   if (item.server !== 'doctor' && item.server !== 'codex')
     return trouble('instruments', `it used another MCP server: ${item.server}`)
-  if (isStart) return [{ kind: 'called', text: `${item.tool} ${JSON.stringify(item.arguments)}` }]
+  if (isStart) return [{ kind: 'called', text: `${item.tool} ${compact(item.arguments)}` }]
   const failure = isRecord(item.error) ? String(item.error.message) : ''
   if (/transport closed/i.test(failure)) return trouble('instruments', 'its MCP server has ended')
   return [{ kind: 'answered', text: failure || (isRecord(item.result) ? textOfResult(item.result) : '') }]

@@ -12,7 +12,7 @@ import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
 import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
 import { plainEnv } from './plain-env.ts'
-import { parseMessage } from './stream-json.ts'
+import { compact, parseMessage } from './stream-json.ts'
 
 export const gemini: Doctor = { name: 'gemini', title: 'Gemini CLI', find, prepare, read, readError }
 
@@ -109,7 +109,7 @@ function read(line: string): DoctorEvent[] {
     return [{ kind: 'said', text: String(message.content) }]
   if (message.type === 'tool_use') {
     const name = String(message.tool_name)
-    const text = `${name.replace(TOOL_PREFIX, '')} ${JSON.stringify(message.parameters)}`
+    const text = `${name.replace(TOOL_PREFIX, '')} ${compact(message.parameters)}`
     return [{ kind: 'called', text }]
   }
   if (message.type === 'tool_result') return answerOf(message)

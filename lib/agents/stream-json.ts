@@ -22,7 +22,7 @@ export function eventOf(part: Record<string, unknown>): DoctorEvent[] {
   if (part.type === 'text') return [{ kind: 'said', text: String(part.text) }]
   if (part.type === 'tool_use') {
     const name = String(part.name).replace(/^mcp__doctor__/, '')
-    return [{ kind: 'called', text: `${name} ${JSON.stringify(part.input)}` }]
+    return [{ kind: 'called', text: `${name} ${compact(part.input)}` }]
   }
   return part.type === 'tool_result' ? [{ kind: 'answered', text: textOfResult(part) }] : []
 }
@@ -31,4 +31,13 @@ export function eventOf(part: Record<string, unknown>): DoctorEvent[] {
 export function textOfResult({ content }: Record<string, unknown>): string {
   if (!Array.isArray(content)) return String(content)
   return content.map((piece) => (isRecord(piece) ? String(piece.text ?? '') : '')).join('\n')
+}
+
+/** A value on one line. A list in a list in a list, twenty thousand deep, is no reason to end. */
+export function compact(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? ''
+  } catch {
+    return '(arguments that cannot be shown)'
+  }
 }

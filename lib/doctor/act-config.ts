@@ -1,5 +1,6 @@
 /** Instruments that change the gateway's config: one piece at a time, under the policy, and undone if it does not help. */
 import { realpathSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '../gateway/config.ts'
 import { configWith, configWithout, parseOrNothing } from '../gateway/config-tree.ts'
 import { withoutSetting, withSetting } from '../gateway/json5-edit.ts'
@@ -112,6 +113,7 @@ function replaceInLine(session: Session, args: Arguments) {
   const [old, replacement] = [String(args.old), String(args.new)]
   if (/[\n\r]/.test(replacement)) throw new Refused('The new piece is one line.')
   const text = configText(session)
+  if (parseOrNothing(text)) throw new Refused('The config can be parsed: use set_config or unset_config.')
   const lines = text.split('\n')
   const at = Number(args.line) - 1
   const line = lines[at]
@@ -140,7 +142,9 @@ function yardstick({ settings }: Session) {
 
 function writing(session: Session, before: string, after: string) {
   const { settings } = session
-  if (after === before) throw new Refused('That changes nothing.')
+  // A second setting of the same name before it would change nothing today.
+  if (isDeepStrictEqual(parseOrNothing(after), parseOrNothing(before) ?? after))
+    throw new Refused('That changes nothing.')
   judgeConfigText(after, { before, ...yardstick(session) })
   return () => {
     // Somebody else may be editing it, too.

@@ -2,7 +2,7 @@
 import { appendFileSync } from 'node:fs'
 import { readConfig } from '../gateway/config.ts'
 import { describeExamination } from '../gateway/describe.ts'
-import { type Examination, isUp } from '../gateway/examine.ts'
+import type { Examination } from '../gateway/examine.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { type RemedyResult, restart, start } from '../gateway/remedies.ts'
@@ -151,16 +151,16 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   },
 }
 
-/** What nothing has to be done for is left alone. */
+/** A gateway that is on its way is waited for; a doctor that asks for the third time may know that it never comes. */
 async function notComing(session: Session): Promise<Examination> {
   const seen = await session.examine()
-  if (isUp(seen.verdict)) throw new Refused('The gateway is healthy: write the report and stop.')
-  if (seen.verdict === 'draining' || (seen.verdict === 'starting' && seen.graceLeftSec > 0))
-    throw new Refused(`It is ${seen.verdict} (${seen.evidence}): use wait_until_healthy.`)
-  if (seen.verdict === 'stopped-on-purpose' || seen.verdict === 'impostor')
-    throw new Refused(`${seen.evidence}: that is for a human. Write the report and stop.`)
+  const refusals = session.state.calls.filter(({ why }) => why?.startsWith(ON_ITS_WAY)).length
+  if (seen.verdict === 'draining' || (seen.verdict === 'starting' && seen.graceLeftSec > 0 && refusals < 2))
+    throw new Refused(`${ON_ITS_WAY}: ${seen.verdict} (${seen.evidence}). Use wait_until_healthy.`)
   return seen
 }
+
+const ON_ITS_WAY = 'It is on its way'
 
 async function treated(session: Session, remedy: () => Promise<RemedyResult>): Promise<string> {
   const { done, failure } = await remedy()
@@ -211,7 +211,9 @@ const HEADINGS: Readonly<Record<Exclude<keyof Report, 'humanNeeded' | 'keepConfi
 }
 
 async function writeReport(session: Session, args: Arguments): Promise<string> {
-  const text = async (name: string) => (await session.hide(String(args[name] ?? ''))).trim()
+  // Headings of its own would pass for ours.
+  const text = async (name: string) =>
+    (await session.hide(String(args[name] ?? ''))).trim().replace(/^(\s*)#/gm, '$1\\#')
   const report: Report = {
     symptom: await text('symptom'),
     rootCause: await text('root_cause'),

@@ -34,7 +34,7 @@ export function changesTried(calls: readonly InstrumentCall[]): string {
 
 export function describeCall({ name, args }: Pick<InstrumentCall, 'name' | 'args'>): string {
   const given = Object.values(args).map((value) => (typeof value === 'string' ? value : JSON.stringify(value)))
-  return [name, ...given].join(' ')
+  return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
 }
 
 export interface Conclusion {
@@ -58,6 +58,8 @@ export function conclude(session: Session, of: Conclusion): string[] {
   if (!of.isUp && keeps) said.push(`the doctor's edits of the config stay: ${oneLine(keeps, 200)}`)
   else if (!of.isUp && rollBackEdits(session))
     said.push("rolled back the doctor's edits of the config: they did not help")
+  else if (!of.isUp && state.configAfter !== undefined)
+    said.push('the config was written by another hand since: no edit was rolled back')
   if (!of.end.wasAtWork) return said
   const how = isCredit(state.calls, of.end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
   const outcome = of.hide(of.isUp ? how : `not recovered: ${whyNotHealed(of.title, of.end)}`)

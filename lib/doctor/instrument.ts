@@ -6,7 +6,7 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { knownSecrets } from '../alerts/secrets.ts'
 import { readConfig } from '../gateway/config.ts'
-import { type Examination, examine } from '../gateway/examine.ts'
+import { type Examination, examine, isUp } from '../gateway/examine.ts'
 import { readRecord } from '../gateway/record.ts'
 import { gatewayService, type Service } from '../services/supervisor.ts'
 import { cleanText, formatLine, oneLine, type TierName } from '../tier/contract.ts'
@@ -182,7 +182,9 @@ export class Session {
   /** Keeps what the config was, before it is changed for the first time. */
   keepConfig(): void {
     this.change((state) => {
-      state.configBefore ??= readConfig(this.settings)?.text
+      const present = readConfig(this.settings)
+      // What another hand has written since the last edit is not ours to roll back.
+      if (state.configBefore === undefined || present?.hash !== state.configAfter) state.configBefore = present?.text
     })
   }
 
@@ -224,8 +226,7 @@ export async function call(
   // Another server of this session may have been at work before.
   session.reload()
   if (session.state.calls.length > MAX_CALLS) return { text: `Refused: ${TOO_MANY}`, isError: true }
-  const isShort = JSON.stringify(args).length <= MAX_KEPT_CHARS
-  const kept = isShort ? args : { tooLong: true }
+  const kept = isShort(args) ? args : { tooLong: true }
   const one: InstrumentCall = { at: Date.now(), by: process.pid, name, args: kept, acts: false, decision: 'started' }
   try {
     const instrument = Object.hasOwn(instruments, name) ? instruments[name]! : undefined
@@ -234,7 +235,7 @@ export async function call(
     assertArguments(instrument, args)
     const check = () => assertLimits(session, instruments, name)
     check()
-    if (one.acts) assertWatched(session.context)
+    if (one.acts) await assertIll(session)
     const deed = await instrument.prepare(session, args)
     await record(session, one, check)
     const text = await within(instrument.limitSec, deed)
@@ -247,6 +248,14 @@ export async function call(
     await record(session, one).catch(() => {})
     const text = await shown(session, (error as Error).message)
     return { text: one.decision === 'refused' ? `Refused: ${text}` : `It failed: ${text}`, isError: true }
+  }
+}
+
+function isShort(args: Arguments): boolean {
+  try {
+    return JSON.stringify(args).length <= MAX_KEPT_CHARS
+  } catch {
+    return false
   }
 }
 
@@ -278,6 +287,15 @@ function assertLimits({ state }: Session, instruments: Readonly<Record<string, I
   const used = state.calls.filter((one) => isOfGroup(one) && one.decision !== 'refused').length
   if (most !== undefined && used >= most)
     throw new Refused(`${name} may be used ${most === 1 ? 'once' : `${most} times`} in a session, and was.`)
+}
+
+/** What nothing has to be done for is left alone; and nothing is done once the tier has ended. */
+async function assertIll(session: Session): Promise<void> {
+  assertWatched(session.context)
+  const { verdict, evidence } = await session.examine(false)
+  if (isUp(verdict)) throw new Refused('The gateway is healthy: write the report and stop.')
+  if (verdict === 'stopped-on-purpose' || verdict === 'impostor')
+    throw new Refused(`${evidence}: that is for a human. Write the report and stop.`)
 }
 
 /** Nothing is changed on a machine on which nothing watches any more what comes of it. */

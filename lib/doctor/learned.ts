@@ -79,7 +79,8 @@ export function learn(
 ): string | undefined {
   if (settings.learnedRemedies === 'off') return undefined
   const did = calls.filter(isTreatment).map(({ name, args }) => ({ name, args }))
-  if (did.length === 0) return undefined
+  // What a human is to approve must be seen at a glance.
+  if (did.length === 0 || did.length > 5) return undefined
   const fingerprint = fingerprintOf(seen)
   const { value: all, problem } = readRemedies(settings)
   if (problem) warn(problem)

@@ -152,7 +152,7 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
       nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
       if (over && !check.up && !check.coming) throw over
     }
-    if (performance.now() >= deadline && healthy === 0)
+    if (performance.now() >= deadline && healthy === 0 && !work.isActing)
       throw new Over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
   }
 }
@@ -161,7 +161,9 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
 async function untilReported(work: Work, { settings, say, signal }: SessionOptions): Promise<void> {
   const deadline = performance.now() + settings.emergencyRecoveryReportWaitSec * 1000
   while (!(await work.read())) {
-    if (performance.now() >= deadline) return say('the doctor was still at work when the time for the report was over')
+    // Half an installation would be worse than none.
+    if (performance.now() >= deadline && !work.isActing)
+      return say('the doctor was still at work when the time for the report was over')
     await delay(500, undefined, { signal })
   }
 }
@@ -169,6 +171,8 @@ async function untilReported(work: Work, { settings, say, signal }: SessionOptio
 /** What the doctor's streams tell of its work. */
 class Work {
   isConnected = false
+  /** An instrument that changes something is at work right now. */
+  isActing = false
   costUsd: number | undefined
   #options: SessionOptions
   #terminal: Terminal
@@ -188,7 +192,7 @@ class Work {
     const { doctor, folder, settings } = this.#options
     // Asked first: what was written before the end is read after it.
     const state = await this.#terminal.state()
-    for (const line of this.#newLines(STREAM.events)) for (const event of doctor.read(line)) this.#take(event)
+    for (const line of this.#newLines(STREAM.events)) for (const event of eventsOf(doctor, line)) this.#take(event)
     for (const line of this.#newLines(STREAM.errors)) {
       this.#show(`! ${line}`)
       for (const event of doctor.readError?.(line) ?? []) this.#take(event)
@@ -197,6 +201,7 @@ class Work {
     if (calls.length !== this.#calls || calls.some(({ decision }) => decision === 'started'))
       this.#lastSign = performance.now()
     this.#calls = calls.length
+    this.isActing = calls.some(({ acts, decision }) => acts && decision === 'started')
     if (this.#over) return this.#over
     const quietSec = (performance.now() - this.#lastSign) / 1000
     if (state === 'gone') this.#over = new Over('terminal', 'its tmux session has gone')
@@ -252,6 +257,15 @@ class Work {
     const lines = (seen.rest + text).split('\n')
     seen.rest = lines.pop()!.slice(-1_000_000)
     return lines.filter((line) => line.trim() !== '')
+  }
+}
+
+/** Nothing that a doctor prints ends the session by an error of ours. */
+function eventsOf(doctor: Doctor, line: string): DoctorEvent[] {
+  try {
+    return doctor.read(line)
+  } catch {
+    return []
   }
 }
 

@@ -9,14 +9,15 @@ export function reinstallation(folder: string | undefined, version: string): [st
   return ['npm', ['install', '-g', wanted]]
 }
 
+const GUARDED =
+  /^(?:gateway\.(?:auth|bind|tailscale|trustedProxies|controlUi)|tools|hooks|mcp|plugins|env|approvals)\b|(?:Policy|allowFrom|\.allow|\.deny|sandbox\.mode)\b/
+
 /** What a repair must not change: who may use the gateway, and where it listens. It has also stripped whole configs (#78848). */
 export function lostByRepair(before: string, after: string): string | undefined {
   const [a, b] = [before, after].map((text) => leavesOf(parseOrNothing(text) ?? {})) as [Leaf[], Leaf[]]
   if (a.length - b.length > 12) return `${a.length - b.length} settings`
   const guarded = (leaves: Leaf[]) =>
-    leaves
-      .map(({ path, value }) => `${path.join('.')}=${value}`)
-      .filter((one) => /^gateway\.(?:auth|bind|tailscale)\b/.test(one))
+    leaves.map(({ path, value }) => `${path.join('.')}=${value}`).filter((one) => GUARDED.test(one))
   const left = guarded(b).join('\n')
-  return a.length > 0 && guarded(a).join('\n') !== left ? 'gateway.auth, gateway.bind or gateway.tailscale' : undefined
+  return a.length > 0 && guarded(a).join('\n') !== left ? 'who may use the gateway or what it may do' : undefined
 }

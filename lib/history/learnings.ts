@@ -2,9 +2,10 @@
  * The learnings, `recovery-learnings.md`: one dated section per incident, kept for ever, meant to be read and edited by
  * people. So a section is read back as text: only its verdict, its outcome and its fix are looked for.
  */
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { oneLine } from '../tier/contract.ts'
+import { readWhole } from '../tier/state.ts'
 
 const HEADER = `# Recovery learnings
 
@@ -83,7 +84,9 @@ export function similarLearnings(path: string, verdict: string, evidence: string
 
 function sectionsOf(path: string): string[] {
   try {
-    return readFileSync(path, 'utf8')
+    // To open a pipe would wait for whoever writes into it.
+    if (!statSync(path).isFile()) return []
+    return readWhole(path)
       .split(/^## /m)
       .slice(1)
       .map((section) => section.trim())

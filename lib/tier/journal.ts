@@ -175,6 +175,8 @@ export function noteEscalation(settings: Settings, line: string): void {
 export function readTail(path: string, maxBytes: number): string {
   let fd: number
   try {
+    // To open a pipe would wait for whoever writes into it.
+    if (!statSync(path).isFile()) return ''
     fd = openSync(path, 'r')
   } catch {
     return ''

@@ -2,8 +2,17 @@
  * A machine for the doctor's instruments: a gateway that is down, its config and the one it was healthy on, planted
  * secrets in every place where some lie, another profile, other people's processes. It can be put back to how it was.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { configHash } from '../../lib/gateway/config.ts'
@@ -39,7 +48,11 @@ export const PRIVATE_KEY = ['-----BEGIN PRIVATE KEY-----', ...KEY_LINES, '-----E
 
 export async function createWorld() {
   const box = await createSandbox({
-    settings: { MY_SERVICE_TOKEN: PLANTED.dotEnv, MY_BANK_LOGIN: PLANTED.dotEnvHarmless },
+    settings: {
+      MY_SERVICE_TOKEN: PLANTED.dotEnv,
+      MY_BANK_LOGIN: PLANTED.dotEnvHarmless,
+      HEALTH_CHECK_HTTP_TIMEOUT: '1',
+    },
   })
   const otherState = join(box.home, '.openclaw-work')
   const extensions = join(box.stateDir, 'extensions', 'weather')
@@ -47,6 +60,7 @@ export async function createWorld() {
   const unit = join(box.home, '.config/systemd/user/openclaw-gateway.service')
   const canary = spawn('sleep', ['600'], { env: { HOME: box.home }, stdio: 'ignore' })
   const logFile = join(box.root, 'tmp', 'openclaw.log')
+  const recordPath = join(box.stateDir, 'watchdog', 'gateway.json')
   const config = configText(box.port, logFile)
   const instruments = startInstruments(box)
   furnish()
@@ -73,6 +87,9 @@ export async function createWorld() {
     write(join(extensions, 'index.js'), `const API_KEY = '${PLANTED.apiKey}'\nexport const forecast = () => 'rain'\n`)
     write(join(extensions, '.env'), `TOKEN=${PLANTED.dotEnv}\n`)
     write(join(extensions, 'token.txt'), `${PLANTED.authProfile}\n`)
+    write(join(extensions, 'server.pem'), PRIVATE_KEY)
+    write(join(extensions, 'state.sqlite'), PLANTED.authProfile)
+    if (!existsSync(join(extensions, 'pipe'))) execFileSync('mkfifo', [join(extensions, 'pipe')])
     symlinkSync(join(box.stateDir, '.env'), join(extensions, 'notes.md'))
     symlinkSync(box.home, join(extensions, 'house'))
     symlinkSync(join(box.stateDir, '.env'), join(box.stateDir, 'logs', 'gateway-leak.log'))
@@ -98,6 +115,7 @@ export async function createWorld() {
       join(box.memoryDir, 'emergency-recovery-2026-11-01-120000.config-before.json5'),
       `{ note: "${PLANTED.remedyNote}" }`,
     )
+    write(join(box.memoryDir, 'watchdog-2026-11-21.log'), 'a tick\n')
     write(
       join(box.memoryDir, 'recovery-learnings.md'),
       '# Recovery learnings\n\n## 2026-11-01 absent\n\n- **Fix:** Restarted it.\n',
@@ -127,7 +145,7 @@ export async function createWorld() {
       }, 'the end of the gateway')
       for (const name of ['systemctl', 'journalctl', 'npm', 'df']) rmSync(join(box.binDir, name), { force: true })
       rmSync(join(box.stateDir, 'tmp'), { recursive: true, force: true })
-      rmSync(join(box.stateDir, 'watchdog', 'gateway-record.json'), { force: true })
+      rmSync(recordPath, { force: true })
       rmSync(join(box.stateDir, 'logs', 'gateway-restart.log'), { force: true })
       for (const name of readdirSync(box.stateDir)) if (name.includes('.broken-')) rmSync(join(box.stateDir, name))
       for (const name of readdirSync(join(box.stateDir, 'logs')))
@@ -142,14 +160,17 @@ export async function createWorld() {
     },
     /** Lets systemd supervise the gateway: stubs of systemctl and journalctl that do it. */
     supervise(journal = ''): void {
-      const state =
-        'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nResult=exit-code\\nMainPID=0\\nExecMainCode=1\\nExecMainStatus=1\\nExecMainStartTimestampMonotonic=1\\nNRestarts=5\\nUnitFileState=enabled\\n'
-      const start = `'${join(box.binDir, 'openclaw')}' gateway run >> '${box.gatewayLog}' 2>&1 &`
+      const pidFile = join(box.controlDir, 'supervised')
+      rmSync(pidFile, { force: true })
+      const start = `'${join(box.binDir, 'openclaw')}' gateway run >> '${box.gatewayLog}' 2>&1 & echo $! > '${pidFile}'`
+      const argv = [join(box.binDir, 'node'), join(box.packageDir, 'openclaw.mjs'), 'gateway', '--port', box.port]
+      const state = (active: string, sub: string, pid: string) =>
+        `echo LoadState=loaded; echo ActiveState=${active}; echo SubState=${sub}; echo Result=success; echo MainPID=${pid}; echo ExecMainStartTimestampMonotonic=1; echo NRestarts=5; echo UnitFileState=enabled`
       box.addTool(
         'systemctl',
         `case "$*" in
-          *ExecStart*) echo 'ExecStart={ path=${box.binDir}/node ; argv[]=${box.binDir}/node ${join(box.packageDir, 'openclaw.mjs')} gateway --port ${box.port} ; ignore_errors=no ; }' ;;
-          *' show '*) printf '${state}' ;;
+          *ExecStart,*|*LoadState*) if [ -f '${pidFile}' ]; then ${state('active', 'running', `$(cat '${pidFile}')`)}; else ${state('failed', 'failed', '0')}; fi ;;
+          *ExecStart*) echo 'ExecStart={ path=${argv[0]} ; argv[]=${argv.join(' ')} ; ignore_errors=no ; }' ;;
           *' start '*|*' restart '*) ${start} ;;
           *' reset-failed '*) : ;;
           *) exit 64 ;;
@@ -157,6 +178,11 @@ export async function createWorld() {
       )
       writeFileSync(join(box.controlDir, 'journal.txt'), journal)
       box.addTool('journalctl', `cat '${join(box.controlDir, 'journal.txt')}'`)
+    },
+    /** Starts a gateway that was healthy once, and does not answer any more. */
+    async hang(): Promise<void> {
+      const { pid } = await box.startGateway({ health: 'silent' })
+      writeFileSync(recordPath, JSON.stringify({ pid, lastHealthyMs: Date.now(), configHealthySinceMs: 0 }))
     },
     /** A process of the user's own that has nothing to do with the gateway, until the next reset. */
     stranger(script: string, args: string[] = []): ChildProcess {
@@ -186,7 +212,7 @@ function snapshot(box: Sandbox): Record<string, string> {
         continue
       if (entry.isSymbolicLink()) found[path] = `-> ${readlinkSync(path)}`
       else if (entry.isDirectory()) walk(path)
-      else found[path] = readFileSync(path, 'latin1')
+      else if (entry.isFile()) found[path] = readFileSync(path, 'latin1')
     }
   }
   walk(box.home)
