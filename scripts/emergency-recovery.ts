@@ -9,7 +9,7 @@
  *      2  unusable flags or settings, nothing was touched
  *      3  it stood down: paused, another doctor is at work, or the gateway was stopped on purpose
  */
-import { chosenDoctors } from '../lib/agents/choice.ts'
+import { chosenDoctors, commissionOf } from '../lib/agents/choice.ts'
 import type { Doctor } from '../lib/agents/doctors.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { rollBackEdits } from '../lib/doctor/act-config.ts'
@@ -26,7 +26,7 @@ import type { Session } from '../lib/doctor/instrument.ts'
 import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
 import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
-import { clearLeftSessions, closeSession, commissionOf, openSession, recordingPathOf } from '../lib/doctor/run-files.ts'
+import { CONTEXT, clearLeftSessions, closeSession, openSession, recordingPathOf } from '../lib/doctor/run-files.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/session.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
@@ -156,7 +156,7 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
   journal.info(`recording: ${recordingPath}`)
   const end = await runDoctor({
     ...{ settings, doctor, briefing, recordingPath, hide },
-    launch: doctor.prepare(commissionOf(session, Object.keys(INSTRUMENTS))),
+    launch: doctor.prepare(commissionOf(settings, session.context.folder, CONTEXT, Object.keys(INSTRUMENTS))),
     folder: session.context.folder,
     check: async () => {
       const now = await look(run, false)

@@ -3,12 +3,12 @@ import { realpathSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '../gateway/config.ts'
 import { configWith, configWithout, parseOrNothing } from '../gateway/config-tree.ts'
+import { knownNames } from '../gateway/describe.ts'
 import { withoutSetting, withSetting } from '../gateway/json5-edit.ts'
 import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { judgeConfigText, judgeSetting, VEIL, veiledConfig } from './config-policy.ts'
 import type { Arguments, Instrument, Session } from './instrument.ts'
-import { knownNames } from './look.ts'
 import { Refused } from './refused.ts'
 
 const PATH = {

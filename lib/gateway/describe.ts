@@ -2,7 +2,9 @@
 import { parseDeed, parseLine } from '../tier/contract.ts'
 import { currentIncident, readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
+import { leavesOf, parseOrNothing } from './config-tree.ts'
 import type { Examination } from './examination.ts'
+import { knownGoods } from './known-good.ts'
 import { describeProcess } from './processes.ts'
 
 /** The whole examination for a reader. */
@@ -31,4 +33,14 @@ export function whatWasTried(settings: Settings): string {
   const incident = currentIncident(settings)
   const lines = incident?.lines.slice(-40).map((line) => `${line.at.toISOString()} [${line.tier}] ${line.text}`) ?? []
   return [incident ? `down since ${incident.since.toISOString()}` : 'no incident is going on', ...lines].join('\n')
+}
+
+/** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */
+export function knownNames(settings: Settings): ReadonlySet<string> {
+  const kept = knownGoods(settings).flatMap(({ text }) => leavesOf(parseOrNothing(text) ?? {}))
+  const usual =
+    'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
+  return new Set(
+    [...kept.flatMap(({ path }) => path), ...usual.split(' ')].filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)),
+  )
 }

@@ -202,6 +202,24 @@ export function wholeLines(text: string): string {
   return text.slice(1 + (end < 0 ? text.search(/\s|$/) : end))
 }
 
+/** At most 8 MB at a time: what is written without end is read on at the next look. */
+const MOST_BYTES = 8 * 1024 * 1024
+
+/** What stands in a growing file from a place on, and where it ends; whole lines where there are any. */
+export function readFrom(path: string, at: number): { text: string; end: number } {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= at) return { text: '', end: at }
+  const fd = openSync(path, 'r')
+  try {
+    const buffer = Buffer.alloc(Math.min(MOST_BYTES, fstatSync(fd).size - at))
+    const length = readSync(fd, buffer, 0, buffer.length, at)
+    // A character that is not whole yet is left for the next time.
+    const whole = buffer.subarray(0, length).lastIndexOf(0x0a) + 1 || length
+    return { text: buffer.toString('utf8', 0, whole), end: at + whole }
+  } finally {
+    closeSync(fd)
+  }
+}
+
 export type MarkedLine = LogLine & { marker: Marker }
 
 /** The marked lines in the last 256 KiB of a log, in order. */
