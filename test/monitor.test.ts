@@ -87,7 +87,7 @@ test('an incident that no level could end reaches Discord with host, time, level
   expect(content).toContain(evidence)
   expect(content).toMatch(/Level 1, watchdog.*handed on: somebody else has its port/)
   expect(content).toMatch(/Level 2, health check.*handed on: down for 312 s/)
-  expect(content).toMatch(/Level 3, Claude Code.*called for you/)
+  expect(content).toMatch(/Level 3, doctor.*called for you/)
   expect(content).toContain('lsof -nP -iTCP')
   expect(content).toContain(log)
   expect(content).toMatch(/```\n[\s\S]*MANUAL INTERVENTION REQUIRED: pid 4711[\s\S]*\n```\n/)

@@ -14,7 +14,7 @@ const MAX_FINDING_CHARS = 700
 const LEVELS = [
   ['watchdog', 'watchdog'],
   ['healthcheck', 'health check'],
-  ['emergency-recovery', 'Claude Code'],
+  ['emergency-recovery', 'doctor'],
 ] as const
 
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
