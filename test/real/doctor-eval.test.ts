@@ -12,14 +12,17 @@ const heal = [instrument('start_gateway'), instrument('wait_until_healthy', { se
 const report = (root_cause: string) =>
   instrument('write_report', { symptom: 'It is down.', root_cause, fix: 'See the calls.' })
 
-/** What the model does, by what the briefing says. The third one gives up and names a wrong cause. */
+/** What the model does, by the verdict in the briefing. The second one gives up and names a wrong cause. */
 const PLAYS: readonly [RegExp, Turn[]][] = [
   [
-    /not JSON5/,
+    /^\| misconfigured: .*not JSON5/m,
     [instrument('restore_known_good_config'), ...heal, report('The config could not be parsed: it was cut off.')],
   ],
-  [/Gateway start blocked/, [instrument('set_config', { path: 'gateway.bind', value: 'lan' }), report('The moon.')]],
-  [/Cannot find module/, [instrument('reinstall_package'), ...heal, report('A module was missing.')]],
+  [
+    /^\| misconfigured: .*start blocked/m,
+    [instrument('set_config', { path: 'gateway.bind', value: 'lan' }), report('The moon.')],
+  ],
+  [/^\| broken-install: /m, [instrument('reinstall_package'), ...heal, report('A module was missing.')]],
 ]
 
 test('three faults: cause, healing, seconds, cost, calls and refusals are told for each', async () => {
