@@ -36,7 +36,7 @@ import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitAfterStart, waitUntilUp } from '../lib/gateway/wait.ts'
 import { describeLearnings, similarLearnings } from '../lib/history/learnings.ts'
-import { DEED, EXIT, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { downSec } from '../lib/tier/journal.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
@@ -161,7 +161,7 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
     check: async () => {
       const now = await look(run, false)
       const coming = now.verdict === 'starting' || now.verdict === 'draining'
-      return { up: isUp(now.verdict), coming, text: oneLine(`${now.verdict}: ${now.evidence}`, 160) }
+      return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
     },
     say: (text) => journal.info(text),
     signal: run.signal,
@@ -291,7 +291,7 @@ async function waitForTurn(
   journal.info(`${now.verdict}: one restart first, for what the other doctor did may have helped here, too`)
   const { done, failure } = await restart(settings, now)
   run.meter.add('restarts', { result: failure ? 'failed' : 'done' })
-  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
+  if (failure) journal.error(`${done}: FAILED: ${wholeWords(failure, 300)}`)
   else journal.info(DEED.restart(done))
   const after = await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
   return { seen: after, restarted: !failure }
@@ -307,7 +307,7 @@ function forHuman(run: TierRun, seen: Examination): Outcome {
 }
 
 function manual(run: TierRun, seen: Examination, why: string): Outcome {
-  run.journal.error(MARKER.manual(oneLine(why, 600)))
+  run.journal.error(MARKER.manual(wholeWords(why, 600)))
   return { code: EXIT.down, verdict: seen.verdict }
 }
 

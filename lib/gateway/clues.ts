@@ -6,7 +6,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCommand } from '../tier/command.ts'
-import { cleanText, localDay, oneLine } from '../tier/contract.ts'
+import { cleanText, localDay, wholeWords } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -97,7 +97,7 @@ export async function outOfMemorySince(
       const whose = lines
         .slice(Math.max(0, i - COLLECTION_LINES), i)
         .flatMap((line) => COLLECTION.exec(line)?.[1] ?? [])
-      if (whose.length === 0 || whose.at(-1) === String(pid)) return oneLine(lines[i]!, 240)
+      if (whose.length === 0 || whose.at(-1) === String(pid)) return wholeWords(lines[i]!, 240)
     }
   }
   return undefined
@@ -127,7 +127,7 @@ function lastClue(text: string, sinceMs: number): FoundClue | undefined {
     if (/\breload\b/i.test(line)) continue
     const clue = CLUES.find(({ pattern }) => pattern.test(line))
     if (!clue) continue
-    const found = { verdict: clue.verdict, line: oneLine(messageOf(line), 240), loggedMs }
+    const found = { verdict: clue.verdict, line: wholeWords(messageOf(line), 240), loggedMs }
     // What Node or OpenClaw's command line cry out when they end has no time.
     if (loggedMs === undefined) return logged ?? found
     logged ??= found

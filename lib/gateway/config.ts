@@ -1,7 +1,7 @@
 /** The gateway's config file: is it the reason why the gateway is down? */
 import { statSync } from 'node:fs'
 import { runCommand } from '../tier/command.ts'
-import { oneLine } from '../tier/contract.ts'
+import { oneLine, wholeWords } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readWhole } from '../tier/state.ts'
 
@@ -88,5 +88,5 @@ export async function validateConfig(
   const described = issues.map((issue) =>
     isRecord(issue) ? [issue.path, issue.message].filter(Boolean).join(': ') : String(issue),
   )
-  return { valid: false, issues: oneLine(described.join('; ') || 'no details given') }
+  return { valid: false, issues: wholeWords(described.join('; ') || 'no details given', 300) }
 }

@@ -1,6 +1,6 @@
 /** Level 2's remedy for a config that keeps the gateway down: the last one that it was healthy on is put back. */
 import { readFileSync, realpathSync } from 'node:fs'
-import { MARKER, NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
+import { MARKER, NEEDS_A_LOOK, wholeWords } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { readConfig, validateConfig } from './config.ts'
@@ -35,7 +35,7 @@ export async function putBackKnownGood(run: TierRun, seen: Examination): Promise
     else writeFileAtomic(realpathSync(settings.configPath), good.text)
     const kept = replaced ? `the broken one is kept as ${replaced}` : 'there was none'
     const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
-    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what} (${oneLine(seen.evidence, 160)})`))
+    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what} (${wholeWords(seen.evidence, 160)})`))
     // Noted afterwards: a tier that is killed before this leaves a config that is known to be good; noted first, it
     // would never be put back.
     const record = readRecord(settings).value

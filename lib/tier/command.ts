@@ -72,7 +72,8 @@ export async function runCommand(file: string, args: string[], options: CommandO
       if (timedOut) return `\`${name}\` gave no answer within ${options.timeoutMs / 1000} s`
       if (code === 0) return undefined
       const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
-      const tail = last.length <= 300 ? last : `…${last.slice(-299)}`
+      // From the next word on: of a secret that is cut in two redaction knows neither half.
+      const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
       const how = code === null ? `was ended by ${result.signal ?? result.code ?? 'a signal'}` : `exit ${code}`
       return `\`${name}\`: ${how}${tail ? `: ${tail}` : ''}`
     }

@@ -160,6 +160,15 @@ export function oneLine(text: string, maxChars = 300): string {
   return flat.length <= maxChars ? flat : `${flat.slice(0, maxChars - 1).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
+/**
+ * As `oneLine`, for a text that is redacted only later: it is cut between two words, for of a secret that was cut in two
+ * redaction knows neither half.
+ */
+export function wholeWords(text: string, maxChars: number): string {
+  const flat = oneLine(text, Number.POSITIVE_INFINITY)
+  return flat.length <= maxChars ? flat : `${flat.slice(0, Math.max(0, flat.lastIndexOf(' ', maxChars - 2)))} …`.trim()
+}
+
 /** Terminal escape sequences and control characters out, line breaks kept. */
 export function cleanText(text: string): string {
   return (

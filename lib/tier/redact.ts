@@ -26,11 +26,9 @@ export function redact(text: string, known: Iterable<string> = []): string {
   // A colour code ends in a letter, which would hide that a word begins behind it: hold it off while looking.
   const coloured = text.includes('\u001b')
   let out = coloured ? text.replace(/\u001b\[[\d;?]{0,32}[A-Za-z]/g, `$&${SPACER}`) : text
-  const values = [...known]
-  for (const form of formsOf(values)) {
+  for (const form of formsOf(known)) {
     out = typeof form === 'string' ? out.replaceAll(form, REDACTED) : out.replace(form, REDACTED)
   }
-  if (out.includes('…')) out = redactCut(out, values)
   out = redactPrivateKeys(out)
   for (const [pattern, replacement] of SHAPES) out = out.replace(pattern, replacement)
   out = out.replace(DATABASE_CLIENT, (line) => line.replace(ATTACHED_PASSWORD, `$1${REDACTED}`))
@@ -119,42 +117,6 @@ function formsOf(known: Iterable<string>): (string | RegExp)[] {
     }
   }
   return [...[...forms].sort((a, b) => b.length - a.length), ...wrapped]
-}
-
-/** So much of a value is a piece of it and no chance. */
-const SHORTEST_PIECE = 6
-
-/** A known value of which an ellipsis has taken the end or the beginning: `token=planted-g…`, `…eway-token-1`. */
-function redactCut(text: string, known: readonly string[]): string {
-  const secrets = known.map((value) => value.trim()).filter((value) => value.length > SHORTEST_PIECE)
-  if (secrets.length === 0) return text
-  const longest = Math.min(400, Math.max(...secrets.map((secret) => secret.length)))
-  // A hostile log may hold a million of them: most are dismissed at one look.
-  const begins = anyOf(secrets.map((secret) => secret.slice(0, SHORTEST_PIECE)))
-  const ends = anyOf(secrets.map((secret) => secret.slice(-SHORTEST_PIECE)))
-  const parts = text.split('…')
-  return parts
-    .map((part, place) => {
-      const [head, tail] = [part.slice(0, longest + 1).trimStart(), part.slice(-longest)]
-      const left = place > 0 && ends.test(head) ? Math.max(...secrets.map((secret) => overlap(secret, head))) : 0
-      const isCut = place < parts.length - 1 && begins.test(tail)
-      const begun = isCut ? Math.max(...secrets.map((secret) => overlap(tail, secret))) : 0
-      const start = left > 0 ? part.indexOf(head[0]!) : 0
-      const middle = part.slice(start + left, Math.max(start + left, part.length - begun))
-      return `${part.slice(0, start)}${left > 0 ? REDACTED : ''}${middle}${begun > 0 ? REDACTED : ''}`
-    })
-    .join('…')
-}
-
-function anyOf(texts: readonly string[]): RegExp {
-  return new RegExp(texts.map((text) => text.replace(/[^\w]/g, '\\$&')).join('|'))
-}
-
-/** How many characters at the end of one text are the beginning of the other; 0 for too few. */
-function overlap(text: string, next: string): number {
-  let length = Math.min(text.length, next.length)
-  while (length >= SHORTEST_PIECE && !text.endsWith(next.slice(0, length))) length--
-  return length < SHORTEST_PIECE ? 0 : length
 }
 
 function urlEncoded(value: string): string {

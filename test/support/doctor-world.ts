@@ -186,7 +186,7 @@ export async function createWorld() {
     },
     /** A process of the user's own that has nothing to do with the gateway, until the next reset. */
     stranger(script: string, args: string[] = []): ChildProcess {
-      const child = spawn(process.execPath, ['-e', script, ...args], {
+      const child = spawn(process.execPath, ['-e', script, '--', ...args], {
         env: { HOME: box.home },
         stdio: ['ignore', 'pipe', 'ignore'],
       })

@@ -25,14 +25,17 @@ const STAMP = '2026-11-22-054410'
 
 /** Opens a session in a sandbox as Level 3 does, and starts the server for it. */
 export function startInstruments(box: Sandbox, options: InstrumentsOptions = {}) {
-  const folder = join(box.stateDir, 'watchdog', 'doctor', STAMP)
-  const logPath = join(box.memoryDir, `emergency-recovery-${STAMP}.log`)
-  const reportPath = join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`)
-  for (const path of [folder, box.memoryDir]) mkdirSync(path, { recursive: true, mode: 0o700 })
+  const own = {
+    folder: join(box.stateDir, 'watchdog', 'doctor', STAMP),
+    logPath: join(box.memoryDir, `emergency-recovery-${STAMP}.log`),
+    reportPath: join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`),
+  }
   const context = {
-    ...{ folder, tier: 'emergency-recovery', tierPid: process.pid, logPath, reportPath, env: box.env },
+    ...{ tier: 'emergency-recovery', tierPid: process.pid, env: box.env, ...own },
     ...options.context,
   }
+  const { folder, logPath, reportPath } = context as typeof own
+  for (const path of [folder, box.memoryDir]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const contextPath = join(folder, 'context.json')
   writeFileSync(contextPath, options.contextText ?? JSON.stringify(context), { mode: 0o600 })
   const child = spawnServer(box, [contextPath])
