@@ -17,7 +17,7 @@ import { compact, parseMessage } from './stream-json.ts'
 export const gemini: Doctor = { name: 'gemini', title: 'Gemini CLI', find, prepare, read, readError }
 
 /** The oldest release in which all of this was seen to hold. */
-const OLDEST = [0, 61, 0] as const
+const OLDEST = [0, 58, 0] as const
 const CALL_LIMIT_MS = 15 * 60_000
 const TOOL_PREFIX = 'mcp_doctor_'
 

@@ -17,7 +17,7 @@ import { eventOf, parseMessage, partsOf, textOfResult } from './stream-json.ts'
 export const qwen: Doctor = { name: 'qwen', title: 'Qwen Code', find, prepare, read, readError }
 
 /** The oldest release in which all of this was seen to hold. */
-const OLDEST = [0, 23, 0] as const
+const OLDEST = [0, 24, 0] as const
 const CALL_LIMIT_MS = 15 * 60_000
 const START_LIMIT_MS = 60_000
 /** The tools of the bare mode. */
@@ -117,10 +117,8 @@ function read(line: string): DoctorEvent[] {
       SERVER_ENDED.test(textOfResult(part)) ? trouble('instruments', 'its MCP server has ended') : eventOf(part),
     )
   if (message?.type !== 'result') return []
-  // 0.23 calls a success what failed with an answer of the service.
-  const hasFailed = message.is_error === true || String(message.result).startsWith('[API Error')
-  if (!hasFailed) return [{ kind: 'finished' }]
-  const detail = String(at(message, 'error', 'message') ?? message.result ?? message.subtype)
+  if (message.is_error !== true) return [{ kind: 'finished' }]
+  const detail = String(at(message, 'error', 'message') ?? message.subtype)
   // The fifth call in a row with the same arguments ends its work; that cannot be switched off.
   if (detail.startsWith('Loop detection halted')) return [{ kind: 'said', text: detail }, { kind: 'finished' }]
   return trouble(troubleOf(detail), detail)
