@@ -88,7 +88,15 @@ function isSlip(text: string, afterText: string, after: Leaf[], { known, port }:
     !known.every((leaf) => !isProtected(leaf.path) || names.has(leaf.path.join('\0')))
   )
     return false
-  const stood = new Set(lenientLeaves(text).map(nearName))
+  const guessed = lenientLeaves(text)
+  const there = new Set(guessed.map(placeOf))
+  // Nothing else tells then where a setting stood: a brace in the wrong place would take it away from what it protects.
+  if (
+    known.length === 0 &&
+    protectedOnes.some((leaf) => leaf.value && leaf.value !== '{}' && !there.has(placeOf(leaf)))
+  )
+    return false
+  const stood = new Set(guessed.map(nearName))
   for (const leaf of after) if (!isProtected(leaf.path) && !stood.has(nearName(leaf))) assertNoHarm(leaf, port)
   return true
 }
@@ -96,6 +104,10 @@ function isSlip(text: string, afterText: string, after: Leaf[], { known, port }:
 /** A leaf by its last name and its value: a missing brace shifts the rest of a guessed path. */
 function nearName(leaf: Leaf): string {
   return `${leaf.path.filter((part) => part !== '*' && !/^\d{1,4}$/.test(part)).at(-1)}\0${leaf.value}`
+}
+
+function placeOf({ path, value }: Leaf): string {
+  return [...path.map((part) => part.replace(/^\d{1,4}$/, '*')), value].join('\0')
 }
 
 /** What separates words; a mark is one of these that is no blank. */
