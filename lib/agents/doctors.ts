@@ -46,3 +46,12 @@ export interface Doctor {
   /** What a line of standard error tells, where it says there why it cannot go on. */
   readError?(line: string): DoctorEvent[]
 }
+
+/** Nothing that a doctor prints ends the session by an error of ours. */
+export function eventsOf(doctor: Doctor, line: string): DoctorEvent[] {
+  try {
+    return doctor.read(line)
+  } catch {
+    return []
+  }
+}

@@ -6,7 +6,7 @@
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Doctor, DoctorEvent, Trouble } from '../agents/doctors.ts'
+import { type Doctor, type DoctorEvent, eventsOf, type Trouble } from '../agents/doctors.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
 import { cleanText, oneLine } from '../tier/contract.ts'
@@ -258,14 +258,5 @@ class Work {
     const lines = (seen.rest + text).split('\n')
     seen.rest = lines.pop()!.slice(-1_000_000)
     return lines.filter((line) => line.trim() !== '')
-  }
-}
-
-/** Nothing that a doctor prints ends the session by an error of ours. */
-function eventsOf(doctor: Doctor, line: string): DoctorEvent[] {
-  try {
-    return doctor.read(line)
-  } catch {
-    return []
   }
 }
