@@ -16,6 +16,8 @@ const SURROUNDINGS = [
 ].map((name) => `test/${name}.test.ts`)
 // Several gateways of one user side by side.
 const PROFILES = ['test/profiles-*.test.ts']
+// The doctor's instruments, one process after the other.
+const DOCTOR = ['test/instruments*.test.ts', 'test/learned*.test.ts']
 // Whole machines: containers with a real systemd or a real cron.
 const MACHINES = ['systemd', 'systemd-profiles', 'cron'].map((name) => `test/real/${name}.test.ts`)
 const REAL_PARTS = {
@@ -46,6 +48,7 @@ export default defineConfig({
             ...SETUP,
             ...SURROUNDINGS,
             ...PROFILES,
+            ...DOCTOR,
             '**/node_modules/**',
           ],
           ...LIMITS,
@@ -61,6 +64,9 @@ export default defineConfig({
       },
       {
         test: { name: 'profiles', include: PROFILES, ...LIMITS, maxWorkers },
+      },
+      {
+        test: { name: 'doctor', include: DOCTOR, ...LIMITS, ...SAME_INPUTS_IN_EVERY_RUN, maxWorkers },
       },
       {
         test: {

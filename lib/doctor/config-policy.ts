@@ -49,8 +49,7 @@ function parsedAfter(text: string): Config {
   try {
     value = JSON5.parse(text)
   } catch (error) {
-    // Where, and not which character it met there: that may be one of a secret.
-    // The place within the line would tell how a hidden value goes on.
+    // Neither the character it met there nor its place in the line: they would tell how a hidden value goes on.
     const line = / at (\d+):\d+$/.exec((error as Error).message)?.[1]
     const where = line ? ` in line ${line}` : ''
     throw new Refused(`After this edit the config could still not be parsed${where}. Repair everything in one call.`)

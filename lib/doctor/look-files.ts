@@ -55,13 +55,14 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     async (session, { place, path }) => {
       const at = await resolved(session, String(place), String(path ?? ''))
       if (!statOf(at)?.isDirectory()) return `${basename(at)}  ${statOf(at)?.size ?? 0} bytes`
-      const names = readdirSync(at).sort()
+      const isShown = (name: string) => place !== 'reports' || isReport(name)
+      const names = readdirSync(at).filter(isShown).sort()
       const described = names.slice(0, 500).map((name) => {
         const stats = statOf(join(at, name))
         return stats?.isDirectory() ? `${name}/` : `${name}  ${stats?.size ?? '?'} bytes`
       })
-      const more = names.length > 500 ? [`(${names.length - 500} more)`] : []
-      return asData(`${names.length} names`, await session.hide([...described, ...more].join('\n')))
+      if (names.length > 500) described.push(`(${names.length - 500} more)`)
+      return asData(`${names.length} names`, await session.hide(described.join('\n')))
     },
     { place: PLACE, path: BELOW },
   ),

@@ -37,14 +37,15 @@ export function withSetting(text: string, names: readonly string[], value: unkno
 /** The text without one setting. */
 export function withoutSetting(text: string, names: readonly string[], wanted: unknown): string {
   const found = find(text, names)
-  if (!found) return text
+  if (!found) return checked(text, wanted)
   const { start, end, commaBefore, commaBehind } = found
   // What stands between it and the comma (a comment) is not ours.
   const rest = commaBehind === undefined ? text.slice(end) : text.slice(end, commaBehind) + text.slice(commaBehind + 1)
   const comma = commaBehind === undefined ? commaBefore : undefined
   const head = comma === undefined ? text.slice(0, start) : text.slice(0, comma) + text.slice(comma + 1, start)
   const isLineOfItsOwn = /\n[ \t]*$/.test(head) && /^[ \t]*(?:\r?\n|$)/.test(rest)
-  return checked(`${isLineOfItsOwn ? head.replace(/\r?\n[ \t]*$/, '') : head}${rest}`, wanted)
+  const joined = isLineOfItsOwn ? head.replace(/\r?\n[ \t]*$/, '') + rest.replace(/^[ \t]*/, '') : head + rest
+  return checked(joined, wanted)
 }
 
 function checked(text: string, wanted: unknown): string {

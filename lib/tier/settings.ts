@@ -342,7 +342,7 @@ function keyLike(values: Record<string, string | undefined>): string[] {
   const isPlain =
     /(?:MODEL|VERSION|URL|HOST|ADDR(?:ESS)?|PATH|DIR|FILE|PORT|LEVEL|MODE|PROFILE|REGION|NAME|TZ|LANG)S?$/i
   return Object.entries(values).flatMap(([name, value]) =>
-    !ours.has(name) && !isPlain.test(name) && value && /^(?![/~$])(?=.*\d)(?=.*[A-Za-z]).{8,}$/.test(value)
+    !ours.has(name) && !isPlain.test(name) && value && /^(?![/~$-])(?=.*\d)(?=.*[A-Za-z]).{8,}$/.test(value)
       ? [value]
       : [],
   )

@@ -125,7 +125,8 @@ export async function createWorld() {
   }
 
   let processes: ChildProcess[] = []
-  const isStanding = (pid: number) => pid === canary.pid || pid === instruments.pid
+  /** Processes of the sandbox beside the canary and the server. */
+  const gateways = () => box.processes().filter((pid) => pid !== canary.pid && pid !== instruments.pid)
 
   return {
     box,
@@ -134,11 +135,11 @@ export async function createWorld() {
     config,
     extensions,
     otherState,
+    gateways,
     /** Puts everything back to how it was, and begins the session anew. */
     async reset(): Promise<void> {
       for (const child of processes) child.kill('SIGKILL')
       processes = []
-      const gateways = () => box.processes().filter((pid) => !isStanding(pid))
       await waitFor(() => {
         for (const pid of gateways()) end(pid)
         return gateways().length === 0
