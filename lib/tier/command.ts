@@ -22,7 +22,16 @@ export interface CommandOptions {
 /** All that a command said, and how it ended when it failed: whole, so that redaction finds what it knows. */
 export function outputOf({ code, stdout, stderr, timedOut, missing }: CommandResult): string {
   const end = missing ? '(it is not on the PATH)' : timedOut ? '(no answer in time)' : `(exit ${code ?? 'by a signal'})`
-  return [stdout.trim(), stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
+  return [inLines(stdout.trim()), stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
+}
+
+/** JSON that stands on one line, line by line: a reader of cut lines would see its beginning alone. */
+function inLines(text: string): string {
+  try {
+    return text.startsWith('{') ? JSON.stringify(JSON.parse(text), null, 1) : text
+  } catch {
+    return text
+  }
 }
 
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
