@@ -273,6 +273,20 @@ concurrently(
   },
 )
 
+concurrently('told to stop after an edit, it rolls the edit back', async (t) => {
+  const box = await sandbox(t)
+  await breakPackage(box)
+  const config = readFileSync(box.configPath, 'utf8')
+  const edit = { call: 'set_config', args: { path: 'logging.level', value: 'debug' } }
+  box.writeDoctorScript({ steps: [edit, { waitMs: 60_000 }] })
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.events().some(({ what }) => what.startsWith('doctor called set_config')), 'the edit')
+  process.kill(run.pid, 'SIGTERM')
+  expect((await run.finished).code).toBe(1)
+  expect(readFileSync(box.configPath, 'utf8')).toBe(config)
+  expect(readdirSync(box.stateDir).filter((name) => name.includes('before-doctor'))).toEqual([])
+})
+
 concurrently('a doctor that is not installed or not signed in is skipped for the next one of DOCTOR', async (t) => {
   const box = await sandbox(t, { settings: { DOCTOR: 'codex claude' } })
   await breakPackage(box)

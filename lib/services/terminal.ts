@@ -36,6 +36,8 @@ interface Notes {
   pid?: number
 }
 const NOTES = 'terminal.json'
+/** How many terminals this process has opened. */
+let opened = 0
 
 /**
  * Opens the terminal and starts the doctor in it. Returns why it could not be opened, as a sentence.
@@ -48,14 +50,17 @@ export async function openTerminal(
   recordingPath: string,
   isSpared: Spared,
 ): Promise<Terminal | { failure: string }> {
-  const socket = `openclaw-doctor-${process.pid}`
+  opened++
+  const socket = `openclaw-doctor-${process.pid}${opened === 1 ? '' : `-${opened}`}`
+  // Another doctor may have been here before.
+  for (const name of [STREAM.events, STREAM.errors, STREAM.ended]) rmSync(join(folder, name), { force: true })
   const { env } = launch
   // Before there is a terminal: a run that is killed while it opens one must leave a trace of it, too.
   const note = (notes: Notes) => writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
   note({ socket })
   writeFileSync(join(folder, 'doctor.sh'), scriptOf(launch, folder, recordingPath), { mode: 0o700 })
   // `-u`: without a UTF-8 locale (launchd, cron) tmux would print every character beyond ASCII as `_`.
-  const opened = await tmux(
+  const answer = await tmux(
     env,
     ['-u', '-L', socket, '-f', '/dev/null', 'new-session', '-d', '-s', 'doctor'],
     [
@@ -63,10 +68,10 @@ export async function openTerminal(
       ...[';', 'display-message', '-p', '-t', 'doctor', '#{pane_pid} #{socket_path}'],
     ],
   )
-  const m = /^(\d+) (\/.+)$/m.exec(opened.stdout)
+  const m = /^(\d+) (\/.+)$/m.exec(answer.stdout)
   if (!m) {
     await tmux(env, ['-L', socket, 'kill-server'])
-    return { failure: opened.missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${opened.failure}` }
+    return { failure: answer.missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${answer.failure}` }
   }
   const notes = { socket, socketPath: m[2]!, pid: Number(m[1]) }
   note(notes)

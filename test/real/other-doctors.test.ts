@@ -72,3 +72,23 @@ test.each(Object.entries(AGENTS))('%s repairs the package; security stays as it 
   ])
   expect(box.log('emergency-recovery-report')).toMatch(/A module was missing/)
 })
+
+test('a doctor without credit is followed by the next one of DOCTOR, which repairs', async () => {
+  const { api, bin, settings } = await AGENTS.qwen()
+  onTestFinished(api.close)
+  const box = await createSandbox({
+    settings: { ...settings, DOCTOR: 'claude qwen', EMERGENCY_RECOVERY_TIMEOUT: '200', CLAUDE_STARTUP_WAIT: '90' },
+  })
+  onTestFinished(box.close)
+  box.writeDoctorScript({ mode: 'quota' })
+  box.addTool('qwen', `PATH='${node24Bin}':$PATH\nexport PATH\nexec '${join(bin, 'qwen')}' "$@"`)
+  const file = join(box.packageDir, 'dist', 'run-command.mjs')
+  mkdirSync(join(box.packageDir, 'dist'), { recursive: true })
+  rmSync(file, { force: true })
+  box.addTool('npm', `[ "$*" = "install -g openclaw@2026.9.6" ] && touch '${file}'`)
+  await box.startGateway({ missingModule: file }, 'exit')
+  const run = await box.runScript('emergency-recovery', [], { timeoutMs: 300_000 })
+  expect(run.code, `${run.stdout}\n${box.log('qwen-session')}`).toBe(0)
+  expect(run.stdout).toMatch(/the session ended: quota: Credit balance is too low[\s\S]*calling Qwen Code/)
+  expect(run.stdout).toMatch(/RECOVERED by level 3/)
+})
