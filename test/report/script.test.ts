@@ -6,12 +6,18 @@ import { expect, onTestFinished, test } from 'vitest'
 import { formatLine, MARKER } from '../../lib/tier/contract.ts'
 import { createSandbox, type SandboxOptions } from '../support/sandbox.ts'
 import { startStranger } from '../support/stranger.ts'
+import { waitFor } from '../support/wait-for.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
 async function sandboxWith(options: SandboxOptions = {}) {
   const sandbox = await createSandbox(options)
   onTestFinished(sandbox.close)
   return sandbox
+}
+
+async function nextSecond(): Promise<void> {
+  const began = Math.floor(Date.now() / 1000)
+  await waitFor(() => Math.floor(Date.now() / 1000) > began, 'the next second')
 }
 
 const row = (metric: string, value: string) => new RegExp(`^\\| \\*\\*${metric}\\*\\* +\\| ${value}`, 'm')
@@ -27,6 +33,8 @@ test('what the real tiers do is what the report tells: a crash for Level 1, a st
   expect(await box.runScript('gateway-watchdog')).toMatchObject({ code: 0 })
 
   // 2. It crashes again, and a stranger takes its port: every level hands on, a human is told and ends the stranger.
+  // Logs have a time of whole seconds: within one, nobody can say which of two logs spoke first.
+  await nextSecond()
   const running = box.events().findLast(({ what }) => what.startsWith('ready'))!
   process.kill(running.pid, 'SIGKILL')
   const stranger = await startStranger(box)
