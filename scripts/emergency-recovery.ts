@@ -35,14 +35,14 @@ import { readRecord } from '../lib/gateway/record.ts'
 import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitAfterStart, waitUntilUp } from '../lib/gateway/wait.ts'
-import { describeLearnings, similarLearnings } from '../lib/history/learnings.ts'
+import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { downSec } from '../lib/tier/journal.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
-import { openShell } from '../lib/tier/shell.ts'
+import { shell } from '../lib/tier/shell.ts'
 
 /** With these endings another doctor may do better. */
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
@@ -204,9 +204,9 @@ function look(run: TierRun, deep = true): Promise<Examination> {
 
 /** The doctors of DOCTOR that are installed, and the terminal that they need; or which of them is missing. */
 async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[] | { failure: string }> {
-  const $ = await openShell(settings)
+  const $ = shell(settings)
   const tmux = await $`command -v tmux`
-  if (tmux.exitCode !== 0) return { failure: 'tmux is not installed (not on the PATH)' }
+  if (tmux.code !== 0) return { failure: 'tmux is not installed (not on the PATH)' }
   const found: FoundDoctor[] = []
   const failures: string[] = []
   for (const doctor of chosenDoctors(settings)) {

@@ -24,6 +24,7 @@ import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
  */
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
+import { shell } from '../lib/tier/shell.ts'
 
 await runTier({
   tier: 'watchdog',
@@ -230,8 +231,7 @@ function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
 /** Before a hung process is ended: what it looked like, for whoever wants to know why. */
 async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
   if (seen.verdict !== 'hung' || !seen.process) return
-  const { openShell } = await import('../lib/tier/shell.ts')
-  const $ = await openShell(run.settings)
+  const $ = shell(run.settings)
   const ps = await $`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
   run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
 }

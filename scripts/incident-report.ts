@@ -9,7 +9,7 @@
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { lastDays } from '../lib/history/history.ts'
+import { lastDays } from '../lib/incidents/history.ts'
 import { asMarkdown } from '../lib/report/markdown.ts'
 import { type Report, readReport } from '../lib/report/report.ts'
 import { EXIT, type ExitCode, oneLine } from '../lib/tier/contract.ts'

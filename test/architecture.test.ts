@@ -21,7 +21,7 @@ function importsOf(file: string): string[] {
 /** Higher may import lower or its own folder; lib/doctor and lib/alerts stand side by side. */
 const FLOOR: Record<string, number> = {
   'lib/tier': 0,
-  'lib/history': 1,
+  'lib/incidents': 1,
   'lib/services': 1,
   'lib/gateway': 2,
   'lib/alerts': 3,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Report } from '../lib/doctor/instrument.ts'
-import { addLearning, describeLearnings, type NewLearning, similarLearnings } from '../lib/history/learnings.ts'
+import { addLearning, describeLearnings, type NewLearning, similarLearnings } from '../lib/incidents/learnings.ts'
 
 function learnings(): string {
   const folder = mkdtempSync(join(tmpdir(), 'learnings-'))

@@ -1,6 +1,6 @@
 /** What is made of a session at its end: whose recovery it was, what is rolled back, the report, what was learned. */
 import { join } from 'node:path'
-import { addLearning } from '../history/learnings.ts'
+import { addLearning } from '../incidents/learnings.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { rollBackEdits } from './act-config.ts'

@@ -1,7 +1,7 @@
 /** The figures of a report: what the incidents of a history add up to. */
 import { TREATMENTS } from '../gateway/treat.ts'
-import type { History } from '../history/history.ts'
-import type { Incident } from '../history/incident.ts'
+import type { History } from '../incidents/history.ts'
+import type { Incident } from '../incidents/incident.ts'
 import { downInWords, percentOf, spell } from './words.ts'
 
 export interface Row {

@@ -1,5 +1,5 @@
 /** The incidents of a page: for each a picture of who was at work when, and the same in words. */
-import type { Incident } from '../history/incident.ts'
+import type { Incident } from '../incidents/incident.ts'
 import { type Html, html } from './html-text.ts'
 import type { ToldIncident } from './report.ts'
 import { howItEnded, howLong, minuteOf, secondOf, type TimelineLine, timelineOf, whatItTook } from './words.ts'

@@ -1,6 +1,6 @@
 /** The uptime strip: a row for each day, what is not known hatched. */
-import type { History } from '../history/history.ts'
-import type { Condition, Stretch } from '../history/story.ts'
+import type { History } from '../incidents/history.ts'
+import type { Condition, Stretch } from '../incidents/story.ts'
 import { localDay } from '../tier/contract.ts'
 import { type Html, html } from './html-text.ts'
 import { percentOf, spell } from './words.ts'

@@ -1,5 +1,5 @@
 /** The report as one page of HTML: no script, nothing from the network, and nothing from a log that could act. */
-import type { History } from '../history/history.ts'
+import type { History } from '../incidents/history.ts'
 import { localIso } from '../tier/contract.ts'
 import { causesOf, figuresOf, type Row } from './figures.ts'
 import { incidentSection } from './html-incidents.ts'

@@ -2,9 +2,9 @@
 import { hostname } from 'node:os'
 import { doctorsFindingOf } from '../alerts/incident-words.ts'
 import { hiding } from '../alerts/secrets.ts'
-import { type History, readHistory } from '../history/history.ts'
-import type { Incident, Step } from '../history/incident.ts'
-import type { Span } from '../history/log-files.ts'
+import { type History, readHistory } from '../incidents/history.ts'
+import type { Incident, Step } from '../incidents/incident.ts'
+import type { Span } from '../incidents/log-files.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 

@@ -1,6 +1,6 @@
 /** What a report cannot know, and why: a sentence each. */
-import type { History } from '../history/history.ts'
-import type { Damage } from '../history/log-lines.ts'
+import type { History } from '../incidents/history.ts'
+import type { Damage } from '../incidents/log-lines.ts'
 import { minuteOf, spell } from './words.ts'
 
 const MAX_GAPS = 20

@@ -1,5 +1,5 @@
 /** What a report says of incidents and their steps, in words for people. */
-import type { Incident, Step } from '../history/incident.ts'
+import type { Incident, Step } from '../incidents/incident.ts'
 import { localIso, type TierName } from '../tier/contract.ts'
 
 /** `12 s`, `18 min`, `5 h 20 min`, `3 days 4 h`. */

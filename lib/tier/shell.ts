@@ -1,12 +1,135 @@
-/** zx for the commands that read like the shell lines they replace: short, and with nothing from outside in them. */
-import type { Shell } from 'zx'
+/**
+ * The one way to run a command: zx, set up once. Quiet, never throwing, with the tier's environment and PATH, in a
+ * process group of its own that is ended as a whole at the time limit or when the tier is told to stop.
+ */
 import type { Settings } from './settings.ts'
 
-/**
- * zx's `$`, quiet, never throwing, ended after 10 s. It is told to use /bin/sh, which every Unix has: left to itself it
- * looks for bash on the PATH, and without one its quoting fails.
- */
-export async function openShell(settings: Settings): Promise<Shell> {
-  const { $, quote } = await import('zx')
-  return $({ nothrow: true, quiet: true, env: settings.childEnv, timeout: '10s', shell: '/bin/sh', prefix: '', quote })
+/** How a command ended. */
+export interface Answer {
+  /** Exit code; null when a signal or the time limit ended it. */
+  code: number | null
+  stdout: string
+  stderr: string
+  timedOut: boolean
+  /** The program is not on the PATH. */
+  missing: boolean
+  /** Undefined after exit 0, else one line: what went wrong, with the tail of stderr. */
+  failure: string | undefined
+}
+
+export interface ShellOptions {
+  timeoutSec?: number
+  input?: string
+  cwd?: string
+  /** In place of the tier's. */
+  env?: Record<string, string>
+  /** `latin1` keeps bytes that are not UTF-8. */
+  encoding?: 'utf8' | 'latin1'
+}
+
+/** `` $`systemctl --user restart ${unit}` ``; a value is one word, an array several, whatever is in them. */
+export type Shell = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<Answer>
+
+const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+
+/** Process groups of the commands that run right now. */
+const running = new Set<number>()
+
+/** zx's `$` for the tier's commands; zx is loaded by the first of them, for a healthy tick runs none. */
+export function shell(settings: Settings, options: ShellOptions = {}): Shell {
+  const { timeoutSec = 15, input, cwd = '/', env = settings.childEnv, encoding = 'utf8' } = options
+  return async (pieces, ...values) => {
+    const { $ } = await import('zx/core')
+    const command = $({
+      ...{ nothrow: true, quiet: true, detached: true, prefix: '', shell: '/bin/sh', quote },
+      ...{ cwd, env, input: input === undefined ? undefined : Buffer.from(input, encoding) },
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    })(pieces, ...values)
+    const { child } = command
+    const pid = child?.pid
+    const output: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] }
+    let bytes = 0
+    let timedOut = false
+    const end = () => {
+      if (pid !== undefined) killGroup(pid)
+      // A grandchild that left the group may still hold the pipes.
+      child?.stdout?.destroy()
+      child?.stderr?.destroy()
+    }
+    for (const name of ['stdout', 'stderr'] as const)
+      child?.[name]?.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > MAX_OUTPUT_BYTES) end()
+        else output[name].push(chunk)
+      })
+    if (pid !== undefined) running.add(pid)
+    const timer = setTimeout(() => {
+      timedOut = true
+      end()
+    }, timeoutSec * 1000)
+    try {
+      const { exitCode, signal } = await command
+      const [stdout, stderr] = [output.stdout, output.stderr].map((chunks) => Buffer.concat(chunks).toString(encoding))
+      const code = timedOut || signal ? null : exitCode
+      return answerOf(command.cmd, { code, stdout: stdout!, stderr: stderr!, timedOut }, signal, timeoutSec)
+    } finally {
+      clearTimeout(timer)
+      if (pid !== undefined) running.delete(pid)
+    }
+  }
+}
+
+/** Ends what still runs, for the moment when the tier itself is told to stop. */
+export function endRunningCommands(): void {
+  for (const pid of running) killGroup(pid)
+}
+
+/** All that a command said, and how it ended when it failed: whole, so that redaction finds what it knows. */
+export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): string {
+  const end = missing ? '(it is not on the PATH)' : timedOut ? '(no answer in time)' : `(exit ${code ?? 'by a signal'})`
+  return [inLines(stdout.trim()), stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
+}
+
+/** JSON that stands on one line, line by line: a reader of cut lines would see its beginning alone. */
+function inLines(text: string): string {
+  try {
+    return text.startsWith('{') ? JSON.stringify(JSON.parse(text), null, 1) : text
+  } catch {
+    return text
+  }
+}
+
+/** For any POSIX shell; zx's own quoting needs bash. */
+function quote(word: string): string {
+  return /^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
+
+function answerOf(
+  command: string,
+  answer: Omit<Answer, 'missing' | 'failure'>,
+  signal: string | null,
+  timeoutSec: number,
+): Answer {
+  const { code, stdout, stderr, timedOut } = answer
+  const missing = code === 127 && /not found/i.test(stderr)
+  return { ...answer, missing, failure: describe() }
+
+  function describe(): string | undefined {
+    if (code === 0) return undefined
+    if (missing) return `${command.split(' ')[0]} is not on the PATH`
+    if (timedOut) return `\`${command}\` gave no answer within ${timeoutSec} s`
+    const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
+    // From the next word on: of a secret that is cut in two redaction knows neither half.
+    const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
+    const how = code === null ? `was ended by ${signal ?? 'a signal'}` : `exit ${code}`
+    return `\`${command}\`: ${how}${tail ? `: ${tail}` : ''}`
+  }
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // ESRCH: it ended in the same moment.
+  }
 }
