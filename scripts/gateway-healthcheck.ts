@@ -7,15 +7,13 @@
  * Exit 0  the gateway was healthy when I left, or it was brought back (by me or by Level 3)
  *      1  still down: Level 3 has failed and called for a human
  *      2  unusable flags or settings, nothing was touched
- *      3  I stood down: paused, Level 3 is at work, another health check runs, or somebody stopped the gateway
+ *      3  I stood down: paused, Level 3 is at work, another health check runs, or the gateway was stopped on purpose
  */
 import { fileURLToPath } from 'node:url'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
-import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
-import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
@@ -23,30 +21,28 @@ import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, downSec } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
+import { shell } from '../lib/tier/shell.ts'
 
 await runTier({
   tier: 'healthcheck',
-  help: `Level 2 of openclaw-self-healing: checks the OpenClaw Gateway over HTTP, restarts it up to three times, puts back
-the last known-good config, and starts Level 3 (Claude Code) when it has been down for five minutes.
+  help: `Level 2 of openclaw-self-healing: checks the OpenClaw Gateway over HTTP, restarts it up to three times, rolls its config
+back to the last known-good one, and starts Level 3 (an AI doctor) when it has been down for five minutes.
 Started every 300 s by launchd or systemd; can be run by hand at any time.`,
   redact,
-  main,
+  main: async (run) => {
+    const outcome = await main(run)
+    // 7. Whatever became of the gateway: the watchers watch each other.
+    await glanceAtPeers(run, 'healthcheck')
+    return outcome
+  },
 })
 
 async function main(run: TierRun): Promise<Outcome> {
-  const outcome = await tend(run)
-  // 7. Whatever became of the gateway: the watchers watch each other.
-  await glanceAtPeers(run, 'healthcheck')
-  return outcome
-}
-
-async function tend(run: TierRun): Promise<Outcome> {
   const { settings, journal, dryRun } = run
 
   // 1. HTTP check.
   let seen = await look(run, false)
-  if (isUp(seen.verdict)) return healthy(run, seen)
-  if (seen.verdict !== 'stopped-on-purpose') seen = await look(run, true)
+  if (!isUp(seen.verdict) && seen.verdict !== 'stopped-on-purpose') seen = await look(run, true)
   if (isUp(seen.verdict)) return healthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (dryRun) {
@@ -54,25 +50,25 @@ async function tend(run: TierRun): Promise<Outcome> {
     journal.info(`dry run: level 2 would now: ${TREATMENTS[seen.verdict].level2}`)
     return { code: EXIT.down, verdict: seen.verdict }
   }
-  // What a healthy tick never needs is loaded here and below, not at every start.
+  // A healthy tick needs nothing of what is loaded from here on.
   const { confirmFailure, pauseFor, waitUntilUp } = await import('../lib/gateway/wait.ts')
   run.markAtWork()
-  recordTrouble(settings, Date.now())
+  recordTrouble(settings)
+  const isSettled = () => isUp(seen.verdict) || seen.verdict === 'stopped-on-purpose'
+  const settled = (by?: number) => (isUp(seen.verdict) ? recovered(run, seen, by) : leaveStopped(run, seen))
 
   // One timeout is a busy moment; what another level has confirmed already need not be confirmed again.
   if (seen.verdict === 'hung' && !currentIncident(settings)) {
     seen = await confirmFailure(run, options(run, true), seen, false)
-    if (isUp(seen.verdict)) return healthy(run, seen)
-    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+    if (isSettled()) return settled()
   }
 
-  // 2. A gateway that is on its way is left alone for as long as it may take.
+  // 2. A gateway that is starting or draining gets the time that it may take.
   if (TREATMENTS[seen.verdict].level2 === 'wait') {
-    const limitSec = patienceSec(run, seen)
+    const limitSec = waitSec(run, seen)
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(limitSec)} s`)
     seen = await waitUntilUp(settings, options(run, true), limitSec, run.signal)
-    if (isUp(seen.verdict)) return recovered(run, seen)
-    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+    if (isSettled()) return settled()
   }
 
   // 3. Up to three retries, 30 s apart, each with the remedy that the table names.
@@ -88,47 +84,43 @@ async function tend(run: TierRun): Promise<Outcome> {
     journal.warn(`retry ${retry}/${retries}: ${TREATMENTS[seen.verdict].level2}`)
     const treated = await treat(run, seen)
     if (treated === 'cannot') break
-    seen = await waitUntilUp(settings, options(run, true), patienceSec(run, seen), run.signal)
-    if (isUp(seen.verdict)) return recovered(run, seen, treated === 'done' ? TIERS.healthcheck.level : undefined)
-    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+    seen = await waitUntilUp(settings, options(run, true), waitSec(run, seen), run.signal)
+    if (isSettled()) return settled(treated === 'done' ? TIERS.healthcheck.level : undefined)
     if (seen.process && treated !== 'waiting') {
-      journal.warn(
-        `${treated === 'failed' ? 'its' : 'a fresh'} process had its ${settings.startupGraceSec} s and is ${seen.verdict}; another restart would be the same`,
-      )
+      journal.warn(`${seen.verdict} after ${settings.startupGraceSec} s; another restart would be the same`)
       break
     }
     if (retry < retries) await pauseFor(settings.healthCheckRetryDelaySec, run.signal)
   }
 
   // 4. Still down: watch on until the gateway has been down for five minutes in all.
-  const waitSec = settings.healthCheckEscalationWaitSec
+  const limitSec = settings.healthCheckEscalationWaitSec
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
-  for (let left = waitSec - downSec(run.settings); left > 0; left = waitSec - downSec(run.settings)) {
-    journal.info(`down for ${Math.round(downSec(run.settings))} s; level 3 follows at ${waitSec} s`)
+  for (let left = limitSec - downSec(settings); left > 0; left = limitSec - downSec(settings)) {
+    journal.info(`down for ${Math.round(downSec(settings))} s; level 3 follows at ${limitSec} s`)
     await pauseFor(Math.min(left, settings.healthCheckRetryDelaySec), run.signal)
     const handsOff = await whyHandsOff(settings, 'healthcheck')
     if (handsOff) return standDown(run, handsOff, seen)
     seen = await look(run, false)
-    if (isUp(seen.verdict)) return recovered(run, seen)
-    if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
+    if (isSettled()) return settled()
   }
 
-  // 5. A learned remedy, if there is an approved one for just this failure: then no doctor is needed.
+  // 5. A learned remedy, if there is an approved one for exactly this failure: then no doctor is needed.
   const handsOff = await whyHandsOff(settings, 'healthcheck')
   if (handsOff) return standDown(run, handsOff, seen)
   await keepEvidence(run, seen)
-  // What is repaired is the file that its owner wrote: a failure is known again by what it looks like then.
-  if (!seen.process) (await import('../lib/gateway/roll-back.ts')).giveBackConfig(run)
+  // What is repaired is the file that its owner wrote.
+  if (!seen.process) (await import('../lib/gateway/known-good.ts')).undoRollBack(run)
   const healed = await applyLearnedRemedy(run)
   if (healed) return healed
 
   // 6. Level 3, in the foreground: launchd ends a job's children with the job.
-  journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(run.settings))} s, ${seen.verdict}: ${seen.evidence}`))
+  journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
   journal.info(`level 3 ended with exit code ${code}`)
   if (code !== EXIT.healthy)
     return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
-  await recordHealthy(run, await look(run, false), Date.now())
+  await recordHealthy(run, await look(run, false))
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
 
@@ -143,9 +135,8 @@ function look(run: TierRun, deep: boolean): Promise<Examination> {
 }
 
 /**
- * Does what the table says for Level 2. `failed`: it was tried; `cannot`: nothing more can be done here; `waiting`:
- * nothing needed to be done.
- * Restarts are counted in the budget that Level 1 keeps, before they are done.
+ * Does what the table says for Level 2; restarts are counted in Level 1's budget before they are done. `failed`: it was
+ * tried; `cannot`: this level can do no more; `waiting`: the gateway is coming by itself.
  */
 async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed' | 'waiting' | 'cannot'> {
   const { settings, journal } = run
@@ -154,18 +145,17 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed'
 
   const watch = readWatchState(settings, false).value
   const coolingSec = cooldownLeftSec(watch.backoff, Date.now(), settings.watchdogBackoffSec)
-  // Putting a config back has a limit of its own: no config is put back twice for one failure.
-  const isCooling = watch.backoff.crashes > settings.healthCheckMaxRetries && coolingSec > 0
-  if (isCooling && remedy !== 'put back known-good config') {
+  const isRollBack = remedy === 'put back known-good config'
+  if (!isRollBack && watch.backoff.crashes > settings.healthCheckMaxRetries && coolingSec > 0) {
     journal.warn(
-      `no restart for another ${Math.ceil(coolingSec)} s: ${watch.backoff.crashes} were spent on this already`,
+      `cooling down: next restart in ${Math.ceil(coolingSec)} s at the earliest (${watch.backoff.crashes} crashes)`,
     )
     return 'cannot'
   }
   let isOnlyStart = remedy === 'start once'
-  if (remedy === 'put back known-good config') {
-    const { putBackKnownGood } = await import('../lib/gateway/roll-back.ts')
-    const result = await putBackKnownGood(run, seen)
+  if (isRollBack) {
+    const { rollBackConfig } = await import('../lib/gateway/known-good.ts')
+    const result = await rollBackConfig(run, seen)
     if (result === 'cannot') return 'cannot'
     if (result === 'done') run.meter.add('configRollbacks')
     // What kept it down may have been passing: a network or a disk that came late.
@@ -176,68 +166,44 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed'
     if (record.startedOnce) return 'cannot'
     writeRecord(settings, { ...record, startedOnce: true })
   }
-  const { restart, start } = await import('../lib/gateway/remedies.ts')
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
-  const result =
-    remedy === 'restart'
-      ? await restartAsAUser(run, seen)
-      : seen.process
-        ? await restart(settings, seen)
-        : await start(settings, seen)
-  if (!result) return 'waiting'
-  say(run, result)
-  return result.failure ? 'failed' : 'done'
-}
+  const { restart } = await import('../lib/gateway/remedies.ts')
+  if (remedy !== 'restart') return log(run, await restart(settings, seen))
 
-/**
- * `openclaw gateway restart` first; where that does not work (no supervisor, a hung process) by our own means. Undefined
- * when it has failed and the gateway has come back meanwhile.
- */
-async function restartAsAUser(run: TierRun, seen: Examination): Promise<RemedyResult | undefined> {
-  const { restart, restartByCli } = await import('../lib/gateway/remedies.ts')
+  // `openclaw gateway restart`, as a user would (exit 2: still starting); under systemd it may drain for 330 s first.
   const { waitUntilUp } = await import('../lib/gateway/wait.ts')
-  const byCli = await restartByCli(run.settings, seen.service)
-  seen = await (byCli.failure ? look(run, false) : waitUntilUp(run.settings, options(run, false), 5, run.signal))
-  if (isUp(seen.verdict) || TREATMENTS[seen.verdict].level2 === 'wait') return byCli.failure ? undefined : byCli
-  run.journal.info(`${byCli.done} did not bring it back${byCli.failure ? `: ${oneLine(byCli.failure)}` : ''}`)
-  return restart(run.settings, seen)
+  const $ = shell(settings, { timeoutSec: seen.service?.kind === 'systemd' ? 400 : 60 })
+  const { code, failure } = await $`openclaw gateway restart`
+  const hasFailed = code !== 0 && code !== 2
+  const now = await (hasFailed ? look(run, false) : waitUntilUp(settings, options(run, false), 5, run.signal))
+  if (isUp(now.verdict) || TREATMENTS[now.verdict].level2 === 'wait')
+    return hasFailed ? 'waiting' : log(run, { done: 'openclaw gateway restart' })
+  // It does not start a gateway that has no supervisor, nor end one that hangs.
+  journal.info(`openclaw gateway restart did not bring it back${hasFailed ? `: ${oneLine(failure!)}` : ''}`)
+  return log(run, await restart(settings, now))
 }
 
-function say(run: TierRun, result: RemedyResult): void {
-  run.meter.add('restarts', { result: result.failure ? 'failed' : 'done' })
-  if (result.failure) run.journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
-  else run.journal.info(DEED.restart(result.done))
+function log({ journal, meter }: TierRun, { done, failure }: { done: string; failure?: string }): 'done' | 'failed' {
+  meter.add('restarts', { result: failure ? 'failed' : 'done' })
+  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
+  else journal.info(DEED.restart(done))
+  return failure ? 'failed' : 'done'
 }
 
-async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
-  if (!run.dryRun) {
-    await recordHealthy(run, seen, Date.now())
-    const now = Date.now()
-    if (refusalsDue(readRecord(run.settings).value, now)) {
-      const { noticeRefusals } = await import('../lib/gateway/refusals.ts')
-      await noticeRefusals(run, now)
-    }
-  }
+async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
+  if (run.dryRun) return { code: EXIT.healthy, verdict: 'healthy' }
+  await recordHealthy(run, seen, by)
+  if (refusalsDue(readRecord(run.settings).value, Date.now()))
+    await (await import('../lib/gateway/log-notices.ts')).noticeRefusals(run)
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
 
-/**
- * What was only waited for, and never was down, is no recovery.
- * @param level whose work it is, when that is plain; else told by whose restart the process came from
- */
-async function recovered(run: TierRun, seen: Examination, level?: number): Promise<Outcome> {
-  const incident = currentIncident(run.settings)
-  if (incident) {
-    const whose = level ?? creditFor(run.settings, seen, incident.since, Date.now())
-    run.journal.info(MARKER.recovered(whose, downSec(run.settings)))
-  }
-  return healthy(run, seen)
+/** What was only waited for, and never was down, is no recovery. */
+function recovered(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
+  return healthy(run, seen, currentIncident(run.settings) ? by : undefined)
 }
 
-/**
- * Makes the calls of instruments that healed this failure before, under the same policy as a doctor's. A remedy that
- * does not help is dropped. Returns how this run ends when the gateway is up then.
- */
+/** Repeats the instruments' calls that healed this failure before, under the doctor's policy; drops what does not help. */
 async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const { settings, journal } = run
   const { approvedRemedy, describeRemedy, setStatus } = await import('../lib/doctor/learned.ts')
@@ -290,26 +256,23 @@ async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
   run.journal.info(`evidence for level 3:\n${await hostFacts(run.settings, service)}`)
 }
 
-function patienceSec(run: TierRun, seen: Examination): number {
+function waitSec(run: TierRun, seen: Examination): number {
   if (seen.verdict === 'draining') return 330 + run.settings.startupGraceSec
   return seen.verdict === 'starting' ? seen.graceLeftSec : run.settings.startupGraceSec
 }
 
-/**
- * Runs Level 3 as a child process, through the launcher (which says so where even the marker is needed when it cannot
- * start), and passes its exit code on.
- */
+/** Level 3 as a child process; its exit code is passed on. */
 async function runEmergencyRecovery(run: TierRun): Promise<number> {
   const { execa } = await import('execa')
   const launcher = fileURLToPath(new URL('./run-tier.sh', import.meta.url))
-  const child = execa('sh', [launcher, 'emergency-recovery'], { stdio: 'inherit', reject: false })
-  // Told to stop, we tell Level 3, which has a tmux session to end, and wait for it.
+  const child = execa({ stdio: 'inherit', reject: false })`sh ${launcher} emergency-recovery`
+  // Told to stop, it tells Level 3, which has a tmux session to end, and waits for it.
   run.onExit(async () => {
     if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await child
   })
   const { exitCode, signal } = await child
   if (exitCode !== undefined && exitCode <= EXIT.stoodDown && exitCode !== EXIT.unusable) return exitCode
-  // Killed, or never begun (2 is also the shell's own code for that), it could not leave the marker itself.
+  // Killed, or never begun (2 is also the shell's own code for that), Level 3 could not leave the marker itself.
   run.journal.error(MARKER.manual(`level 3 ended by ${signal ?? `exit code ${exitCode}`} before it was done`))
   return EXIT.down
 }

@@ -1,198 +1,205 @@
 #!/usr/bin/env -S npx tsx
-import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
-import { creditFor } from '../lib/gateway/credit.ts'
-import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
-import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
-import { readRecord } from '../lib/gateway/record.ts'
-import type { RemedyResult } from '../lib/gateway/remedies.ts'
-import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { followWarnings } from '../lib/gateway/warnings.ts'
-import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
-import { glanceAtPeers } from '../lib/services/look-after.ts'
-import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 /**
- * Level 1, the watchdog: the first responder. Catches simple crashes (process died, hung, unresponsive).
+ * Level 1, the watchdog: the first responder. Catches simple crashes (the process died, hangs, does not respond).
  * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
  *
  * Exit 0  the gateway was healthy when I left, or I brought it back
  *      1  still down: Level 2's turn (the log says `ESCALATE to level 2: <why>`)
  *      2  unusable flags or settings, nothing was touched
- *      3  I stood down: paused, Level 2 or 3 is at work, another watchdog runs, a restart is cooling down, or
- *         somebody stopped the gateway deliberately
+ *      3  I stood down: paused, Level 2 or 3 is at work, another watchdog runs, a restart is cooling down, or the
+ *         gateway was stopped on purpose
  */
+import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
+import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
+import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
+import { readRecord } from '../lib/gateway/record.ts'
+import type { RemedyResult } from '../lib/gateway/remedies.ts'
+import { TREATMENTS } from '../lib/gateway/treat.ts'
+import {
+  followWarnings,
+  memoryLevel,
+  readWatchState,
+  type WatchState,
+  writeWatchState,
+} from '../lib/gateway/watch-state.ts'
+import { glanceAtPeers } from '../lib/services/look-after.ts'
+import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { noteEscalation } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
+const MEBIBYTE = 1024 * 1024
+
 await runTier({
   tier: 'watchdog',
-  help: `Level 1 of openclaw-self-healing: looks at the OpenClaw Gateway once and restarts it when it is down.
+  help: `Level 1 of openclaw-self-healing: checks the OpenClaw Gateway once and restarts it when it is down.
 Started every 180 s by launchd or systemd; can be run by hand at any time.`,
   redact,
-  main,
+  main: async (run) => {
+    const outcome = await main(run)
+    // 8. Whatever became of the gateway: the watchers watch each other.
+    await glanceAtPeers(run, 'watchdog')
+    return outcome
+  },
 })
 
 async function main(run: TierRun): Promise<Outcome> {
-  const outcome = await tend(run)
-  // 8. Whatever became of the gateway: the watchers watch each other.
-  await glanceAtPeers(run, 'watchdog')
-  return outcome
-}
-
-async function tend(run: TierRun): Promise<Outcome> {
   const { settings, journal, dryRun } = run
-  const watch = readWatchState(settings, dryRun)
+  const { value: watch, problem: watchProblem } = readWatchState(settings, dryRun)
   const { value: record, problem } = readRecord(settings, dryRun)
-  for (const trouble of [watch.problem, problem]) if (trouble) journal.warn(trouble)
+  for (const text of [watchProblem, problem]) if (text) journal.warn(text)
   const look = { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record, deep: false }
 
   // 1. Process check and HTTP health check.
   let seen = await examine(settings, look)
-  if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
-  if (!dryRun) writeWatchState(settings, { ...watch.value, lastTickMs: Date.now() })
+  if (isUp(seen.verdict)) return healthy(run, watch, seen)
+  if (!dryRun) writeWatchState(settings, { ...watch, lastTickMs: Date.now() })
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-  if (!dryRun) recordTrouble(settings, Date.now())
+  if (!dryRun) recordTrouble(settings)
 
-  // What a healthy tick never needs is loaded here, not at every start.
+  // A healthy tick needs nothing of what is loaded from here on.
   const { confirmFailure, waitUntilUp } = await import('../lib/gateway/wait.ts')
 
   // 2. A failure is confirmed by further probes; a missing process needs no confirmation.
   if (!isOnItsWay(seen) && (seen.process || seen.portOwner)) {
-    seen = await confirmFailure(run, look, seen, hasSlept(watch.value))
-    if (isUp(seen.verdict)) return healthy(run, watch.value, seen)
+    seen = await confirmFailure(run, look, seen, hasSlept(watch))
+    if (isUp(seen.verdict)) return healthy(run, watch, seen)
   }
 
-  // 3. A gateway that is on its way is left alone for as long as it may take; so is one that takes its place meanwhile.
+  // 3. A gateway that is starting or draining gets the time that it may take; so does one that replaces it meanwhile.
   for (let round = 1; isOnItsWay(seen) && round <= 2; round++) {
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(waitSec(run, seen))} s`)
     if (dryRun) return dryRunEnds(run, seen, 'wait')
     const before = seen
-    const now = { ...look, record: readRecord(settings).value }
-    seen = await waitUntilUp(settings, now, waitSec(run, seen), run.signal)
-    if (isUp(seen.verdict)) return recovered(run, watch.value, seen, undefined)
+    seen = await waitUntilUp(settings, { ...look, record: readRecord(settings).value }, waitSec(run, seen), run.signal)
+    if (isUp(seen.verdict)) return recovered(run, watch, seen)
     if (seen.verdict === before.verdict && seen.process?.pid === before.process?.pid) break
   }
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
 
-  // 4. What a restart cannot help goes on to Level 2 at once.
-  const remedy = TREATMENTS[seen.verdict].level1
+  // 4. What a restart cannot help is escalated at once.
+  const { level1: remedy, because } = TREATMENTS[seen.verdict]
   if (dryRun) return dryRunEnds(run, seen, remedy)
   if (isOnItsWay(seen) && seen.process && seen.graceLeftSec > 0)
-    return escalate(run, seen, `it keeps starting anew (${seen.evidence}); a boot is never cut short`)
-  if (remedy === 'hand on') return escalate(run, seen, `${TREATMENTS[seen.verdict].because}; a restart cannot help`)
+    return escalate(run, seen, `it is in a restart loop (${seen.evidence}); startup is not interrupted`)
+  if (remedy === 'hand on') return escalate(run, seen, `${because}; a restart will not fix this`)
 
   // 5. Exponential backoff: 10 → 30 → 60 → 600 s between restarts.
-  const coolingSec = cooldownLeftSec(watch.value.backoff, Date.now(), settings.watchdogBackoffSec)
+  const coolingSec = cooldownLeftSec(watch.backoff, Date.now(), settings.watchdogBackoffSec)
   if (coolingSec > 0) {
     journal.warn(
-      `no restart for another ${Math.ceil(coolingSec)} s: ${watch.value.backoff.crashes} crashes, the last restart has to cool down`,
+      `cooling down: next restart in ${Math.ceil(coolingSec)} s at the earliest (${watch.backoff.crashes} crashes)`,
     )
     return { code: EXIT.stoodDown, verdict: seen.verdict }
   }
-
   const handsOff = await whyHandsOff(settings, 'watchdog')
   if (handsOff) return standDown(run, handsOff, seen)
 
-  // 6. Graceful restart by signal, or through the supervisor. It is counted before it is done, so that a watchdog that
-  //    is killed in the middle does not forget it.
-  const spent: WatchState = {
-    ...watch.value,
-    backoff: afterRestart(watch.value.backoff, Date.now()),
-    lastTickMs: Date.now(),
-  }
+  // 6. Graceful restart by signal, or through the supervisor. Counted first: a watchdog that is killed remembers it.
+  const spent = { ...watch, backoff: afterRestart(watch.backoff, Date.now()), lastTickMs: Date.now() }
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
-  const after = await restartAndWait(run, look, seen)
-  seen = after.seen
+  const wait = (limitSec: number) =>
+    waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal)
+  let worked = false
+  const signalled = remedy === 'signal, else restart' ? await restartBySignal(run, seen) : undefined
+  if (signalled) {
+    worked = log(run, signalled)
+    seen = await wait(settings.stopGraceSec)
+  }
+  if (signalled && isOnItsWay(seen)) seen = await wait(settings.startupGraceSec)
+  else if (!isUp(seen.verdict)) {
+    worked = log(run, await restart(run, seen)) || worked
+    seen = await wait(settings.startupGraceSec)
+  }
 
   // 7. Verify recovery, else escalate to Level 2.
-  if (isUp(seen.verdict)) return recovered(run, spent, seen, after.worked ? TIERS.watchdog.level : undefined)
+  if (isUp(seen.verdict)) return recovered(run, spent, seen, worked ? TIERS.watchdog.level : undefined)
   return escalate(run, seen, `${seen.verdict} after a restart: ${seen.evidence}`)
 }
 
-/** `worked`: something was done that did not fail; whatever comes up after failures alone is not our work. */
-async function restartAndWait(
-  run: TierRun,
-  look: Parameters<typeof examine>[1],
-  seen: Examination,
-): Promise<{ seen: Examination; worked: boolean }> {
-  const { settings, journal } = run
-  const { waitUntilUp } = await import('../lib/gateway/wait.ts')
-  const { restart, restartBySignal, start } = await import('../lib/gateway/remedies.ts')
-  let worked = false
-  const wait = async (limitSec: number) => ({
-    seen: await waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal),
-    worked,
-  })
-  const say = (result: RemedyResult) => {
-    run.meter.add('restarts', { result: result.failure ? 'failed' : 'done' })
-    if (result.failure) journal.error(`${result.done}: FAILED: ${oneLine(result.failure)}`)
-    else journal.info(DEED.restart(result.done))
-    worked ||= !result.failure
-  }
+/** Asks a gateway that answers HTTP to restart itself; undefined when it cannot be asked. */
+async function restartBySignal({ settings }: TierRun, seen: Examination): Promise<RemedyResult | undefined> {
+  const { process: target } = seen
+  if (!target || !seen.answersHttp) return undefined
+  const { isSameGateway, restartSignal } = await import('../lib/gateway/remedies.ts')
+  const $ = shell(settings, { timeoutSec: 30 })
+  const record = readRecord(settings).value
+  const known = seen.version ?? (record.pid === target.pid ? record.version : undefined)
+  const version = known ?? (await $`openclaw --version`).stdout
+  const signal = restartSignal(version)
+  if (signal === undefined || !(await isSameGateway(settings, target))) return undefined
+  const { failure } = await $`kill -${signal} ${target.pid}`
+  return { done: `kill -${signal} ${target.pid} (version ${oneLine(version, 40)})`, failure }
+}
 
-  if (TREATMENTS[seen.verdict].level1 === 'signal, else restart') {
-    const signalled = await restartBySignal(settings, seen, look.record)
-    if (signalled) {
-      say(signalled)
-      const after = await wait(settings.stopGraceSec)
-      if (isUp(after.seen.verdict)) return after
-      if (after.seen.verdict === 'starting' || after.seen.verdict === 'draining') return wait(settings.startupGraceSec)
-      seen = after.seen
-    }
+/** Restarts the gateway through what supervises it, or by hand; starts it when it has no process. */
+async function restart({ settings }: TierRun, seen: Examination): Promise<RemedyResult> {
+  const remedies = await import('../lib/gateway/remedies.ts')
+  const { endHung, loadJob } = remedies
+  const { launchdTarget } = await import('../lib/services/launchd.ts')
+  const { process: target, service } = seen
+  // `launchctl bootstrap` or `kickstart`, `systemctl --user reset-failed` and `start`, or `openclaw gateway run`.
+  if (!target || !service?.loaded) return remedies.restart(settings, seen)
+  const $ = shell(settings, { timeoutSec: 400 })
+  if (service.kind === 'systemd') {
+    const { failure, killed } = await endHung(settings, target, $`systemctl --user restart ${service.name}`)
+    return { done: `systemctl --user restart ${service.name}${killed}`, failure }
   }
-  say(seen.process ? await restart(settings, seen) : await start(settings, seen))
-  return wait(settings.startupGraceSec)
+  const kickstart = shell(settings, { timeoutSec: 45 })`launchctl kickstart -k ${launchdTarget(service.name)}`
+  const { failure, killed, timedOut } = await endHung(settings, target, kickstart)
+  const done = `launchctl kickstart -k ${service.name}${killed}`
+  if (!timedOut) return { done, failure }
+  // Seen in the field: only loading it again cures a job that hangs in `spawn scheduled`.
+  await $`launchctl bootout ${launchdTarget(service.name)}`
+  const loaded = await loadJob(settings, service)
+  return { done: `${done}, launchctl bootout, ${loaded.done}`, failure: loaded.failure }
+}
+
+/** True when it worked. */
+function log({ journal, meter }: TierRun, { done, failure }: RemedyResult): boolean {
+  meter.add('restarts', { result: failure ? 'failed' : 'done' })
+  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
+  else journal.info(DEED.restart(done))
+  return !failure
 }
 
 /** 1a. Healthy: crash counter decays, memory thresholds, warnings, known-good config. */
 async function healthy(run: TierRun, watch: WatchState, seen: Examination): Promise<Outcome> {
   const { settings, journal, dryRun } = run
   const nowMs = Date.now()
-  const memory = noticeMemory(watch.memory, seen.process?.memoryMb ?? 0, {
-    warnMb: settings.watchdogMemoryWarnMb,
-    criticalMb: settings.watchdogMemoryCriticalMb,
-  })
+  const { watchdogMemoryWarnMb: warnMb, watchdogMemoryCriticalMb: criticalMb } = settings
+  const memory = memoryLevel(watch.memory, seen.process?.memoryMb ?? 0, warnMb, criticalMb)
   if (memory.notice) (memory.level === 'ok' ? journal.info : journal.warn)(memory.notice)
-  const wrong = warningsOf(run, seen, memory.level)
+  const wrong = [
+    ...(seen.verdict === 'orphan' ? [seen.evidence] : []),
+    ...seen.warnings,
+    ...(memory.level === 'critical' ? [`its memory stays over ${criticalMb} MB`] : []),
+  ]
   measure(run, seen, wrong.length)
   const warnings = followWarnings(watch.warnings, wrong, nowMs)
   for (const begun of warnings.begun) journal.warn(begun)
   for (const over of warnings.over) journal.info(`over: ${over}`)
   if (!dryRun) {
-    const backoff = afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours)
     // Said before it is written down: a watchdog that is killed between the two says it twice rather than never.
     for (const due of warnings.due)
       journal.warn(
-        MARKER.notice(`${NEEDS_A_LOOK}the gateway is up, but for ten minutes or more: ${due}; no restart helps that`),
+        MARKER.notice(`${NEEDS_A_LOOK}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
       )
     writeWatchState(settings, {
-      ...watch,
-      backoff,
+      backoff: afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours),
       memory: memory.level,
       warnings: warnings.standing,
       lastTickMs: nowMs,
     })
-    await recordHealthy(run, seen, nowMs)
+    await recordHealthy(run, seen)
   }
-  // An orphan is up: for the incident it is as good as healthy.
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
 
-/** What is wrong with it although it is up. */
-function warningsOf(run: TierRun, seen: Examination, memory: MemoryLevel): string[] {
-  return [
-    ...(seen.verdict === 'orphan' ? [seen.evidence] : []),
-    ...seen.warnings,
-    ...(memory === 'critical' ? [`its memory stays over ${run.settings.watchdogMemoryCriticalMb} MB`] : []),
-  ]
-}
-
 function measure({ settings, meter }: TierRun, seen: Examination, warnings: number): void {
-  const MEBIBYTE = 1024 * 1024
   meter.setOnly('gatewayInfo', { version: oneLine(seen.version ?? 'unknown', 40) })
   if (seen.process) meter.set('gatewayMemory', seen.process.memoryMb * MEBIBYTE)
   meter.set('gatewayMemoryLimit', settings.watchdogMemoryWarnMb * MEBIBYTE, { level: 'warning' })
@@ -200,19 +207,8 @@ function measure({ settings, meter }: TierRun, seen: Examination, warnings: numb
   meter.set('gatewayWarnings', warnings)
 }
 
-async function recovered(
-  run: TierRun,
-  watch: WatchState,
-  seen: Examination,
-  level: number | undefined,
-): Promise<Outcome> {
-  const incident = currentIncident(run.settings)
-  if (incident || level !== undefined) {
-    const since = incident?.since ?? new Date()
-    const whose = level ?? creditFor(run.settings, seen, since, Date.now())
-    run.journal.info(MARKER.recovered(whose, (Date.now() - since.getTime()) / 1000))
-  }
-  await recordHealthy(run, seen, Date.now())
+async function recovered(run: TierRun, watch: WatchState, seen: Examination, level?: number): Promise<Outcome> {
+  await recordHealthy(run, seen, level)
   writeWatchState(run.settings, { ...watch, lastTickMs: Date.now() })
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
@@ -228,15 +224,14 @@ function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
   return { code: EXIT.down, verdict: seen.verdict }
 }
 
-/** Before a hung process is ended: what it looked like, for whoever wants to know why. */
+/** Before a hung process is ended: what it looked like. */
 async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
   if (seen.verdict !== 'hung' || !seen.process) return
-  const $ = shell(run.settings)
-  const ps = await $`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
+  const ps = await shell(run.settings)`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
   run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
 }
 
-/** True when this tick comes much later than it should: the machine slept, and then everything is late, not dead. */
+/** True when this tick comes much later than it should: the machine slept, and everything is late, not dead. */
 function hasSlept(watch: WatchState): boolean {
   return watch.lastTickMs > 0 && Date.now() - watch.lastTickMs > 3 * TIERS.watchdog.intervalSec * 1000
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { afterHealthyTick, afterRestart, cooldownLeftSec, NO_CRASHES } from '../lib/gateway/backoff.ts'
-import { noticeMemory } from '../lib/gateway/memory.ts'
 import { restartSignal } from '../lib/gateway/remedies.ts'
+import { memoryLevel } from '../lib/gateway/watch-state.ts'
 
 const STEPS = [10, 30, 60, 600]
 const NOW = Date.parse('2026-11-22T02:00:00Z')
@@ -42,27 +42,28 @@ test('a clock that was set back does not prolong a cooldown', () => {
 })
 
 test.each([
-  ['2026.9.6', 'SIGUSR2'],
-  ['2026.9.10', 'SIGUSR2'],
-  ['2026.10.0', 'SIGUSR2'],
-  ['2027.1.1', 'SIGUSR2'],
-  ['2026.9.6-beta.1', 'SIGUSR2'],
-  ['2026.9.5', 'SIGUSR1'],
-  ['2026.3.1', 'SIGUSR1'],
-  ['2025.12.30', 'SIGUSR1'],
+  ['2026.9.6', 'USR2'],
+  ['2026.9.10', 'USR2'],
+  ['2026.10.0', 'USR2'],
+  ['2027.1.1', 'USR2'],
+  ['2026.9.6-beta.1', 'USR2'],
+  ['2026.9.5', 'USR1'],
+  ['2026.3.1', 'USR1'],
+  ['2025.12.30', 'USR1'],
   ['', undefined],
-  [undefined, undefined],
   ['nightly', undefined],
 ])('version %s is restarted by %s: SIGUSR1 opens a debugger on today’s OpenClaw', (version, signal) => {
   expect(restartSignal(version)).toBe(signal)
 })
 
 test('memory is noticed once per crossing, up and down', () => {
-  const limits = { warnMb: 1536, criticalMb: 2048 }
-  expect(noticeMemory('ok', 1000, limits)).toEqual({ level: 'ok', notice: undefined })
-  expect(noticeMemory('ok', 1600, limits).notice).toContain('1600 MB')
-  expect(noticeMemory('warning', 1700, limits)).toEqual({ level: 'warning', notice: undefined })
-  expect(noticeMemory('warning', 2048, limits)).toMatchObject({ level: 'critical' })
-  expect(noticeMemory('critical', 3000, limits).notice).toBeUndefined()
-  expect(noticeMemory('critical', 900, limits)).toMatchObject({ level: 'ok', notice: expect.stringContaining('below') })
+  expect(memoryLevel('ok', 1000, 1536, 2048)).toEqual({ level: 'ok', notice: undefined })
+  expect(memoryLevel('ok', 1600, 1536, 2048).notice).toContain('1600 MB')
+  expect(memoryLevel('warning', 1700, 1536, 2048)).toEqual({ level: 'warning', notice: undefined })
+  expect(memoryLevel('warning', 2048, 1536, 2048)).toMatchObject({ level: 'critical' })
+  expect(memoryLevel('critical', 3000, 1536, 2048).notice).toBeUndefined()
+  expect(memoryLevel('critical', 900, 1536, 2048)).toMatchObject({
+    level: 'ok',
+    notice: expect.stringContaining('below'),
+  })
 })

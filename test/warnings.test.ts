@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { checkWarnings, followWarnings } from '../lib/gateway/warnings.ts'
+import { followWarnings } from '../lib/gateway/watch-state.ts'
 
 const MIN = 60_000
 
@@ -28,11 +28,4 @@ test('a clock that was set back begins the wait anew instead of prolonging it', 
   const { standing } = followWarnings([], ['a'], 1000 * MIN)
   const back = followWarnings(standing, ['a'], 0)
   expect(followWarnings(back.standing, ['a'], 10 * MIN).due).toEqual(['a'])
-})
-
-test('what is no warning in a state file is left out', () => {
-  expect(checkWarnings(['old', { text: 1, sinceMs: 2 }, { text: 'a', sinceMs: 2 }])).toEqual([
-    { text: 'a', sinceMs: 2, told: false },
-  ])
-  expect(checkWarnings('nonsense')).toEqual([])
 })

@@ -59,7 +59,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       if (!(await isOwn()))
         throw new Refused(`Process ${pid} is not proven to be the gateway’s own; a foreign one goes into the report.`)
       return async () => {
-        const gone = await endProcess(Number(pid), settings.stopGraceSec * 1000, isOwn)
+        const gone = await endProcess(settings, Number(pid), settings.stopGraceSec, isOwn)
         return gone ? `Process ${pid} has ended.` : `Process ${pid} could not be ended.`
       }
     },

@@ -5,11 +5,11 @@
  */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCommand } from '../tier/command.ts'
 import { cleanText, localDay, wholeWords } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
 
 /** What a line of the log speaks for. */
 export type ClueVerdict =
@@ -181,12 +181,9 @@ function readLog(path: string) {
 
 async function readJournal(settings: Settings, unit: string, sinceMs: number) {
   const since = new Date(Math.max(sinceMs, Date.now() - 86_400_000)).toISOString().slice(0, 19).replace('T', ' ')
-  const result = await runCommand(
-    'journalctl',
-    ['--user', '-u', unit, '--since', `${since} UTC`, '-n', '200', '-o', 'cat', '--no-pager'],
-    { timeoutMs: 10_000, env: settings.childEnv },
-  )
-  return { text: result.stdout, loggedMs: result.stdout.trim() ? Date.now() : 0 }
+  const $ = shell(settings)
+  const { stdout } = await $`journalctl --user -u ${unit} --since ${`${since} UTC`} -n 200 -o cat --no-pager`
+  return { text: stdout, loggedMs: stdout.trim() ? Date.now() : 0 }
 }
 
 function modifiedMs(path: string): number {

@@ -1,8 +1,8 @@
 /** The gateway's config file: is it the reason why the gateway is down? */
 import { statSync } from 'node:fs'
-import { runCommand } from '../tier/command.ts'
 import { oneLine, wholeWords } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
 import { isRecord, readWhole } from '../tier/state.ts'
 
 export interface ConfigFile {
@@ -70,11 +70,7 @@ export async function validateConfig(
   settings: Settings,
   command: readonly string[] = ['openclaw'],
 ): Promise<Validation> {
-  const [file = '', ...own] = command
-  const result = await runCommand(file, [...own, 'config', 'validate', '--json'], {
-    timeoutMs: 60_000,
-    env: settings.childEnv,
-  })
+  const result = await shell(settings, { timeoutSec: 60 })`${command} config validate --json`
   let answer: unknown
   try {
     answer = JSON.parse(result.stdout)

@@ -5,10 +5,9 @@ import { type Clue, findClue } from './clues.ts'
 import { configSyntaxProblem, readConfig, validateConfig } from './config.ts'
 import { deliberateStop } from './deliberate-stop.ts'
 import { FULL_DISK_MB, freeDiskMb } from './disk.ts'
-import { type Elsewhere, findElsewhere } from './elsewhere.ts'
 import type { Base, Examination, ExamineOptions, Verdict } from './examination.ts'
-import { get, type Probe } from './probe.ts'
-import { findGateway, impostor, isStranger, type ProcessInfo, portOwners } from './processes.ts'
+import { get, type Probe, probe } from './probe.ts'
+import { findGateway, impostor, isStranger, listeners, type ProcessInfo, portOwners } from './processes.ts'
 import type { PatientRecord } from './record.ts'
 
 /**
@@ -155,4 +154,54 @@ function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {
     return clue.verdict
   // The port was taken and is free now, memory ran out, the disk was full and has room again: starting it is right.
   return undefined
+}
+
+/** Where the gateway answers, as the settings should have it, and what it said there. */
+interface Elsewhere {
+  there: Settings
+  answer: Probe
+}
+
+/** A gateway has one port, and a few more for its browser and canvas. */
+const MAX_ADDRESSES = 12
+
+/**
+ * Asks the process at every address at which it listens.
+ * @param timeoutMs for each request
+ * @returns undefined when it says nowhere that it is the gateway
+ */
+export async function findElsewhere(
+  settings: Settings,
+  { pid }: ProcessInfo,
+  timeoutMs: number,
+): Promise<Elsewhere | undefined> {
+  const addresses = await listeningAddresses(settings, pid)
+  // One that is silent keeps nobody waiting when another one has spoken.
+  return Promise.any(addresses.slice(0, MAX_ADDRESSES).map((at) => askAt(settings, at, timeoutMs))).catch(
+    () => undefined,
+  )
+}
+
+/** Throws when it is not the gateway that answers there. */
+async function askAt(settings: Settings, address: string, timeoutMs: number): Promise<Elsewhere> {
+  for (const scheme of ['http', 'https']) {
+    const gatewayUrl = `${scheme}://${address}/`
+    // It was asked there already.
+    if (gatewayUrl === new URL(settings.gatewayUrl).href) continue
+    const there = { ...settings, gatewayUrl, gatewayPort: Number(/\d+$/.exec(address)![0]) }
+    const answer = await probe(there, timeoutMs)
+    if (answer.kind === 'live') return { there, answer }
+    // A server that speaks TLS breaks the connection of one who does not.
+    if (answer.kind !== 'broken') break
+  }
+  throw new Error(`no gateway at ${address}`)
+}
+
+/** Where the process listens; a wildcard address is asked on this machine. */
+async function listeningAddresses(settings: Settings, pid: number): Promise<string[]> {
+  const own = (await listeners(settings)).filter((one) => one.pid === pid)
+  const local = own.map(({ address }) =>
+    address.replace(/^(?:\*|0\.0\.0\.0):/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:'),
+  )
+  return [...new Set(local)].filter((address) => /^(?:[\d.]+|\[[\da-f:.]+\]):\d+$/i.test(address))
 }

@@ -1,4 +1,4 @@
-/** What a tier writes into the patient's record after a look. */
+/** What a tier writes down after it examined the gateway. */
 import { EXIT, MARKER } from '../tier/contract.ts'
 import { currentIncident } from '../tier/journal.ts'
 import type { Outcome, TierRun } from '../tier/run.ts'
@@ -10,61 +10,63 @@ import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
 
 /**
- * The gateway was seen healthy: notes process, version and config, ends an incident that nobody has ended, and keeps
- * the config as known-good when it has proven itself.
+ * The gateway was seen healthy: notes process, version and config, ends the open incident, and keeps the config as
+ * known-good once it is proven.
+ * @param by the level that healed it, or `outside`, where that is certain; else the restarts in the logs tell
  */
-export async function recordHealthy(run: TierRun, seen: Examination, nowMs: number): Promise<void> {
+export async function recordHealthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<void> {
   const { settings, journal } = run
+  const nowMs = Date.now()
   const before = readRecord(settings).value
   const config = readConfig(settings)
   const sameConfig = config !== undefined && config.hash === before.configHash
-  const broken = seen.warnings.some((warning) => warning.startsWith(WARNING.brokenConfig))
-  const isStillStarting = seen.warnings.some((warning) => warning.startsWith(WARNING.stillStarting))
+  const hasWarning = (words: string) => seen.warnings.some((warning) => warning.startsWith(words))
+  const isBroken = hasWarning(WARNING.brokenConfig)
   const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
   const deaths = isNewProcess
-    ? await (await import('./out-of-memory.ts')).noticeOutOfMemory(run, before, seen, nowMs)
+    ? await (await import('./log-notices.ts')).noticeOutOfMemory(run, before, seen, nowMs)
     : undefined
   const after = {
     ...before,
     ...deaths,
     lastHealthyMs: nowMs,
-    // An orphan stays a stranger: at every tick it is examined anew.
+    // An orphan is examined from scratch at every tick.
     pid: seen.verdict === 'healthy' ? seen.process?.pid : undefined,
     version: seen.version,
-    configHash: broken ? before.configHash : config?.hash,
-    configHealthySinceMs: sameConfig || broken ? before.configHealthySinceMs : nowMs,
-    // Its time is not counted anew at every tick.
-    troubleSinceMs: isStillStarting ? before.troubleSinceMs : 0,
+    configHash: isBroken ? before.configHash : config?.hash,
+    configHealthySinceMs: sameConfig || isBroken ? before.configHealthySinceMs : nowMs,
+    troubleSinceMs: hasWarning(WARNING.stillStarting) ? before.troubleSinceMs : 0,
     putBack: [],
     replacedConfig: undefined,
     startedOnce: false,
   }
   writeRecord(settings, after)
-  const incident = before.troubleSinceMs > 0 ? currentIncident(settings) : undefined
-  if (incident) {
-    const level = creditFor(settings, seen, incident.since, nowMs)
-    journal.info(MARKER.recovered(level, (nowMs - incident.since.getTime()) / 1000))
+  const incident = before.troubleSinceMs > 0 || by !== undefined ? currentIncident(settings) : undefined
+  if (incident || typeof by === 'number') {
+    const since = incident?.since ?? new Date(nowMs)
+    const level = by === 'outside' ? undefined : (by ?? creditFor(settings, seen, since, nowMs))
+    journal.info(MARKER.recovered(level, (nowMs - since.getTime()) / 1000))
   }
   const kept = await keepKnownGood(settings, after, seen.process, nowMs)
-  // The wait begins anew: asking OpenClaw costs seconds of CPU, and every tick would ask.
+  // To ask OpenClaw costs seconds of CPU: not at every tick.
   if (kept === 'unproven') writeRecord(settings, { ...after, configHealthySinceMs: nowMs })
   else if (kept) journal.info(`config kept as known-good: ${kept.path}`)
 }
 
 /** The gateway was seen in trouble: notes since when. */
-export function recordTrouble(settings: Settings, nowMs: number): void {
+export function recordTrouble(settings: Settings): void {
   const record = readRecord(settings).value
-  if (record.troubleSinceMs === 0) writeRecord(settings, { ...record, troubleSinceMs: nowMs })
+  if (record.troubleSinceMs === 0) writeRecord(settings, { ...record, troubleSinceMs: Date.now() })
 }
 
-/** It is down, but somebody else is at it. */
+/** It is down, but a pause or a higher tier forbids to act. */
 export function standDown(run: TierRun, why: string, seen: Examination): Outcome {
-  run.journal.info(`standing down: ${why}`)
+  run.journal.info(`not acting: ${why}`)
   return { code: EXIT.stoodDown, verdict: seen.verdict }
 }
 
 /** The gateway was stopped on purpose: says so, and how it is started again. */
 export function leaveStopped(run: TierRun, seen: Examination): Outcome {
-  run.journal.info(`left alone: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
+  run.journal.info(`leaving it stopped: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
   return { code: EXIT.stoodDown, verdict: seen.verdict }
 }

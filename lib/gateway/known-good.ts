@@ -1,12 +1,14 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { localStamp } from '../tier/contract.ts'
+import { localStamp, MARKER, NEEDS_A_LOOK, wholeWords } from '../tier/contract.ts'
+import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readWhole, writeFileAtomic } from '../tier/state.ts'
 import { configHash, readConfig, validateConfig } from './config.ts'
+import type { Examination } from './examination.ts'
 import type { ProcessInfo } from './processes.ts'
-import type { PatientRecord } from './record.ts'
+import { type PatientRecord, readRecord, writeRecord } from './record.ts'
 
 const KEPT = 5
 /** As `localStamp` writes it. */
@@ -28,7 +30,7 @@ export function knownGoods(settings: Settings): KnownGood[] {
 }
 
 /** Copies that are of no use any more: unreadable, or their content does not match the hash in their name. */
-export function damagedCopies(settings: Settings): string[] {
+function damagedCopies(settings: Settings): string[] {
   return readCopies(settings).flatMap(({ path, text }) => (text === undefined ? [path] : []))
 }
 
@@ -123,7 +125,67 @@ function freeName(name: string): string {
 }
 
 /** True when the config in place is one of those: the gateway was well on it, so it is not what keeps it down. */
-export function isKnownGood(settings: Settings): boolean {
+function isKnownGood(settings: Settings): boolean {
   const present = readConfig(settings)?.hash
   return knownGoods(settings).some((good) => good.hash === present)
+}
+
+/**
+ * Level 2's remedy: puts the newest known-good config in place that validates.
+ * @returns `blameless` when the config in place is itself a known-good one; `cannot` when there is nothing to put back,
+ *   or it was done in this trouble already: an older config would not boot where the newest one does not
+ */
+export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'done' | 'blameless' | 'cannot'> {
+  const { settings, journal } = run
+  if (!settings.configRollback) {
+    journal.warn('the config is not touched: CONFIG_ROLLBACK is off')
+    return 'cannot'
+  }
+  if (readRecord(settings).value.putBack.length > 0) {
+    journal.warn('no other config is put back: a known-good one did not help')
+    return 'cannot'
+  }
+  for (const copy of damagedCopies(settings)) journal.warn(`known-good config ${copy} is damaged; skipped`)
+  if (isKnownGood(settings)) {
+    journal.warn('the config is not touched: the gateway was healthy on this one')
+    return 'blameless'
+  }
+  let replaced: string | undefined
+  for (const [index, good] of knownGoods(settings).entries()) {
+    if (index === 0) replaced = putBack(settings, good, new Date())
+    else writeFileAtomic(realpathSync(settings.configPath), good.text)
+    const kept = replaced ? `the broken one is kept as ${replaced}` : 'there was none'
+    const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
+    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what} (${wholeWords(seen.evidence, 160)})`))
+    // Noted afterwards: noted first, it would never be put back after a kill in between.
+    const record = readRecord(settings).value
+    writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash], replacedConfig: replaced })
+    const validation = await validateConfig(settings)
+    if (validation?.valid !== false) return 'done'
+    journal.warn(`that one does not validate either (${validation.issues}); trying an older one`)
+  }
+  journal.warn('there is no known-good config (left) to put back')
+  undoRollBack(run)
+  return 'cannot'
+}
+
+/** Undoes `rollBackConfig` when it has not helped, unless the config was changed since: its owner's file is to be repaired. */
+export function undoRollBack({ settings, journal }: TierRun): void {
+  const record = readRecord(settings).value
+  const { replacedConfig, putBack } = record
+  if (replacedConfig === undefined) return
+  const present = readConfig(settings)?.hash
+  if (present !== undefined && putBack.includes(present)) {
+    let text: Buffer
+    try {
+      text = readFileSync(replacedConfig)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      journal.warn(`${replacedConfig} cannot be read (${code}); the known-good config stays in its place`)
+      return
+    }
+    writeFileAtomic(realpathSync(settings.configPath), text)
+    journal.warn(`the known-good config did not help: ${settings.configPath} is again what it was before`)
+  }
+  writeRecord(settings, { ...record, replacedConfig: undefined })
 }

@@ -3,9 +3,9 @@ import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gatewayService } from '../services/supervisor.ts'
-import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
 import { isRecord, readWhole } from '../tier/state.ts'
 import { hasProcFiles, type ProcessInfo, readProcess } from './proc-files.ts'
 
@@ -22,14 +22,8 @@ export async function processInfo(settings: Settings, pids: readonly number[]): 
 
 /** The same by `ps`, in the form that the programs of macOS and Linux share. One fork. */
 async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
-  const { execFile } = await import('node:child_process')
-  const args = ['-o', 'pid=,ppid=,rss=,stat=,etime=,command=', '-p', pids.join(',')]
-  const stdout = await new Promise<string>((resolve) => {
-    execFile('ps', args, { timeout: 10_000, env: settings.childEnv, maxBuffer: 4 * 1024 * 1024 }, (_error, out) =>
-      // ps exits 1 when one of the pids is gone: what it printed of the others is still the answer.
-      resolve(out),
-    )
-  })
+  // ps exits 1 when one of the pids is gone; what it printed of the others is still the answer.
+  const { stdout } = await shell(settings)`ps -o pid=,ppid=,rss=,stat=,etime=,command= -p ${pids.join(',')}`
   return stdout.split('\n').flatMap((line) => {
     const m = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+([\d:-]+)\s+(.*)$/.exec(line)
     if (!m || m[4]!.startsWith('Z')) return []
@@ -182,18 +176,29 @@ export async function isGatewayProcess(settings: Settings, pid: number): Promise
   return false
 }
 
-/** Who listens on the gateway's port; empty when nobody does, or when it cannot be told (owner of another user). */
+/** Who listens on the gateway's port; empty when it is free, or its owner (of another user) is not shown. */
 export async function portOwners(settings: Settings): Promise<ProcessInfo[]> {
-  const port = settings.gatewayPort
-  const options = { timeoutMs: 10_000, env: settings.childEnv }
-  const lsof = await runCommand('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fp'], options)
-  let pids = [...lsof.stdout.matchAll(/^p(\d+)$/gm)].map((m) => Number(m[1]))
-  if (lsof.missing || (lsof.code !== 0 && pids.length === 0)) {
+  const owners = (await listeners(settings)).filter(({ address }) => address.endsWith(`:${settings.gatewayPort}`))
+  return processInfo(settings, [...new Set(owners.map(({ pid }) => pid))])
+}
+
+/** Who listens where on TCP, as far as this user may see: `127.0.0.1:18789`, `[::1]:18789`, `*:80`. */
+export async function listeners(settings: Settings): Promise<{ pid: number; address: string }[]> {
+  const $ = shell(settings)
+  const lsof = await $`lsof -nP -iTCP -sTCP:LISTEN -Fpn`
+  if (lsof.missing) {
     // Debian has no lsof by default; iproute2's ss it has.
-    const ss = await runCommand('ss', ['-ltnpH', `sport = :${port}`], options)
-    pids = [...ss.stdout.matchAll(/pid=(\d+)/g)].map((m) => Number(m[1]))
+    const { stdout } = await $`ss -ltnpH`
+    return stdout.split('\n').flatMap((line) => {
+      const address = line.split(/\s+/).find((word) => /:\d+$/.test(word))
+      return address ? [...line.matchAll(/pid=(\d+)/g)].map((m) => ({ pid: Number(m[1]), address })) : []
+    })
   }
-  return processInfo(settings, [...new Set(pids)])
+  let pid = 0
+  return lsof.stdout.split('\n').flatMap((line) => {
+    if (line.startsWith('p')) pid = Number(line.slice(1))
+    return line.startsWith('n') ? [{ pid, address: line.slice(1) }] : []
+  })
 }
 
 /** `nginx (pid 123)`, ``python3 (pid 123, `python3 -m http.server 8080`)``: how an owner is named to a human. */

@@ -153,3 +153,12 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
 export function restartCannotHelp(verdict: Verdict): boolean {
   return TREATMENTS[verdict].level2 === 'hand on'
 }
+
+/** The README's table of verdicts and remedies. */
+export function treatmentTable(): string {
+  const rows = Object.entries(TREATMENTS).map(
+    ([verdict, { means, level1, level2, level3, because }]) =>
+      `| **${verdict}** | ${means} | ${level1} | ${level2} | ${level3} | ${because} |`,
+  )
+  return ['| verdict | means | Level 1 | Level 2 | Level 3 | why |', '|---|---|---|---|---|---|', ...rows].join('\n')
+}

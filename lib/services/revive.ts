@@ -58,7 +58,7 @@ export async function reviveCron(settings: Settings, tiers: readonly TierName[])
 export async function endRun(run: TierRun, tier: TierName, pid: number | undefined): Promise<void> {
   const { settings, journal } = run
   if (pid === undefined || !(await isRunOf(settings, tier, pid))) return
-  const gone = await endProcess(pid, settings.stopGraceSec * 1000, () => isRunOf(settings, tier, pid))
+  const gone = await endProcess(settings, pid, settings.stopGraceSec, () => isRunOf(settings, tier, pid))
   if (gone) journal.warn(`ended the hanging ${tier} (pid ${pid})`)
   else journal.error(`the hanging ${tier} (pid ${pid}) could not be ended`)
 }

@@ -1,15 +1,15 @@
-/** Who supervises the gateway: launchd, systemd, or nobody. One question, one answer, whatever the host. */
+/** Who supervises the gateway: launchd, systemd, or no supervisor. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCommand } from '../tier/command.ts'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { bootout, bootstrap, isDisabled, kickstart, launchdJob } from './launchd.ts'
-import { resetFailed, type SystemdUnit, systemdAction, systemdUnit } from './systemd.ts'
+import { shell } from '../tier/shell.ts'
+import { isDisabled, launchdJob } from './launchd.ts'
+import { type SystemdUnit, systemdUnit } from './systemd.ts'
 
 /** The gateway's service as its supervisor sees it. */
 export interface Service {
-  /** `silent`: one has a job file for it but gives no answer, so nothing may be started beside it. */
+  /** `silent`: a supervisor has a job file for it but gives no answer, so nothing may be started beside it. */
   kind: 'launchd' | 'systemd' | 'silent' | 'none'
   /** Label or unit, for messages: `ai.openclaw.gateway`, `openclaw-gateway.service`, `no supervisor`. */
   name: string
@@ -22,9 +22,9 @@ export interface Service {
   restarting: boolean
   /** It is being stopped right now. */
   stopping: boolean
-  /** It has given up starting it (start limit, launchd after a crash burst, exit 78). */
+  /** It gave up starting it (start limit, launchd after a crash burst, exit 78). */
   parked: boolean
-  /** Loaded, not running, and not because of a failure: somebody stopped it. */
+  /** Loaded, not running, and not because of a failure: it was stopped. */
   stopped: boolean
   /** Its own words, for the evidence. */
   detail: string
@@ -40,15 +40,12 @@ export function gatewayUnit({ profile }: Settings): string {
   return `openclaw-gateway${profileSuffix(profile, '-')}.service`
 }
 
-/**
- * Finds the gateway's service. A supervisor that is not there, or that has no job file for the gateway, counts as none:
- * then the gateway is a bare process.
- */
+/** The gateway's service. Without a supervisor that has a job file for it the gateway is a bare process. */
 export async function gatewayService(settings: Settings): Promise<Service> {
-  return (await launchdService(settings)) ?? (await systemdService(settings)) ?? NOBODY
+  return (await launchdService(settings)) ?? (await systemdService(settings)) ?? UNSUPERVISED
 }
 
-const NOBODY: Service = {
+const UNSUPERVISED: Service = {
   kind: 'none',
   name: 'no supervisor',
   loaded: false,
@@ -60,7 +57,12 @@ const NOBODY: Service = {
 }
 
 function silent(name: string, supervisor: string): Service {
-  return { ...NOBODY, kind: 'silent', name, detail: `${supervisor} has a job for the gateway, but gives no answer` }
+  return {
+    ...UNSUPERVISED,
+    kind: 'silent',
+    name,
+    detail: `${supervisor} has a job for the gateway, but gives no answer`,
+  }
 }
 
 function isOnPath(settings: Settings, program: string): boolean {
@@ -77,22 +79,15 @@ function systemWidePlist(label: string): string | undefined {
   return folders.map((folder) => join(folder, `${label}.plist`)).find((path) => existsSync(path))
 }
 
-/**
- * The pid of an `openclaw update` of this user that is at work. On a Mac it unloads the job while it replaces the
- * package, says so nowhere, and loads it again (2026.9.6, read in its code; it calls its process `openclaw-update`).
- */
+/** The pid of a running `openclaw update`: on a Mac it unloads the job while it replaces the package (2026.9.6). */
 async function updater(settings: Settings): Promise<number | undefined> {
-  const ps = await runCommand('ps', ['-U', String(process.getuid?.() ?? ''), '-o', 'pid=,command='], {
-    timeoutMs: 10_000,
-    env: settings.childEnv,
-  })
+  const ps = await shell(settings)`ps -U ${process.getuid?.() ?? ''} -o pid=,command=`
   const m = /^\s*(\d+)\s+(?:openclaw-update\b|\S*node\S*\s+\S*openclaw\S*\s+update\b)/m.exec(ps.stdout)
   return m ? Number(m[1]) : undefined
 }
 
 async function launchdService(settings: Settings): Promise<Service | undefined> {
   const label = gatewayLabel(settings)
-  // Without a plist there is nothing that launchd could ever start, and no need to ask it.
   if (!existsSync(gatewayPlist(settings))) {
     const plist = systemWidePlist(label)
     return plist ? { ...silent(label, ''), detail: `${plist} starts it: only an administrator may do that` } : undefined
@@ -117,7 +112,7 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
 }
 
 async function unloadedService(settings: Settings, label: string): Promise<Service> {
-  const service: Service = { ...NOBODY, kind: 'launchd', name: label, detail: 'launchd: job not loaded' }
+  const service: Service = { ...UNSUPERVISED, kind: 'launchd', name: label, detail: 'launchd: job not loaded' }
   if (await isDisabled(settings, label)) return { ...service, stopped: true, detail: 'launchd: job disabled' }
   const pid = await updater(settings)
   if (pid === undefined) return service
@@ -152,10 +147,8 @@ async function systemdService(settings: Settings): Promise<Service | undefined> 
 }
 
 /**
- * With Restart=always (OpenClaw's unit) nothing but a person or a program that was told to makes a unit inactive; all
- * of this was seen on systemd 252. A unit that did not stop in time is killed and shows as failed with `timeout`. A
- * disabled one is forgotten when it stops, so that nothing but its being disabled tells. Enabled and never run: it is
- * about to be started, or should be.
+ * With Restart=always (OpenClaw's unit) only a stop makes a unit inactive (systemd 252). One that did not stop in time
+ * is killed and shows as failed with `timeout`; a disabled one is forgotten when it stops.
  */
 function isStoppedUnit(unit: SystemdUnit): boolean {
   if (unit.masked) return true
@@ -181,48 +174,7 @@ function describeUnit(unit: SystemdUnit): string {
   return `systemd: ${words.filter(Boolean).join(', ')}`
 }
 
-/** What doing something through a supervisor came to. `failure` is one line for the log. */
 export interface ActionResult {
   done: string
   failure?: string
-}
-
-/** Ends and starts the gateway through its supervisor. */
-export async function restartService(settings: Settings, service: Service): Promise<ActionResult> {
-  const { name } = service
-  if (service.kind !== 'launchd') {
-    const result = await systemdAction(settings, 'restart', name)
-    return { done: `systemctl --user restart ${name}`, failure: result.failure }
-  }
-  const done = `launchctl kickstart -k ${name}`
-  const result = await kickstart(settings, name, true)
-  if (!result.timedOut) return { done, failure: result.failure }
-  // launchd goes on with it although launchctl was given up: its own word counts.
-  const job = await launchdJob(settings, name)
-  if (job?.pid !== undefined && job.pid !== service.pid) return { done }
-  if (job?.pid !== undefined) return { done, failure: result.failure }
-  // Seen in the field: a job that hangs in `spawn scheduled` is only cured by being loaded anew.
-  await bootout(settings, name)
-  const loaded = await bootstrap(settings, name, gatewayPlist(settings))
-  return { done: `${done}, then bootout and bootstrap`, failure: loaded.failure }
-}
-
-/** Starts the gateway through its supervisor, whatever state the job is in: loads it, resets it, starts it. */
-export async function startService(settings: Settings, service: Service): Promise<ActionResult> {
-  const { name } = service
-  if (service.kind === 'launchd') {
-    if (service.loaded)
-      return { done: `launchctl kickstart ${name}`, failure: (await kickstart(settings, name, false)).failure }
-    const plist = gatewayPlist(settings)
-    const { failure } = await bootstrap(settings, name, plist)
-    // A loaded job is not always a started one (seen in the field, despite KeepAlive); for one that runs this is nothing.
-    if (!failure) await kickstart(settings, name, false)
-    return { done: `launchctl bootstrap ${plist}`, failure }
-  }
-  if (service.parked) await resetFailed(settings, name)
-  const started = await systemdAction(settings, 'start', name)
-  return {
-    done: `${service.parked ? 'systemctl --user reset-failed + ' : 'systemctl --user '}start ${name}`,
-    failure: started.failure,
-  }
 }

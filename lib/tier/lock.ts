@@ -1,9 +1,9 @@
 /** One run at a time: a lock that names its holder and can tell that the holder is dead. */
 import { linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { runCommand } from './command.ts'
 import { TIERS, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
+import { shell } from './shell.ts'
 import { isRecord, readWhole, writeFileAtomic } from './state.ts'
 
 /** Whose lock: a tier's, or the installation's, of which there may be one at a time too. */
@@ -135,10 +135,7 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
   }
-  const ps = await runCommand('ps', ['-o', 'command=', '-p', String(holder.pid)], {
-    timeoutMs: 5000,
-    env: settings.childEnv,
-  })
+  const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
   // Without an answer from ps the holder gets the benefit of the doubt: two at once is worse than one too few.
   if (ps.missing || ps.timedOut) return true
   // The whole name: emergency-recovery.ts is not emergency-recovery-monitor.ts.

@@ -1,6 +1,5 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
 import { fileURLToPath } from 'node:url'
-import { endRunningCommands } from './command.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
 import { currentIncident, type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, type LockHolder, lockHolder, takeLock } from './lock.ts'
@@ -9,6 +8,7 @@ import { openMeter } from './metrics-file.ts'
 import { pauseReason } from './pause.ts'
 import { longestRunSec } from './peers.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
+import { endRunningCommands, shell } from './shell.ts'
 
 /** How a run ended: its exit code, and the verdict for the log's last line (`healthy` only if it was seen healthy). */
 export interface Outcome {
@@ -75,17 +75,12 @@ export async function runTier(script: TierScript): Promise<void> {
 }
 
 /**
- * Started by launchd, systemd or cron nobody reads standard error, and one typo in `.env` stops Level 4 too: the
- * launcher, which needs no settings of ours, writes it into the tier's log and tells the human, once an hour per cause.
+ * A job's standard error is read by no one, and one typo in `.env` stops Level 4 too: the launcher, which needs no
+ * settings of ours, writes it into the tier's log and tells the human, once an hour per cause.
  */
 async function tellByLauncher(tier: TierName, cause: string): Promise<void> {
-  const { spawnSync } = await import('node:child_process')
   const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
-  spawnSync('sh', [launcher, '--cannot-start', TIERS[tier].script], {
-    input: cause,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    timeout: 30_000,
-  })
+  await shell({}, { timeoutSec: 30, input: cause })`sh ${launcher} --cannot-start ${TIERS[tier].script}`
 }
 
 async function readFlags(script: TierScript): Promise<Record<string, boolean> | undefined> {
@@ -138,7 +133,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       try {
         await cleanup()
       } catch (error) {
-        journal.warn(`tidying up failed: ${oneLine(String(error))}`)
+        journal.warn(`cleanup failed: ${oneLine(String(error))}`)
       }
     }
     const seconds = process.uptime() - startedSec
@@ -154,7 +149,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     return outcome.code
   }
   const stop = (signal: NodeJS.Signals) => {
-    // A second signal (Ctrl-C reaches the whole group, and Level 2 passes its own on) must not cut the tidying up short.
+    // A second signal (Ctrl-C reaches the whole group, and Level 2 passes its own on) must not cut the cleanup short.
     if (abort.signal.aborted) return
     abort.abort()
     endRunningCommands()
@@ -163,7 +158,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
 
   const pause = pauseReason(settings)
   const standDown = async (why: string) => {
-    journal.info(`standing down: ${why}`)
+    journal.info(`not acting: ${why}`)
     return end({ code: EXIT.stoodDown, verdict: 'stood down' })
   }
   journal.info(MARKER.runStarted(process.pid))
@@ -183,7 +178,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       const higher = await higherTierAtWork(settings, script.tier)
       if (higher !== undefined) return await standDown(higher)
     }
-    if (pause !== undefined) journal.info(`dry run: would stand down: ${pause}`)
+    if (pause !== undefined) journal.info(`dry run: would not act: ${pause}`)
     for (const problem of settings.envProblems) journal.warn(`${settings.envFile}: ${problem}`)
     const outcome = await script.main({
       settings,
@@ -199,8 +194,8 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       },
       markAtWork: () => {
         lock?.markAtWork()
-        // Whatever becomes of it, the repair goes on.
-        stayAwake().catch(() => {})
+        // Time that a Mac sleeps through would count against the limits of Levels 2 and 3.
+        void shell(settings)`caffeinate -i -w ${process.pid} >/dev/null 2>&1 &`
         meter.set('atWork', 1)
         meter.flush()
       },
@@ -211,17 +206,6 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     if (abort.signal.aborted) return await new Promise<never>(() => {})
     return await end(describeFailure(error, settings, journal))
   }
-}
-
-/**
- * Keeps a Mac from idle sleep until this process ends (caffeinate(8)): time that was slept through counts against the
- * limits of Levels 2 and 3. Elsewhere there is no such program, and nothing happens.
- */
-async function stayAwake(): Promise<void> {
-  const { spawn } = await import('node:child_process')
-  const caffeinate = spawn('caffeinate', ['-i', '-w', String(process.pid)], { stdio: 'ignore' })
-  caffeinate.on('error', () => {})
-  caffeinate.unref()
 }
 
 /** A journal whose markers count. */

@@ -2,8 +2,6 @@
  * The one way to run a command: zx, set up once. Quiet, never throwing, with the tier's environment and PATH, in a
  * process group of its own that is ended as a whole at the time limit or when the tier is told to stop.
  */
-import type { Settings } from './settings.ts'
-
 /** How a command ended. */
 export interface Answer {
   /** Exit code; null when a signal or the time limit ended it. */
@@ -36,8 +34,8 @@ const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 const running = new Set<number>()
 
 /** zx's `$` for the tier's commands; zx is loaded by the first of them, for a healthy tick runs none. */
-export function shell(settings: Settings, options: ShellOptions = {}): Shell {
-  const { timeoutSec = 15, input, cwd = '/', env = settings.childEnv, encoding = 'utf8' } = options
+export function shell({ childEnv }: { childEnv?: Record<string, string> }, options: ShellOptions = {}): Shell {
+  const { timeoutSec = 15, input, cwd = '/', env = childEnv, encoding = 'utf8' } = options
   return async (pieces, ...values) => {
     const { $ } = await import('zx/core')
     const command = $({
