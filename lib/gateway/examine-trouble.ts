@@ -5,15 +5,13 @@ import { type Clue, findClue } from './clues.ts'
 import { configSyntaxProblem, readConfig, validateConfig } from './config.ts'
 import { deliberateStop } from './deliberate-stop.ts'
 import { FULL_DISK_MB, freeDiskMb } from './disk.ts'
-import type { Base, Examination, ExamineOptions, Verdict } from './examination.ts'
+import type { Base, Examination, ExamineOptions } from './examination.ts'
 import { get, type Probe, probe } from './probe.ts'
 import { findGateway, impostor, isStranger, listeners, type ProcessInfo, portOwners } from './processes.ts'
 import type { PatientRecord } from './record.ts'
+import type { Verdict } from './treat.ts'
 
-/**
- * Undefined: everything changed while it was looked at, so that only a new look can tell. `Elsewhere`: it is up, but at
- * another address.
- */
+/** Undefined: everything changed meanwhile; examine again. `Elsewhere`: it is up, but at another address. */
 export async function examineTrouble(
   settings: Settings,
   options: ExamineOptions,
@@ -24,7 +22,7 @@ export async function examineTrouble(
   let service = await gatewayService(settings)
   let process = await findGateway(settings, service.pid, [record.pid, record.startedPid])
   if (!process && service.pid !== undefined) {
-    // It died between the two questions, as in a crash loop: what its supervisor makes of that, a second answer tells.
+    // It died between the two questions, as in a crash loop.
     service = await gatewayService(settings)
     process = await findGateway(settings, service.pid, [record.pid, record.startedPid])
   }
@@ -32,7 +30,6 @@ export async function examineTrouble(
 
   const elsewhere = () => process && findElsewhere(settings, process, options.httpTimeoutSec * 1000)
 
-  // Nobody is there, or somebody who does not speak HTTP.
   if (answer.kind === 'refused' || answer.kind === 'broken') {
     const found = await elsewhere()
     if (found) return found
@@ -55,7 +52,6 @@ export async function examineTrouble(
   return examineAbsence(settings, options, nowMs, service, { ...base, answersHttp: false }, seen)
 }
 
-/** Its process lives, but it is not live: starting, or hung. */
 async function examineProcess(
   settings: Settings,
   record: PatientRecord,
@@ -73,10 +69,9 @@ async function examineProcess(
       evidence: '/ answers 200 from the gateway’s own process (a version without /health)',
     }
   }
-  const who = `process ${process.pid} lives since ${process.ageSec} s`
+  const who = `process ${process.pid} has been running for ${process.ageSec} s`
   const bootedBefore = record.pid === process.pid && record.lastHealthyMs > 0
-  // An in-process restart closes the port of a process that was healthy before; it gets the same time as a boot,
-  // counted from the first sighting. A process that holds its port and does not answer is not restarting itself.
+  // An in-process restart closes the port of a process that was healthy before; it may take as long as a boot.
   const restartingItself = bootedBefore && answer.kind === 'refused'
   const spentSec =
     restartingItself && record.troubleSinceMs > 0 ? (nowMs - record.troubleSinceMs) / 1000 : process.ageSec
@@ -94,7 +89,6 @@ async function isOldButWell(settings: Settings, answer: Probe): Promise<boolean>
   return root.kind === 'answer' && root.status === 200
 }
 
-/** No process: why? */
 async function examineAbsence(
   settings: Settings,
   options: ExamineOptions,
@@ -119,7 +113,7 @@ async function examineAbsence(
     service.kind === 'systemd' ? service.name : undefined,
   )
   const told = clue && verdictOfClue(clue, settings)
-  // Validation, where there is time for it, has the last word on what it can judge: the file may be repaired by now.
+  // Validation has the last word on what it can judge: the file may be repaired by now.
   const validation = options.deep && (!told || isForValidation(clue)) ? await validateConfig(settings) : undefined
   if (validation?.valid === false) return is('misconfigured', `openclaw config validate: ${validation.issues}`)
   if (told && !(validation?.valid && isForValidation(clue))) return is(told, `its log says: ${clue.line}`)
@@ -156,7 +150,6 @@ function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {
   return undefined
 }
 
-/** Where the gateway answers, as the settings should have it, and what it said there. */
 interface Elsewhere {
   there: Settings
   answer: Probe
@@ -165,18 +158,13 @@ interface Elsewhere {
 /** A gateway has one port, and a few more for its browser and canvas. */
 const MAX_ADDRESSES = 12
 
-/**
- * Asks the process at every address at which it listens.
- * @param timeoutMs for each request
- * @returns undefined when it says nowhere that it is the gateway
- */
+/** Asks the process at every address at which it listens: its port may differ from `.env`'s, or it speaks TLS. */
 export async function findElsewhere(
   settings: Settings,
   { pid }: ProcessInfo,
   timeoutMs: number,
 ): Promise<Elsewhere | undefined> {
   const addresses = await listeningAddresses(settings, pid)
-  // One that is silent keeps nobody waiting when another one has spoken.
   return Promise.any(addresses.slice(0, MAX_ADDRESSES).map((at) => askAt(settings, at, timeoutMs))).catch(
     () => undefined,
   )
@@ -186,7 +174,6 @@ export async function findElsewhere(
 async function askAt(settings: Settings, address: string, timeoutMs: number): Promise<Elsewhere> {
   for (const scheme of ['http', 'https']) {
     const gatewayUrl = `${scheme}://${address}/`
-    // It was asked there already.
     if (gatewayUrl === new URL(settings.gatewayUrl).href) continue
     const there = { ...settings, gatewayUrl, gatewayPort: Number(/\d+$/.exec(address)![0]) }
     const answer = await probe(there, timeoutMs)

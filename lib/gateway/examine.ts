@@ -1,7 +1,4 @@
-/**
- * The examination: one verdict about the gateway, with its evidence. Nothing is changed here and nothing is waited
- * for; the healthy path costs three HTTP requests and one `ps`.
- */
+/** One verdict about the gateway, with its evidence. Changes nothing, waits for nothing; healthy costs three requests. */
 import type { Service } from '../services/supervisor.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -25,7 +22,6 @@ export type { Examination, ExamineOptions, Verdict } from './examination.ts'
 
 export const isUp = (verdict: Verdict): boolean => verdict === 'healthy' || verdict === 'orphan'
 
-/** Examines the gateway. Throws only what no caller could handle (a bug). */
 export async function examine(settings: Settings, options: ExamineOptions): Promise<Examination> {
   const nowMs = options.nowMs ?? Date.now()
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
@@ -39,14 +35,12 @@ export async function examine(settings: Settings, options: ExamineOptions): Prom
   return { ...found, warnings: [...found.warnings, mismatch] }
 }
 
-/** It says that it is live: is it ready, is it the right one, does anything deserve a warning? */
 async function examineLive(
   settings: Settings,
   record: PatientRecord,
   nowMs: number,
   answer: Probe,
 ): Promise<Examination> {
-  // The process that was healthy at the last tick is known; only a new one is looked for (lsof, supervisor: 4 forks).
   const [same] = record.pid === undefined ? [] : await processInfo(settings, [record.pid])
   const known = same && isGatewayCommand(same.command) ? same : undefined
   const service = known ? undefined : await askSupervisor(settings)

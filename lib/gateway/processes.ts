@@ -20,7 +20,6 @@ export async function processInfo(settings: Settings, pids: readonly number[]): 
   return read.filter((one) => one !== undefined && one !== 'unclear')
 }
 
-/** The same by `ps`, in the form that the programs of macOS and Linux share. One fork. */
 async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
   // ps exits 1 when one of the pids is gone; what it printed of the others is still the answer.
   const { stdout } = await shell(settings)`ps -o pid=,ppid=,rss=,stat=,etime=,command= -p ${pids.join(',')}`
@@ -47,30 +46,22 @@ function elapsedSeconds(etime: string): number {
 }
 
 /**
- * True for the command line of a gateway: the title it gives itself (`openclaw` for the first seconds of its boot,
- * then `openclaw-gateway`; measured on 2026.9.6), or `node …/openclaw… gateway` before that. A title hides the
- * arguments, so this alone never tells *whose* gateway it is.
+ * True for the command line of a gateway: its title (`openclaw` while it boots, then `openclaw-gateway`; 2026.9.6), or
+ * `node …/openclaw… gateway` before that. It never tells *whose* gateway it is.
  */
 export function isGatewayCommand(command: string): boolean {
   const line = command.trim()
   return /^openclaw(?:-gateway)?$/.test(line) || NODE_GATEWAY.test(line)
 }
 
-/**
- * `node [flags] …/openclaw gateway run`, `openclaw gateway --port 1`. From end to end: a tunnel to a host that is called
- * openclaw-gateway, or an editor with such a file open, is somebody else's and would be killed as hung.
- */
+/** From end to end: a tunnel to a host called openclaw-gateway, or an editor with such a file open, is none. */
 const NODE_GATEWAY =
   /^(?:(?:\S*\/)?(?:node|bun)\d*\s(?:.*\s)?)?(?:\S.*\/)?openclaw(?:\.m?js|\/(?:dist\/)?[\w-]+\.m?js)?\s+(?:--?\S+\s+)*gateway(?:\s+(?:run\b|-).*)?$/
 
 /**
- * The gateway of this state folder, whether its port is open or not; undefined when no living process is it.
- * Evidence in this order: the lock files that the gateway keeps in its own state folder (2026.9.x; they name pid and
- * config and stay behind after kill -9, so the process is looked at too), the supervisor's pid, the port's owner.
- * Never one that a lock of another profile shows to be that one's.
- * @param supervisedPid the process its supervisor has, if any
- * @param rememberedPids processes that were this gateway before, or that we started as one: while a gateway restarts
- *   itself its lock is gone for a moment (measured), and a new one has none for its first seconds
+ * The gateway of this state folder, by the lock files that it keeps there (2026.9.x; they outlive kill -9), by its
+ * supervisor's pid, or as the port's owner; never another profile's.
+ * @param rememberedPids processes that were this gateway before, or that we started: it has no lock while it restarts
  */
 export async function findGateway(
   settings: Settings,
@@ -80,7 +71,6 @@ export async function findGateway(
   const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
   const alive = await processInfo(settings, [...new Set(known)])
   const titled = alive.filter((one) => isGatewayCommand(one.command) && !isOthersGateway(settings, one))
-  // Whatever the supervisor runs as the gateway is the gateway, be it a wrapper by another name.
   const found = titled[0] ?? alive.find((one) => one.pid === supervisedPid)
   if (found) return found
   return (await portOwners(settings)).find(
@@ -88,10 +78,7 @@ export async function findGateway(
   )
 }
 
-/**
- * True when a process is shown to be the gateway of another profile: all call themselves the same, but each keeps a lock
- * in its own state folder. A gateway whose folder is elsewhere (`OPENCLAW_STATE_DIR`) cannot be told so.
- */
+/** True for the gateway of another profile, as its lock in `~/.openclaw-<profile>` shows. */
 export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
   if (lockedPids(settings).includes(one.pid)) return false
   let names: string[]
@@ -158,11 +145,7 @@ function samePath(a: unknown, b: string): boolean {
   return a === b || real(a) === real(b)
 }
 
-/**
- * Proof that a process is the gateway's own: it is the one that holds the gateway's lock, that its supervisor started,
- * or that owns its port and calls itself the gateway, or it descends from that one. The command line alone is none:
- * another gateway of this user calls itself the same.
- */
+/** True when the process is proven (by lock, supervisor or port) to be the gateway, or descends from it. */
 export async function isGatewayProcess(settings: Settings, pid: number): Promise<boolean> {
   const { pid: supervised } = await gatewayService(settings)
   const gateway = await findGateway(settings, supervised, [])
@@ -222,12 +205,10 @@ function withoutValues(words: readonly string[]): string[] {
   })
 }
 
-/** The gateway of another profile is as foreign here as any other program. */
 export function isStranger(settings: Settings, owner: ProcessInfo): boolean {
   return !isGatewayCommand(owner.command) || isOthersGateway(settings, owner)
 }
 
-/** What an examination says when a stranger has the port. */
 export function impostor(settings: Settings, owner: ProcessInfo) {
   const who = isGatewayCommand(owner.command)
     ? `the gateway of another profile (pid ${owner.pid})`

@@ -1,15 +1,10 @@
-/**
- * What helps against what: the one table to read to know the whole system. For every verdict it says what each level
- * may do. `remedies.ts` does it, the tier scripts decide when; the README's table is this one.
- */
-import type { Verdict } from './examine.ts'
-
+/** What each level may do about each verdict: the one table to read to know the whole system. */
 export type Remedy =
   /** All is well. */
   | 'nothing'
-  /** Give it the time it needs; treat it as hung when that is over. */
+  /** Give it the time it needs; then it counts as hung. */
   | 'wait'
-  /** Say it, leave it alone. */
+  /** Say it, and do nothing. */
   | 'report'
   /** Ask the process to restart itself by the signal its version understands; if that does not help, restart it. */
   | 'signal, else restart'
@@ -17,16 +12,13 @@ export type Remedy =
   | 'restart'
   /** Start it: bootstrap an unloaded job, reset a parked one, kickstart, or start a bare process. */
   | 'start'
-  /** Start it once in this trouble; if the reason is still there, hand on. */
+  /** Start it once in this trouble. */
   | 'start once'
-  /**
-   * Put the last config back that it was healthy on (the broken one is kept beside it), validate, start. Where just that
-   * one is in place: start once. What does not help is taken back before the next level is called.
-   */
+  /** Roll the config back to the last one that it was healthy on, validate, start; undone when it does not help. */
   | 'put back known-good config'
-  /** Nothing at this level can help: the next level, at once. */
+  /** Escalate at once: nothing at this level can help. */
   | 'hand on'
-  /** A coding agent with the instruments of lib/doctor. */
+  /** An AI doctor with the instruments of lib/doctor. */
   | 'doctor'
   /** No machine may fix this: MANUAL INTERVENTION REQUIRED, at once. */
   | 'human'
@@ -41,7 +33,7 @@ export interface Treatment {
   because: string
 }
 
-export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
+export const TREATMENTS = {
   healthy: {
     means: 'it says that it is the gateway and that it is live',
     level1: 'nothing',
@@ -147,7 +139,9 @@ export const TREATMENTS: Readonly<Record<Verdict, Treatment>> = {
     level3: 'report',
     because: 'a deliberate stop is not undone',
   },
-}
+} as const satisfies Record<string, Treatment>
+
+export type Verdict = keyof typeof TREATMENTS
 
 /** True when no restart at level 1 or 2 can help: their retries are skipped. */
 export function restartCannotHelp(verdict: Verdict): boolean {
