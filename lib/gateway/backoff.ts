@@ -20,9 +20,8 @@ export function afterHealthyTick(backoff: Backoff, nowMs: number, decayHours: nu
 }
 
 /**
- * Seconds until the next restart may be spent; 0: now. After the n-th crash the n-th step of `stepsSec` must have
- * passed since the last restart (10 → 30 → 60 → 600 s; the last one for all further ones).
- * A last restart in the future means that the clock was set back: then the wait is begun anew, not prolonged.
+ * Seconds until the next restart may be spent; 0: now. After the n-th crash the n-th step of `stepsSec` must have passed
+ * since the last restart (one in the future: the clock was set back).
  */
 export function cooldownLeftSec(backoff: Backoff, nowMs: number, stepsSec: readonly number[]): number {
   if (backoff.crashes === 0) return 0

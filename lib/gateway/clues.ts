@@ -1,7 +1,6 @@
 /**
- * What the gateway's own logs say about why it does not come up. One table; the texts are OpenClaw's (measured on
- * 2026.9.6, or from its documentation and issues). Logs are hostile input: they only ever choose between verdicts that
- * spend fewer restarts, and are quoted on one line.
+ * What the gateway's own logs say about why it does not come up: one table of OpenClaw's texts (2026.9.6, its documentation
+ * and issues). Logs are hostile input: they only choose between verdicts that spend fewer restarts.
  */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,7 +47,7 @@ export interface Clue {
   loggedMs: number
 }
 
-/** A boot that got this far succeeded: what stands before it in the log is an older story. */
+/** A boot that got this far succeeded. */
 const BOOTED = /\[gateway\] ready\b|"message":"ready"/
 /** The first words of a boot (2026.9.6, measured). */
 export const BOOT_BEGAN =
@@ -56,10 +55,7 @@ export const BOOT_BEGAN =
 
 const TAIL_BYTES = 64 * 1024
 
-/**
- * The newest clue of the boot that failed, or undefined.
- * @param sinceMs logs last written before this (the last healthy sighting) are not about this failure
- */
+/** The newest clue of the boot that failed, in logs written after `sinceMs` (the last healthy sighting). */
 export async function findClue(
   settings: Settings,
   sinceMs: number,
@@ -72,14 +68,13 @@ export async function findClue(
   return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
 }
 
-/** V8's lines about its last collections, which stand before its last words, begin with the process: `[26944:0x16a15000]`. */
+/** V8's lines before its last words begin with the pid: `[26944:0x16a15000]`. */
 const COLLECTION = /^\[(\d+):0x[0-9a-f]+\]/
 const COLLECTION_LINES = 20
 
 /**
- * The line with which the process `pid` said after `sinceMs` that memory ran out, also when another was started since;
- * undefined when it did not. V8's line has no time of its own (the next one that has tells), and stays the last one for
- * days in a log that is seldom written: where it says whose it is, that counts.
+ * The line with which the process `pid` said after `sinceMs` that memory ran out. V8's line has no time of its own: the
+ * next line with one tells, and where it names a pid, that counts.
  */
 export async function outOfMemorySince(
   settings: Settings,
@@ -111,10 +106,7 @@ export async function readGatewayLogs(settings: Settings, sinceMs: number, unit:
 
 type FoundClue = Pick<Clue, 'verdict' | 'line'> & { loggedMs: number | undefined }
 
-/**
- * The newest clue that a boot left. A gateway runs agents and tools, whose errors stand in its log in the same words: a
- * line that it logged in the midst of its work (it has a time, and no boot began before it) tells nothing of its end.
- */
+/** The newest clue that a boot left; agents and tools log errors in the same words, so a boot must have begun before it. */
 function lastClue(text: string, sinceMs: number): FoundClue | undefined {
   const lines = cleanText(text).split('\n')
   let logged: FoundClue | undefined
@@ -123,12 +115,12 @@ function lastClue(text: string, sinceMs: number): FoundClue | undefined {
     const loggedMs = timeOf(line)
     if (BOOTED.test(line) || (loggedMs !== undefined && loggedMs < sinceMs)) return undefined
     if (logged && BOOT_BEGAN.test(line)) return logged
-    // A running gateway that refuses a broken edit says so too, and lives on: no reason for being down.
+    // A running gateway that refuses a broken edit lives on.
     if (/\breload\b/i.test(line)) continue
     const clue = CLUES.find(({ pattern }) => pattern.test(line))
     if (!clue) continue
     const found = { verdict: clue.verdict, line: wholeWords(messageOf(line), 240), loggedMs }
-    // What Node or OpenClaw's command line cry out when they end has no time.
+    // The last words of Node or of OpenClaw's command line have no time.
     if (loggedMs === undefined) return logged ?? found
     logged ??= found
   }
@@ -147,10 +139,7 @@ function messageOf(line: string): string {
   return /"message":"((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? line
 }
 
-/**
- * The log of this profile's gateways of all users and state folders together, when it exists. It does not say which
- * gateway a line is of, so it is evidence for a reader and never decides a verdict.
- */
+/** The log that gateways of all users share: evidence for a reader, it never decides a verdict. */
 export function sharedLog(settings: Settings, now = new Date()): string | undefined {
   const path = join('/tmp/openclaw', `${rollingLogName(settings.profile)}-${localDay(now)}.log`)
   return modifiedMs(path) > 0 ? path : undefined

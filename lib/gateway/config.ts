@@ -21,10 +21,7 @@ export function readConfig(settings: Settings): ConfigFile | undefined {
   }
 }
 
-/**
- * Tells one version of the file from another: FNV-1a, twice, over the text forwards and backwards. No secret depends on
- * it, and node:crypto would be a tenth of what a healthy tick costs.
- */
+/** Tells one version of the file from another: FNV-1a forwards and backwards, for loading node:crypto costs more. */
 export function configHash(text: string): string {
   const bytes = Buffer.from(text)
   let forwards = 0x811c9dc5
@@ -36,10 +33,7 @@ export function configHash(text: string): string {
   return [forwards, backwards].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join('')
 }
 
-/**
- * What is plainly wrong with the file, as a phrase; undefined when it can be read as JSON5 (comments, trailing commas:
- * jq calls valid configs broken). Costs no process, so Level 1 can afford it.
- */
+/** What is wrong with the file as JSON5, as a phrase; undefined when it can be read. */
 export async function configSyntaxProblem(settings: Settings): Promise<string | undefined> {
   let text: string
   try {
@@ -62,9 +56,8 @@ export async function configSyntaxProblem(settings: Settings): Promise<string | 
 export type Validation = { valid: true } | { valid: false; issues: string } | undefined
 
 /**
- * Asks `openclaw config validate --json`: exit 0 valid, exit 1 with `valid:false` not; anything else is no verdict
- * (undefined). Takes seconds, so it is Level 2's and Level 3's. "Valid" does not mean "boots".
- * @param command the OpenClaw that is asked
+ * `openclaw config validate --json`; takes seconds, so it is Level 2's and Level 3's. Undefined: it gave no verdict.
+ * "Valid" does not mean "boots".
  */
 export async function validateConfig(
   settings: Settings,

@@ -1,4 +1,4 @@
-/** Was the gateway stopped on purpose, and has nobody started it again since? */
+/** Was the gateway stopped on purpose, and not started since? */
 import { join } from 'node:path'
 import type { Service } from '../services/supervisor.ts'
 import { cleanText } from '../tier/contract.ts'
@@ -11,9 +11,8 @@ import type { PatientRecord } from './record.ts'
 const STILL_STOPPING_MS = 60_000
 
 /**
- * Who stopped it, and when; undefined when there is no such sign. `openclaw gateway stop` leaves a line in the CLI's
- * lifecycle log, which says nothing of what became of the gateway afterwards: a job that launchd has loaded was loaded
- * since (the bootout of a stop ends with the login session), and what systemd did since, it tells itself.
+ * How it was stopped; undefined without such a sign. `openclaw gateway stop` leaves a line in the CLI's lifecycle log; a
+ * job that launchd has loaded was loaded since, and what systemd did since, systemd says.
  */
 export async function deliberateStop(
   settings: Settings,
@@ -24,8 +23,8 @@ export async function deliberateStop(
   const last = lastStop(settings)
   // A gateway that was seen healthy after that stop was started again in some other way.
   const stop = last && last.ms >= record.lastHealthyMs - 5000 && service.pid === undefined ? last : undefined
-  const stopped = stop && `somebody ran \`openclaw gateway stop\` at ${stop.at}`
-  if (service.stopped) return stopped ?? `somebody stopped it (${service.detail})`
+  const stopped = stop && `\`openclaw gateway stop\` was run at ${stop.at}`
+  if (service.stopped) return stopped ?? `it was stopped (${service.detail})`
   if (!stop) return undefined
   if (service.kind === 'none' || service.kind === 'silent')
     return (await hasBootedSince(settings, stop.ms)) ? undefined : stopped
@@ -46,17 +45,13 @@ function lastStop(settings: Settings): { at: string; ms: number } | undefined {
 /** How one ends that does not get through its boot (2026.9.6, measured). */
 const BOOT_FAILED = /Gateway start blocked|Gateway failed to start/
 
-/** What only a gateway says that is being started. */
 const isBooting = (line: string) => BOOT_BEGAN.test(line) || BOOT_FAILED.test(line)
 
 /** The last line of one that was told to stop; it has 5 s for its end then (2026.9.6, measured). */
 const SHUT_DOWN = /\[shutdown\] completed\b/
 const LONGEST_END_MS = 15_000
 
-/**
- * True when the gateway's own logs show that one was started after `stopMs`. What a stopping gateway writes, for minutes
- * perhaps, is none; what stands below its last line is another one's, though a refusal at boot may carry no time.
- */
+/** True when the gateway's own logs show a start after `stopMs`, below the last line of the one that was stopped. */
 async function hasBootedSince(settings: Settings, stopMs: number): Promise<boolean> {
   const logs = await readGatewayLogs(settings, stopMs, undefined)
   return logs.some(({ text, loggedMs }) => {

@@ -29,7 +29,7 @@ export function knownGoods(settings: Settings): KnownGood[] {
   return readCopies(settings).filter((copy): copy is KnownGood => copy.text !== undefined)
 }
 
-/** Copies that are of no use any more: unreadable, or their content does not match the hash in their name. */
+/** Copies that are unreadable, or whose content does not match the hash in their name. */
 function damagedCopies(settings: Settings): string[] {
   return readCopies(settings).flatMap(({ path, text }) => (text === undefined ? [path] : []))
 }
@@ -58,9 +58,8 @@ function readCopies(settings: Settings): { path: string; hash: string; text: str
 }
 
 /**
- * Keeps the present config when the gateway has been healthy on it for long enough and it is proven: the process
- * started with it, or (it was changed since, and reloaded) OpenClaw's own validation passes it. The last five are kept.
- * Returns the new file's path; undefined when there was nothing to keep; `unproven` when the validation did not pass it.
+ * Keeps the present config (the last five) once the gateway has been healthy on it for long enough and it is proven: the
+ * process started with it, or OpenClaw's own validation passes it. `unproven`: it does not.
  */
 export async function keepKnownGood(
   settings: Settings,
@@ -84,10 +83,7 @@ export async function keepKnownGood(
   return { path }
 }
 
-/**
- * The stamp of a copy that is newer than the newest kept one, although the clock may not say so: two within one second,
- * the hour that the end of summer time repeats, a clock that once ran ahead.
- */
+/** A stamp later than the newest copy's, also when the clock was set back or summer time ends. */
 function stampAfter(newest: string | undefined, nowMs: number): string {
   const now = localStamp(new Date(nowMs))
   const last = newest && STAMP.exec(basename(newest))
@@ -97,10 +93,8 @@ function stampAfter(newest: string | undefined, nowMs: number): string {
 }
 
 /**
- * Puts a known-good config back: the present file is first copied beside itself as `<name>.broken-<stamp>` (0600), then
- * replaced in one step. A config that is a link stays a link; what it points to is replaced.
- * Returns where the broken one is kept (undefined: there was none). Throws what the file system throws; the present
- * config is whole then.
+ * Replaces the config (through a link, too) after it was copied beside itself as `<name>.broken-<stamp>` (0600).
+ * Returns that copy's path; undefined: there was no config. Throws what the file system throws.
  */
 export function putBack(settings: Settings, good: KnownGood, now: Date): string | undefined {
   let target = settings.configPath
@@ -117,14 +111,12 @@ export function putBack(settings: Settings, good: KnownGood, now: Date): string 
   return broken
 }
 
-/** Two within one second are two: a tier that was killed in the middle leaves one, and the next comes at once. */
 function freeName(name: string): string {
   let free = name
   for (let n = 2; existsSync(free); n++) free = `${name}-${n}`
   return free
 }
 
-/** True when the config in place is one of those: the gateway was well on it, so it is not what keeps it down. */
 function isKnownGood(settings: Settings): boolean {
   const present = readConfig(settings)?.hash
   return knownGoods(settings).some((good) => good.hash === present)

@@ -1,7 +1,6 @@
 /**
- * OpenClaw's own repair: `openclaw triage` (also after a failed update) starts a coding agent that works on the same
- * patient. It is waited for, not fought. (OpenClaw 2026.9.6, docs/gateway/restart-recovery.md and docs/cli/triage; what
- * it starts was read there and not run.)
+ * OpenClaw's own repair: `openclaw triage` (also after a failed update) starts a coding agent on the same gateway; it is
+ * waited for (2026.9.6, docs/gateway/restart-recovery.md and docs/cli/triage).
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

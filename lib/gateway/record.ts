@@ -1,4 +1,4 @@
-/** What the tiers remember of the gateway between runs: the patient's record. */
+/** What the tiers remember of the gateway between runs. */
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
@@ -9,23 +9,23 @@ export interface PatientRecord {
   /** The process that was healthy then: one that was healthy once is no longer starting up. */
   pid: number | undefined
   version: string | undefined
-  /** The bare process that a tier started last: it takes seconds until it can be recognised by its lock. */
+  /** The bare process that a tier started last. */
   startedPid: number | undefined
   /** Since when it is healthy on the config `configHash`, epoch milliseconds. */
   configHash: string | undefined
   configHealthySinceMs: number
   /** First sighting of the trouble that is going on, epoch milliseconds; 0: none. */
   troubleSinceMs: number
-  /** Hashes of the known-good configs that were put back since then, and did not help. */
+  /** Hashes of the known-good configs that were put back since then. */
   putBack: string[]
-  /** Where the file is kept that stood in the config's place before them: it comes back when they do not help. */
+  /** Where the replaced config is kept: it comes back when they do not help. */
   replacedConfig: string | undefined
-  /** The one start that such a trouble is allowed was spent since then. */
+  /** The one start that such a trouble is allowed was spent. */
   startedOnce: boolean
-  /** Epoch milliseconds of the last death by lack of memory, and when a human was last told of such; 0: never. */
+  /** Epoch milliseconds of the last death by lack of memory, and of the last notice of it; 0: never. */
   outOfMemoryMs: number
   outOfMemoryToldMs: number
-  /** Epoch milliseconds of the last look for refused clients; and whether a human was told of what it found. */
+  /** Epoch milliseconds of the last check for refused clients, and whether its notice was given. */
   refusalsLookMs: number
   refusalsTold: boolean
 }
@@ -58,7 +58,7 @@ export function writeRecord(settings: Settings, record: PatientRecord): void {
 
 export const REFUSALS_EVERY_MS = 3_600_000
 
-/** True when it is time to look for refused clients again (refusals.ts). A clock that was set back begins anew. */
+/** True when it is time to look for refused clients again. */
 export function refusalsDue({ refusalsLookMs }: PatientRecord, nowMs: number): boolean {
   return nowMs - refusalsLookMs >= REFUSALS_EVERY_MS || nowMs < refusalsLookMs
 }
@@ -70,7 +70,7 @@ function recordPath(settings: Settings): string {
 function check(value: unknown): PatientRecord | undefined {
   if (!isRecord(value)) return undefined
   const time = (x: unknown) => (typeof x === 'number' && Number.isFinite(x) && x >= 0 ? x : 0)
-  // A time span cannot begin in the future: what a clock noted that ran ahead counts from now on.
+  // What a clock noted that ran ahead counts from now on.
   const past = (x: unknown) => Math.min(time(x), Date.now())
   const pid = (x: unknown) => (Number.isInteger(x) && Number(x) > 0 ? Number(x) : undefined)
   const text = (x: unknown) => (typeof x === 'string' ? x : undefined)

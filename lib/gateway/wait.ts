@@ -1,4 +1,4 @@
-/** Waiting for a gateway to come up: as long as it may take, and no longer than it makes sense. */
+/** Waiting for a gateway to come up. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -14,13 +14,10 @@ const FINAL: readonly Verdict[] = [
   'disk-full',
   'stopped-on-purpose',
 ]
-/** A process that is gone this many looks in a row, with no supervisor at it (or one that gave up), is not coming by itself. */
+/** Gone this many times in a row, with no supervisor starting it, it is not coming by itself. */
 const ABSENT_LOOKS = 3
 
-/**
- * Looks again and again (every 0.5 s at first, then every 2 s) until the gateway is up, until a look shows that it
- * will not come, or until `limitSec` is over. Returns the last examination.
- */
+/** Examines the gateway every 0.5 to 2 s until it is up, will not come, or `limitSec` is over. Returns the last examination. */
 export async function waitUntilUp(
   settings: Settings,
   options: ExamineOptions,
@@ -41,10 +38,9 @@ export async function waitUntilUp(
   }
 }
 
-/** So long the log may go on saying why the last process could not come up. */
 const OLD_WORDS_SEC = 15
 
-/** As `waitUntilUp`, of a gateway that was started just now: what its log says need not be about the new process yet. */
+/** As `waitUntilUp`, right after a start: what the log says need not be about the new process yet. */
 export async function waitAfterStart(
   settings: Settings,
   options: ExamineOptions,
@@ -59,10 +55,7 @@ export async function waitAfterStart(
   }
 }
 
-/**
- * Confirms a failure by up to `watchdogMaxRetries` probes, `watchdogRetryDelaySec` apart: one timeout is a busy moment,
- * not an outage. After a sleep everything is late at once, so the machine gets twice as many.
- */
+/** Confirms a failure by `watchdogMaxRetries` probes (twice as many after a sleep): one timeout is a busy moment. */
 export async function confirmFailure(
   run: TierRun,
   options: ExamineOptions,

@@ -73,7 +73,7 @@ export function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
 }
 
-/** A Mac without a screen may run the gateway for the whole machine; only an administrator can start and stop it then. */
+/** A Mac without a screen may run the gateway for the whole machine. */
 function systemWidePlist(label: string): string | undefined {
   const folders = ['/Library/LaunchDaemons', '/Library/LaunchAgents']
   return folders.map((folder) => join(folder, `${label}.plist`)).find((path) => existsSync(path))

@@ -14,7 +14,7 @@ export interface LockHolder {
   tier: LockName
   /** ISO time at which the holder took the lock. */
   since: string
-  /** True while the holder is treating the gateway: lower tiers stand down. False: it only looks. */
+  /** True while the holder treats the gateway: lower tiers stand down. */
   atWork: boolean
   /** OpenClaw's profile, for the one lock that all profiles share. */
   profile?: string
@@ -27,9 +27,8 @@ export interface Lock {
 }
 
 /**
- * Takes the tier's lock. Returns the lock, or the living holder who has it.
- * A lock whose holder is dead (SIGKILL, power cut) or unreadable is taken over.
- * Throws when the folder cannot be written.
+ * Takes the tier's lock, also over from a dead holder. Returns the lock, or its living holder. Throws when the folder
+ * cannot be written.
  */
 export async function takeLock(settings: Settings, tier: LockName): Promise<Lock | LockHolder> {
   const path = lockPath(settings, tier)
@@ -38,11 +37,7 @@ export async function takeLock(settings: Settings, tier: LockName): Promise<Lock
   return take(settings, path, holder)
 }
 
-/**
- * Takes the lock that a doctor's visit needs: one at a time for all profiles of this user, whose gateways share a
- * package and may be down for one and the same reason. It lies in HOME, where no profile's uninstallation takes it away;
- * OpenClaw has no profile with a dot in its name. Otherwise as `takeLock`.
- */
+/** The doctor's lock, in HOME: one doctor at a time for all profiles, whose gateways share a package. */
 export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
   const path = join(settings.home, '.openclaw-doctor.lock')
   const since = new Date().toISOString()
@@ -106,10 +101,7 @@ function heldLock(path: string, holder: LockHolder): Lock {
   }
 }
 
-/**
- * Removes the stale lock `seen`, and only that one: between the reading and now another run may have replaced it, and
- * then the fresh lock is put back. rename(2) makes sure that of many contenders one gets it.
- */
+/** Removes the stale lock `seen`, and only that one: a fresh lock that replaced it meanwhile is put back. */
 function removeStale(path: string, seen: string): void {
   const aside = `${path}.stale.${process.pid}`
   try {
@@ -136,7 +128,7 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
   }
   const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
-  // Without an answer from ps the holder gets the benefit of the doubt: two at once is worse than one too few.
+  // Two at once are worse than one too few.
   if (ps.missing || ps.timedOut) return true
   // The whole name: emergency-recovery.ts is not emergency-recovery-monitor.ts.
   const script = holder.tier === 'setup' ? 'install' : TIERS[holder.tier].script

@@ -20,7 +20,7 @@ export interface Outcome {
 export interface TierRun {
   settings: Settings
   journal: Journal
-  /** Examine and say what would be done; change nothing, state files included. */
+  /** Examine and say what would be done; change nothing. */
   dryRun: boolean
   /** The tier's own flags, beside --help and --dry-run; true when given. */
   flags: Record<string, boolean>
@@ -42,10 +42,7 @@ export interface TierScript {
   exitCodes?: string
   /** Flags of this tier's own: name → meaning. */
   flags?: Record<string, string>
-  /**
-   * True for Level 4, which has to speak exactly when nothing can be written: its `main` runs even when the lock cannot
-   * be taken for that reason.
-   */
+  /** True for Level 4, which has to speak exactly when nothing, the lock included, can be written. */
   runsWithoutLock?: boolean
   /** What is done although everything is paused, before the tier stands down. */
   whilePaused?: (run: Pick<TierRun, 'settings' | 'journal'>, pause: string) => Promise<void>
@@ -85,7 +82,7 @@ async function tellByLauncher(tier: TierName, cause: string): Promise<void> {
 
 async function readFlags(script: TierScript): Promise<Record<string, boolean> | undefined> {
   const own = script.flags ?? {}
-  // As it is scheduled: without any, and node:util need not be loaded.
+  // As it is scheduled: node:util need not be loaded.
   if (process.argv.length === 2) return {}
   const { parseArgs } = await import('node:util')
   try {
@@ -117,7 +114,6 @@ function helpText(script: TierScript, own: Record<string, string>): string {
 }
 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
-  // Not performance.now(): to load node:perf_hooks costs a healthy tick 2 ms.
   const startedSec = process.uptime()
   const dryRun = flags['dry-run'] === true
   const log = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)

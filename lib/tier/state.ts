@@ -21,8 +21,8 @@ export interface StateRead<T> {
 }
 
 /**
- * Reads a state file. A missing file gives `fallback`; an unreadable or nonsensical one too, with a `problem`, and
- * nonsense is kept aside as `<name>.corrupt-<stamp>` (unless `keepAside` is false: a dry run changes nothing).
+ * Reads a state file; `fallback` when it is missing, unreadable or damaged. A damaged one is kept aside as
+ * `<name>.corrupt-<stamp>` unless `keepAside` is false.
  * @param check returns the value when the parsed JSON has the right shape, else undefined.
  */
 export function readState<T>(
@@ -49,22 +49,19 @@ export function readState<T>(
   const aside = `${path}.corrupt-${localStamp(new Date())}`
   try {
     renameSync(path, aside)
-    return { value: fallback, problem: `state file ${path} was damaged; kept as ${basename(aside)}, starting anew` }
+    return { value: fallback, problem: `state file ${path} was damaged; kept as ${basename(aside)}, starting afresh` }
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     return { value: fallback, problem: `state file ${path} is damaged and could not be moved aside (${code})` }
   }
 }
 
-/** Writes a state file (0600) so that a reader, or a crash at any moment, finds the old content or the new, whole. */
+/** Writes a state file (0600), whole or not at all. */
 export function writeState(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`)
 }
 
-/**
- * Writes a file through a temporary one beside it, fsync and rename. Throws what the file system throws; the old file
- * is whole in every case, and no temporary file stays behind.
- */
+/** Writes a file through a temporary one beside it, fsync and rename. Throws what the file system throws. */
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${Date.now()}.tmp`)
@@ -94,10 +91,7 @@ export function isLeftover(name: string): boolean {
 
 const LARGEST_BYTES = 16 * 1024 * 1024
 
-/**
- * Reads a text file that is small when all is well. Throws what the file system throws, and `EFBIG` for one that is not:
- * no tier shall take the machine's memory, and hang, over a file that ran wild.
- */
+/** Reads a small text file. Throws what the file system throws, and `EFBIG` for one over 16 MiB. */
 export function readWhole(path: string): string {
   if (statSync(path).size > LARGEST_BYTES)
     throw Object.assign(new Error(`${path} is larger than ${LARGEST_BYTES} bytes`), { code: 'EFBIG' })
