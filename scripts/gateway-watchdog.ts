@@ -9,7 +9,7 @@ import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { followWarnings } from '../lib/gateway/warnings.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
-import { glanceAtPeers } from '../lib/services/look-after.ts'
+import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
 /**
