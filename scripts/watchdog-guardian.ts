@@ -14,12 +14,12 @@ import { isInstalled, readReceipt, receiptPath } from '../lib/services/receipt.t
 import { type Book, heartbeatMs, lookAtPeers, type Suspect, writeBook } from '../lib/services/watchers.ts'
 import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
 import { markedLines, recentLogs } from '../lib/tier/journal.ts'
-import { longestRunSec } from '../lib/tier/lock.ts'
+import { lockHolder, longestRunSec } from '../lib/tier/lock.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
-/** Done once in a run, however many tiers cron should have started. */
+/** Restored once in a run, also when cron starts several dead tiers. */
 let crontab: ReturnType<typeof restoreCrontab> | undefined
 
 await runTier({
@@ -55,8 +55,17 @@ async function main(run: TierRun): Promise<Outcome> {
   }
 
   // 2. Do launchd or systemd still have Level 1 and Level 2?
-  const others = (['watchdog', 'healthcheck'] as const).filter((tier) => !suspects.some((one) => one.tier === tier))
-  if (named.length === 0) suspects.push(...(await findUnregistered(run, others)))
+  const scheduler = readReceipt(settings)?.scheduler
+  if (named.length === 0 && scheduler !== undefined && scheduler !== 'cron') {
+    const { askJobs } = await import('../lib/services/jobs.ts')
+    const others = (['watchdog', 'healthcheck'] as const).filter((tier) => !suspects.some((one) => one.tier === tier))
+    const ask = async () =>
+      (await askJobs(settings, scheduler, others)).filter(([, { registered }]) => registered === false)
+    let missing = await ask()
+    // Asked twice: an installer at work takes the jobs out for a moment.
+    if (missing.length > 0) missing = await delay(settings.guardianPatienceSec * 1000).then(ask)
+    for (const [tier, { detail }] of missing) suspects.push({ tier, evidence: `is not registered (${detail})` })
+  }
 
   // 3. Revive them.
   const dead = new Set<string>()
@@ -75,24 +84,13 @@ async function main(run: TierRun): Promise<Outcome> {
 
 type ScheduledTier = Exclude<TierName, 'emergency-recovery'>
 
-async function findUnregistered(
-  { settings }: TierRun,
-  tiers: readonly ('watchdog' | 'healthcheck')[],
-): Promise<Suspect[]> {
-  const scheduler = readReceipt(settings)?.scheduler
-  if (scheduler === undefined || scheduler === 'cron') return []
-  const { askJobs } = await import('../lib/services/jobs.ts')
-  const missing = (await askJobs(settings, scheduler, tiers)).filter(([, { registered }]) => registered === false)
-  return missing.map(([tier, { detail }]) => ({ tier, evidence: `is not registered (${detail})` }))
-}
-
 async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number): Promise<'alive' | 'revived' | 'dead'> {
   const { settings, journal, dryRun } = run
   const { tier, evidence, pid } = suspect
   const before = book.revived[tier]
   // Cron needs an interval to run what was restored.
   if (before && nowMs - before.revivedAtMs < 900 * TIERS.guardian.intervalSec) return 'dead'
-  // It gets a moment to write: after waking up everything is late, and an installer takes jobs out and in again.
+  // After waking up everything is late: it gets a moment to write.
   if (!pid && !before && (await hasWritten(run, tier, nowMs))) return 'alive'
   if (run.signal.aborted || !isInstalled(settings)) return 'alive'
   if (dryRun) {
@@ -139,24 +137,26 @@ async function revive(run: TierRun, tier: ScheduledTier, endedPid: number | unde
   const $ = shell(settings, { timeoutSec: 75 })
   const { askJobs, jobName, jobPlist } = await import('../lib/services/jobs.ts')
   const name = jobName(settings, tier)
+  // A process of the job that neither logs nor holds the lock hangs: it is restarted.
+  const isAtWork = (await lockHolder(settings, tier)) !== undefined
   let done: string
   let failure: string | undefined
   if (receipt.scheduler === 'launchd') {
     const { bootstrap } = await import('../lib/services/launchd.ts')
     const isLoaded = (await askJobs(settings, 'launchd', [tier]))[0]![1].registered
     done = `launchctl ${isLoaded ? 'kickstart' : 'bootstrap'} ${name}`
-    // -k: what runs without a log and without a lock hangs.
-    if (isLoaded) ({ failure } = await $`launchctl kickstart -k gui/${process.getuid!()}/${name}`)
+    if (isLoaded)
+      ({ failure } = await $`launchctl kickstart ${isAtWork ? [] : ['-k']} gui/${process.getuid!()}/${name}`)
     // `launchctl enable`, then `launchctl bootstrap gui/$UID <plist>`, again while launchd is busy.
     else ({ failure } = await bootstrap(settings, name, jobPlist(settings, tier)))
   } else {
-    done = `systemctl --user enable and restart ${name}.timer, restart ${name}.service`
+    done = `systemctl --user enable and restart ${name}.timer, start ${name}.service`
     await $`systemctl --user daemon-reload`
-    // restart and not start: a timer may be active and never fire again, a service may hang.
+    // restart and not start: a timer may be active and never fire again.
     const steps = [
       await $`systemctl --user enable ${name}.timer`,
       await $`systemctl --user restart ${name}.timer`,
-      await $`systemctl --user restart --no-block ${name}.service`,
+      await $`systemctl --user ${isAtWork ? 'start' : 'restart'} --no-block ${name}.service`,
     ]
     failure = steps.find((step) => step.failure)?.failure
   }
@@ -165,7 +165,6 @@ async function revive(run: TierRun, tier: ScheduledTier, endedPid: number | unde
   return { done, failure }
 }
 
-/** Puts our crontab lines back if they are gone. */
 async function restoreCrontab({ settings }: TierRun, cronLines: readonly string[]) {
   const { cronTiers, putBackCronLines, readCrontab } = await import('../lib/services/cron.ts')
   const crontab = await readCrontab(settings)
@@ -177,10 +176,10 @@ async function restoreCrontab({ settings }: TierRun, cronLines: readonly string[
   return { done: 'crontab -l', failure: `its crontab line is in place, but cron does not run it (${help})` }
 }
 
-/** Ends a run, as long as `ps` says that the pid is that tier's own: its node, or the launcher on its way to it. */
+/** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
 async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
   const $ = shell(settings)
-  const ours = new RegExp(`^ *[^Z\\s]\\S* +\\S*(?:node|sh|bash|dash) .*\\b${TIERS[tier].script}(?:\\.ts)?(?:\\s|$)`)
+  const ours = new RegExp(`^ *[^Z ]\\S* +\\S*node\\S* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
   const isOurs = async () => ours.test((await $`ps -o stat=,command= -p ${pid}`).stdout)
   for (const [signal, sec] of Object.entries({ TERM: settings.stopGraceSec, KILL: 5 })) {
     if (!(await isOurs())) return
@@ -191,7 +190,6 @@ async function endRun({ settings, journal }: TierRun, tier: TierName, pid: numbe
   }
 }
 
-/** Waits for the peer's next line; false when none came in time. */
 async function hasWritten({ settings, signal }: TierRun, tier: TierName, sinceMs: number): Promise<boolean> {
   for (const end = performance.now() + settings.guardianPatienceSec * 1000; ; await delay(250)) {
     if (heartbeatMs(settings, tier) > sinceMs) return true

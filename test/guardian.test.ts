@@ -58,7 +58,7 @@ describe.concurrent('guardian', () => {
     expect(box.actions()).toEqual([])
   })
 
-  test('it accuses nobody: while all run, after nine hours of sleep, in a pause and after it', async ({
+  test('no peer is accused while all run, after nine hours of sleep, in a pause and after it', async ({
     onTestFinished,
   }) => {
     const box = await installed(onTestFinished, 'launchd')

@@ -24,7 +24,7 @@ export function jobPlist(settings: Settings, tier: JobTier): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${jobName(settings, tier)}.plist`)
 }
 
-/** Asks for the jobs' states, one command each. */
+/** The jobs' states: one command each. */
 export async function askJobs(
   settings: Settings,
   scheduler: 'launchd' | 'systemd',

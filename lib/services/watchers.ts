@@ -32,7 +32,7 @@ export interface Book {
   revived: Partial<Record<TierName, { revivals: number; revivedAtMs: number; isHumanCalled: boolean }>>
 }
 
-/** A peer that looks dead; `pid`: of its run that hangs. */
+/** `pid`: of the run that hangs. */
 export interface Suspect {
   tier: TierName
   evidence: string
@@ -119,7 +119,7 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
     // By the clock alone: after a sleep the monitor may run once too often, but in an outage it must not be missing.
     const lateSec = (tier: TierName) =>
       (Date.now() - (heartbeatMs(settings, tier) || statSync(receiptPath(settings)).mtimeMs)) / 1000
-    // A monitor that alone is late is first the guardian's to bring back.
+    // While cron runs the guardian, that has the time to restore a lost line of the monitor.
     const isCronDead = lateSec('guardian') > 2.5 * TIERS.guardian.intervalSec
     if (isCronDead || lateSec('monitor') > 5 * TIERS.monitor.intervalSec)
       await launch('cron has not run it or the guardian', TIERS.monitor.script)
