@@ -16,7 +16,7 @@ import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/ga
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
-import { glanceAtPeers } from '../lib/services/look-after.ts'
+import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { currentIncident, downSec } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'

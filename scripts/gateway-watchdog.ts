@@ -22,7 +22,7 @@ import {
   type WatchState,
   writeWatchState,
 } from '../lib/gateway/watch-state.ts'
-import { glanceAtPeers } from '../lib/services/look-after.ts'
+import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'

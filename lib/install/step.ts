@@ -1,7 +1,6 @@
 /** The plan: steps that are printed, applied in order, and taken back in reverse order when one of them fails. */
 import { existsSync, renameSync, rmSync } from 'node:fs'
-import { type Entry, leavingPath, type Receipt, readReceipt, writeReceipt } from '../services/receipt.ts'
-import { receiptPath } from '../tier/peers.ts'
+import { type Entry, leavingPath, type Receipt, readReceipt, receiptPath, writeReceipt } from '../services/receipt.ts'
 import type { Settings } from '../tier/settings.ts'
 
 export interface Step {

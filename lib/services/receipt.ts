@@ -1,6 +1,6 @@
 /** The installation's receipt: what was put on this machine, so that it can be revived, shown and taken away again. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { receiptPath } from '../tier/peers.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, writeState } from '../tier/state.ts'
 
@@ -40,6 +40,16 @@ export interface Receipt {
   cronLines: string[]
   /** In the order in which it was done; undone backwards. */
   entries: Entry[]
+}
+
+/** What the installer leaves: while this file is there, the jobs are meant to run. */
+export function receiptPath(settings: Settings): string {
+  return join(settings.watchdogDir, 'receipt.json')
+}
+
+/** False before the installation and from the beginning of an uninstallation on: then no job is missed. */
+export function isInstalled(settings: Settings): boolean {
+  return existsSync(receiptPath(settings))
 }
 
 /** The receipt, or undefined when nothing is installed or the receipt cannot be read. Changes nothing. */

@@ -83,6 +83,23 @@ export async function lockHolder(settings: Settings, tier: LockName): Promise<Lo
   return holder && (await isAlive(holder, settings)) ? holder : undefined
 }
 
+/** Seconds after which a run of the tier hangs: half as long again as its own limits add up to. */
+export function longestRunSec(settings: Settings, tier: TierName): number {
+  // A restart under systemd may drain for 330 s and more, and a boot follows it.
+  const restartSec = 400 + settings.startupGraceSec
+  // OpenClaw's own triage and another profile's doctor are waited for, each as long as the doctor may work.
+  const doctorSec = 3 * settings.emergencyRecoveryTimeoutSec + 2 * restartSec + 600
+  const retrySec = 2 * restartSec + settings.healthCheckRetryDelaySec
+  const limitSec = {
+    watchdog: 4 * restartSec,
+    healthcheck: settings.healthCheckMaxRetries * retrySec + settings.healthCheckEscalationWaitSec + doctorSec,
+    'emergency-recovery': doctorSec,
+    monitor: 300,
+    guardian: 300,
+  }[tier]
+  return 1.5 * limitSec
+}
+
 export function isLock(taken: Lock | LockHolder): taken is Lock {
   return 'release' in taken
 }

@@ -2,11 +2,11 @@
 import { fileURLToPath } from 'node:url'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
 import { currentIncident, type Journal, openJournal } from './journal.ts'
-import { isLock, type Lock, type LockHolder, lockHolder, takeLock } from './lock.ts'
+import { isLock, type Lock, type LockHolder, lockHolder, longestRunSec, takeLock } from './lock.ts'
 import { type Meter, noteMarker, noteRun } from './metrics.ts'
 import { openMeter } from './metrics-file.ts'
 import { pauseReason } from './pause.ts'
-import { longestRunSec } from './peers.ts'
+
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 import { endRunningCommands, shell } from './shell.ts'
 

@@ -40,16 +40,18 @@ export async function createInstalled(
     appendFileSync(join(box.memoryDir, logName(tier, now)), `${formatLine(now, tier, 'INFO', 'I am alive')}\n`)
   }
 
+  /** The tier ran when it was due: of the guardian, its own memory says so. */
+  function runsByItself(tier: TierName): void {
+    writesLog(tier)
+    const book = { lastTickMs: Date.now(), onTimeSinceMs: Date.now(), revived: {} }
+    if (tier === 'guardian') writeFileSync(join(watchdogDir, 'peers-guardian.json'), JSON.stringify(book))
+  }
+
   /** Whether launchd has the job, or systemd's timer is active. */
   function setRegistered(tier: TierName, isRegistered: boolean): void {
     const path = join(box.controlDir, `com.openclaw.${tier}.off`)
     if (isRegistered) rmSync(path, { force: true })
     else writeFileSync(path, '')
-  }
-
-  /** What launchd or systemd says of the job's running process; undefined: it is between runs. */
-  function setRunning(tier: TierName, pid: number): void {
-    writeFileSync(join(box.controlDir, `com.openclaw.${tier}.pid`), String(pid))
   }
 
   /** From now on starting a job fails. */
@@ -65,7 +67,7 @@ export async function createInstalled(
     // A started job writes into its log, as the real one would within a second.
     const starts = (name: string) => `
       [ -e '${box.controlDir}/broken' ] && { echo 'Domain does not support specified action' >&2; exit 125; }
-      rm -f "${box.controlDir}/${name}.off" "${box.controlDir}/${name}.pid"
+      rm -f "${box.controlDir}/${name}.off"
       tier=${name}; tier=\${tier#com.openclaw.}
       echo started >>"${box.memoryDir}/$tier-$(date +%Y-%m-%d).log"`
     if (scheduler === 'launchd') addLaunchctl(starts)
@@ -90,14 +92,9 @@ case $1 in
   print)
     [ -e "${box.controlDir}/$name.off" ] && { echo "Could not find service \\"$name\\" in domain for user gui: 501" >&2; exit 113; }
     echo "gui/501/$name = {"
-    if [ -e "${box.controlDir}/$name.pid" ]; then
-      printf '\\tstate = running\\n\\tpid = %s\\n' "$(cat "${box.controlDir}/$name.pid")"
-    else
-      printf '\\tstate = not running\\n'
-    fi
-    printf '\\truns = 7\\n\\tlast exit code = 0\\n}\\n' ;;
+    printf '\\tstate = not running\\n\\truns = 7\\n\\tlast exit code = 0\\n}\\n' ;;
   enable) ;;
-  kickstart) ${starts('$name')} ;;
+  kickstart) name=\${3##*/}; ${starts('$name')} ;;
   bootstrap) name=\${3##*/}; name=\${name%.plist}; ${starts('$name')} ;;
   *) echo "unplanned: launchctl $*" >&2; exit 64 ;;
 esac`,
@@ -121,12 +118,11 @@ case $1 in
           [ -e "${box.controlDir}/$name.off" ] && active=inactive sub=dead
           printf 'Id=%s\\nLoadState=loaded\\nActiveState=%s\\nSubState=%s\\n\\n' "$unit" "$active" "$sub" ;;
         *.service)
-          printf 'MainPID=%s\\nId=%s\\nLoadState=loaded\\nActiveState=inactive\\nSubState=dead\\n\\n' \\
-            "$(cat "${box.controlDir}/$name.pid" 2>/dev/null || echo 0)" "$unit" ;;
+          printf 'MainPID=0\\nId=%s\\nLoadState=loaded\\nActiveState=inactive\\nSubState=dead\\n\\n' "$unit" ;;
       esac
     done ;;
-  daemon-reload | reset-failed | enable | restart) ;;
-  start) name=\${3%.service}; ${starts('$name')} ;;
+  restart) case $3 in *.service) name=\${3%.service}; ${starts('$name')} ;; esac ;;
+  daemon-reload | enable) ;;
   *) echo "unplanned: systemctl $*" >&2; exit 64 ;;
 esac`,
     )
@@ -137,10 +133,10 @@ esac`,
     receipt,
     cronLines,
     writesLog,
+    runsByItself,
     /** Everything that the watchers remember becomes older by this. */
     letTimePass: (sec: number) => letTimePass({ watchdogDir, memoryDir: box.memoryDir }, sec),
     setRegistered,
-    setRunning,
     breakStarting,
     writeCrontab,
     crontab: () => readFileSync(crontabFile, 'utf8'),

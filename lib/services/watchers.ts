@@ -1,0 +1,148 @@
+/** The watchers watch each other: who watches whom, when a peer is dead, and what Levels 1 and 2 do about it. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
+import { lastHeartbeat } from '../tier/journal.ts'
+import { lockHolder, longestRunSec, readLock } from '../tier/lock.ts'
+import type { TierRun } from '../tier/run.ts'
+import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
+import { isRecord, readState, writeState } from '../tier/state.ts'
+import { isInstalled, readReceipt, receiptPath } from './receipt.ts'
+
+type Watcher = 'watchdog' | 'healthcheck' | 'guardian'
+
+/** Level 3 has no schedule, it can only run for too long. That cron is dead shows in the guardian, which cron starts. */
+const WATCHES: Record<Watcher, readonly TierName[]> = {
+  watchdog: ['healthcheck', 'guardian'],
+  healthcheck: ['watchdog'],
+  guardian: ['watchdog', 'healthcheck', 'monitor', 'emergency-recovery'],
+}
+
+/** Three intervals of the slower watchers: after a short sleep Level 1 may be late by one of these without being dead. */
+const DEAD_SEC = 3 * TIERS.guardian.intervalSec
+
+/** What a watcher remembers in `peers-<watcher>.json`. */
+export interface Book {
+  /** Its last tick, and since when its ticks came on time, in epoch milliseconds. */
+  lastTickMs: number
+  onTimeSinceMs: number
+  /** The guardian: peers it revived that have not run by themselves since. */
+  revived: Partial<Record<TierName, { revivals: number; revivedAtMs: number; isHumanCalled: boolean }>>
+}
+
+/** `pid`: of the run that hangs. */
+export interface Suspect {
+  tier: TierName
+  evidence: string
+  pid?: number
+}
+
+/** Notes a tick. After a late one (sleep, boot, pause, a clock that was set) the time on time begins again. */
+export function tick(book: Book, watcher: Watcher, nowMs: number): Book {
+  const gapSec = (nowMs - book.lastTickMs) / 1000
+  const isOnTime = gapSec >= 0 && gapSec <= 1.5 * TIERS[watcher].intervalSec
+  return { ...book, lastTickMs: nowMs, onTimeSinceMs: isOnTime ? book.onTimeSinceMs : nowMs }
+}
+
+/** Whether a peer is silent or hangs; time in which the watcher was not on time does not count. NaN: there is no run. */
+export function judge(
+  tier: TierName,
+  limitSec: number,
+  times: { heartbeatMs: number; runSinceMs: number; onTimeSinceMs: number; nowMs: number },
+): { silent?: string; hangs?: string } {
+  const secSince = (ms: number) => (times.nowMs - Math.max(ms, times.onTimeSinceMs)) / 1000
+  const [silentSec, runSec] = [secSince(times.heartbeatMs), secSince(times.runSinceMs)]
+  const isSilent = TIERS[tier].intervalSec !== undefined && silentSec > DEAD_SEC
+  return {
+    silent: isSilent ? `has not run for ${Math.round(silentSec / 60)} min` : undefined,
+    hangs: runSec > limitSec ? `has been in one run for ${Math.round(runSec / 60)} min` : undefined,
+  }
+}
+
+/** When the tier last wrote its log; of the guardian, when cron last ran it, for Levels 1 and 2 start it too. 0: never. */
+export function heartbeatMs(settings: Settings, tier: TierName): number {
+  if (tier === 'guardian') return readBook(settings, 'guardian', false).value.lastTickMs
+  return lastHeartbeat(settings, tier)?.getTime() ?? 0
+}
+
+/**
+ * Looks at the watcher's peers: a few files, and `ps` only for a suspect. Throws when its state cannot be written.
+ * @param named look at these only: another watcher, which was on time, found them dead
+ */
+export async function lookAtPeers({ settings, journal, dryRun }: TierRun, watcher: Watcher, named: TierName[] = []) {
+  const nowMs = Date.now()
+  const { value, problem } = readBook(settings, watcher, !dryRun)
+  if (problem) journal.warn(problem)
+  const isAsked = named.length > 0
+  const book = isAsked ? value : tick(value, watcher, nowMs)
+  if (!isAsked && !dryRun) writeBook(settings, watcher, book)
+  const isOnTime = isAsked || book.onTimeSinceMs < nowMs
+  const suspects: Suspect[] = []
+  for (const tier of isAsked ? named : isOnTime ? WATCHES[watcher] : []) {
+    const runSinceMs = Date.parse(readLock(settings, tier)?.since ?? '')
+    const onTimeSinceMs = isAsked ? statSync(receiptPath(settings)).mtimeMs : book.onTimeSinceMs
+    const times = { heartbeatMs: heartbeatMs(settings, tier), runSinceMs, onTimeSinceMs, nowMs }
+    const { silent, hangs } = judge(tier, longestRunSec(settings, tier), times)
+    if (!silent && !hangs) continue
+    // A long run writes no log while it waits, and the lock of a dead process is no run.
+    const holder = await lockHolder(settings, tier)
+    const pid = holder?.pid === process.pid ? undefined : holder?.pid
+    const isOfCron = tier === 'monitor' || tier === 'guardian'
+    if (pid && hangs) suspects.push({ tier, evidence: hangs, pid })
+    // Where there was no cron, the installation wrote no lines for it.
+    else if (!pid && silent && !(isOfCron && readReceipt(settings)?.cronLines.length === 0))
+      suspects.push({ tier, evidence: silent })
+  }
+  return { book, isOnTime, suspects, nowMs }
+}
+
+/** For Levels 1 and 2, whose own work is the gateway: what goes wrong here is only logged. */
+export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthcheck'): Promise<void> {
+  const { settings, journal, dryRun, signal } = run
+  if (signal.aborted || !isInstalled(settings)) return
+  const launch = async (why: string, ...words: string[]) => {
+    if (dryRun) return journal.info(`dry run: would run ${words.join(' ')}: ${why}`)
+    journal.warn(`running ${words.join(' ')}: ${why}`)
+    const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
+    const { code, failure } = await shell(settings, { timeoutSec: 300 })`sh ${launcher} ${words}`
+    if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
+  }
+  try {
+    // The commands that revive stand in the guardian's script, which calls a human when they do not help.
+    const { suspects } = await lookAtPeers(run, watcher)
+    const found = suspects.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
+    if (found) await launch(found, TIERS.guardian.script, ...suspects.map(({ tier }) => `--${tier}`))
+
+    if (watcher === 'watchdog') return
+    // By the clock alone: after a sleep the monitor may run once too often, but in an outage it must not be missing.
+    const lateSec = (tier: TierName) =>
+      (Date.now() - (heartbeatMs(settings, tier) || statSync(receiptPath(settings)).mtimeMs)) / 1000
+    // While cron runs the guardian, that has the time to restore a lost line of the monitor.
+    const isCronDead = lateSec('guardian') > 2.5 * TIERS.guardian.intervalSec
+    if (isCronDead || lateSec('monitor') > 5 * TIERS.monitor.intervalSec)
+      await launch('cron has not run it or the guardian', TIERS.monitor.script)
+  } catch (error) {
+    journal.warn(`the peers could not be checked: ${oneLine(String(error))}`)
+  }
+}
+
+/** What is no JSON is kept aside with a warning; a file of version 1.x is replaced silently. */
+function readBook(settings: Settings, watcher: Watcher, keepAside: boolean) {
+  const fresh: Book = { lastTickMs: 0, onTimeSinceMs: 0, revived: {} }
+  const check = (value: unknown) => {
+    if (!isRecord(value)) return undefined
+    const isOurs = Number.isFinite(value.lastTickMs) && Number.isFinite(value.onTimeSinceMs) && isRecord(value.revived)
+    return isOurs ? (value as unknown as Book) : fresh
+  }
+  return readState(bookPath(settings, watcher), check, fresh, keepAside)
+}
+
+export function writeBook(settings: Settings, watcher: Watcher, book: Book): void {
+  writeState(bookPath(settings, watcher), book)
+}
+
+function bookPath(settings: Settings, watcher: Watcher): string {
+  return join(settings.watchdogDir, `peers-${watcher}.json`)
+}
