@@ -133,6 +133,7 @@ describe('what is wrong in .env and is not fatal', () => {
     ['OPENCLAW_GATEWAY_PROT=1', 'unknown setting OPENCLAW_GATEWAY_PROT, did you mean OPENCLAW_GATEWAY_PORT?'],
     ['ANTHROPIC_API_KY=1', 'unknown setting ANTHROPIC_API_KY, did you mean ANTHROPIC_API_KEY?'],
     ['GUARDIAN_REVIVALS=1', 'unknown setting GUARDIAN_REVIVALS, did you mean GUARDIAN_MAX_REVIVALS?'],
+    ['HEALTH_CHECK_RETRY=1', 'unknown setting HEALTH_CHECK_RETRY, did you mean HEALTH_CHECK_RETRY_DELAY?'],
     ['NOTIFI=all', 'unknown setting NOTIFI, did you mean NOTIFY?'],
   ])('%s', (line, problem) => {
     const settings = load({}, `${line}\nHEALTH_CHECK_MAX_RETRIES=5\n`)

@@ -1,22 +1,19 @@
 /**
- * OpenClaw's profiles: several gateways of one user on one machine, selected by `OPENCLAW_PROFILE`. A profile is a suffix,
- * a port and a folder. The names follow OpenClaw's own rules, tried on 2026.9.6 (docs/gateway/multiple-gateways.md,
- * docs/cli/gateway/restart-and-supervision.md, docs/logging.md).
+ * OpenClaw's profiles, several gateways of one user on one machine: a suffix, a port and a folder, by OpenClaw's own rules
+ * (2026.9.6: docs/gateway/multiple-gateways.md, docs/cli/gateway/restart-and-supervision.md, docs/logging.md).
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The profile of a gateway that has none. */
 export const DEFAULT_PROFILE = 'default'
 
 const isMac = process.platform === 'darwin'
 
-/** What a profile's name must be, for a message. */
 export const PROFILE_RULE = isMac
   ? 'at most 64 small letters, digits, - and _, beginning with a letter or digit, but not gateway or node'
   : 'at most 64 letters, digits, - and _, beginning with a letter or digit'
 
-/** The profile's name; undefined when OpenClaw would take no such profile for a service. */
+/** Undefined when OpenClaw would take no such profile for a service. */
 export function parseProfile(text: string): string | undefined {
   if (text.toLowerCase() === DEFAULT_PROFILE) return DEFAULT_PROFILE
   // macOS: `Main` and `main` share a file name, and these two labels are those of the default gateway and the node host.
@@ -50,10 +47,7 @@ export function profilePort(profile: string, configPath: string): number {
   return 20_000 + (hash % 40_000)
 }
 
-/**
- * `gateway.port` of a config, without parsing it: the port of a running gateway must be known also when its config was
- * just broken, and a healthy tick has no time for a JSON5 parser.
- */
+/** `gateway.port`, also of a config that was just broken; a healthy tick has no time for a JSON5 parser anyway. */
 export function portInConfig(text: string): number | undefined {
   const path: (string | undefined)[] = []
   let key: string | undefined
@@ -78,10 +72,7 @@ export function rollingLogName(profile: string): string {
   return `openclaw-${encoded}`
 }
 
-/**
- * True for a log of another profile's gateway, in a folder that all profiles' gateways write into: `/tmp/openclaw`
- * (`openclaw-work-2026-11-22.log`) or macOS's `~/Library/Logs/openclaw` (`gateway-work.log`).
- */
+/** True for another profile's `openclaw-work-2026-11-22.log` (/tmp/openclaw) or `gateway-work.log` (~/Library/Logs). */
 export function isForeignLog(name: string, profile: string): boolean {
   const rolling = /^(openclaw(?:-[a-z0-9-]+)?)-\d{4}-\d\d-\d\d(?:\.\d+)?\.log$/.exec(name)
   if (rolling) return rolling[1] !== rollingLogName(profile)

@@ -1,7 +1,6 @@
 /**
- * Removes secrets from text before it leaves the machine or enters a prompt, a log or a report.
- * Pure, and linear in the length of the text: a hostile log of a megabyte must not stall a tier. Redacting twice gives
- * what redacting once gives.
+ * Removes secrets from text that leaves the machine or enters a prompt, a log or a report. Linear in the length of the
+ * text: a hostile log of a megabyte must not stall a tier. Redacting twice gives what redacting once gives.
  */
 import { CREDENTIALS, KEYS, REDACTED, SENTENCES } from './secret-shapes.ts'
 
@@ -10,7 +9,7 @@ export { REDACTED }
 /** Shorter known values are left to the other rules: "on" or "test" as a password would black out half a log. */
 const SHORTEST_KNOWN = 6
 
-/** From this length on a known value is also found when a terminal has wrapped it over two lines. */
+/** Long enough to be looked for where a terminal has wrapped it over two lines, too. */
 const SHORTEST_WRAPPED = 16
 
 /** A colour code ends in a letter, which would hide that a word begins after it: this private character separates them. */
@@ -21,11 +20,7 @@ const COLOUR = '\u001b\\[[\\d;?]{0,32}[A-Za-z]'
 const DATABASE_CLIENT = /\b(?:mysql|mariadb)[^\r\n]{0,2000}/g
 const ATTACHED_PASSWORD = /([ \t]-p["']?)(?!\[REDACTED\]|["'])[^\s"']{1,256}/g
 
-/**
- * Replaces everything that looks like a secret, and every value in `known`, by {@link REDACTED}.
- * @param known values that are secret here (see {@link secretValues}), also found JSON-escaped, URL-encoded, in base64,
- *   and wrapped by a terminal
- */
+/** @param known values that are secret here, also found JSON-escaped, URL-encoded, in base64, and wrapped by a terminal */
 export function redact(text: string, known: Iterable<string> = []): string {
   const isColoured = text.includes('\u001b')
   let out = isColoured ? text.replace(new RegExp(COLOUR, 'g'), `$&${SPACER}`) : text
@@ -39,10 +34,7 @@ export function redact(text: string, known: Iterable<string> = []): string {
   return isColoured ? out.replaceAll(new RegExp(`(${COLOUR})${SPACER}`, 'g'), '$1') : out
 }
 
-/**
- * Does this setting or config key, by its name, hold a secret? `botToken`, `OPENCLAW_GATEWAY_PASSWORD` and `x-api-key`
- * do; `maxTokens`, `passwordFile`, `tokenRef` and `auth.mode` do not.
- */
+/** True for `botToken`, `OPENCLAW_GATEWAY_PASSWORD`, `x-api-key`; not for `maxTokens`, `passwordFile`, `tokenRef`. */
 export function isSecretName(name: string): boolean {
   const words = name
     .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
@@ -57,10 +49,7 @@ export function isSecretName(name: string): boolean {
   return words.some((word) => SECRET_WORDS.has(word)) || SECRET_ENDINGS.test(joined)
 }
 
-/**
- * The secret values of a parsed config or environment, for {@link redact}'s `known`: every string under a secret name.
- * References (`${VAR}`, SecretRef objects) are no secrets and are left out.
- */
+/** Every string under a secret name of a parsed config or environment; references (`${VAR}`, SecretRef) are left out. */
 export function secretValues(tree: unknown, name = ''): string[] {
   if (typeof tree === 'string' || typeof tree === 'number')
     return isSecretName(name) && !isHarmless(String(tree), name) ? [String(tree)] : []
@@ -80,7 +69,6 @@ const POINTERS = new Set(
   `file path dir ref refs env name names mode type kind id ids url uri endpoint source provider status state at field
   header expires expiry length size profile profiles policy store manager scope scopes rotation`.split(/\s+/),
 )
-/** Tokens that are counted belong to a model, not to a login. */
 const COUNTS = new Set(
   `max min limit count total usage used budget remaining prompt completion input output per ttl reserve context
   cached`.split(/\s+/),
@@ -178,7 +166,6 @@ function redactNamedValues(text: string): string {
 }
 
 const QUOTED = /(["'`])((?:\\[\s\S]?|(?!\1)[^\\\n]){0,32768})|(\\{1,3}["'`])((?:(?!\3)(?:[^\n]|(?<=\\)\n)){0,32768})/y
-/** `["a", 'b']`: quoted strings and nothing else. */
 const FLAT_LIST = /\[\s{0,64}(?:(?:"[^"\r\n]{0,4096}"|'[^'\r\n]{0,4096}')\s{0,64},?\s{0,64}){1,64}\]/y
 const LIST_ITEM = /(["'])(?:(?!\1)[^\r\n]){1,4096}\1/g
 const IN_QUERY = /[^\s"'`<>&#]{0,32768}/y

@@ -1,7 +1,4 @@
-/**
- * The settings: name, default, meaning. `SETTINGS` is what users see (`.env.example` and the README's table are made from
- * it); `CONSTANTS` are numbers that no user needs to change, whose names are still read.
- */
+/** The settings. `.env.example` and the README's table are made of `SETTINGS`. */
 import { PROFILE_RULE, parseProfile } from './profile.ts'
 
 export interface Setting<T> {
@@ -16,7 +13,6 @@ export interface Setting<T> {
   read: (text: string, home: string) => T | undefined
 }
 
-/** The coding agents that can be the doctor. */
 export const DOCTOR_NAMES = ['claude', 'codex', 'qwen', 'gemini'] as const
 
 /** The unit of values that must never leave the machine. */
@@ -117,7 +113,7 @@ export const SETTINGS = {
   heartbeatUrl: secretUrl('HEARTBEAT_URL', '', "pinged by each run of Level 4 (healthchecks.io's protocol)"),
 } as const satisfies Record<string, Setting<unknown>>
 
-/** The last column is the reason for the number. */
+/** Numbers that no user needs to change, with the reason for each; files of 1.x may set them. */
 const CONSTANTS = {
   watchdogHealthTimeoutSec: timeout('OPENCLAW_WATCHDOG_HEALTH_TIMEOUT', '5', 'a healthy gateway answers at once'),
   watchdogMaxRetries: count('OPENCLAW_WATCHDOG_MAX_RETRIES', '3', 'one lost probe is no outage'),
@@ -141,33 +137,37 @@ const CONSTANTS = {
 
 export const ALL_SETTINGS = { ...SETTINGS, ...CONSTANTS }
 
-/** Names of the bash version that have no meaning here: no screen is read and no trust dialog answered any more. */
+/** Names of the bash version that have no meaning here. */
 const IGNORED = ['CLAUDE_WORKSPACE_TRUST_TIMEOUT', 'OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER']
+const KNOWN = [...Object.values(ALL_SETTINGS).map(({ name }) => name), ...IGNORED]
 
 /** Names that begin so are ours; OpenClaw, which reads the same file, has none of them. */
 const OURS = /^(?:OPENCLAW_WATCHDOG|HEALTH_CHECK|EMERGENCY_RECOVERY|EMERGENCY_ALERT|GUARDIAN|DOCTOR|LEARNED)_/
 /** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`. */
 const MORE_KEYS = /_API_KEY(?:S|_\w*)$/
 
-/** `unknown setting …, did you mean …?` for a name that looks like one of ours; undefined for all others. */
+/** A warning when the name looks like one of ours and is none. */
 export function misspelling(name: string): string | undefined {
-  const known = [...Object.values(ALL_SETTINGS).map((setting) => setting.name), ...IGNORED]
-  if (known.includes(name) || MORE_KEYS.test(name)) return undefined
-  const limit = OURS.test(name) ? name.length : name.length < 10 ? 1 : 2
-  const [nearest] = known
-    .filter((one) => Math.abs(one.length - name.length) <= limit)
-    .map((one) => [editDistance(one, name), one] as const)
+  if (KNOWN.includes(name) || MORE_KEYS.test(name)) return undefined
+  const ours = OURS.exec(name)?.[0]
+  const limit = ours ? Infinity : name.length < 10 ? 1 : 2
+  const [nearest] = KNOWN.filter((one) => (ours ? one.startsWith(ours) : Math.abs(one.length - name.length) <= limit))
+    .map((one) => [editDistance(one, name, limit), one] as const)
     .sort(([a], [b]) => a - b)
   return nearest && nearest[0] <= limit ? `unknown setting ${name}, did you mean ${nearest[1]}?` : undefined
 }
 
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (const [i, char] of [...a].entries()) {
-    const next = [i + 1]
-    for (let j = 0; j < b.length; j++)
-      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + Number(char !== b[j])))
+/** Gives up beyond the limit: `.env` may hold many names of OpenClaw, and a healthy tick has no time for them. */
+function editDistance(a: string, b: string, limit: number): number {
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start++
+  let row = Array.from({ length: b.length - start + 1 }, (_, i) => i)
+  for (let i = start; i < a.length; i++) {
+    const next = [i - start + 1]
+    for (let j = 0; j + 1 < row.length; j++)
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (a[i] === b[start + j] ? 0 : 1)))
+    if (Math.min(...next) > limit) return Infinity
     row = next
   }
-  return row[b.length]!
+  return row.at(-1)!
 }

@@ -1,7 +1,4 @@
-/**
- * Reads the settings. Nothing else in the project reads `process.env`.
- * Order: environment, then the `.env` file, then the default. An empty value means unset.
- */
+/** Settings: environment, then the `.env` file, then the default; empty means unset. Nothing else reads `process.env`. */
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +7,6 @@ import { DEFAULT_PROFILE, PROFILE_RULE, parseProfile, profilePort, profileStateD
 import { ALL_SETTINGS, misspelling, SECRET, type Setting } from './setting-table.ts'
 import { readWhole } from './state.ts'
 
-/** A setting that cannot be used. The message names variable, value, expectation and file: it is the whole report. */
 export class SettingsError extends Error {}
 
 type TableValues = {
@@ -21,11 +17,9 @@ export interface Settings extends TableValues {
   home: string
   /** Our own state: `<stateDir>/watchdog`. */
   watchdogDir: string
-  /** The `.env` file that was read, or undefined when there is none. */
   envFile: string | undefined
   /** Lines of the `.env` file that were skipped, and names that are probably misspelt: sentences that name the file. */
   envProblems: string[]
-  /** Names of the settings that the environment gives. */
   fromEnvironment: string[]
   /** The state folder as the environment alone gives it: scripts/run-tier.sh cannot read `.env` for it. */
   stateDirOfJobs: string
@@ -36,11 +30,8 @@ export interface Settings extends TableValues {
 }
 
 /**
- * Reads all settings. Throws `SettingsError` with one line that names variable, value, expectation and file.
- * @param env the environment; only tests pass another than the process's own.
- * @param options.profile the profile, when it is not the one of the environment
- * @param options.overlook called with the message instead of throwing; the default is used. For the uninstallation,
- *   which must not depend on usable settings.
+ * Throws `SettingsError` with one line that names variable, value, expectation and file.
+ * @param options.overlook called with that line instead, for the uninstallation; the default is used
  */
 export function loadSettings(
   env: NodeJS.ProcessEnv = process.env,
@@ -143,7 +134,7 @@ function secretLooking(values: Record<string, string | undefined>): string[] {
   )
 }
 
-/** Read first, because it decides which `.env` is read; so a bad one is never overlooked. */
+/** Decides which `.env` is read; so a bad one is never overlooked. */
 function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string {
   const name = (given ?? env.OPENCLAW_PROFILE ?? '').trim() || DEFAULT_PROFILE
   const profile = parseProfile(name)
@@ -185,16 +176,13 @@ function readEnvFile(
   return { file, values, problems }
 }
 
-/**
- * dotenv cuts an unquoted value at any `#`, a shell only at a `#` after a blank. A webhook URL with `#` in it would be
- * cut silently, so such a value is put in quotes first.
- */
+/** dotenv cuts an unquoted value at any `#`, a shell only at one after a blank: such a value is put in quotes first. */
 function keepHash(line: string): string {
   const m = /^(\s*(?:export\s+)?[\w.-]+\s*=\s*)([^'"`\s#][^\s'"`]*#[^'"`]*?)(\s+#.*)?$/.exec(line)
   return m ? `${m[1]}"${m[2]}"${m[3] ?? ''}` : line
 }
 
-/** True also for blank lines, comments, and the second and later lines of a quoted value. */
+/** True also for blank lines, comments, and the later lines of a quoted value. */
 function isSetting(line: string, values: Record<string, string>): boolean {
   const trimmed = line.trim()
   if (trimmed === '' || trimmed.startsWith('#')) return true
@@ -204,12 +192,10 @@ function isSetting(line: string, values: Record<string, string>): boolean {
   return Object.values(values).some((value) => value.includes('\n') && value.includes(start))
 }
 
-/** `$HOME` and `${HOME}` as the shell would have expanded them; dotenv leaves them literal. */
 function expandHome(value: string, home: string): string {
   return value.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home)
 }
 
-/** @param ofProfile what selects another gateway than the default one */
 function childEnvironment(env: NodeJS.ProcessEnv, home: string, ofProfile?: Record<string, string>) {
   const childEnv: Record<string, string> = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' }
   for (const [name, value] of Object.entries(env)) if (value !== undefined) childEnv[name] = value
