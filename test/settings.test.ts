@@ -2,7 +2,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { gatewayLabel, gatewayUnit } from '../lib/services/supervisor.ts'
 import { isForeignLog, portInConfig, rollingLogName } from '../lib/tier/profile.ts'
@@ -24,21 +23,12 @@ const load = (env: Record<string, string> = {}, text = '') => {
 const work = (env: Record<string, string> = {}) => load({ OPENCLAW_PROFILE: 'work', ...env })
 
 test('without anything the numbers are those of the article', () => {
-  expect(load()).toMatchObject({
-    gatewayPort: 18789,
-    gatewayUrl: 'http://127.0.0.1:18789/',
-    watchdogMaxRetries: 3,
-    watchdogRetryDelaySec: 10,
-    watchdogBackoffSec: [10, 30, 60, 600],
-    healthCheckMaxRetries: 3,
-    healthCheckRetryDelaySec: 30,
-    healthCheckEscalationWaitSec: 300,
-    emergencyRecoveryTimeoutSec: 1800,
-    emergencyRecoveryCheckIntervalSec: 30,
-    alertWindowMin: 30,
-    memoryDir: join(home, 'openclaw', 'memory'),
-    stateDir: join(home, '.openclaw'),
-  })
+  const numbers = { watchdogMaxRetries: 3, watchdogRetryDelaySec: 10, watchdogBackoffSec: [10, 30, 60, 600] }
+  const restarts = { healthCheckMaxRetries: 3, healthCheckRetryDelaySec: 30, healthCheckEscalationWaitSec: 300 }
+  const doctor = { emergencyRecoveryTimeoutSec: 1800, emergencyRecoveryCheckIntervalSec: 30, alertWindowMin: 30 }
+  const folders = { memoryDir: `${home}/openclaw/memory`, stateDir: `${home}/.openclaw` }
+  const gateway = { gatewayPort: 18789, gatewayUrl: 'http://127.0.0.1:18789/' }
+  expect(load()).toMatchObject({ ...numbers, ...restarts, ...doctor, ...folders, ...gateway })
   expect(loadSettings({}).home).toMatch(/^\//)
 })
 
@@ -55,33 +45,24 @@ test('the environment wins over the .env file, the file over the default, and an
 })
 
 test("the bash version's .env works unchanged: export, quotes, $HOME, ~, comments, CRLF, a BOM, all its names", () => {
-  const settings = load(
-    {},
-    [
-      '\uFEFF# my settings',
-      'export OPENCLAW_MEMORY_DIR="$HOME/openclaw/erinnerungen"',
-      "HEALTH_CHECK_RETRY_DELAY='12'",
-      'HEALTH_CHECK_MAX_RETRIES=4   # four',
-      'OPENCLAW_CONFIG_PATH=~/my/openclaw.json',
-      'PROMETHEUS_TEXTFILE_DIR=${HOME}/m',
-      'DISCORD_WEBHOOK_URL=https://discord.com/api/webhooks/1/abc#frag',
-      ...'FINNHUB_TOKEN NOTIFICATION_CHANNEL OPENCLAW_LLM_PROVIDER OPENCLAW_LLM_MODEL WORKSPACE_TRUST_CONFIRM_WAIT'
-        .split(' ')
-        .map((name) => `${name}=x`),
-      'OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER=1800',
-      'CLAUDE_WORKSPACE_TRUST_TIMEOUT=10',
-      '',
-    ].join('\r\n'),
-  )
-  expect(settings).toMatchObject({
-    memoryDir: join(home, 'openclaw', 'erinnerungen'),
-    healthCheckRetryDelaySec: 12,
-    healthCheckMaxRetries: 4,
-    configPath: join(home, 'my', 'openclaw.json'),
-    prometheusTextfileDir: join(home, 'm'),
-    discordWebhookUrl: 'https://discord.com/api/webhooks/1/abc#frag',
-    envProblems: [],
-  })
+  const text = `\uFEFF# my settings
+    export OPENCLAW_MEMORY_DIR="$HOME/openclaw/erinnerungen"
+    HEALTH_CHECK_RETRY_DELAY='12'
+    HEALTH_CHECK_MAX_RETRIES=4   # four
+    OPENCLAW_CONFIG_PATH=~/my/openclaw.json
+    PROMETHEUS_TEXTFILE_DIR=$\{HOME}/m
+    DISCORD_WEBHOOK_URL=https://discord.com/api/webhooks/1/abc#frag
+    FINNHUB_TOKEN=x
+    NOTIFICATION_CHANNEL=discord
+    OPENCLAW_LLM_PROVIDER=claude
+    OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER=1800
+    CLAUDE_WORKSPACE_TRUST_TIMEOUT=10
+    WORKSPACE_TRUST_CONFIRM_WAIT=3`
+  const paths = { memoryDir: `${home}/openclaw/erinnerungen`, configPath: `${home}/my/openclaw.json` }
+  const numbers = { healthCheckRetryDelaySec: 12, healthCheckMaxRetries: 4, prometheusTextfileDir: `${home}/m` }
+  const discordWebhookUrl = 'https://discord.com/api/webhooks/1/abc#frag'
+  const settings = load({}, text.replace(/\n */g, '\r\n'))
+  expect(settings).toMatchObject({ ...paths, ...numbers, discordWebhookUrl, envProblems: [] })
 })
 
 test.each(
@@ -159,19 +140,6 @@ describe('what is wrong in .env and is not fatal', () => {
     const said = 'unknown setting HEALTH_CHECK_RETRY_DELAI, did you mean HEALTH_CHECK_RETRY_DELAY?'
     expect(box.log('watchdog')).toContain(said)
     expect((await box.runScript('status')).stdout.replace(/\s+/g, ' ')).toContain(said)
-  })
-
-  test('no .env file whatever makes loading end in anything but settings or a SettingsError', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
-        try {
-          load({}, text)
-        } catch (error) {
-          expect(error).toBeInstanceOf(SettingsError)
-        }
-      }),
-      { numRuns: 300 },
-    )
   })
 })
 
