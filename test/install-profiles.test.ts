@@ -1,93 +1,68 @@
-/** Setup for several gateways of one user: side by side, and taken away apart. */
+/** Setup for several gateways of one user: side by side, and removed separately. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, type TestContext, test } from 'vitest'
 import { cronLinesOf, HEALTHCHECK, listingWithoutLogs, plistOf, runCronLine, WATCHDOG } from './support/mac.ts'
-import { createMachine, type Machine, type MachineOptions } from './support/machine.ts'
+import { createMachine, type MachineOptions } from './support/machine.ts'
 import { freePort } from './support/ports.ts'
 
-type OnFinished = (close: () => Promise<void>) => void
-
-const CRONTAB = 'MAILTO=me\n0 1 * * * echo hi\n'
-/** As `--profile` and the job names have it. */
 const PROFILES = ['default', 'work', 'rescue']
 const suffix = (profile: string, separator: string) => (profile === 'default' ? '' : separator + profile)
+const jobs = (end = '') =>
+  PROFILES.flatMap((one) => [WATCHDOG, HEALTHCHECK].map((name) => `${name}${suffix(one, '.')}${end}`)).sort()
 
-async function machineWithProfiles(kind: 'mac' | 'linux', onTestFinished: OnFinished, options: MachineOptions = {}) {
+async function machineWithProfiles(kind: 'mac' | 'linux', t: TestContext, options: MachineOptions = {}) {
   const machine = await createMachine(kind, options)
-  onTestFinished(machine.close)
-  machine.writeCrontab(CRONTAB)
+  t.onTestFinished(machine.close)
+  machine.writeCrontab('MAILTO=me\n0 1 * * * echo hi\n')
+  const stateDir = (profile: string) => join(machine.home, `.openclaw${suffix(profile, '-')}`)
   for (const profile of PROFILES) {
-    const stateDir = join(machine.home, `.openclaw${suffix(profile, '-')}`)
-    mkdirSync(stateDir, { recursive: true })
+    mkdirSync(stateDir(profile), { recursive: true })
     // Paused: setup is what is tested.
-    writeFileSync(join(stateDir, 'self-healing.paused'), '')
+    writeFileSync(join(stateDir(profile), 'self-healing.paused'), '')
   }
-  const setup = (profile: string, args: string[]) =>
+  const writeEnv = (profile: string, text: string) => writeFileSync(join(stateDir(profile), '.env'), text)
+  const setup = (profile: string, ...args: string[]) =>
     machine.setup([...args, ...(profile === 'default' ? [] : ['--profile', profile])])
-  return { ...machine, setup, setupWith: machine.setup }
+  /** All that is in HOME but the logs of all profiles, and the crontab. */
+  const traces = () => [...Object.keys(listingWithoutLogs(machine)).sort(), machine.crontab()]
+  return { ...machine, setup, setupWith: machine.setup, traces, writeEnv }
 }
 
-/** All that is in HOME but the logs of all profiles, and the crontab. */
-const traces = (machine: Pick<Machine, 'listing' | 'crontab'>) => ({
-  files: Object.keys(listingWithoutLogs(machine)).sort(),
-  crontab: machine.crontab(),
-})
-
 describe.concurrent('setup for several profiles', () => {
-  test('on a Mac: three side by side, each with jobs of its own; taken away in any order, the others stay', async ({
-    onTestFinished,
-  }) => {
-    const machine = await machineWithProfiles('mac', onTestFinished)
-    const launchd = machine.launchd!
-    const before = traces(machine)
-    const after: ReturnType<typeof traces>[] = []
+  test('on a Mac: three side by side, each with jobs of its own; removed in any order, the others stay', async (t) => {
+    const machine = await machineWithProfiles('mac', t)
+    const before = machine.traces()
+    const after: unknown[] = []
     for (const profile of PROFILES) {
-      expect(await machine.setup(profile, ['--yes'])).toMatchObject({ code: 0, stderr: '' })
-      after.push(traces(machine))
+      expect(await machine.setup(profile, '--yes')).toMatchObject({ code: 0, stderr: '' })
+      after.push(machine.traces())
     }
-    expect(readdirSync(machine.agentsDir).sort()).toEqual(
-      PROFILES.flatMap((profile) =>
-        [WATCHDOG, HEALTHCHECK].map((label) => `${label}${suffix(profile, '.')}.plist`),
-      ).sort(),
-    )
+    expect(readdirSync(machine.agentsDir).sort()).toEqual(jobs('.plist'))
     for (const profile of PROFILES) {
-      const label = `${WATCHDOG}${suffix(profile, '.')}`
-      expect(plistOf(machine as never, label).Label).toBe(label)
-      const environment = plistOf(machine as never, label).EnvironmentVariables as Record<string, string>
+      const plist = plistOf(machine as never, `${WATCHDOG}${suffix(profile, '.')}`)
+      const environment = plist.EnvironmentVariables as Record<string, string>
       expect(environment.OPENCLAW_PROFILE).toBe(profile === 'default' ? undefined : profile)
-      expect((await machine.setup(profile, ['--yes'])).stdout).toMatch(/^unchanged\n/)
+      expect((await machine.setup(profile, '--yes')).stdout).toMatch(/^unchanged\n/)
     }
     const watched = `${machine.home}/openclaw-work/memory/escalations.log`
     expect(plistOf(machine as never, `${HEALTHCHECK}.work`).WatchPaths).toEqual([watched])
-
-    // The first that was installed goes first: what is left is what the other two alone would have left.
-    for (const profile of ['default', 'rescue', 'work'])
-      expect(await machine.setup(profile, ['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
-    expect(traces(machine)).toEqual(before)
-
-    for (const profile of PROFILES) await machine.setup(profile, ['--yes'])
     for (const profile of ['rescue', 'work', 'default']) {
-      expect(traces(machine)).toEqual(after.pop())
-      expect(await machine.setup(profile, ['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
+      expect(machine.traces()).toEqual(after.pop())
+      expect(await machine.setup(profile, '--uninstall')).toMatchObject({ code: 0, stderr: '' })
     }
-    expect(traces(machine)).toEqual(before)
-    expect(launchd.labels()).toEqual([])
+    expect(machine.traces()).toEqual(before)
+    expect(machine.launchd!.labels()).toEqual([])
   })
 
-  test('on Linux: timers, hand-off, cron lines and logs of each are its own', async ({ onTestFinished }) => {
-    const machine = await machineWithProfiles('linux', onTestFinished, { runsTiers: true })
-    const before = traces(machine)
-    for (const profile of PROFILES) expect((await machine.setup(profile, ['--yes'])).code).toBe(0)
-    expect(machine.systemd!.active()).toEqual(
-      PROFILES.flatMap((profile) =>
-        [WATCHDOG, HEALTHCHECK].map((name) => `${name}${suffix(profile, '.')}.timer`),
-      ).sort(),
-    )
+  test('on Linux: timers, hand-off, cron lines and logs of each are its own; lingering ends with the last', async (t) => {
+    const machine = await machineWithProfiles('linux', t, { runsTiers: true })
+    const before = machine.traces()
+    for (const profile of PROFILES) expect((await machine.setup(profile, '--yes')).code).toBe(0)
+    expect(machine.systemd!.active()).toEqual(jobs('.timer'))
     const unit = (name: string) => readFileSync(join(machine.unitsDir, name), 'utf8')
     expect(unit('com.openclaw.watchdog.work.service')).toContain('\nOnFailure=com.openclaw.healthcheck.work.service\n')
     expect(unit('com.openclaw.watchdog.work.service')).toContain('\nEnvironment="OPENCLAW_PROFILE=work"\n')
-    expect(unit('com.openclaw.watchdog.work.timer')).toContain('profile work')
     expect(unit('com.openclaw.watchdog.service')).not.toContain('OPENCLAW_PROFILE')
 
     // What the jobs really ran wrote into the profile's own log.
@@ -96,94 +71,72 @@ describe.concurrent('setup for several profiles', () => {
       const logs = join(machine.home, `openclaw${suffix(profile, '-')}`, 'memory')
       for (const tier of ['watchdog', 'monitor', 'guardian']) {
         const [name] = readdirSync(logs).filter((one) => one.startsWith(`${tier}-`))
-        const paused = `standing down: paused by ${machine.home}/.openclaw${suffix(profile, '-')}/self-healing.paused`
-        expect(readFileSync(join(logs, name!), 'utf8')).toContain(paused)
+        expect(readFileSync(join(logs, name!), 'utf8')).toContain(
+          `/.openclaw${suffix(profile, '-')}/self-healing.paused`,
+        )
       }
-      const status = await machine.setup(profile, ['--status'])
-      expect(status.stdout).toMatch(/watchdog +yes .* 3 \(stood down\)/)
-      expect(status.stdout).toMatch(/monitor +yes \(cron: in the crontab\)/)
     }
-    expect((await machine.setup('work', ['--status'])).stdout).toMatch(
-      /^OpenClaw self-healing on .*, profile work, [\s\S]*\nbeside it +profile default, rescue /,
-    )
+    const status = (await machine.setup('work', '--status')).stdout
+    for (const words of [/profile work/, /profile default, rescue/, /watchdog +yes .* 3 /])
+      expect(status).toMatch(words)
 
-    // Lingering is switched off by the last one only, whoever switched it on.
     const lingering = () => machine.schedulerCalls().filter((call) => call.startsWith('loginctl'))
-    expect((await machine.setup('default', ['--uninstall'])).stdout).toContain(
-      'left lingering on, for the profile rescue',
-    )
+    await machine.setup('default', '--uninstall')
     expect(machine.systemd!.active()).toHaveLength(4)
-    expect((await machine.setup('rescue', ['--uninstall', '--purge'])).code).toBe(0)
+    expect((await machine.setup('rescue', '--uninstall', '--purge')).code).toBe(0)
     expect(existsSync(join(machine.home, 'openclaw-rescue'))).toBe(false)
     expect(existsSync(join(machine.home, 'openclaw-work', 'memory'))).toBe(true)
     expect(lingering()).toEqual(['loginctl enable-linger', 'loginctl enable-linger', 'loginctl enable-linger'])
-    await machine.setup('work', ['--uninstall'])
+    await machine.setup('work', '--uninstall')
     expect(lingering().at(-1)).toBe('loginctl disable-linger')
-    expect(traces(machine)).toEqual(before)
+    expect(machine.traces()).toEqual(before)
   })
 
-  test('two profiles that would share a port or a log folder are refused, and nothing is touched', async ({
-    onTestFinished,
-  }) => {
-    const machine = await machineWithProfiles('linux', onTestFinished)
-    expect((await machine.setup('default', ['--yes'])).code).toBe(0)
-    const before = traces(machine)
-    const same = await machine.setup('work', ['--port', String(machine.port)])
-    expect(same).toMatchObject({ code: 2, stdout: '' })
-    expect(same.stderr).toMatch(new RegExp(`port ${machine.port} is that of the profile default's gateway`))
-    writeFileSync(join(machine.home, '.openclaw-work', '.env'), `OPENCLAW_MEMORY_DIR=${machine.memoryDir}\n`)
-    expect(await machine.setup('work', ['--yes'])).toMatchObject({ code: 2, stdout: '' })
-    writeFileSync(join(machine.home, '.openclaw-work', '.env'), '')
-    expect((await machine.setup('work', ['--yes'])).code).toBe(0)
-    writeFileSync(join(machine.home, '.openclaw-rescue', '.env'), 'OPENCLAW_MEMORY_DIR=~/openclaw-work/memory\n')
-    const shared = await machine.setup('rescue', ['--yes'])
-    expect(shared).toMatchObject({ code: 2, stderr: expect.stringContaining('is where the profile work has its logs') })
-    await machine.setup('work', ['--uninstall', '--purge'])
-    expect(traces(machine).crontab).toBe(before.crontab)
-  })
-
-  test('the environment selects a profile as the flag does; a port that is answered goes into its own .env', async ({
-    onTestFinished,
-  }) => {
-    const machine = await machineWithProfiles('linux', onTestFinished)
-    const port = String(await freePort())
-    expect(await machine.setupWith(['--port', port], { env: { OPENCLAW_PROFILE: 'work' } })).toMatchObject({ code: 0 })
-    const file = join(machine.home, '.openclaw-work', '.env')
-    expect(readFileSync(file, 'utf8')).toBe(`OPENCLAW_GATEWAY_PORT="${port}"\n`)
-    expect(readFileSync(join(machine.unitsDir, 'com.openclaw.watchdog.work.service'), 'utf8')).toContain('profile work')
-    expect((await machine.setup('work', ['--yes'])).stdout).toMatch(/^unchanged\n/)
-  })
-
-  test.each(['../up', 'a b', 'über', '-x', 'a.b'])('a profile called %j is refused', async (name) => {
-    const machine = await createMachine('linux')
+  test('a bad name, a shared port or a shared log folder is refused, and nothing is touched', async (t) => {
+    const machine = await machineWithProfiles('linux', t)
+    expect((await machine.setup('default', '--yes')).code).toBe(0)
     const before = machine.listing()
+    const env = { OPENCLAW_PROFILE: '../up' }
     for (const run of [
-      await machine.setup(['--yes', `--profile=${name}`]),
-      await machine.setup(['--uninstall'], { env: { OPENCLAW_PROFILE: name } }),
-      await machine.launch(['gateway-watchdog'], { env: { OPENCLAW_PROFILE: name } }),
-      await machine.runScript('gateway-watchdog', [], { env: { OPENCLAW_PROFILE: name } }),
-    ]) {
+      await machine.setupWith(['--yes', '--profile=../up']),
+      await machine.setupWith(['--uninstall'], { env }),
+      await machine.launch(['gateway-watchdog'], { env }),
+      await machine.runScript('gateway-watchdog', [], { env }),
+      await machine.setup('work', '--port', String(machine.port)),
+    ])
       expect(run).toMatchObject({ code: 2, stdout: '' })
-      expect(run.stderr).toMatch(/OPENCLAW_PROFILE.*expected .*letters/)
-    }
     expect(machine.listing()).toEqual(before)
-    await machine.close()
+    machine.writeEnv('work', `OPENCLAW_MEMORY_DIR=${machine.memoryDir}\n`)
+    expect(await machine.setup('work', '--yes')).toMatchObject({ code: 2, stdout: '' })
+
+    // The environment selects a profile as the flag does; a port that is given goes into its own .env.
+    machine.writeEnv('work', '')
+    expect((await machine.setupWith(['--yes'], { env: { OPENCLAW_PROFILE: 'work' } })).code).toBe(0)
+    expect((await machine.setup('work', '--yes')).stdout).toMatch(/^unchanged\n/)
+    const port = String(await freePort())
+    machine.writeEnv('rescue', 'OPENCLAW_MEMORY_DIR=~/openclaw-work/memory\n')
+    expect(await machine.setup('rescue', '--port', port)).toMatchObject({ code: 2, stdout: '' })
+    expect((await machine.setup('fourth', '--port', port)).code).toBe(0)
+    expect(readFileSync(join(machine.home, '.openclaw-fourth', '.env'), 'utf8')).toBe(
+      `OPENCLAW_GATEWAY_PORT="${port}"\n`,
+    )
   })
 
-  test('an .env that cannot be used keeps nobody from uninstalling: the receipt says what there is', async ({
-    onTestFinished,
-  }) => {
-    const machine = await machineWithProfiles('linux', onTestFinished)
-    const before = traces(machine)
-    expect((await machine.setup('default', ['--yes'])).code).toBe(0)
-    writeFileSync(join(machine.stateDir, '.env'), 'HEALTH_CHECK_MAX_RETRIES=many\nOPENCLAW_MEMORY_DIR=relative\n')
-    expect(await machine.setup('default', ['--yes'])).toMatchObject({ code: 2 })
+  test('an .env that cannot be used does not prevent the uninstallation: the receipt says what there is', async (t) => {
+    const machine = await machineWithProfiles('linux', t)
+    const before = machine.traces()
+    expect((await machine.setup('default', '--yes')).code).toBe(0)
+    machine.writeEnv('default', 'HEALTH_CHECK_MAX_RETRIES=many\nOPENCLAW_MEMORY_DIR=relative\n')
+    expect(await machine.setup('default', '--yes')).toMatchObject({ code: 2 })
     // What a doctor's run that was killed has left.
     writeFileSync(join(machine.home, '.openclaw-doctor.lock'), '{"pid":4194999,"tier":"emergency-recovery"}')
-    const run = await machine.setup('default', ['--uninstall', '--purge'])
-    expect(run).toMatchObject({ code: 0, stderr: '' })
-    expect(run.stdout).toMatch(/note: .*HEALTH_CHECK_MAX_RETRIES="many".*; going by the receipt/)
+    const run = await machine.setup('default', '--uninstall', '--purge')
+    expect(run).toMatchObject({
+      code: 0,
+      stderr: '',
+      stdout: expect.stringContaining('HEALTH_CHECK_MAX_RETRIES="many"'),
+    })
     expect(existsSync(machine.memoryDir)).toBe(false)
-    expect(traces(machine)).toEqual(before)
+    expect(machine.traces()).toEqual(before)
   })
 })

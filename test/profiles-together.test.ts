@@ -1,118 +1,91 @@
-/** Several gateways of one user, each with its own tiers: what happens to one is nobody else's affair. */
+/** Several gateways of one user, each with its own tiers: what happens to one does not concern the others. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
-import { addProfile, type Profile } from './support/profiles.ts'
+import { addProfile } from './support/profiles.ts'
 import { createSandbox, type Sandbox, waitFor } from './support/sandbox.ts'
+
+const stateIn = (stateDir: string, name: string) =>
+  JSON.parse(readFileSync(join(stateDir, 'watchdog', `${name}.json`), 'utf8'))
 
 async function threeGateways({ onTestFinished }: TestContext) {
   const box = await createSandbox()
   onTestFinished(box.close)
   const work = await addProfile(box, 'work')
   const rescue = await addProfile(box, 'rescue')
-  const pids = [(await box.startGateway()).pid, await work.startGateway(), await rescue.startGateway()]
+  const pids = [(await box.startGateway()).pid, await work.startGateway(), await rescue.startGateway()] as const
   return { box, work, rescue, pids }
 }
 
-const pidIn = (stateDir: string) => JSON.parse(readFileSync(join(stateDir, 'watchdog', 'gateway.json'), 'utf8')).pid
-const isAlive = (pid: number) => existsSync(`/proc/${pid}`) || !process.platform.startsWith('linux')
-const doctors = (box: Sandbox) => box.events().filter(({ what }) => what === 'doctor started')
-
 describe.concurrent('three gateways side by side', () => {
-  test('one is killed: its own watchdog brings it back, and the two others are not touched', async (t) => {
+  test('one is killed, then hangs, then has a broken config: its own tiers repair it, the others are not touched', async (t) => {
     const { box, work, rescue, pids } = await threeGateways(t)
-    const tick = async () => [
-      await box.runScript('gateway-watchdog'),
-      await work.run('gateway-watchdog'),
-      await rescue.run('gateway-watchdog'),
-    ]
-    for (const run of await tick()) expect(run, run.stdout).toMatchObject({ code: 0 })
-    expect([pidIn(box.stateDir), pidIn(work.stateDir), pidIn(rescue.stateDir)]).toEqual(pids)
+    const env = { CONFIG_KNOWN_GOOD_AFTER: '0', OPENCLAW_STOP_GRACE: '0.5' }
+    const tick = () =>
+      Promise.all([
+        box.runScript('gateway-watchdog'),
+        ...[work, rescue].map((one) => one.run('gateway-watchdog', [], { env })),
+      ])
+    for (const run of [...(await tick()), ...(await tick())]) expect(run, run.stdout).toMatchObject({ code: 0 })
+    const pidsNow = () => [box, work, rescue].map(({ stateDir }) => stateIn(stateDir, 'gateway').pid)
+    expect(pidsNow()).toEqual(pids)
 
-    process.kill(pids[1]!, 'SIGKILL')
-    const [first, second, third] = await tick()
-    expect(second!.stdout).toMatch(/DOWN absent/)
-    expect(second!.stdout).toMatch(/RECOVERED by level 1/)
-    for (const run of [first!, third!]) expect(run.stdout).not.toMatch(/DOWN|restart/)
-    expect(work.gatewayPid()).not.toBe(pids[1])
-    expect(pidIn(work.stateDir)).toBe(work.gatewayPid())
-    expect([pidIn(box.stateDir), pidIn(rescue.stateDir)]).toEqual([pids[0], pids[2]])
-    expect([pids[0], pids[2]].map((pid) => isAlive(pid!))).toEqual([true, true])
-
-    // Logs, restart budgets and state are apart; the logs of the others say nothing of it.
+    process.kill(pids[1], 'SIGKILL')
+    expect((await tick()).map(({ stdout }) => /DOWN absent[\s\S]*RECOVERED by level 1/.test(stdout))).toEqual([
+      false,
+      true,
+      false,
+    ])
+    expect(pidsNow()).toEqual([pids[0], work.gatewayPid(), pids[2]])
+    // Logs, restart budgets and state are apart.
     expect(work.log('watchdog')).toContain('RECOVERED')
-    expect(box.log('watchdog') + rescue.log('watchdog')).not.toMatch(/DOWN|RECOVERED/)
-    const crashes = (stateDir: string) =>
-      JSON.parse(readFileSync(join(stateDir, 'watchdog', 'watchdog.json'), 'utf8')).backoff.crashes
-    expect([crashes(box.stateDir), crashes(work.stateDir), crashes(rescue.stateDir)]).toEqual([0, 1, 0])
-    expect(existsSync(join(box.home, 'openclaw-work', 'memory'))).toBe(true)
-  })
+    expect([box, work, rescue].map(({ stateDir }) => stateIn(stateDir, 'watchdog').backoff.crashes)).toEqual([0, 1, 0])
 
-  test('one hangs: it alone is ended and started again', async (t) => {
-    const { box, work, rescue, pids } = await threeGateways(t)
-    await work.run('gateway-watchdog')
-    process.kill(pids[1]!, 'SIGSTOP')
-    const run = await work.run('gateway-watchdog', [], { env: { OPENCLAW_STOP_GRACE: '0.5' } })
-    expect(run.stdout).toMatch(/DOWN hung/)
-    expect(run, run.stdout).toMatchObject({ code: 0 })
-    expect(isAlive(pids[0]!) && isAlive(pids[2]!)).toBe(true)
-    expect(rescue.gatewayPid()).toBe(pids[2])
-    expect(box.events().filter(({ what }) => what === 'boot')).toHaveLength(4)
-  })
+    process.kill(work.gatewayPid()!, 'SIGSTOP')
+    const hung = await work.run('gateway-watchdog', [], { env })
+    expect(hung, hung.stdout).toMatchObject({ code: 0, stdout: expect.stringMatching(/DOWN hung/) })
 
-  test('the config of one is broken: its own known-good one is put back', async (t) => {
-    const { work, rescue, pids } = await threeGateways(t)
-    const env = { CONFIG_KNOWN_GOOD_AFTER: '0' }
-    for (let i = 0; i < 2; i++)
-      for (const one of [work, rescue]) expect((await one.run('gateway-watchdog', [], { env })).code).toBe(0)
     const good = readFileSync(work.configPath, 'utf8')
-    process.kill(pids[1]!, 'SIGKILL')
+    process.kill(work.gatewayPid()!, 'SIGKILL')
     writeFileSync(work.configPath, good.slice(0, -20))
     expect((await work.run('gateway-healthcheck', [], { env })).stdout).toMatch(/RECOVERED by level 2/)
     expect(readFileSync(work.configPath, 'utf8')).toBe(good)
     expect(readdirSync(rescue.stateDir).filter((name) => name.includes('broken'))).toEqual([])
-    expect(rescue.gatewayPid()).toBe(pids[2])
+    expect(box.log('watchdog') + rescue.log('watchdog')).not.toMatch(/DOWN|RECOVERED/)
+    expect(pidsNow()).toEqual([pids[0], work.gatewayPid(), pids[2]])
+    for (const pid of [pids[0], pids[2]]) process.kill(pid, 0)
   })
-})
 
-describe.concurrent('another profile’s gateway', () => {
-  test('on this one’s port is a stranger: it is neither taken for the own gateway nor ended', async (t) => {
+  test('a pid that this one once had and another one has now is not taken for it', async (t) => {
+    const { box, work, pids } = await threeGateways(t)
+    await box.runScript('gateway-watchdog')
+    process.kill(pids[0], 'SIGKILL')
+    const record = join(box.stateDir, 'watchdog', 'gateway.json')
+    writeFileSync(record, readFileSync(record, 'utf8').replace(`"pid": ${pids[0]}`, `"pid": ${pids[1]}`))
+    expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/DOWN absent[\s\S]*RECOVERED by level 1/)
+    expect(work.gatewayPid()).toBe(pids[1])
+    process.kill(pids[1], 0)
+  })
+
+  test("another profile's gateway on this one's port is neither taken for the own one nor ended", async (t) => {
     const box = await createSandbox()
     t.onTestFinished(box.close)
     const work = await addProfile(box, 'work')
     work.writeConfig(box.port)
     const pid = await work.startGateway(box.port)
-    for (const script of ['gateway-watchdog', 'gateway-healthcheck']) {
-      const run = await box.runScript(script)
-      expect(run.stdout).toContain(
-        `port ${box.port} belongs to the gateway of another profile (pid ${pid}), not to the gateway`,
-      )
-      expect(run.code).toBe(1)
-    }
+    for (const script of ['gateway-watchdog', 'gateway-healthcheck'])
+      expect(await box.runScript(script)).toMatchObject({ code: 1, stdout: expect.stringMatching(/DOWN impostor/) })
     expect(box.log('emergency-recovery')).toMatch(/MANUAL INTERVENTION REQUIRED: impostor/)
     // Hung, it would look like one's own that hangs.
     process.kill(pid, 'SIGSTOP')
     expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/DOWN impostor/)
-    expect(isAlive(pid)).toBe(true)
     process.kill(pid, 'SIGCONT')
     expect((await work.run('gateway-watchdog')).code).toBe(0)
     expect(work.gatewayPid()).toBe(pid)
   })
-
-  test('whose pid this one once had is not taken for it', async (t) => {
-    const { box, work, pids } = await threeGateways(t)
-    await box.runScript('gateway-watchdog')
-    process.kill(pids[0]!, 'SIGKILL')
-    const record = join(box.stateDir, 'watchdog', 'gateway.json')
-    writeFileSync(record, readFileSync(record, 'utf8').replace(`"pid": ${pids[0]}`, `"pid": ${pids[1]}`))
-    const run = await box.runScript('gateway-watchdog')
-    expect(run.stdout).toMatch(/DOWN absent[\s\S]*RECOVERED by level 1/)
-    expect(work.gatewayPid()).toBe(pids[1])
-    expect(isAlive(pids[1]!)).toBe(true)
-  })
 })
 
-/** Two gateways that die for want of one file of the package that they share. */
+/** Two gateways that cannot start because a file of the package that they share is missing. */
 async function twoWithoutPackage({ onTestFinished }: TestContext) {
   const box = await createSandbox()
   onTestFinished(box.close)
@@ -123,84 +96,72 @@ async function twoWithoutPackage({ onTestFinished }: TestContext) {
   // Each has tried to start, so that its log says why it cannot.
   expect((await box.runScript('gateway-watchdog')).code).toBe(1)
   expect((await work.run('gateway-watchdog')).code).toBe(1)
-  const recover = (one: Sandbox | Profile, env: Record<string, string> = {}) =>
-    'run' in one
-      ? one.run('emergency-recovery', [], { env, timeoutMs: 110_000 })
-      : one.runScript('emergency-recovery', [], { env, timeoutMs: 110_000 })
-  return { box, work, file, recover }
+  const recover = (env = {}) => box.runScript('emergency-recovery', [], { env, timeoutMs: 110_000 })
+  const recoverWork = (env = {}) => work.run('emergency-recovery', [], { env, timeoutMs: 110_000 })
+  return { box, work, file, recover, recoverWork }
 }
+const doctors = (box: Sandbox) => box.events().filter(({ what }) => what === 'doctor started')
 const started = (box: Sandbox, count: number) => waitFor(() => doctors(box).length >= count, `doctor ${count}`)
-/** The second run has seen that the first one's doctor is at work. */
-const waits = (one: Profile) =>
-  waitFor(() => one.log('emergency-recovery-2').includes('at work; waiting, one at a time'), 'the second run to wait')
 const REINSTALL = [{ call: 'reinstall_package' }, { call: 'start_gateway' }, { call: 'wait_until_healthy' }]
 const report = (fix: string) => ({ symptom: 'It exits at once.', root_cause: 'A file is missing.', fix })
 const lockPath = (box: Sandbox) => join(box.home, '.openclaw-doctor.lock')
 
 describe.concurrent('two gateways down at once', () => {
   test('for one reason: one doctor repairs it, and the other gateway is brought back by a restart', async (t) => {
-    const { box, work, recover } = await twoWithoutPackage(t)
+    const { box, work, recover, recoverWork } = await twoWithoutPackage(t)
     const go = join(box.root, 'go')
     box.writeDoctorScript({ steps: [{ untilFile: go }, ...REINSTALL], report: report('Reinstalled it.') })
     // It is silent until the second run is there, however long that takes.
-    const first = recover(box, { EMERGENCY_RECOVERY_IDLE_LIMIT: '50' })
+    const first = recover({ EMERGENCY_RECOVERY_IDLE_LIMIT: '50' })
     await started(box, 1)
-    const waiting = recover(work)
-    await waits(work)
+    const waiting = recoverWork()
+    await waitFor(() => work.log('emergency-recovery-2').includes('waiting'), 'the second run to wait')
     writeFileSync(go, '')
     const second = await waiting
-    expect(second.stdout).toMatch(/the doctor of the profile default \(pid \d+\) is at work; waiting, one at a time/)
-    expect(second.stdout).toMatch(/restart: [\s\S]*RECOVERED by level 3/)
-    expect(second.code, second.stdout).toBe(0)
+    expect(second, second.stdout).toMatchObject({ code: 0, stdout: expect.stringMatching(/RECOVERED by level 3/) })
     expect((await first).code).toBe(0)
     expect(doctors(box)).toHaveLength(1)
     expect(existsSync(lockPath(box))).toBe(false)
   })
 
-  test('for reasons of their own: the second doctor begins when the first has gone, with the briefing and the instruments of its own gateway', async (t) => {
-    const { box, work, file, recover } = await twoWithoutPackage(t)
+  test('for reasons of their own: the second doctor begins when the first has gone, and treats its own gateway', async (t) => {
+    const { box, work, file, recover, recoverWork } = await twoWithoutPackage(t)
     const go = join(box.root, 'go')
     box.writeDoctorScript({ steps: [{ untilFile: go }], report: report('none') })
-    const first = recover(box)
+    const first = recover()
     await started(box, 1)
-    const second = recover(work)
-    await waits(work)
+    const second = recoverWork()
+    await waitFor(() => work.log('emergency-recovery-2').includes('waiting'), 'the second run to wait')
     const other = { call: 'restart_gateway', args: { profile: 'default' } }
     box.writeDoctorScript({ steps: [other, ...REINSTALL], report: report('Reinstalled it.') })
     // The first doctor has read its script long ago.
     writeFileSync(go, '')
     expect((await first).code).toBe(1)
-    const { code, stdout } = await second
-    expect(code, stdout).toBe(0)
+    expect((await second).code, (await second).stdout).toBe(0)
     expect(existsSync(file)).toBe(true)
     expect(doctors(box)).toHaveLength(2)
-    expect(box.prompts()[0]).toContain(`${box.stateDir}/logs/gateway.log`)
+    expect(box.prompts().map((prompt) => prompt.includes(`${box.stateDir}/`))).toEqual([true, false])
     expect(box.prompts()[1]).toContain(`${work.stateDir}/`)
-    expect(box.prompts()[1]).not.toContain(`${box.stateDir}/`)
     expect(work.log('recovery-learnings')).toContain('Reinstalled it.')
     expect(box.log('recovery-learnings')).not.toContain('Reinstalled it.')
-    expect(work.log('emergency-recovery-2')).toMatch(/INSTRUMENT allowed reinstall_package/)
-    // It treats its own gateway; another one cannot be named, and stays down although it could come up by now.
-    expect(work.log('emergency-recovery-2')).toMatch(/INSTRUMENT refused restart_gateway .*no argument profile/)
-    expect(isAlive(work.gatewayPid()!)).toBe(true)
+    // Another gateway cannot be named, and stays down although it could start by now.
+    expect(work.log('emergency-recovery-2')).toMatch(/INSTRUMENT refused restart_gateway/)
+    process.kill(work.gatewayPid()!, 0)
     expect(existsSync(join(box.stateDir, 'tmp', `openclaw-${process.getuid!()}`, 'gateway.state.lock'))).toBe(false)
   })
 
-  test('a doctor that stays too long is not waited for: the human is called; and a lock that a killed run left is nobody’s', async (t) => {
-    const { box, work, recover } = await twoWithoutPackage(t)
+  test('a doctor that takes too long is not waited for; a lock that a killed run left holds nothing up', async (t) => {
+    const { box, recoverWork } = await twoWithoutPackage(t)
     box.writeDoctorScript({ steps: [{ say: 'I think.', waitMs: 60_000 }] })
     const first = box.startScript('emergency-recovery')
     await started(box, 1)
-    const second = await recover(work, { EMERGENCY_RECOVERY_TIMEOUT: '1' })
-    expect(second.code).toBe(1)
-    expect(second.stdout).toMatch(
-      /MANUAL INTERVENTION REQUIRED: no doctor was called: the doctor of the profile default \(pid \d+\) has been at work for longer than 1 s/,
-    )
+    const second = await recoverWork({ EMERGENCY_RECOVERY_TIMEOUT: '1' })
+    expect(second).toMatchObject({ code: 1, stdout: expect.stringMatching(/MANUAL INTERVENTION REQUIRED: no doctor/) })
     first.child.kill('SIGKILL')
     await first.finished
     expect(existsSync(lockPath(box))).toBe(true)
     box.writeDoctorScript({ steps: REINSTALL, report: report('Reinstalled it.') })
-    expect(await recover(work)).toMatchObject({ code: 0 })
+    expect(await recoverWork()).toMatchObject({ code: 0 })
     expect(existsSync(lockPath(box))).toBe(false)
   })
 })

@@ -1,6 +1,7 @@
 /** The small interface behind which each coding agent that can be the doctor has one file. */
 import type { Launch } from '../services/terminal.ts'
-import type { DOCTOR_NAMES, Settings } from '../tier/settings.ts'
+import type { DOCTOR_NAMES } from '../tier/setting-table.ts'
+import type { Settings } from '../tier/settings.ts'
 
 export type DoctorName = (typeof DOCTOR_NAMES)[number]
 

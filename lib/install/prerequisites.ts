@@ -53,7 +53,7 @@ const PROTECTED = ['Desktop', 'Documents', 'Downloads', 'Library/Mobile Document
 /** Things worth knowing that stop nothing. */
 export function warnings(settings: Settings, root: string): string[] {
   const { home } = settings
-  const found: string[] = []
+  const found = [...settings.envProblems]
   for (const [path, cure] of [
     [root, 'Move the checkout elsewhere, e.g. to ~/openclaw-self-healing'],
     [settings.memoryDir, 'Set OPENCLAW_MEMORY_DIR to a folder elsewhere'],

@@ -1,5 +1,6 @@
 /** The questions that setup asks at a terminal. */
-import { SETTINGS, type Settings } from '../tier/settings.ts'
+import { SETTINGS } from '../tier/setting-table.ts'
+import type { Settings } from '../tier/settings.ts'
 import type { Answers } from './plan.ts'
 
 /** Asks for what goes into `.env`; undefined when the person breaks off. */
@@ -38,10 +39,6 @@ export function problemWith(
   const trimmed = value.trim()
   if (trimmed === '') return undefined
   if (/["'`\\$\s]/.test(trimmed)) return 'it holds a blank, a quote, a $ or a backslash'
-  try {
-    SETTINGS[key].read(trimmed, settings.home)
-    return undefined
-  } catch (error) {
-    return `expected ${(error as Error).message}`
-  }
+  const { read, expected } = SETTINGS[key]
+  return read(trimmed, settings.home) === undefined ? `expected ${expected}` : undefined
 }

@@ -146,7 +146,7 @@ export async function look(settings: Settings, history: History, now = new Date(
       ...ledger.problems,
       ...history.notes,
       ...history.damage.map(({ path }) => `${path} is damaged in places; what can be read of it was read`),
-      ...settings.envProblems.map((problem) => `${settings.envFile}: ${problem}`),
+      ...settings.envProblems,
     ].map(hide),
     logs: settings.memoryDir,
     envFile: settings.envFile,

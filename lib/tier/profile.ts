@@ -1,28 +1,24 @@
 /**
- * OpenClaw's profiles: several gateways of one user on one machine, told apart by `OPENCLAW_PROFILE`. What a profile's
- * folder, service, port and log are called is OpenClaw's rule, read in and tried on 2026.9.6
- * (docs/gateway/multiple-gateways.md, docs/cli/gateway/restart-and-supervision.md, docs/logging.md).
+ * OpenClaw's profiles, several gateways of one user on one machine: a suffix, a port and a folder, by OpenClaw's own rules
+ * (2026.9.6: docs/gateway/multiple-gateways.md, docs/cli/gateway/restart-and-supervision.md, docs/logging.md).
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The profile of a gateway that has none. */
 export const DEFAULT_PROFILE = 'default'
 
-/** What a profile's name must be, for a message. */
-export const PROFILE_RULE =
-  process.platform === 'darwin'
-    ? 'at most 64 small letters, digits, - and _, beginning with a letter or digit, but not gateway or node'
-    : 'at most 64 letters, digits, - and _, beginning with a letter or digit'
+const isMac = process.platform === 'darwin'
 
-/** The profile's name; undefined when OpenClaw would take no such profile for a service. */
+export const PROFILE_RULE = isMac
+  ? 'at most 64 small letters, digits, - and _, beginning with a letter or digit, but not gateway or node'
+  : 'at most 64 letters, digits, - and _, beginning with a letter or digit'
+
+/** Undefined when OpenClaw would take no such profile for a service. */
 export function parseProfile(text: string): string | undefined {
   if (text.toLowerCase() === DEFAULT_PROFILE) return DEFAULT_PROFILE
-  if (!/^[a-z0-9][a-z0-9_-]{0,63}$/i.test(text)) return undefined
-  // macOS: `Main` and `main` share a file name there, and these two labels are those of the default gateway and the node host.
-  if (process.platform === 'darwin' && (text !== text.toLowerCase() || text === 'gateway' || text === 'node'))
-    return undefined
-  return text
+  // macOS: `Main` and `main` share a file name, and these two labels are those of the default gateway and the node host.
+  const rule = isMac ? /^(?!(?:gateway|node)$)[a-z0-9][a-z0-9_-]{0,63}$/ : /^[a-z0-9][a-z0-9_-]{0,63}$/i
+  return rule.test(text) ? text : undefined
 }
 
 /** `.work` or `-work` behind a name that the profiles must not share; nothing for the default profile. */
@@ -30,47 +26,36 @@ export function profileSuffix(profile: string, separator: '.' | '-'): string {
   return profile === DEFAULT_PROFILE ? '' : `${separator}${profile}`
 }
 
-/** Where OpenClaw keeps a profile's state, unless `OPENCLAW_STATE_DIR` says otherwise. scripts/run-tier.sh knows it, too. */
+/** Where OpenClaw keeps a profile's state, unless `OPENCLAW_STATE_DIR` says otherwise; scripts/run-tier.sh has it too. */
 export function profileStateDir(home: string, profile: string): string {
   return join(home, `.openclaw${profileSuffix(profile, '-')}`)
 }
 
-/** Where a profile's logs, reports and learnings go, unless `OPENCLAW_MEMORY_DIR` says otherwise. */
-export function profileMemoryDir(home: string, profile: string): string {
-  return join(home, `openclaw${profileSuffix(profile, '-')}`, 'memory')
-}
-
-/**
- * The port of a named profile for which no `OPENCLAW_GATEWAY_PORT` is set: the config's `gateway.port`, else the one
- * that OpenClaw derives from the name.
- */
+/** A named profile's port without `OPENCLAW_GATEWAY_PORT`: the config's, else the one that OpenClaw derives from the name. */
 export function profilePort(profile: string, configPath: string): number {
   let config = ''
   try {
     config = readFileSync(configPath, 'utf8')
   } catch {
-    // None yet, or not readable: what is wrong with it is said where it is looked at.
+    // None yet, or not readable: the examination reports that.
   }
-  if (profile.toLowerCase() === 'dev') return portInConfig(config) ?? 19_001
+  const port = portInConfig(config)
+  if (port !== undefined) return port
+  if (profile.toLowerCase() === 'dev') return 19_001
   let hash = 0x811c9dc5
   for (const byte of Buffer.from(profile)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
-  return portInConfig(config) ?? 20_000 + (hash % 40_000)
+  return 20_000 + (hash % 40_000)
 }
 
-/**
- * `gateway.port` of a config, read without parsing it: the port that a running gateway has must be known also when
- * somebody has just broken the file, and a healthy tick has no time for a JSON5 parser.
- */
+/** `gateway.port`, also of a config that was just broken; a healthy tick has no time for a JSON5 parser anyway. */
 export function portInConfig(text: string): number | undefined {
   const path: (string | undefined)[] = []
   let key: string | undefined
-  const token = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)'|([\w$.+-]+)|[{}[\]:,]/g
+  const token = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)'|([\w$.+-]+)|[{}[\]]/g
   for (let m = token.exec(text); m; m = token.exec(text)) {
     const word = m[1] ?? m[2] ?? m[3]
-    if (m[0] === '{' || m[0] === '[') {
-      path.push(key)
-      key = undefined
-    } else if (m[0] === '}' || m[0] === ']') path.pop()
+    if (m[0] === '{' || m[0] === '[') path.push(key)
+    else if (m[0] === '}' || m[0] === ']') path.pop()
     else if (word !== undefined && /^\s*:/.test(text.slice(token.lastIndex, token.lastIndex + 100))) key = word
     else if (m[3] !== undefined && key === 'port' && path.length === 2 && path[1] === 'gateway') {
       const port = Number(m[3])
@@ -83,18 +68,11 @@ export function portInConfig(text: string): number | undefined {
 /** The beginning of the log's name in /tmp/openclaw, which the gateways of all profiles share: `openclaw-work`. */
 export function rollingLogName(profile: string): string {
   if (profile === DEFAULT_PROFILE) return 'openclaw'
-  const encoded = [...profile].map((char) => {
-    if (char === '-') return '--'
-    if (char === '_') return '-0'
-    return /[A-Z]/.test(char) ? `-1${char.toLowerCase()}` : char
-  })
-  return `openclaw-${encoded.join('')}`
+  const encoded = profile.replace(/[-_A-Z]/g, (c) => (c === '-' ? '--' : c === '_' ? '-0' : `-1${c.toLowerCase()}`))
+  return `openclaw-${encoded}`
 }
 
-/**
- * True for a log of another profile's gateway, in a folder that all profiles' gateways write into: `/tmp/openclaw`
- * (`openclaw-work-2026-11-22.log`) or macOS's `~/Library/Logs/openclaw` (`gateway-work.log`).
- */
+/** True for another profile's `openclaw-work-2026-11-22.log` (/tmp/openclaw) or `gateway-work.log` (~/Library/Logs). */
 export function isForeignLog(name: string, profile: string): boolean {
   const rolling = /^(openclaw(?:-[a-z0-9-]+)?)-\d{4}-\d\d-\d\d(?:\.\d+)?\.log$/.exec(name)
   if (rolling) return rolling[1] !== rollingLogName(profile)

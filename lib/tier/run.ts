@@ -175,7 +175,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       if (higher !== undefined) return await standDown(higher)
     }
     if (pause !== undefined) journal.info(`dry run: would not act: ${pause}`)
-    for (const problem of settings.envProblems) journal.warn(`${settings.envFile}: ${problem}`)
+    for (const problem of settings.envProblems) journal.warn(problem)
     const outcome = await script.main({
       settings,
       journal,

@@ -15,7 +15,8 @@ import { readLaunchdJob } from '../../lib/services/launchd.ts'
 import { readUnits } from '../../lib/services/systemd.ts'
 import { formatLine, MARKER, oneLine, parseLine, parseMarker } from '../../lib/tier/contract.ts'
 import { redact } from '../../lib/tier/redact.ts'
-import { DOCTOR_NAMES, loadSettings, SETTINGS, SettingsError } from '../../lib/tier/settings.ts'
+import { ALL_SETTINGS, DOCTOR_NAMES } from '../../lib/tier/setting-table.ts'
+import { loadSettings, SettingsError } from '../../lib/tier/settings.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'fuzz-'))
 const state = join(home, '.openclaw')
@@ -86,7 +87,7 @@ test('whatever launchctl and systemctl print can be read', () => {
 })
 
 test('whatever stands in .env, it is settings or a refusal in words', () => {
-  const name = fc.constantFrom(...Object.values(SETTINGS).map((setting) => setting.name))
+  const name = fc.constantFrom(...Object.values(ALL_SETTINGS).map((setting) => setting.name))
   const line = fc.oneof(
     text,
     fc.tuple(name, text).map(([left, right]) => `${left}=${right}`),

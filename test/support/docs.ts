@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { benchFigures } from '../../bench/readme.ts'
 import { treatmentTable } from '../../lib/gateway/treat.ts'
 import { metricsTable } from '../../lib/tier/metrics-docs.ts'
-import { envExample, settingsTable } from '../../lib/tier/settings-docs.ts'
+import { SETTINGS } from '../../lib/tier/setting-table.ts'
 import { typescriptLoader } from './script-process.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -40,6 +40,28 @@ function fill(text: string, name: string, content: string): string {
   const [from, to] = [text.indexOf(open), text.indexOf(close)]
   if (from < 0 || to < from) throw new Error(`${text.split('\n', 1)}: there is no ${open} … ${close}`)
   return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`
+}
+
+function settingsTable(): string {
+  const rows = Object.values(SETTINGS).map(
+    ({ name, fallback, unit, meaning }) =>
+      `| \`${name}\` | ${fallback ? `\`${fallback}\`` : ''} | ${unit} | ${meaning} |`,
+  )
+  return ['| setting | default | unit | meaning |', '|---|---|---|---|', ...rows].join('\n')
+}
+
+/** Every setting, commented out, with its default. */
+function envExample(): string {
+  const entries = Object.values(SETTINGS).map(
+    ({ name, fallback, unit, meaning }) => `# ${meaning} (${unit})\n#${name}=${fallback}\n`,
+  )
+  return [
+    '# Settings of openclaw-self-healing. Copy to ~/.openclaw/.env (OpenClaw reads that file too) and keep it private:',
+    '#   cp .env.example ~/.openclaw/.env && chmod 600 ~/.openclaw/.env',
+    '# Keep only the lines that you change. The environment wins over this file. $HOME and ~ are understood.',
+    '',
+    ...entries,
+  ].join('\n')
 }
 
 function instrumentsTable(): string {

@@ -8,29 +8,23 @@ import { waitFor } from './wait-for.ts'
 
 export type Profile = Awaited<ReturnType<typeof addProfile>>
 
-/** @param settings for its `.env`, beside its port and the sandbox's short waits */
-export async function addProfile(box: Sandbox, name: string, settings: Record<string, string> = {}) {
+export async function addProfile(box: Sandbox, name: string) {
   const stateDir = join(box.home, `.openclaw-${name}`)
   const memoryDir = join(box.home, `openclaw-${name}`, 'memory')
   const configPath = join(stateDir, 'openclaw.json')
   const port = await freePort()
   const env = { OPENCLAW_PROFILE: name }
   mkdirSync(join(stateDir, 'logs'), { recursive: true })
-  writeConfig()
-  const inherited = readFileSync(join(box.stateDir, '.env'), 'utf8').replace(/^OPENCLAW_GATEWAY_PORT=.*\n/m, '')
-  const own = Object.entries(settings).map(([key, value]) => `${key}="${value}"\n`)
-  writeFileSync(join(stateDir, '.env'), inherited + own.join(''), { mode: 0o600 })
+  writeConfig(port)
+  const settings = readFileSync(join(box.stateDir, '.env'), 'utf8').replace(/^OPENCLAW_GATEWAY_PORT=.*\n/m, '')
+  writeFileSync(join(stateDir, '.env'), settings, { mode: 0o600 })
 
-  /** A config that boots; its port is the one that the tiers go by, too: the `.env` names none. */
-  function writeConfig(gatewayPort = port, more: Record<string, unknown> = {}): void {
-    const gateway = {
-      mode: 'local',
-      port: gatewayPort,
-      bind: 'loopback',
-      auth: { mode: 'token', token: `token-of-${name}` },
-    }
+  /** A config that boots; the tiers take the port from it, because the `.env` names none. */
+  function writeConfig(gatewayPort: number): void {
+    const auth = { mode: 'token', token: `token-of-${name}` }
+    const gateway = { mode: 'local', port: gatewayPort, bind: 'loopback', auth }
     const logging = { file: join(box.root, 'tmp', `openclaw-${name}.log`) }
-    writeFileSync(configPath, JSON.stringify({ gateway, logging, ...more }, null, 2), { mode: 0o600 })
+    writeFileSync(configPath, JSON.stringify({ gateway, logging }, null, 2), { mode: 0o600 })
   }
 
   /** Starts its gateway as `openclaw --profile <name> gateway run` would, and waits until it is live. */
@@ -42,7 +36,8 @@ export async function addProfile(box: Sandbox, name: string, settings: Record<st
       detached: true,
       stdio: ['ignore', out, out],
     }).unref()
-    await waitFor(() => isLive(at), `the gateway of ${name}`)
+    const status = () => fetch(`http://127.0.0.1:${at}/startupz`).catch(() => ({ status: 0 }))
+    await waitFor(async () => (await status()).status === 200, `the gateway of ${name}`)
     return gatewayPid()!
   }
 
@@ -56,19 +51,10 @@ export async function addProfile(box: Sandbox, name: string, settings: Record<st
     box.runScript(script, args, { ...options, env: { ...env, ...options.env } })
 
   /** The text of its logs whose names begin so. */
-  function log(beginning = ''): string {
-    if (!existsSync(memoryDir)) return ''
-    const names = readdirSync(memoryDir).filter((one) => one.startsWith(beginning))
+  function log(beginning: string): string {
+    const names = existsSync(memoryDir) ? readdirSync(memoryDir).filter((one) => one.startsWith(beginning)) : []
     return names.map((one) => readFileSync(join(memoryDir, one), 'utf8')).join('')
   }
 
   return { name, port, stateDir, memoryDir, configPath, writeConfig, startGateway, gatewayPid, run, log }
-}
-
-async function isLive(port: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://127.0.0.1:${port}/startupz`)).status === 200
-  } catch {
-    return false
-  }
 }

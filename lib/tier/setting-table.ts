@@ -1,0 +1,173 @@
+/** The settings. `.env.example` and the README's table are made of `SETTINGS`. */
+import { PROFILE_RULE, parseProfile } from './profile.ts'
+
+export interface Setting<T> {
+  name: string
+  /** As it would stand in `.env`; empty: unset. */
+  fallback: string
+  unit: string
+  meaning: string
+  /** What a usable value is, for the message that refuses another. */
+  expected: string
+  /** Returns undefined for a text that is no such value. */
+  read: (text: string, home: string) => T | undefined
+}
+
+export const DOCTOR_NAMES = ['claude', 'codex', 'qwen', 'gemini'] as const
+
+/** The unit of values that must never leave the machine. */
+export const SECRET = 'secret'
+
+/** Twenty-three days of seconds: a longer timer overflows in Node and fires at once. */
+const MAX_NUMBER = 2_000_000
+
+function kind<T>(unit: string, expected: string, read: Setting<T>['read']) {
+  const how = { unit, expected, read }
+  return (name: string, fallback: string, meaning: string): Setting<T> => ({ name, fallback, meaning, ...how })
+}
+
+function numberIn(text: string, pattern: RegExp, min: number, max: number): number | undefined {
+  return pattern.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined
+}
+
+const number = (unit: string, min: number, max = MAX_NUMBER) =>
+  kind(unit, `${unit}, a number >= ${min} and <= ${max}`, (text) => numberIn(text, /^\d+(\.\d+)?$/, min, max))
+const whole = (unit: string, min: number, max: number) =>
+  kind(unit, `${unit}, a whole number from ${min} to ${max}`, (text) => numberIn(text, /^\d+$/, min, max))
+const oneOf = <const T extends string>(choices: readonly T[]) =>
+  kind(choices.join(' or '), choices.join(' or '), (text) => choices.find((one) => one === text.toLowerCase()))
+
+const askOnOff = oneOf(['ask', 'on', 'off'])
+const newsKind = oneOf(['failures', 'all'])
+
+const words = (text: string) => text.split(/[\s,]+/).filter(Boolean)
+const readUrl = (text: string) => (/^https?:\/\//i.test(text) && URL.canParse(text) ? text : undefined)
+const A_URL = 'a URL that begins with http:// or https://'
+
+const seconds = number('seconds', 0)
+const timeout = number('seconds', 0.05)
+const hours = number('hours', 0)
+const megabytes = number('MB', 1)
+const count = whole('retries', 1, 100)
+const text = kind('text', 'text', (value) => value)
+const secret = kind(SECRET, 'text', (value) => value)
+const url = kind('URL', A_URL, readUrl)
+const secretUrl = kind(SECRET, A_URL, readUrl)
+const onOff = kind('on or off', 'on or off', (value) =>
+  /^(on|true|1|yes)$/i.test(value) ? true : /^(off|false|0|no)$/i.test(value) ? false : undefined,
+)
+const path = kind('path', 'an absolute path (~ and $HOME are understood)', (value, home) => {
+  const expanded = value.replace(/^~(?=\/|$)/, home)
+  return expanded.startsWith('/') ? expanded.replace(/(?<=.)\/+$/, '') : undefined
+})
+const numbers = kind('seconds', 'seconds, numbers >= 0 separated by spaces', (value) =>
+  /^[\s,]*(?:\d+(?:\.\d+)?(?:[\s,]+|$))+$/.test(value) ? words(value).map(Number) : undefined,
+)
+const profileName = kind('name', PROFILE_RULE, parseProfile)
+const doctorNames = kind(DOCTOR_NAMES.join(', '), `one or more of ${DOCTOR_NAMES.join(', ')}`, (value) => {
+  const names = words(value.toLowerCase()) as (typeof DOCTOR_NAMES)[number][]
+  return names.length > 0 && names.every((one) => DOCTOR_NAMES.includes(one)) ? [...new Set(names)] : undefined
+})
+
+export const SETTINGS = {
+  // The gateway
+  gatewayUrl: url('OPENCLAW_GATEWAY_URL', '', 'where the gateway answers; default `http://127.0.0.1:<port>/`'),
+  gatewayPort: whole('port', 1, 65_535)('OPENCLAW_GATEWAY_PORT', '18789', "the gateway's port"),
+  profile: profileName('OPENCLAW_PROFILE', '', 'which gateway of this machine; only read from the environment'),
+  stateDir: path('OPENCLAW_STATE_DIR', '~/.openclaw', "OpenClaw's own folder; a profile's is `~/.openclaw-<profile>`"),
+  configPath: path('OPENCLAW_CONFIG_PATH', '', "OpenClaw's config file; default `openclaw.json` in its folder"),
+  memoryDir: path('OPENCLAW_MEMORY_DIR', '~/openclaw/memory', 'for logs and reports; or `~/openclaw-<profile>/memory`'),
+  logRetentionDays: number('days', 1)('LOG_RETENTION_DAYS', '14', 'how long logs are kept (learnings: without limit)'),
+  prometheusTextfileDir: path('PROMETHEUS_TEXTFILE_DIR', '', "where metrics go: a folder of node_exporter's"),
+  // Level 1
+  watchdogMemoryWarnMb: megabytes('OPENCLAW_WATCHDOG_MEMORY_WARN_MB', '1536', 'memory of the gateway: warning'),
+  watchdogMemoryCriticalMb: megabytes('OPENCLAW_WATCHDOG_MEMORY_CRITICAL_MB', '2048', 'the same: critical'),
+  startupGraceSec: seconds('OPENCLAW_STARTUP_GRACE', '300', 'how long a start may take before it counts as hung'),
+  // Level 2
+  healthCheckMaxRetries: count('HEALTH_CHECK_MAX_RETRIES', '3', 'how often Level 2 restarts the gateway'),
+  healthCheckRetryDelaySec: seconds('HEALTH_CHECK_RETRY_DELAY', '30', 'between those restarts'),
+  healthCheckEscalationWaitSec: seconds('HEALTH_CHECK_ESCALATION_WAIT', '300', 'downtime before Level 3 is started'),
+  configRollback: onOff('CONFIG_ROLLBACK', 'on', 'whether Level 2 may put back the last known-good config'),
+  // Level 3
+  doctors: doctorNames('DOCTOR', 'claude', 'the doctors, in this order; one that cannot be used is skipped'),
+  emergencyRecoveryTimeoutSec: number('seconds', 1)('EMERGENCY_RECOVERY_TIMEOUT', '1800', 'how long a doctor may work'),
+  doctorMaxPerDay: whole('runs', 0, 1000)('DOCTOR_MAX_PER_DAY', '6', 'how many doctors may be started in 24 hours'),
+  learnedRemedies: askOnOff('LEARNED_REMEDIES', 'ask', 'what fixed a failure twice: proposed, applied, or not learned'),
+  anthropicApiKey: secret('ANTHROPIC_API_KEY', '', "Claude Code's key, when it has no login of its own"),
+  claudeOauthToken: secret('CLAUDE_CODE_OAUTH_TOKEN', '', 'made by `claude setup-token`, for jobs without a keychain'),
+  anthropicBaseUrl: url('ANTHROPIC_BASE_URL', '', "another address of Claude Code's service (a gateway or proxy)"),
+  openaiApiKey: secret('OPENAI_API_KEY', '', 'the key of Codex or Qwen Code, when they have no login of their own'),
+  openaiBaseUrl: url('OPENAI_BASE_URL', '', 'another address of that service, e.g. of a local model server'),
+  openaiModel: text('OPENAI_MODEL', '', 'the model that Qwen Code uses'),
+  geminiApiKey: secret('GEMINI_API_KEY', '', "Gemini CLI's key"),
+  // Level 4
+  notify: newsKind('NOTIFY', 'failures', 'what is sent: failures and their end, or also recoveries and warnings'),
+  weeklyDigest: onOff('WEEKLY_DIGEST', 'off', "whether the week's figures are sent, on Mondays from 9:00"),
+  discordWebhookUrl: secretUrl('DISCORD_WEBHOOK_URL', '', 'where Level 4 sends its alerts: a Discord webhook'),
+  slackWebhookUrl: secretUrl('SLACK_WEBHOOK_URL', '', "Slack's incoming webhook"),
+  telegramBotToken: secret('TELEGRAM_BOT_TOKEN', '', "Telegram's bot; used together with the chat"),
+  telegramChatId: text('TELEGRAM_CHAT_ID', '', 'the chat that the bot writes to'),
+  ntfyUrl: secretUrl('NTFY_URL', '', "the topic's URL, e.g. `https://ntfy.sh/my-topic`"),
+  ntfyToken: secret('NTFY_TOKEN', '', 'access token, when the topic needs one'),
+  alertWebhookUrl: secretUrl('ALERT_WEBHOOK_URL', '', 'any other receiver: alerts are posted there as JSON'),
+  heartbeatUrl: secretUrl('HEARTBEAT_URL', '', "pinged by each run of Level 4 (healthchecks.io's protocol)"),
+} as const satisfies Record<string, Setting<unknown>>
+
+/** Numbers that no user needs to change, with the reason for each; files of 1.x may set them. */
+const CONSTANTS = {
+  watchdogHealthTimeoutSec: timeout('OPENCLAW_WATCHDOG_HEALTH_TIMEOUT', '5', 'a healthy gateway answers at once'),
+  watchdogMaxRetries: count('OPENCLAW_WATCHDOG_MAX_RETRIES', '3', 'one lost probe is no outage'),
+  watchdogRetryDelaySec: seconds('OPENCLAW_WATCHDOG_RETRY_DELAY', '10', 'the event loop may be blocked for seconds'),
+  watchdogBackoffSec: numbers('OPENCLAW_WATCHDOG_BACKOFF', '10 30 60 600', 'by the number of crashes'),
+  watchdogCrashDecayHours: hours('OPENCLAW_WATCHDOG_CRASH_DECAY_HOURS', '6', 'crashes further apart are unrelated'),
+  stopGraceSec: seconds('OPENCLAW_STOP_GRACE', '20', 'launchd waits as long before SIGKILL'),
+  healthCheckHttpTimeoutSec: timeout('HEALTH_CHECK_HTTP_TIMEOUT', '10', 'more patient than Level 1'),
+  knownGoodAfterSec: seconds('CONFIG_KNOWN_GOOD_AFTER', '600', 'a bad config shows within minutes of a start'),
+  emergencyRecoveryCheckIntervalSec: timeout('EMERGENCY_RECOVERY_CHECK_INTERVAL', '30', 'a doctor works for minutes'),
+  emergencyRecoveryIdleLimitSec: timeout('EMERGENCY_RECOVERY_IDLE_LIMIT', '300', 'longer than any instrument takes'),
+  emergencyRecoveryReportWaitSec: seconds('EMERGENCY_RECOVERY_REPORT_WAIT', '120', 'the gateway runs: no hurry'),
+  doctorStartupWaitSec: timeout('CLAUDE_STARTUP_WAIT', '60', 'a loaded machine starts programs slowly'),
+  doctorSameFailureHours: hours('DOCTOR_SAME_FAILURE_HOURS', '1', 'a second doctor would see what the first one saw'),
+  alertWindowMin: number('minutes', 1)('EMERGENCY_ALERT_WINDOW', '30', 'an older failure has passed or was sent'),
+  alertTimeoutSec: timeout('ALERT_HTTP_TIMEOUT', '10', 'the next run comes in 5 minutes anyway'),
+  telegramApiUrl: url('TELEGRAM_API_URL', 'https://api.telegram.org', 'only a Bot API server of your own differs'),
+  guardianMaxRevivals: count('GUARDIAN_MAX_REVIVALS', '3', 'in a row: one more would not help'),
+  guardianPatienceSec: timeout('GUARDIAN_PATIENCE', '20', 'a tier logs its first line within seconds'),
+} as const satisfies Record<string, Setting<unknown>>
+
+export const ALL_SETTINGS = { ...SETTINGS, ...CONSTANTS }
+
+/** Names of the bash version that have no meaning here. */
+const IGNORED = ['CLAUDE_WORKSPACE_TRUST_TIMEOUT', 'OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER']
+const KNOWN = [...Object.values(ALL_SETTINGS).map(({ name }) => name), ...IGNORED]
+
+/** Names that begin so are ours; OpenClaw, which reads the same file, has none of them. */
+const OURS = /^(?:OPENCLAW_WATCHDOG|HEALTH_CHECK|EMERGENCY_RECOVERY|EMERGENCY_ALERT|GUARDIAN|DOCTOR|LEARNED)_/
+/** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`. */
+const MORE_KEYS = /_API_KEY(?:S|_\w*)$/
+
+/** A warning when the name looks like one of ours and is none. */
+export function misspelling(name: string): string | undefined {
+  if (KNOWN.includes(name) || MORE_KEYS.test(name)) return undefined
+  const ours = OURS.exec(name)?.[0]
+  const limit = ours ? Infinity : name.length < 10 ? 1 : 2
+  const [nearest] = KNOWN.filter((one) => (ours ? one.startsWith(ours) : Math.abs(one.length - name.length) <= limit))
+    .map((one) => [editDistance(one, name, limit), one] as const)
+    .sort(([a], [b]) => a - b)
+  return nearest && nearest[0] <= limit ? `unknown setting ${name}, did you mean ${nearest[1]}?` : undefined
+}
+
+/** Gives up beyond the limit: `.env` may hold many names of OpenClaw, and a healthy tick has no time for them. */
+function editDistance(a: string, b: string, limit: number): number {
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start++
+  let row = Array.from({ length: b.length - start + 1 }, (_, i) => i)
+  for (let i = start; i < a.length; i++) {
+    const next = [i - start + 1]
+    for (let j = 0; j + 1 < row.length; j++)
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (a[i] === b[start + j] ? 0 : 1)))
+    if (Math.min(...next) > limit) return Infinity
+    row = next
+  }
+  return row.at(-1)!
+}
