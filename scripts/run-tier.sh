@@ -10,6 +10,7 @@
 #      else the tier's own
 
 set -u
+[ -z "${ZSH_VERSION:-}" ] || emulate sh
 
 LOWEST_NODE=20.19
 

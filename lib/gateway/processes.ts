@@ -2,7 +2,6 @@
 import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gatewayService } from '../services/supervisor.ts'
 import { runCommand } from '../tier/command.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -170,6 +169,7 @@ function samePath(a: unknown, b: string): boolean {
  * another gateway of this user calls itself the same.
  */
 export async function isGatewayProcess(settings: Settings, pid: number): Promise<boolean> {
+  const { gatewayService } = await import('../services/supervisor.ts')
   const { pid: supervised } = await gatewayService(settings)
   const gateway = await findGateway(settings, supervised, [])
   const owners = (await portOwners(settings)).filter((owner) => !isStranger(settings, owner))

@@ -19,8 +19,12 @@ process.once('beforeExit', () =>
 )
 
 try {
-  // Node before 22.18 does not run TypeScript by itself.
-  if (!process.features.typescript) (await import('tsx/esm/api')).register()
+  // Node before 22.18 does not run TypeScript by itself. As tsx/esm/api does it, but without loading esbuild twice.
+  if (!process.features.typescript) {
+    process.setSourceMapsEnabled(true)
+    const { register } = await import('node:module')
+    register('tsx/esm', { parentURL: import.meta.url, data: true })
+  }
   await import(pathToFileURL(script).href)
   process.exit()
 } catch (error) {

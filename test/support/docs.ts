@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { benchFigures } from '../../bench/readme.ts'
+import { benchFigures } from '../../bench/figures.ts'
 import { treatmentTable } from '../../lib/gateway/treat-docs.ts'
 import { metricsTable } from '../../lib/tier/metrics-docs.ts'
 import { envExample, settingsTable } from '../../lib/tier/settings-docs.ts'
