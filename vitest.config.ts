@@ -99,7 +99,6 @@ export default defineConfig({
         test: {
           name: 'fire-short',
           include: ['test/fire/*.test.ts'],
-          exclude: ['test/fire/kills.test.ts'],
           provide: { killsPerScript: 10 },
           testTimeout: 1_800_000,
           ...SAME_INPUTS_IN_EVERY_RUN,

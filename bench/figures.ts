@@ -1,7 +1,9 @@
-/** What all measurements share: the machine's description, medians, tables, and the files under bench/results. */
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, release } from 'node:os'
+/** What the measurements share: spreads, tables, and the files under bench/results that the README shows. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
+
+const folder = join(import.meta.dirname, 'results')
 
 export interface Spread {
   least: number
@@ -9,42 +11,27 @@ export interface Spread {
   worst: number
 }
 
-export function spread(numbers: readonly number[], decimals = 0): Spread {
-  const round = (n: number) => Math.round(n * 10 ** decimals) / 10 ** decimals
-  return { least: round(Math.min(...numbers)), median: round(median(numbers)), worst: round(Math.max(...numbers)) }
+export function spread(numbers: readonly number[]): Spread {
+  const sorted = numbers.map((n) => Math.round(n * 100) / 100).sort((a, b) => a - b)
+  return { least: sorted[0]!, median: sorted[sorted.length >> 1]!, worst: sorted.at(-1)! }
 }
 
-export function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-}
-
-/** Where and when it was measured. */
-export function circumstances() {
-  return {
-    measuredAt: new Date().toISOString(),
-    node: process.version,
-    platform: `${process.platform} ${release()}`,
-    cpu: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`,
-    /** Others at work on the machine stretch every time: figures beside a floor of the same run say more. */
-    load: Number(loadavg()[0]!.toFixed(1)),
-  }
-}
-
-/** Writes bench/results/<name>.json and prints the table. */
-export function publish(name: string, title: string, result: object, rows: readonly (readonly unknown[])[]): void {
-  const folder = join(import.meta.dirname, 'results')
-  mkdirSync(folder, { recursive: true })
-  const where = circumstances()
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ title, ...where, ...result }, null, 2)}\n`)
+/** Prints the table and writes bench/results/<name>.md; on a busy machine every time is longer, so the load is in it. */
+export function publish(name: string, title: string, rows: readonly (readonly unknown[])[]): void {
   const [head = [], ...body] = rows
   const lines = [head, head.map(() => '---'), ...body].map((row) => `| ${row.join(' | ')} |`)
-  const text = `**${title}** (${where.measuredAt.slice(0, 10)}, Node ${where.node}, ${where.cpu}, load ${where.load})\n\n${lines.join('\n')}\n`
+  const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, load ${loadavg()[0]!.toFixed(1)}`
+  const text = `**${title}** (${new Date().toISOString().slice(0, 10)}, ${machine})\n\n${lines.join('\n')}\n`
+  mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, `${name}.md`), text)
   process.stdout.write(`\n${text}`)
 }
 
-export function nodeMajor(): string {
-  return `node${process.versions.node.split('.')[0]}`
+/** The README's tables, as they were last measured. */
+export function benchFigures(): string {
+  return ['tick-node24', 'tick-node20', 'recovery-stand-in', 'recovery-real']
+    .map((name) => join(folder, `${name}.md`))
+    .filter(existsSync)
+    .map((path) => readFileSync(path, 'utf8').trim())
+    .join('\n\n')
 }

@@ -1,35 +1,26 @@
 #!/bin/sh
-# Starts one tier:  sh run-tier.sh gateway-watchdog [flags]   (a script's name without .ts)
-# LaunchAgents, systemd timers and cron call this.
+# Starts one tier, for launchd, systemd and cron:  sh run-tier.sh gateway-watchdog [flags]
 #
-# The watchers share Node with the gateway: after a Node upgrade all of them would die silently together. So a Node that
-# works is looked for at every start, and a tier that cannot even start is written into its own log and told to every
-# channel that is configured, at most once an hour per cause. In the ordinary case this shell becomes the tier (exec):
-# pid and exit code are its own.
-#
-# OPENCLAW_PROFILE says for which of several gateways: state, .env and logs are looked for in that profile's folders.
+# A Node upgrade could end all watchers silently together. So a Node that works is looked for at every start, and a tier
+# that cannot start is logged and sent to every configured channel, at most once an hour per cause. Otherwise this shell
+# becomes the tier (exec): pid and exit code are its own. With --cannot-start it only reports the cause on its stdin.
 #
 # Exit 1  the tier could not be started
 #      2  unusable arguments
 #      else the tier's own
-#
-# `run-tier.sh --cannot-start <script>` only reports the cause it reads from standard input; lib/tier/start.mjs uses it.
 
 set -u
+[ -z "${ZSH_VERSION:-}" ] || emulate sh
 
 LOWEST_NODE=20.19
 
 main() {
-  case $0 in
-    /*) root=$0 ;;
-    *) root=$PWD/$0 ;;
-  esac
-  root=${root%/*}
-  case $root in
-    */scripts) root=${root%/scripts} ;;
-    *) root=$root/.. ;;
-  esac
-  [ -n "${HOME:-}" ] || find_home
+  root=.
+  case $0 in */*) root=${0%/*} ;; esac
+  root=$(CDPATH='' cd "$root/.." && pwd) || exit 1
+  # A hand-made plist or crontab may lack HOME.
+  [ -n "${HOME:-}" ] || eval "HOME=~$(id -un)"
+  export HOME
   PATH=${PATH:-/usr/bin:/bin}
   # The rule of lib/tier/profile.ts: nothing that could lead out of HOME.
   case ${OPENCLAW_PROFILE:-} in
@@ -42,203 +33,134 @@ main() {
   esac
   state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw$suffix}
 
-  arguments=$*
+  only_report=
+  [ "${1:-}" != --cannot-start ] || { only_report=yes && shift; }
   script=${1:-}
-  if [ "$script" = --cannot-start ]; then
-    script=${2:-}
-    tier_of "$script" || usage
-    cannot_start "$(cat)"
-    exit 1
-  fi
-  tier_of "$script" || usage
+  # The name under which the script logs.
+  case $script in
+    gateway-watchdog | gateway-healthcheck) tier=${script#gateway-} ;;
+    emergency-recovery) tier=$script ;;
+    emergency-recovery-monitor) tier=monitor ;;
+    watchdog-guardian) tier=guardian ;;
+    *)
+      printf '%s\n' 'usage: sh run-tier.sh <script> [flags]' \
+        'scripts: gateway-watchdog gateway-healthcheck emergency-recovery emergency-recovery-monitor watchdog-guardian' >&2
+      exit 2
+      ;;
+  esac
   shift
+  case " $* " in *' --dry-run '*) dry_run=yes ;; *) dry_run= ;; esac
+  [ -z "$only_report" ] || cannot_start "$(cat)"
 
-  find_node "$@"
+  find_node
   # launchd and cron give a poor PATH: the places where openclaw, claude, tmux and lsof usually are go behind it.
   PATH=$PATH:$HOME/.local/bin:$HOME/.npm-global/bin:$HOME/.claude/local:$HOME/bin:$HOME/.bun/bin:$HOME/.local/share/pnpm
   PATH=$PATH:$HOME/Library/pnpm:/opt/homebrew/bin:/usr/local/bin:/home/linuxbrew/.linuxbrew/bin:/opt/local/bin
   PATH=$PATH:/usr/sbin:/sbin
   export PATH
+  [ -n "$dry_run" ] || [ ! -d "$state/watchdog" ] || export NODE_COMPILE_CACHE="$state/watchdog/compile-cache"
 
   for file in "$root/lib/tier/start.mjs" "$root/scripts/$script.ts"; do
-    [ -f "$file" ] || { cannot_start "$file is missing"; exit 1; }
+    [ -f "$file" ] || cannot_start "$file is missing"
   done
   exec "$node" --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
 }
 
-usage() {
-  printf '%s\n' "usage: sh run-tier.sh <script> [flags]" \
-    "scripts: gateway-watchdog gateway-healthcheck emergency-recovery emergency-recovery-monitor watchdog-guardian" >&2
-  exit 2
-}
-
-# Sets $tier, the name under which the script logs.
-tier_of() {
-  case $1 in
-    gateway-watchdog) tier=watchdog ;;
-    gateway-healthcheck) tier=healthcheck ;;
-    emergency-recovery) tier=emergency-recovery ;;
-    emergency-recovery-monitor) tier=monitor ;;
-    watchdog-guardian) tier=guardian ;;
-    *) return 1 ;;
-  esac
-}
-
-# A hand-made plist or crontab may lack HOME.
-find_home() {
-  HOME=/
-  user=$(id -un)
-  case $user in
-    '' | *[!A-Za-z0-9._-]*) ;;
-    *) eval "HOME=~$user" ;;
-  esac
-  export HOME
-}
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Node
-
-# Sets $node, or reports and ends; gets the tier's flags. A Node whose file is there may still not run (a library is
-# gone), so it is asked for its `--version`: the one that setup recorded, else the one on PATH, else any that is found.
+# Sets $node: the one that setup recorded, else the one on PATH, else the newest of those that package and version
+# managers install; or reports and ends.
 find_node() {
   record=$state/watchdog/launcher
   recorded=
   recorded_path=
   [ -r "$record" ] && { IFS= read -r recorded && IFS= read -r recorded_path; } <"$record"
-  # The PATH of the shell in which setup was run comes first: whoever starts a tier, it finds the same openclaw, claude
-  # and tmux.
+  # The PATH of the shell in which setup was run comes first, for the same openclaw, claude and tmux at every start.
   PATH=${recorded_path:+$recorded_path:}$PATH
-  if [ -n "$recorded" ] && { has_just_run "$recorded" "$@" || usable "$recorded"; }; then
-    node=$recorded
+  node=$recorded
+  if [ -n "$node" ] && usable "$node"; then
     PATH=$PATH:${node%/*}
     return
   fi
-  if usable node; then
-    node=node
-    return
-  fi
+  node=node
+  ! usable node || return 0
 
   node=
-  for candidate in /opt/homebrew/bin/node /usr/local/bin/node /home/linuxbrew/.linuxbrew/bin/node /opt/local/bin/node \
-    /usr/bin/node /snap/bin/node "$HOME/.local/bin/node" "$HOME/.volta/bin/node" "$HOME/n/bin/node"; do
-    if usable "$candidate"; then
-      node=$candidate
-      break
-    fi
-  done
-  [ -n "$node" ] || newest_managed
-  if [ -z "$node" ]; then
-    cannot_start "no Node.js that works (>= $LOWEST_NODE) was found: looked at ${recorded:+$recorded, }PATH ($PATH), Homebrew, nvm, fnm, volta, asdf, mise, n"
-    exit 1
-  fi
-  usable "$node"
-  # Whatever `node` is on PATH was just seen not to work: openclaw and claude must find this one before it.
-  PATH=${node%/*}:$PATH
-  case " $* " in
-    *' --dry-run '*) ;;
-    *) [ -z "$recorded" ] || { printf '%s\n' "$node" "$recorded_path" >"$record"; } 2>/dev/null ;;
-  esac
-}
-
-# has_just_run <node> [flags]: true when the start before this one came as far as JavaScript with that Node. Then it left
-# its name and version there (lib/tier/start.mjs), and need not be asked again, which costs a tenth of a healthy tick.
-# That word counts once. Should the Node have broken since, this start is lost, with what the system says of it on
-# standard error; the next start of whichever tier, minutes later, finds no word, and asks. Level 3 asks always.
-has_just_run() {
-  word=$state/watchdog/node-ran
-  [ $# -eq 1 ] && [ "$tier" != emergency-recovery ] && [ -x "$1" ] && [ -s "$word" ] && [ -r "$word" ] || return 1
-  { IFS= read -r just_ran && IFS= read -r version; } <"$word"
-  # Not `:`, with which a shell would end where the file cannot be written.
-  [ "$just_ran" = "$1" ] && new_enough "$version" && { true >"$word"; } 2>/dev/null
-}
-
-# True when the given Node runs and is new enough; sets $major and $minor.
-usable() {
-  case $1 in
-    */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
-  esac
-  # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
-  { version=$("$1" --version); } 2>/dev/null && new_enough "$version"
-}
-
-new_enough() {
-  major=${1#v}
-  minor=${major#*.}
-  minor=${minor%%.*}
-  major=${major%%.*}
-  case $major$minor in
-    '' | *[!0-9]*) return 1 ;;
-  esac
-  [ "$major" -gt "${LOWEST_NODE%.*}" ] || { [ "$major" -eq "${LOWEST_NODE%.*}" ] && [ "$minor" -ge "${LOWEST_NODE#*.}" ]; }
-}
-
-# The newest Node of a version manager.
-newest_managed() {
   best=0
-  for candidate in "${NVM_DIR:-$HOME/.nvm}"/versions/node/*/bin/node \
+  for candidate in /opt/homebrew/bin/node /usr/local/bin/node /home/linuxbrew/.linuxbrew/bin/node /opt/local/bin/node \
+    /usr/bin/node /snap/bin/node "$HOME/.local/bin/node" "$HOME/.volta/bin/node" "$HOME/n/bin/node" \
+    "${NVM_DIR:-$HOME/.nvm}"/versions/node/*/bin/node \
     "${FNM_DIR:-$HOME/.local/share/fnm}"/node-versions/*/installation/bin/node \
     "$HOME/Library/Application Support/fnm"/node-versions/*/installation/bin/node \
     "$HOME"/.fnm/node-versions/*/installation/bin/node \
     "${VOLTA_HOME:-$HOME/.volta}"/tools/image/node/*/bin/node \
     "${ASDF_DATA_DIR:-$HOME/.asdf}"/installs/nodejs/*/bin/node \
     "${MISE_DATA_DIR:-$HOME/.local/share/mise}"/installs/node/*/bin/node \
-    "$HOME"/.nodenv/versions/*/bin/node \
-    /usr/local/n/versions/node/*/bin/node \
+    "$HOME"/.nodenv/versions/*/bin/node /usr/local/n/versions/node/*/bin/node \
     /opt/homebrew/opt/node@*/bin/node /usr/local/opt/node@*/bin/node; do
     if usable "$candidate" && [ $((major * 1000 + minor)) -gt "$best" ]; then
       best=$((major * 1000 + minor))
       node=$candidate
     fi
   done
+  [ -n "$node" ] ||
+    cannot_start "no Node.js that works (>= $LOWEST_NODE) was found: looked at ${recorded:+$recorded, }PATH ($PATH), Homebrew, nvm, fnm, volta, asdf, mise, n"
+  # The `node` on PATH does not work: openclaw and claude must find this one before it.
+  PATH=${node%/*}:$PATH
+  [ -n "$dry_run" ] || [ -z "$recorded" ] || { printf '%s\n' "$node" "$recorded_path" >"$record"; } 2>/dev/null
 }
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A tier that cannot start. Nothing below runs in the ordinary case.
+# True when the given Node runs (a file may be there and its libraries gone) and is new enough; sets $major and $minor.
+usable() {
+  case $1 in
+    */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
+  esac
+  # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
+  { version=$("$1" --version); } 2>/dev/null || return 1
+  major=${version#v}
+  minor=${major#*.}
+  minor=${minor%%.*}
+  major=${major%%.*}
+  case $major$minor in '' | *[!0-9]*) return 1 ;; esac
+  [ $((major * 1000 + minor)) -ge $((${LOWEST_NODE%.*} * 1000 + ${LOWEST_NODE#*.})) ]
+}
 
+# Reports the cause and ends. Nothing below runs in the ordinary case.
 cannot_start() {
   umask 077
-  # A dry run changes nothing: neither the log nor the memory of what was told.
-  case " $arguments " in
-    *' --dry-run '*)
-      printf '%s\n' "$tier: cannot start: $1" >&2
-      return
-      ;;
-  esac
   # One line without control characters, so that nothing in it can pass for a line of its own.
   cause=$(printf '%s' "$1" | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
-  cause=${cause:-no reason was given}
-  text="cannot start: $cause"
-  # Nobody else would write what Level 4 looks for when it is Level 3 that cannot start.
-  [ "$tier" = emergency-recovery ] && text="MANUAL INTERVENTION REQUIRED: level 3 $text"
+  text="cannot start: ${cause:=no reason was given}"
+  [ -z "$dry_run" ] || { printf '%s\n' "$tier: $text" >&2 && exit 1; }
+  # No other tier writes what Level 4 looks for when Level 3 cannot start.
+  [ "$tier" != emergency-recovery ] || text="MANUAL INTERVENTION REQUIRED: level 3 $text"
   write_log ERROR "$text"
-  tell "$cause"
+  tell
+  exit 1
 }
 
 write_log() {
   stamp=$(date +%Y-%m-%dT%H:%M:%S%z)
   line="[${stamp%??}:${stamp#"${stamp%??}"}] [$tier] [$1] $2"
   printf '%s\n' "$line" >&2
-  if [ -z "${log_name:-}" ]; then
-    log_name=$tier-${stamp%%T*}.log
-    [ "$tier" = emergency-recovery ] && log_name=$tier-${stamp%%T*}-$(date +%H%M%S).log
-  fi
+  log_name=${log_name:-$tier-${stamp%%T*}$([ "$tier" != emergency-recovery ] || date +-%H%M%S).log}
   logs=$(setting OPENCLAW_MEMORY_DIR)
   logs=${logs:-$HOME/openclaw$suffix/memory}
   for folder in "$logs" "$state/watchdog/logs"; do
     mkdir -p "$folder" 2>/dev/null || continue
-    # A line that a crash cut in half must not swallow ours.
-    [ -s "$folder/$log_name" ] && [ -n "$(tail -c 1 "$folder/$log_name" 2>/dev/null)" ] && line="
+    # A line that a crash cut in half must not swallow this one.
+    [ -z "$(tail -c 1 "$folder/$log_name" 2>/dev/null)" ] || line="
 $line"
     { printf '%s\n' "$line" >>"$folder/$log_name"; } 2>/dev/null && return
   done
   printf '%s\n' "$tier: neither $logs nor $state/watchdog/logs can be written" >&2
 }
 
-# Tells every channel that is configured, each in the plainest form that it takes.
+# Sends the cause to every channel that is configured, each in the plainest form that it takes.
 tell() {
-  told=$state/watchdog/told
-  cause_id=$(printf '%s' "$1" | cksum | tr ' ' '-')
-  message "$1"
+  # At most 1500 bytes, UTF-8 or else plain ASCII.
+  text=$(printf '%s' "openclaw-self-healing on $(uname -n)${suffix:+ (profile ${suffix#-})}: $tier cannot start: $cause" |
+    LC_ALL=C cut -c 1-1500)
+  printf '%s' "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
+    text=$(printf '%s' "$text" | LC_ALL=C tr -c '\040-\176' '?')
   escaped=$(printf '%s' "$text" | json)
   post Discord "$(setting DISCORD_WEBHOOK_URL)" '' "{\"content\":\"$escaped\",\"allowed_mentions\":{\"parse\":[]}}"
   # With these three Slack's markup (<!channel>) is only text.
@@ -246,82 +168,50 @@ tell() {
     "{\"text\":\"$(printf '%s' "$text" | LC_ALL=C sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' | json)\"}"
   token=$(setting TELEGRAM_BOT_TOKEN)
   chat=$(setting TELEGRAM_CHAT_ID | json)
-  [ -z "$token" ] || [ -z "$chat" ] || post Telegram \
-    "$(setting TELEGRAM_API_URL | sed -e 's,/*$,,' -e 's,^$,https://api.telegram.org,')/bot$token/sendMessage" '' \
-    "{\"chat_id\":\"$chat\",\"text\":\"$escaped\"}"
+  api=$(setting TELEGRAM_API_URL | sed 's,/*$,,')
+  post Telegram "${token:+${chat:+${api:-https://api.telegram.org}/bot$token/sendMessage}}" '' "{\"chat_id\":\"$chat\",\"text\":\"$escaped\"}"
   # A message as JSON goes to the server's root and names its topic.
   topic=$(setting NTFY_URL)
   topic=${topic%/}
-  [ -z "$topic" ] || post ntfy "${topic%/*}/" "$(setting NTFY_TOKEN)" \
+  post ntfy "${topic:+${topic%/*}/}" "$(setting NTFY_TOKEN)" \
     "{\"topic\":\"$(printf '%s' "${topic##*/}" | json)\",\"priority\":5,\"message\":\"$escaped\"}"
   post webhook "$(setting ALERT_WEBHOOK_URL)" '' "{\"text\":\"$escaped\"}"
 }
 
-# post <channel> <address> <bearer token or ''> <body>, unless the channel is not configured, or was told of this cause
-# (by whichever tier) within the hour.
+# post <channel> <address, '' when it is not configured> <bearer token or ''> <body>
 post() {
   [ -n "$2" ] || return 0
-  case $2$3 in
-    *[\"\\[:space:]]*)
-      write_log WARN "$1 was not told: its address is no URL"
-      return 0
-      ;;
-  esac
-  claim=$told/$cause_id-$1
-  mkdir -p "$told" 2>/dev/null
-  claim_hour || return 0
+  case $2$3 in *[\"\\[:space:]]*) write_log WARN "$1 was not told: its address is no URL" && return ;; esac
+  claim_hour "$1" || return 0
   bearer=
   [ -z "$3" ] || bearer="header = \"Authorization: Bearer $3\""
-  # What is secret goes in by standard input: a command line can be read by everybody on the machine.
+  # Secrets go in by standard input: every user of the machine can read a command line.
   if failure=$(curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
     --header 'Content-Type: application/json' --data-binary "$4" 2>&1 <<CONFIG
 url = "$2"
 $bearer
 CONFIG
   ); then
-    find "$told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
+    find "$state/watchdog/told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
   else
-    # Not delivered: the next run tries again.
+    # The next run tries again.
     rm -f "$claim"
     write_log WARN "$1 was not told: ${failure:-curl failed}"
   fi
 }
 
-# True when it is up to this run to tell: of several tiers that fail together one creates the file (noclobber).
+# True when this run is the one to send this cause through this channel: of those in the same hour of the clock only one
+# creates the file (noclobber), and none does within 3600 s of the hour before.
 claim_hour() {
   now=$(date +%s)
-  if [ -e "$claim" ]; then
-    at=
-    IFS= read -r at 2>/dev/null <"$claim"
-    case $at in
-      # Another run is writing it, or the disk is full: its age tells.
-      '' | *[!0-9]*) [ -z "$(find "$claim" -mmin -60)" ] || return 1 ;;
-      # A minute into the future is another run's clock reading; more than that is a clock that was set back.
-      *) [ $((now - at)) -ge 3600 ] || [ $((now - at)) -lt -60 ] || return 1 ;;
-    esac
-    # rename: of several runs that see the old claim one takes it away.
-    mv "$claim" "$claim.$$" 2>/dev/null || return 1
-    taken=
-    IFS= read -r taken 2>/dev/null <"$claim.$$"
-    if [ "$taken" != "$at" ]; then
-      # It was the new claim of a run that had been quicker.
-      mv "$claim.$$" "$claim" 2>/dev/null
-      return 1
-    fi
-    rm -f "$claim.$$"
-  fi
-  (
-    set -C
-    printf '%s\n' "$now" >"$claim"
-  ) 2>/dev/null
-}
-
-# Sets $text: at most 1500 bytes, UTF-8 or else plain ASCII.
-message() {
-  whose=${suffix:+ (profile ${suffix#-})}
-  text=$(printf '%s' "openclaw-self-healing on $(uname -n)$whose: $tier cannot start: $1" | LC_ALL=C cut -c 1-1500)
-  printf '%s' "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
-    text=$(printf '%s' "$text" | LC_ALL=C tr -c '\040-\176' '?')
+  claim=$state/watchdog/told/$(printf '%s' "$cause" | cksum | tr ' ' '-')-$1
+  mkdir -p "${claim%/*}" 2>/dev/null
+  at=
+  [ ! -r "$claim-$((now / 3600 - 1))" ] || IFS= read -r at <"$claim-$((now / 3600 - 1))"
+  claim=$claim-$((now / 3600))
+  [ $((now - ${at:-0})) -ge 3600 ] && (set -C && : >"$claim") 2>/dev/null || return 1
+  { printf '%s\n' "$now" >"$claim"; } 2>/dev/null
+  return 0
 }
 
 # Escapes standard input, one line without control characters, for a JSON string.

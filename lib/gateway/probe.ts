@@ -1,13 +1,13 @@
 /**
  * Liveness over HTTP, identity-checked: healthy is not "something answers 200" but "the gateway says that it is the
  * gateway". Measured on OpenClaw 2026.9.6: `GET /health` answers exactly `{"ok":true,"status":"live"}`; `/startupz`
- * answers 503 with `starting` or `draining`, then 200 `started` with `version`; `/readyz` tells of channels and is for
+ * answers 503 with `starting` or `draining`, then 200 `started` with `version`; `/readyz` reports channels and is for
  * alerts only. Before 2026.3.1 there is no `/health`.
  */
 import type { IncomingMessage } from 'node:http'
+import { createRequire } from 'node:module'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import { type HttpAnswer, isRefused, plainGet } from './plain-get.ts'
 
 /** What the port says, in the order in which it is asked. */
 export interface Probe {
@@ -25,7 +25,14 @@ export interface Probe {
   suppressed: string[]
 }
 
-/** No answer of the gateway's is longer; what is longer comes from somebody else and is not read to its end. */
+/** What one GET came to; `broken`: no HTTP, or the connection broke. */
+type HttpAnswer =
+  | { kind: 'answer'; status: number; body: string }
+  | { kind: 'refused' }
+  | { kind: 'timeout'; connected: boolean }
+  | { kind: 'broken'; error: string }
+
+/** No answer of the gateway's is longer; a longer one is not read to its end. */
 const MAX_BODY_BYTES = 64 * 1024
 
 /**
@@ -34,42 +41,26 @@ const MAX_BODY_BYTES = 64 * 1024
  */
 export async function probe(settings: Settings, timeoutMs: number): Promise<Probe> {
   const health = await get(settings, '/health', timeoutMs)
-  if (health.kind !== 'answer')
-    return { kind: health.kind, detail: describe(health, timeoutMs), failing: [], suppressed: [] }
-  const live = isLiveBody(health)
-  const startup = await get(settings, '/startupz', timeoutMs)
-  const { phase, version } = readStartup(startup)
-  if (!live) {
+  const none = { failing: [], suppressed: [] }
+  if (health.kind !== 'answer') return { kind: health.kind, detail: describe(health, timeoutMs), ...none }
+  const { status } = health
+  const live = parseBody(health)
+  const startup = parseBody(await get(settings, '/startupz', timeoutMs))
+  const phase = (['starting', 'draining', 'started'] as const).find((word) => startup.status === word)
+  const said = typeof startup.version === 'string' ? startup.version : ''
+  const version = /^\d[\w.+-]{0,40}$/.test(said) ? said : undefined
+  if (status !== 200 || live.ok !== true || live.status !== 'live')
     return {
       kind: 'other',
-      detail: describe(health, timeoutMs),
-      status: health.status,
+      detail: `HTTP ${status} on /health, not the gateway's words`,
+      status,
       phase,
       version,
-      failing: [],
-      suppressed: [],
+      ...none,
     }
-  }
-  const ready = await get(settings, '/readyz', timeoutMs)
-  return { kind: 'live', detail: '/health says live', status: health.status, phase, version, ...readReadiness(ready) }
-}
-
-/** True when the answer is the gateway's own: `{"ok":true,"status":"live"}`, whatever the spacing. */
-function isLiveBody(answer: Extract<HttpAnswer, { kind: 'answer' }>): boolean {
-  const body = parseObject(answer.body)
-  return answer.status === 200 && body?.ok === true && body.status === 'live'
-}
-
-function readStartup(answer: HttpAnswer): Pick<Probe, 'phase' | 'version'> {
-  const body = answer.kind === 'answer' ? parseObject(answer.body) : undefined
-  const phase = (['starting', 'draining', 'started'] as const).find((word) => body?.status === word)
-  const version = typeof body?.version === 'string' && /^\d[\w.+-]{0,40}$/.test(body.version) ? body.version : undefined
-  return { phase, version }
-}
-
-function readReadiness(answer: HttpAnswer): Pick<Probe, 'failing' | 'suppressed'> {
-  const body = answer.kind === 'answer' ? parseObject(answer.body) : undefined
-  return { failing: names(body?.failing), suppressed: names(body?.suppressed) }
+  const ready = parseBody(await get(settings, '/readyz', timeoutMs))
+  const channels = { failing: names(ready.failing), suppressed: names(ready.suppressed) }
+  return { kind: 'live', detail: '/health says live', status, phase, version, ...channels }
 }
 
 function names(value: unknown): string[] {
@@ -80,44 +71,31 @@ function names(value: unknown): string[] {
   })
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+/** The JSON object that was answered; an empty one when there is none. */
+function parseBody(answer: HttpAnswer): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(text)
-    return isRecord(value) ? value : undefined
+    const value: unknown = answer.kind === 'answer' && JSON.parse(answer.body)
+    return isRecord(value) ? value : {}
   } catch {
-    return undefined
+    return {}
   }
 }
 
-function describe(answer: HttpAnswer, timeoutMs: number): string {
-  switch (answer.kind) {
-    case 'refused':
-      return 'connection refused'
-    case 'timeout':
-      return `${answer.connected ? 'connected, but no answer' : 'no connection'} within ${timeoutMs / 1000} s`
-    case 'broken':
-      return `no HTTP answer (${answer.error})`
-    case 'answer':
-      return `HTTP ${answer.status} on /health, not the gateway's words`
-  }
-}
-
-/** One GET without redirects, with one limit over everything. */
-export async function get(settings: Settings, path: string, timeoutMs: number): Promise<HttpAnswer> {
-  const url = new URL(path, settings.gatewayUrl)
-  if (url.protocol === 'https:') return fullGet(url, timeoutMs)
-  const startedSec = process.uptime()
-  const answer = await plainGet(url, timeoutMs)
-  // What is left of the time, but enough for a machine that is busy to say what it has at hand.
-  return answer === 'unclear' ? fullGet(url, Math.max(timeoutMs - (process.uptime() - startedSec) * 1000, 100)) : answer
+function describe(answer: Exclude<HttpAnswer, { kind: 'answer' }>, timeoutMs: number): string {
+  if (answer.kind === 'refused') return 'connection refused'
+  if (answer.kind === 'broken') return `no HTTP answer (${answer.error})`
+  return `${answer.connected ? 'connected, but no answer' : 'no connection'} within ${timeoutMs / 1000} s`
 }
 
 /**
- * By node:http, which knows HTTP in all its forms. Not fetch: half the start-up cost, and a limit that also holds for an
- * answer that drips byte by byte.
+ * One GET without redirects, with one limit over everything, an answer that drips byte by byte included. By node:http
+ * and not fetch, which costs twice as much to load.
  */
-async function fullGet(url: URL, timeoutMs: number): Promise<HttpAnswer> {
-  const { request } = url.protocol === 'https:' ? await import('node:https') : await import('node:http')
+export async function get(settings: Settings, path: string, timeoutMs: number): Promise<HttpAnswer> {
+  const url = new URL(path, settings.gatewayUrl)
+  // Required: an import also loads the WebSocket that node:http exports, 40 ms on Node 24.
+  const load: (name: string) => typeof import('node:https') = createRequire(import.meta.url)
+  const { request } = load(url.protocol === 'https:' ? 'node:https' : 'node:http')
   return new Promise((resolve) => {
     let connected = false
     const finish = (answer: HttpAnswer) => {
@@ -129,7 +107,7 @@ async function fullGet(url: URL, timeoutMs: number): Promise<HttpAnswer> {
     const req = request(url, {
       agent: false,
       headers: { accept: 'application/json', connection: 'close' },
-      // The gateway's own certificate is self-signed; who it is, its words tell, and nothing secret is sent.
+      // The gateway's certificate is self-signed; its words identify it, and nothing secret is sent.
       rejectUnauthorized: false,
     })
     req.on('socket', (socket) => socket.once('connect', () => (connected = true)))
@@ -151,4 +129,9 @@ async function fullGet(url: URL, timeoutMs: number): Promise<HttpAnswer> {
     })
     req.end()
   })
+}
+
+/** No program listens. `localhost` tries ::1 and 127.0.0.1, and reports both in one error. */
+function isRefused(error: NodeJS.ErrnoException & { errors?: NodeJS.ErrnoException[] }): boolean {
+  return (error.errors?.length ? error.errors : [error]).every(({ code }) => code === 'ECONNREFUSED')
 }

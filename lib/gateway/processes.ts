@@ -2,7 +2,6 @@
 import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gatewayService } from '../services/supervisor.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
@@ -147,6 +146,7 @@ function samePath(a: unknown, b: string): boolean {
 
 /** True when the process is proven (by lock, supervisor or port) to be the gateway, or descends from it. */
 export async function isGatewayProcess(settings: Settings, pid: number): Promise<boolean> {
+  const { gatewayService } = await import('../services/supervisor.ts')
   const { pid: supervised } = await gatewayService(settings)
   const gateway = await findGateway(settings, supervised, [])
   const owners = (await portOwners(settings)).filter((owner) => !isStranger(settings, owner))

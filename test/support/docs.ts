@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { benchFigures } from '../../bench/readme.ts'
+import { benchFigures } from '../../bench/figures.ts'
 import { treatmentTable } from '../../lib/gateway/treat.ts'
 import { metricsTable } from '../../lib/tier/metrics-docs.ts'
 import { SETTINGS } from '../../lib/tier/setting-table.ts'

@@ -17,6 +17,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
@@ -209,9 +210,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
 
   /** Starts `scripts/<name>.ts` from `/`, with this environment and no other: a tier as launchd would, the others as npm. */
   function startScript(name: string, args: string[] = [], runOptions: RunOptions = {}): RunningScript {
-    const merged = Object.entries({ ...env, ...runOptions.env }).filter((entry) => entry[1] !== undefined)
+    const isForPeople = FOR_PEOPLE.includes(name)
+    // One compile cache for all tests; start.mjs takes it out of the tier's environment.
+    const cache = isForPeople ? {} : { NODE_COMPILE_CACHE: join(tmpdir(), 'openclaw-self-healing-tests') }
+    const merged = Object.entries({ ...env, ...cache, ...runOptions.env }).filter((entry) => entry[1] !== undefined)
     const script = join(projectDir, 'scripts', `${name}.ts`)
-    const start = FOR_PEOPLE.includes(name) ? typescriptLoader() : [join(projectDir, 'lib', 'tier', 'start.mjs')]
+    const start = isForPeople ? typescriptLoader() : [join(projectDir, 'lib', 'tier', 'start.mjs')]
     const child = spawn(process.execPath, [...start, script, ...args], {
       env: Object.fromEntries(merged) as Record<string, string>,
       cwd: '/',
@@ -258,6 +262,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
     if (unplanned.length > 0) throw new Error(unplanned.map(({ what }) => what).join('\n'))
   }
 
+  /** Ends every process of the sandbox: one that was just started may still start others. */
   async function endProcesses(): Promise<void> {
     await waitFor(() => {
       const alive = [...processesOfHome(home), ...[...started].map((child) => child.pid!)]
@@ -294,6 +299,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
     runScript,
     log,
     memoryFiles,
+    endProcesses,
     close,
   }
 }
