@@ -10,4 +10,4 @@ test('there is a file for each of the 21 classes', () => {
   expect([...classes]).toEqual(Array.from({ length: 21 }, (_, i) => i + 1))
 })
 
-playAll<StandInScene>('stand-in', async () => ({ open: openStandIn, close: async () => {} }))
+playAll<StandInScene>('stand-in', async () => ({ open: openStandIn, close: async () => {} }), false)

@@ -11,7 +11,8 @@ export interface Stage<S extends Scene> {
   close(): Promise<void>
 }
 
-export function playAll<S extends Scene>(name: StageName, build: () => Promise<Stage<S>>): void {
+/** @param inTurn the stage is one for all faults */
+export function playAll<S extends Scene>(name: StageName, build: () => Promise<Stage<S>>, inTurn = true): void {
   const note = (line: Line) => appendFileSync(inject('linesOfTable'), `${JSON.stringify(line)}\n`)
   let stage: Stage<S>
   beforeAll(async () => {
@@ -20,7 +21,9 @@ export function playAll<S extends Scene>(name: StageName, build: () => Promise<S
   afterAll(() => stage?.close())
 
   for (const part of partsOf<S>(name)) {
-    test(`${part.id} ${part.name}: ${part.healedBy}, ${part.restarts} restarts`, async ({ skip }) => {
+    test(`${part.id} ${part.name}: ${part.healedBy}, ${part.restarts} restarts`, { concurrent: !inTurn }, async ({
+      skip,
+    }) => {
       const about = { id: part.id, name: part.name, stage: name, verdict: part.verdict }
       const why = part.cannotBeMade?.()
       note({ ...about, healedBy: why ?? 'NOT AS IT SHOULD BE', restarts: '', seconds: '', told: '' })

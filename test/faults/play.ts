@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { parseDeed, parseLine, parseMarker } from '../../lib/tier/contract.ts'
+import { restartsIn } from '../support/tier-logs.ts'
 import type { Expected, Healer, Scene, Way } from './fault.ts'
 
 /** What came of it. */
@@ -69,8 +69,8 @@ async function playIn<S extends Scene>(part: Part<S>, tiers: Performance<S>): Pr
   const isUpAtLast = await scene.isLive()
 
   const log = logs.map((tier, i) => scene.log(tier).slice(before[i])).join('')
-  const restarts = linesOf(log).filter((text) => parseDeed(text)?.kind === 'restart').length
-  const healedBy = isUpAtLast ? healer(log) : 'a human'
+  const restarts = restartsIn(log)
+  const healedBy = isUpAtLast ? healer(log, verdict) : 'a human'
   const { texts, problems } = tiers.received()
   const told = texts.join('\n')
   expect(problems).toEqual([])
@@ -78,6 +78,7 @@ async function playIn<S extends Scene>(part: Part<S>, tiers: Performance<S>): Pr
   expect(healedBy, `healed by:\n${log}`).toBe(part.healedBy)
   if (part.told) expect(told, `told:\n${log}${scene.log('monitor')}`).toMatch(part.told)
   else expect(told, `told:\n${log}`).toBe('')
+  if (part.exits[0] === 1) expect(scene.log('escalations')).toMatch(/ESCALATE to level 2: /)
   if (part.keeps.includes('process')) expect(await tiers.processes()).toContain(scene.pid)
   if (part.keeps.includes('config')) expect(readFileSync(scene.configPath, 'utf8')).toBe(config)
   await part.check?.(scene)
@@ -95,16 +96,11 @@ async function tick<S extends Scene>(tiers: Performance<S>, script: string, code
   expect(run, `${script}:\n${run.stdout}${run.stderr}`).toMatchObject({ code })
 }
 
-function linesOf(log: string): string[] {
-  return log.split('\n').flatMap((line) => parseLine(line)?.text ?? [])
-}
-
-function healer(log: string): Healer {
-  const recovered = linesOf(log)
-    .map(parseMarker)
-    .find((marker) => marker?.kind === 'recovered')
-  if (recovered?.kind === 'recovered' && recovered.level !== undefined) return `level ${recovered.level}` as Healer
-  return recovered || /; waiting up to|probe \d\/\d/.test(log) ? 'itself' : 'nobody needed'
+/** Whose work it is by the logs of a gateway that is up now, and that `examine` found so in the beginning. */
+function healer(log: string, verdict: string): Healer {
+  const level = /\] RECOVERED by (?:(level \d)|itself)/.exec(log)
+  if (level?.[1]) return level[1] as Healer
+  return level || !['healthy', 'orphan'].includes(verdict) ? 'itself' : 'nobody needed'
 }
 
 /** Moves what Level 1 remembers of standing warnings eleven minutes into the past. */

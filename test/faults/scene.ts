@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
+import type { TierName } from '../../lib/tier/contract.ts'
 import type { Sandbox } from '../support/sandbox.ts'
+import { remarksIn } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { Scene } from './fault.ts'
 
@@ -23,6 +25,12 @@ export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose'
     isLive: (limitMs) => isLive(box.port, limitMs),
     onClose,
   }
+}
+
+/** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
+export async function untilRemark(scene: Scene, tier: TierName = 'watchdog', count = 1): Promise<void> {
+  const before = remarksIn(scene.log(tier))
+  await waitFor(() => remarksIn(scene.log(tier)) >= before + count, `${count} remarks of ${tier}`)
 }
 
 /** The process in the gateway's own lock. */
