@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootPatientMachine, CHECKOUT, slowly } from '../real/patient-machine.ts'
-import { USER } from '../support/container-root.ts'
+import { USER } from '../support/container.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { SystemdScene } from './fault.ts'
 import type { Performance } from './play.ts'

@@ -1,14 +1,10 @@
 /** The stand-ins are held to what the real parts were seen to do, and the sandbox to what the tests rely on. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { claude } from '../../lib/agents/claude-code.ts'
 import { isRunning } from '../faults/scene.ts'
-import type { DoctorScript } from '../support/doctor-script.ts'
 import { createSandbox, type SandboxOptions, waitFor } from '../support/sandbox.ts'
-import { ANSWERS, startWebhookReceiver } from '../support/webhook-receiver.ts'
 
 async function sandboxed(options?: SandboxOptions) {
   const sandbox = await createSandbox(options)
@@ -40,15 +36,6 @@ test('the gateway answers as the real one was recorded', async () => {
   expect(await get(port, '/no-such-page')).toMatchObject({ status: 200, type: 'text/html; charset=utf-8' })
 })
 
-test('it is live before it is started, and says so', async () => {
-  const { port, startGateway } = await sandboxed()
-  await startGateway({ startingMs: 60_000 }, 'listening')
-  expect((await get(port, '/health')).status).toBe(200)
-  const { status, body } = await get(port, '/startupz')
-  expect(status).toBe(503)
-  expect(JSON.parse(body)).toMatchObject({ ok: false, status: 'starting', pendingReason: 'startup-sidecars' })
-})
-
 test('it calls itself openclaw-gateway, has a lock, gives that up on SIGTERM, takes it over from one that was killed', async () => {
   const { port, stateDir, configPath, startGateway, until, gatewayLog } = await sandboxed()
   const { pid } = await startGateway()
@@ -65,14 +52,6 @@ test('it calls itself openclaw-gateway, has a lock, gives that up on SIGTERM, ta
   await startGateway()
   expect((await startGateway({}, 'exit')).exitCode).toBe(78)
   expect(readFileSync(gatewayLog, 'utf8')).toContain('another OpenClaw process owns gateway-lifecycle')
-})
-
-test('it ends with 1 when its port is taken', async () => {
-  const { port, startGateway, gatewayLog } = await sandboxed()
-  const stranger = createServer().listen(port, '127.0.0.1')
-  onTestFinished(() => void stranger.close())
-  expect((await startGateway({}, 'exit')).exitCode).toBe(1)
-  expect(readFileSync(gatewayLog, 'utf8')).toMatch(/another gateway instance is already listening .* EADDRINUSE/)
 })
 
 const NO_MODE = 'existing config is missing gateway.mode'
@@ -144,86 +123,4 @@ test('the sandbox leaves no process behind, and has on its PATH only what it sho
   await sandbox.close()
   expect(pids.filter(isRunning)).toEqual([])
   expect(existsSync(sandbox.root)).toBe(false)
-})
-
-test('the webhook receiver refuses what Discord refuses, and gives planned answers once', async () => {
-  const receiver = await startWebhookReceiver()
-  onTestFinished(receiver.close)
-  const post = (body: unknown, type = 'application/json') => {
-    const text = typeof body === 'string' ? body : JSON.stringify(body)
-    return fetch(receiver.url, { method: 'POST', headers: { 'Content-Type': type }, body: text })
-  }
-  expect((await post({ content: 'x'.repeat(2000) })).status).toBe(204)
-  for (const bad of [
-    { content: 'x'.repeat(2001) },
-    { content: '  ' },
-    { embeds: [{ title: 'x'.repeat(257) }] },
-    { embeds: Array.from({ length: 2 }, () => ({ description: 'x'.repeat(3500) })) },
-    '{"content": "raw\nnewline"}',
-  ])
-    expect((await post(bad)).status).toBe(400)
-  expect((await post({ content: 'x' }, 'text/plain')).status).toBe(400)
-  expect(receiver.delivered()).toHaveLength(1)
-  receiver.answerNext(ANSWERS.rateLimited(0.5), ANSWERS.badGateway, 'reset')
-  const limited = await post({ content: 'x' })
-  expect([limited.status, limited.headers.get('retry-after')]).toEqual([429, '0.5'])
-  expect((await post({ content: 'x' })).status).toBe(502)
-  await expect(post({ content: 'x' })).rejects.toThrow()
-  expect((await post({ content: 'x' })).status).toBe(204)
-})
-
-async function callDoctor(script: DoctorScript) {
-  const sandbox = await sandboxed()
-  sandbox.writeDoctorScript(script)
-  // One instrument, which says what it was called with.
-  const server = join(sandbox.root, 'server.mjs')
-  writeFileSync(
-    server,
-    `import { createInterface } from 'node:readline'
-      for await (const line of createInterface({ input: process.stdin })) {
-        const { id, method, params } = JSON.parse(line)
-        const content = [{ type: 'text', text: 'called with ' + JSON.stringify(params?.arguments) }]
-        const isError = params?.name !== 'known'
-        const result = method === 'tools/call' ? { content, isError } : {}
-        if (id !== undefined) console.log(JSON.stringify({ jsonrpc: '2.0', id, result }))
-      }`,
-  )
-  const servers = { mcpServers: { doctor: { type: 'stdio', command: process.execPath, args: [server] } } }
-  writeFileSync(join(sandbox.root, 'mcp.json'), JSON.stringify(servers))
-  const { stdout, status } = spawnSync('claude', ['-p', '--mcp-config', join(sandbox.root, 'mcp.json')], {
-    ...{ env: sandbox.env, cwd: '/', encoding: 'utf8', input: 'Look at it.', timeout: 60_000 },
-  })
-  const did = sandbox.events().map(({ what }) => what)
-  return { prompts: sandbox.prompts(), status, did, events: stdout.trim().split('\n').flatMap(claude.read) }
-}
-
-test('the scripted doctor takes its prompt from standard input and calls what its script says, as the real one', async () => {
-  const steps = [{ say: 'I look.', call: 'known', args: { lines: 5 } }, { call: 'bash' }]
-  const { status, prompts, events, did } = await callDoctor({ steps, report: { fix: 'none' } })
-  expect(status).toBe(0)
-  expect(prompts).toEqual(['Look at it.'])
-  expect(events.map((event) => [event.kind, 'text' in event ? event.text : ''])).toEqual([
-    ['connected', ''],
-    ['said', 'I look.'],
-    ['called', 'known {"lines":5}'],
-    ['answered', 'called with {"lines":5}'],
-    ['called', 'bash {}'],
-    ['answered', 'called with {}'],
-    ['called', 'write_report {"fix":"none"}'],
-    ['answered', 'called with {"fix":"none"}'],
-    ['said', 'I am done.'],
-    ['finished', ''],
-  ])
-  expect(did.slice(2)).toEqual([
-    'doctor called known: called with {"lines":5}',
-    'doctor was refused bash: called with {}',
-    'doctor was refused write_report: called with {"fix":"none"}',
-  ])
-})
-
-test('a scripted doctor that is not signed in says so, and ends', async () => {
-  const { status, events } = await callDoctor({ mode: 'login', steps: [{ call: 'known' }] })
-  expect(status).toBe(1)
-  expect(events).toContainEqual(expect.objectContaining({ kind: 'trouble', trouble: 'login' }))
-  expect(events).not.toContainEqual(expect.objectContaining({ kind: 'called' }))
 })

@@ -6,7 +6,7 @@ import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { formatLine, MARKER } from '../../lib/tier/contract.ts'
-import { USER } from '../support/container-root.ts'
+import { USER } from '../support/container.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { bootPatientMachine, type PatientMachine, slowly } from './patient-machine.ts'
 

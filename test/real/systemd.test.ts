@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { listFiles, USER } from '../support/container-root.ts'
+import { listFiles, USER } from '../support/container.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { bootPatientMachine, CHECKOUT, type PatientMachine, slowly } from './patient-machine.ts'
 
