@@ -41,7 +41,8 @@ export default defineConfig(({ mode }) => ({
           globalSetup: ['test/real/parts.ts', 'test/faults/table.ts'],
           testTimeout: 600_000,
           hookTimeout: 900_000,
-          maxWorkers,
+          // These wait even more.
+          maxWorkers: 2 * availableParallelism(),
           sequence: { groupOrder: 1 },
         },
       },

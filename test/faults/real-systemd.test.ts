@@ -6,8 +6,7 @@ import { USER } from '../support/container.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { SystemdScene } from './fault.ts'
 import { type Performance, playAll } from './play.ts'
-import { nodeOptions, SETTINGS } from './real-stage.ts'
-import { lockedPid, undoings } from './scene.ts'
+import { lockedPid, nodeOptions, SETTINGS, undoings } from './scene.ts'
 
 const UNIT = 'openclaw-gateway.service'
 /** Its network is its own: Node's usual one. */

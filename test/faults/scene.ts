@@ -8,6 +8,21 @@ import { remarksIn } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { Scene } from './fault.ts'
 
+/** For the real gateway: shorter waits than the defaults; upper limits stay generous. */
+export const SETTINGS = {
+  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '5',
+  OPENCLAW_WATCHDOG_RETRY_DELAY: '0.5',
+  OPENCLAW_WATCHDOG_BACKOFF: '0',
+  OPENCLAW_STARTUP_GRACE: '240',
+  OPENCLAW_STOP_GRACE: '10',
+  HEALTH_CHECK_RETRY_DELAY: '1',
+  HEALTH_CHECK_ESCALATION_WAIT: '1',
+  HEALTH_CHECK_HTTP_TIMEOUT: '10',
+  CONFIG_KNOWN_GOOD_AFTER: '0',
+}
+/** Its heap has a limit, so that a leak is over soon; its debugger, should it be opened, is on a port of its own. */
+export const nodeOptions = (debugPort: number) => `--max-old-space-size=512 --inspect-port=127.0.0.1:${debugPort}`
+
 /** The scene of a gateway in a sandbox. */
 export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose']): Scene {
   return {

@@ -1,4 +1,5 @@
 /** Level 1 as a process, against the stand-in gateway. */
+import { once } from 'node:events'
 import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -59,6 +60,7 @@ test('a stranger that listens and never speaks is an impostor too', async () => 
   const box = await sandbox({ settings: IMPATIENT })
   const server = createServer(() => {}).listen(box.port, '127.0.0.1')
   onTestFinished(() => void server.close())
+  await once(server, 'listening')
   expect(await tick(box)).toBe(1)
   expect(box.log('watchdog')).toMatch(/DOWN impostor/)
 })
@@ -69,6 +71,7 @@ test('a gateway that dies while it is asked is absent, not an impostor', async (
     dying.close()
     connection.resetAndDestroy()
   }).listen(box.port, '127.0.0.1')
+  await once(dying, 'listening')
   expect(await tick(box)).toBe(0)
   expect(box.log('watchdog')).toMatch(/DOWN absent/)
 })
