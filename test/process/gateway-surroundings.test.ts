@@ -9,15 +9,10 @@ import { expect, onTestFinished, test } from 'vitest'
 import { findElsewhere } from '../../lib/gateway/elsewhere.ts'
 import { DEED } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
+import { sandbox } from '../support/boxes.ts'
 import { freePort } from '../support/ports.ts'
-import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
-
-async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> {
-  const box = await createSandbox({ settings })
-  onTestFinished(box.close)
-  return box
-}
 
 const tick = (box: Sandbox, ...args: string[]) => box.runScript('gateway-watchdog', args)
 const recordOf = (box: Sandbox) => join(box.stateDir, 'watchdog', 'gateway.json')
@@ -48,7 +43,7 @@ else touch '${seen}'; echo ActiveState=active; echo SubState=running; echo MainP
 })
 
 test('an in-process restart gets the time of a boot, however old its process is; then it is healthy, with a warning', async () => {
-  const box = await sandbox({ OPENCLAW_STARTUP_GRACE: '15' })
+  const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '15' } })
   const { pid } = await box.startGateway()
   await tick(box)
   // Older than the grace of a fresh process, but for a few seconds.
@@ -107,7 +102,7 @@ test('an old lack of memory in a log that is seldom written is not the reason of
 test('a gateway that is well at another port than the settings say is not restarted; there is one warning', async () => {
   // Its process is at once older than a boot may take.
   const port = String(await freePort())
-  const box = await sandbox({ OPENCLAW_GATEWAY_PORT: port, OPENCLAW_STARTUP_GRACE: '0' })
+  const box = await sandbox({ settings: { OPENCLAW_GATEWAY_PORT: port, OPENCLAW_STARTUP_GRACE: '0' } })
   const { pid } = await box.startGateway()
   for (const name of ['gateway-watchdog', 'gateway-watchdog', 'gateway-healthcheck'])
     expect(await box.runScript(name)).toMatchObject({ code: 0, stdout: expect.not.stringMatching(/DOWN|restart:/) })

@@ -13,23 +13,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { known, sandbox } from '../support/boxes.ts'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
-import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
 import { startStranger } from '../support/stranger.ts'
-
-async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> {
-  const box = await createSandbox({ settings })
-  onTestFinished(box.close)
-  return box
-}
-
-/** A sandbox whose gateway runs and is known to the watchdog. */
-async function known(settings: Record<string, string> = {}): Promise<{ box: Sandbox; pid: number }> {
-  const box = await sandbox(settings)
-  const { pid } = await box.startGateway()
-  await box.runScript('gateway-watchdog')
-  return { box, pid }
-}
 
 const tick = async (box: Sandbox) => (await box.runScript('gateway-watchdog')).code
 const inState = (box: Sandbox, ...path: string[]) => join(box.stateDir, 'watchdog', ...path)
@@ -43,7 +30,7 @@ function editState(box: Sandbox, name: string, change: Record<string, unknown>):
 }
 
 test('two watchdogs at once: one works, the other stands down; told to stop more than once, it ends in order', async () => {
-  const box = await sandbox({ OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20' })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20' } })
   await box.startGateway({ health: 'silent' })
   const first = box.startScript('gateway-watchdog')
   await waitFor(() => existsSync(inState(box, 'watchdog.lock')), 'the lock')
@@ -67,7 +54,7 @@ test('a lock left by SIGKILL, or one whose pid is now another process, is taken 
 })
 
 test('while Level 2 is at work Level 1 stands down', async () => {
-  const box = await sandbox({ HEALTH_CHECK_RETRY_DELAY: '60' })
+  const box = await sandbox({ settings: { HEALTH_CHECK_RETRY_DELAY: '60' } })
   box.setFaults({ exitAtBoot: { code: 1, stderr: 'boom' } })
   const nurse = box.startScript('gateway-healthcheck')
   await waitFor(() => box.log('healthcheck').includes('DOWN '), 'Level 2 at work')
@@ -93,7 +80,7 @@ test.each(['gateway-watchdog', 'gateway-healthcheck'])(
 )
 
 test('an unusable setting is exit 2 and one line that names it; nothing is touched', async () => {
-  const box = await sandbox({ OPENCLAW_WATCHDOG_RETRY_DELAY: 'soon' })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_RETRY_DELAY: 'soon' } })
   const run = await box.runScript('gateway-watchdog')
   expect(run.code).toBe(2)
   expect(run.stderr.trim().split('\n')).toHaveLength(1)
@@ -195,7 +182,7 @@ test('an incident that no tier ended is closed as ended from outside', async () 
 })
 
 test('a config that the gateway is healthy on is kept as known-good, privately, and at most five', async () => {
-  const box = await sandbox({ CONFIG_KNOWN_GOOD_AFTER: '0' })
+  const box = await sandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
   for (let n = 0; n < 6; n++) {
     box.writeConfig({ agents: { n } })
     if (n === 0) await box.startGateway()
@@ -209,7 +196,7 @@ test('a config that the gateway is healthy on is kept as known-good, privately, 
 })
 
 test('a clock that ran ahead for a while does not keep a config from being kept for as long again', async () => {
-  const { box } = await known({ CONFIG_KNOWN_GOOD_AFTER: '0' })
+  const { box } = await known({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
   rmSync(inState(box, 'known-good'), { recursive: true, force: true })
   editState(box, 'gateway.json', { configHealthySinceMs: Date.now() + 86_400_000 })
   for (let i = 0; i < 2; i++) await tick(box)
@@ -240,7 +227,7 @@ test('an old complaint in the log does not outlive the repair of the config', as
 })
 
 test('a job that its user disabled is left alone, and so is one that `openclaw update` has unloaded', async () => {
-  const box = await sandbox({ OPENCLAW_STARTUP_GRACE: '60' })
+  const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '60' } })
   standInLaunchctl(box, '')
   writeFileSync(join(box.root, 'disabled'), '\t"ai.openclaw.gateway" => disabled\n')
   expect(await tick(box)).toBe(3)
@@ -265,7 +252,7 @@ test('a gateway that is started bare is not told that systemd supervises it', as
 })
 
 test('another process with openclaw-gateway among its arguments is an impostor, and is not killed', async () => {
-  const box = await sandbox({ OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' })
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
   const other = await startStranger(box, ['-L', `${box.port}:localhost:18789`, 'openclaw-gateway'])
   expect(await tick(box)).toBe(1)
   expect(box.log('watchdog')).toMatch(/DOWN impostor/)
@@ -286,7 +273,9 @@ test('a systemd that has the unit but gives no answer: no bare gateway is starte
 test.each(['gateway-watchdog', 'gateway-healthcheck'])(
   'a hung gateway that comes to while the restart of %s fails was not healed by it',
   async (script) => {
-    const { box, pid } = await known({ HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1' })
+    const { box, pid } = await known({
+      settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1' },
+    })
     box.addTool(
       'systemctl',
       `[ "$2" = restart ] && { kill -CONT ${pid}; echo 'Access denied' >&2; exit 1; }
@@ -308,7 +297,7 @@ test.each([
 ])(
   'the clock set %s by an hour: a killed gateway is started all the same, the next tick is quiet',
   async (_way, by) => {
-    const { box, pid } = await known({ OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' })
+    const { box, pid } = await known({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' } })
     // What is remembered lies an hour in the future (or in the past), as after the clock was set.
     for (const name of ['watchdog.json', 'gateway.json']) {
       const text = readFileSync(inState(box, name), 'utf8')

@@ -1,15 +1,10 @@
 /** Level 2 as a process, against the stand-in gateway. */
 import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { sandbox } from '../support/boxes.ts'
 import type { Faults } from '../support/faults.ts'
-import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from '../support/sandbox.ts'
-
-async function sandbox(options?: SandboxOptions): Promise<Sandbox> {
-  const box = await createSandbox(options)
-  onTestFinished(box.close)
-  return box
-}
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
 
 const tick = async (box: Sandbox, env: Record<string, string> = {}) =>
   (await box.runScript('gateway-healthcheck', [], { env })).code

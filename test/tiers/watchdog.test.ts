@@ -1,28 +1,15 @@
 /** Level 1 as a process, against the stand-in gateway. */
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { known, sandbox } from '../support/boxes.ts'
 import type { Faults } from '../support/faults.ts'
-import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from '../support/sandbox.ts'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
 
 const IMPATIENT = { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '1' }
 const BAD_ANSWER = { status: 500, body: 'oops' }
-
-async function sandbox(options?: SandboxOptions): Promise<Sandbox> {
-  const box = await createSandbox(options)
-  onTestFinished(box.close)
-  return box
-}
-
-/** A sandbox whose gateway runs and is known to the watchdog. */
-async function known(options?: SandboxOptions, faults?: Faults): Promise<{ box: Sandbox; pid: number }> {
-  const box = await sandbox(options)
-  const { pid } = await box.startGateway(faults)
-  expect(await tick(box)).toBe(0)
-  return { box, pid }
-}
 
 const tick = async (box: Sandbox, ...args: string[]) => (await box.runScript('gateway-watchdog', args)).code
 const kill = (pid: number, signal: NodeJS.Signals) => process.kill(pid, signal)
@@ -194,18 +181,6 @@ test('memory over a threshold is one warning, and no restart', async () => {
   expect(await tick(box)).toBe(0)
   expect(box.log('watchdog').match(/\[WARN\] .*\bMB\b/g)).toHaveLength(1)
   expectLeftAlone(box, pid)
-})
-
-test('the crash counter is kept across runs and decays by one per healthy tick', async () => {
-  const { box } = await known()
-  const state = join(box.stateDir, 'watchdog', 'watchdog.json')
-  const read = () => JSON.parse(readFileSync(state, 'utf8'))
-  writeFileSync(
-    state,
-    JSON.stringify({ ...read(), backoff: { crashes: 3, lastCrashMs: Date.now(), lastRestartMs: 1 } }),
-  )
-  await tick(box)
-  expect(read().backoff.crashes).toBe(2)
 })
 
 test('`openclaw gateway stop` is respected: exit 3, and nothing is started', async () => {
