@@ -100,7 +100,7 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
 
   /** Waits until no tier is at work, of whichever gateway, and whoever started it. */
   function waitUntilQuiet(): Promise<boolean> {
-    const isQuiet = async () => !/run-tier|start\.mjs/.test(await must('ps', '-eo', 'args'))
+    const isQuiet = async () => !/run-tier|\/scripts\/[a-z-]+\.ts/.test(await must('ps', '-eo', 'args'))
     return slowly(isQuiet, 'the end of the tiers that are at work', 300_000)
   }
 

@@ -275,6 +275,6 @@ test('uninstall leaves nothing: every file of the machine is as it was before', 
   // systemd forgets a unit whose file is gone when it gets round to it.
   const units = () => machine.must('systemctl', '--user', 'list-units', '--all', '--no-legend', 'com.openclaw.*')
   await waitFor(async () => (await units()) === '', 'systemd to have forgotten the jobs')
-  expect(await machine.must('ps', '-eo', 'args')).not.toMatch(/run-tier|start\.mjs/)
+  expect(await machine.must('ps', '-eo', 'args')).not.toMatch(/run-tier|\/scripts\/[a-z-]+\.ts/)
   expect(await machine.isHealthy()).toBe(true)
 })
