@@ -1,126 +1,67 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
-// One project for each command of the README's table of tests. What is slow stands outside of the everyday `fast`: setup
-// and launcher, and what is around the tiers start hundreds of processes, `real` starts the real parts.
-const SETUP = ['test/install*.test.ts', 'test/launcher*.test.ts']
-// The watchers of the watchers, all channels at once, and machines where something is missing, damaged or late.
-const SURROUNDINGS = [
-  'guardian',
-  'peers-levels',
-  'monitor-channels',
-  'watchdog-surroundings',
-  'gateway-surroundings',
-  'deliberate-stop',
-  'status',
-].map((name) => `test/${name}.test.ts`)
-// Several gateways of one user side by side.
-const PROFILES = ['test/profiles-*.test.ts']
-// The doctor's instruments, one process after the other.
-const DOCTOR = ['test/instruments*.test.ts', 'test/learned*.test.ts']
-// Whole machines: containers with a real systemd or a real cron.
-const MACHINES = ['systemd', 'systemd-profiles', 'cron'].map((name) => `test/real/${name}.test.ts`)
-const REAL_PARTS = {
-  globalSetup: ['test/real/parts.ts'],
-  testTimeout: 600_000,
-  hookTimeout: 900_000,
-  fileParallelism: false,
-}
-// Whoever takes longer hangs, also on a machine that is busy with other things.
+// A test that takes longer hangs, also on a busy machine.
 const LIMITS = { testTimeout: 300_000, hookTimeout: 300_000 }
 const SAME_INPUTS_IN_EVERY_RUN = { setupFiles: ['test/support/seed.ts'] }
 // The tests mostly wait for processes: one more of them than there are cores.
 const maxWorkers = availableParallelism() + 1
+const REAL = ['test/real/**', 'test/prometheus/**', 'test/report/page.test.ts', 'test/faults/real-*']
 
-export default defineConfig({
+// `--mode short`: what of `fire` takes a few minutes.
+export default defineConfig(({ mode }) => ({
   test: {
     projects: [
       {
         test: {
-          name: 'fast',
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          ...LIMITS,
+          ...SAME_INPUTS_IN_EVERY_RUN,
+          maxWorkers,
+        },
+      },
+      {
+        // Everything that runs as a process against stand-ins; of that, test/tiers is part of `npm test`.
+        test: {
+          name: 'process',
           include: ['test/**/*.test.ts'],
-          exclude: [
-            'test/real/**',
-            'test/faults/**',
-            'test/fire/**',
-            'test/prometheus/**',
-            'test/report/**',
-            ...SETUP,
-            ...SURROUNDINGS,
-            ...PROFILES,
-            ...DOCTOR,
-            '**/node_modules/**',
-          ],
-          ...LIMITS,
-          ...SAME_INPUTS_IN_EVERY_RUN,
-          maxWorkers,
-        },
-      },
-      {
-        test: { name: 'setup', include: SETUP, ...LIMITS, maxWorkers },
-      },
-      {
-        test: { name: 'surroundings', include: SURROUNDINGS, ...LIMITS, maxWorkers },
-      },
-      {
-        test: { name: 'profiles', include: PROFILES, ...LIMITS, maxWorkers },
-      },
-      {
-        test: { name: 'doctor', include: DOCTOR, ...LIMITS, ...SAME_INPUTS_IN_EVERY_RUN, maxWorkers },
-      },
-      {
-        test: {
-          name: 'report',
-          include: ['test/report/*.test.ts'],
-          ...LIMITS,
-          ...SAME_INPUTS_IN_EVERY_RUN,
-          maxWorkers,
-        },
-      },
-      {
-        test: {
-          name: 'faults',
-          include: ['test/faults/faults.test.ts'],
+          exclude: ['test/unit/**', 'test/fire/**', ...REAL],
           globalSetup: ['test/faults/table.ts'],
-          testTimeout: 300_000,
+          ...LIMITS,
+          ...SAME_INPUTS_IN_EVERY_RUN,
+          maxWorkers,
+          maxConcurrency: 3,
+        },
+      },
+      {
+        test: {
+          name: 'real',
+          include: REAL.map((pattern) => pattern.replace(/\*+$/, '**/*.test.ts').replace('-**/', '-')),
+          globalSetup: ['test/real/parts.ts', 'test/faults/table.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
+          // These wait even more.
+          maxWorkers: 2 * availableParallelism(),
+          sequence: { groupOrder: 1 },
         },
       },
       {
         test: {
           name: 'fire',
           include: ['test/fire/*.test.ts'],
-          provide: { killsPerScript: 100 },
           testTimeout: 3_600_000,
-          fileParallelism: false,
-        },
-      },
-      {
-        // What of it fits into a few minutes.
-        test: {
-          name: 'fire-short',
-          include: ['test/fire/*.test.ts'],
-          provide: { killsPerScript: 10 },
-          testTimeout: 1_800_000,
-          ...SAME_INPUTS_IN_EVERY_RUN,
-          maxWorkers,
-        },
-      },
-      {
-        test: { name: 'prometheus', include: ['test/prometheus/*.test.ts'], testTimeout: 180_000 },
-      },
-      { test: { name: 'real', include: ['test/real/*.test.ts'], exclude: MACHINES, ...REAL_PARTS } },
-      { test: { name: 'machines', include: MACHINES, ...REAL_PARTS } },
-      {
-        test: {
-          ...REAL_PARTS,
-          name: 'faults-real',
-          include: ['test/faults/real-*.test.ts'],
-          globalSetup: [...REAL_PARTS.globalSetup, 'test/faults/table.ts'],
-          // The two stages side by side, one for each core.
-          fileParallelism: true,
-          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+          ...(mode === 'short'
+            ? {
+                exclude: ['test/fire/kills.test.ts'],
+                provide: { killsPerScript: 10 },
+                ...SAME_INPUTS_IN_EVERY_RUN,
+                maxWorkers,
+              }
+            : { provide: { killsPerScript: 100 }, maxWorkers: 1 }),
         },
       },
     ],
   },
-})
+}))

@@ -1,8 +1,9 @@
 /** The four acts of the demo: one fault each, made on the stand-in gateway, and what the real tier scripts do about it. */
-import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { isLive as isLiveAt } from '../faults/scene.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
+import { startStranger } from '../support/stranger.ts'
 import type { WebhookReceiver } from '../support/webhook-receiver.ts'
 import { type ActResult, act, discord, excerpt, narrate, say, tierSays } from './stage.ts'
 
@@ -66,14 +67,7 @@ function followDoctor(sandbox: Sandbox): { stop: () => void } {
   }
 }
 
-async function isLive({ sandbox }: Scene): Promise<boolean> {
-  try {
-    const response = await fetch(`http://127.0.0.1:${sandbox.port}/health`, { signal: AbortSignal.timeout(2000) })
-    return (await response.text()) === '{"ok":true,"status":"live"}'
-  } catch {
-    return false
-  }
-}
+const isLive = ({ sandbox }: Scene) => isLiveAt(sandbox.port, 2000)
 
 const boots = ({ sandbox }: Scene) => sandbox.events().filter(({ what }) => what === 'boot').length
 
@@ -201,21 +195,11 @@ export function foreignProcess(scene: Scene): Promise<ActResult> {
     await tick(scene, 'gateway-watchdog', 0)
     await killGateway(scene)
     say('gateway', 'gone', 'red')
-    const server = join(sandbox.home, 'dev-server.mjs')
-    writeFileSync(
-      server,
-      `import { createServer } from 'node:http'\ncreateServer((q, r) => r.end('hello')).listen(${sandbox.port}, () => console.log('up'))\n`,
-    )
-    const stranger = spawn(process.execPath, [server], {
-      env: sandbox.env,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    await new Promise((resolve) => stranger.stdout!.once('data', resolve))
+    const stranger = await startStranger(sandbox)
     say('somebody', `starts a development server on port ${sandbox.port}; it answers every request with 200`, 'red')
     await tick(scene, 'gateway-watchdog', 1)
     await tick(scene, 'gateway-healthcheck', 1)
-    expectThat(stranger.exitCode === null && stranger.signalCode === null, 'the stranger was killed')
+    expectThat(stranger.isAlive(), 'the stranger was killed')
     const sent = receiver.delivered().length
     await tick(scene, 'emergency-recovery-monitor', 0)
     const [message, ...more] = receiver.delivered().slice(sent)

@@ -15,7 +15,7 @@ export default {
   exits: [1, 0],
   healedBy: 'level 2',
   restarts: 1,
-  told: /config rolled back/,
+  told: /openclaw\.json/,
   keeps: ['config'],
   real: { produce: breakConfig },
   // systemd starts it again by itself, and it says 78: then systemd gives up, too.

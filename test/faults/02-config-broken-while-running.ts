@@ -17,7 +17,7 @@ export default {
   exits: [0, 0],
   healedBy: 'nobody needed',
   restarts: 0,
-  told: /the config was broken while the gateway runs/,
+  told: /\bconfig\b/,
   keeps: ['process'],
   check,
   real: {

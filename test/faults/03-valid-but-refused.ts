@@ -20,7 +20,7 @@ export default {
   exits: [1, 0],
   healedBy: 'level 2',
   restarts: 1,
-  told: /config rolled back/,
+  told: /Gateway start blocked/,
   keeps: ['config'],
   real: {
     produce: async (scene) => {

@@ -25,7 +25,7 @@ export default {
   exits: [1, 1],
   healedBy: 'a human',
   restarts: 0,
-  told: /node \(pid \d+/,
+  told: /\bnode\b.{1,4}pid \d+/,
   keeps: ['config'],
   real: way,
 } satisfies Fault

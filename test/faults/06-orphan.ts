@@ -20,7 +20,7 @@ export default {
   healedBy: 'nobody needed',
   restarts: 0,
   // It is reported and not ended: the service works, ending it would cost the work it is doing.
-  told: /which is not what [\w.-]+ supervises/,
+  told: /ai\.openclaw\.gateway|openclaw-gateway\.service/,
   keeps: ['config'],
   check: ({ box }) => {
     expect(isRunning(orphan)).toBe(true)

@@ -29,7 +29,6 @@ export default {
       }
       await slowly(isGivenUp, 'the start limit', 120_000)
     },
-    check: ({ log }) =>
-      expect(log('watchdog')).toMatch(/systemctl --user reset-failed \+ start openclaw-gateway\.service/),
+    check: async ({ unit }) => expect(await unit('ActiveState')).toBe('active'),
   },
 } satisfies Fault

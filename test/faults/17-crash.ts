@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
-import { waitFor } from '../support/sandbox.ts'
 import { delayRestart, type Fault, killGateway } from './fault.ts'
+import { untilRemark } from './scene.ts'
 
 let startedBefore = 0
 
@@ -32,8 +32,9 @@ export default [
       standInLaunchctl(box, 'state = spawn scheduled\nruns = 4\nlast exit code = 1\n')
       await killGateway(scene)
     },
-    meanwhile: async ({ box }) => {
-      await waitFor(() => box.log('watchdog').includes('waiting up to'), 'Level 1 to wait')
+    meanwhile: async (scene) => {
+      const { box } = scene
+      await untilRemark(scene)
       // launchd's own restart, after its throttle interval.
       const { pid } = await box.startGateway()
       writeFileSync(join(box.root, 'job'), `state = running\npid = ${pid}\n`)

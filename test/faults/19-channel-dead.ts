@@ -11,7 +11,7 @@ export default {
   exits: [0, 0],
   healedBy: 'nobody needed',
   restarts: 0,
-  told: /not ready: telegram/,
+  told: /telegram/,
   keeps: ['process', 'config'],
   // On the machine that has no network but itself: Telegram cannot be reached. The gateway gives a channel two minutes.
   systemd: {

@@ -19,7 +19,7 @@ export default {
   exits: [0, 0],
   healedBy: 'nobody needed',
   restarts: 0,
-  told: /refused \d+ tries of this machine's own clients/,
+  told: /token_mismatch/,
   keeps: ['process', 'config'],
   // Its health is asked over HTTP alone: no command of the CLI, which would fail, decides anything.
   check: ({ box }) =>

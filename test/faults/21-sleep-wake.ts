@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { waitFor } from '../support/sandbox.ts'
 import type { Fault, Scene } from './fault.ts'
+import { untilRemark } from './scene.ts'
 
 function sleepEightHours({ stateDir }: Scene): void {
   const path = join(stateDir, 'watchdog', 'watchdog.json')
@@ -10,7 +10,7 @@ function sleepEightHours({ stateDir }: Scene): void {
 }
 
 /** An ordinary failure is confirmed by three probes; after a sleep that is too few. */
-const thirdProbe = ({ log }: Scene) => waitFor(() => log('watchdog').includes('probe 3/6'), 'the third probe', 60_000)
+const thirdProbe = (scene: Scene) => untilRemark(scene, 'watchdog', 3)
 
 export default {
   id: '21',

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { StandInScene } from './fault.ts'
 import { faults } from './library.ts'
-import { playAll } from './play-all.ts'
+import { playAll } from './play.ts'
 import { openStandIn } from './stand-in-stage.ts'
 
 test('there is a file for each of the 21 classes', () => {
@@ -10,4 +10,4 @@ test('there is a file for each of the 21 classes', () => {
   expect([...classes]).toEqual(Array.from({ length: 21 }, (_, i) => i + 1))
 })
 
-playAll<StandInScene>('stand-in', async () => ({ open: openStandIn, close: async () => {} }))
+playAll<StandInScene>('stand-in', async () => ({ open: openStandIn, close: async () => {} }), false)

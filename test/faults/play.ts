@@ -1,18 +1,20 @@
-/** Plays one fault through all tiers, twice, and says what came of it. */
-import { readFileSync, writeFileSync } from 'node:fs'
+/** Plays all faults that can be played on a stage, each through all tiers, twice; table.ts prints what came of them. */
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect } from 'vitest'
-import { parseDeed, parseLine, parseMarker } from '../../lib/tier/contract.ts'
-import type { Expected, Healer, Scene, Way } from './fault.ts'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { restartsIn } from '../support/tier-logs.ts'
+import type { Expected, Healer, Scene, StageName, Way } from './fault.ts'
+import { partsOf } from './library.ts'
+import type { Line } from './table.ts'
 
 /** What came of it. */
-export interface Outcome {
+interface Outcome {
   verdict: string
   healedBy: Healer
   restarts: number
   /** From the fault to the first live answer; undefined: it was never away, or did not come back. */
   seconds: number | undefined
-  /** What a human was told, in the words that were expected. */
+  /** What a human was told, around the words that were expected. */
   told: string
 }
 
@@ -33,7 +35,37 @@ export interface Performance<S extends Scene> {
 /** A fault as it is played on one stage. */
 export type Part<S extends Scene> = { id: string; name: string } & Expected & Way<S>
 
-export async function play<S extends Scene>(part: Part<S>, tiers: Performance<S>): Promise<Outcome> {
+interface Stage<S extends Scene> {
+  open(settings?: Record<string, string>): Promise<Performance<S>>
+  close(): Promise<void>
+}
+
+/** @param inTurn the stage is one for all faults */
+export function playAll<S extends Scene>(name: StageName, build: () => Promise<Stage<S>>, inTurn = true): void {
+  const note = (line: Line) => appendFileSync(inject('linesOfTable'), `${JSON.stringify(line)}\n`)
+  let stage: Stage<S>
+  beforeAll(async () => {
+    stage = await build()
+  })
+  afterAll(() => stage?.close())
+
+  for (const part of partsOf<S>(name)) {
+    test(`${part.id} ${part.name}: ${part.healedBy}, ${part.restarts} restarts`, { concurrent: !inTurn }, async ({
+      skip,
+    }) => {
+      const about = { id: part.id, name: part.name, stage: name, verdict: part.verdict }
+      const why = part.cannotBeMade?.()
+      note({ ...about, healedBy: why ?? 'NOT AS IT SHOULD BE', restarts: '', seconds: '', told: '' })
+      if (why) skip(why)
+      const { verdict, healedBy, restarts, seconds, told } = await play(part, await stage.open(part.settings))
+      const words = told === '' ? '–' : told.slice(0, 60)
+      const measured = { restarts: String(restarts), seconds: seconds?.toFixed(1) ?? '–', told: words }
+      note({ ...about, verdict, healedBy, ...measured })
+    })
+  }
+}
+
+async function play<S extends Scene>(part: Part<S>, tiers: Performance<S>): Promise<Outcome> {
   try {
     // The first tick gets to know the gateway, the second keeps its config as known-good.
     for (let i = 0; i < 2; i++) await tick(tiers, 'gateway-watchdog', 0)
@@ -69,8 +101,8 @@ async function playIn<S extends Scene>(part: Part<S>, tiers: Performance<S>): Pr
   const isUpAtLast = await scene.isLive()
 
   const log = logs.map((tier, i) => scene.log(tier).slice(before[i])).join('')
-  const restarts = linesOf(log).filter((text) => parseDeed(text)?.kind === 'restart').length
-  const healedBy = isUpAtLast ? healer(log) : 'a human'
+  const restarts = restartsIn(log)
+  const healedBy = isUpAtLast ? healer(log, verdict) : 'a human'
   const { texts, problems } = tiers.received()
   const told = texts.join('\n')
   expect(problems).toEqual([])
@@ -78,6 +110,7 @@ async function playIn<S extends Scene>(part: Part<S>, tiers: Performance<S>): Pr
   expect(healedBy, `healed by:\n${log}`).toBe(part.healedBy)
   if (part.told) expect(told, `told:\n${log}${scene.log('monitor')}`).toMatch(part.told)
   else expect(told, `told:\n${log}`).toBe('')
+  if (part.exits[0] === 1) expect(scene.log('escalations')).toMatch(/ESCALATE to level 2: /)
   if (part.keeps.includes('process')) expect(await tiers.processes()).toContain(scene.pid)
   if (part.keeps.includes('config')) expect(readFileSync(scene.configPath, 'utf8')).toBe(config)
   await part.check?.(scene)
@@ -87,7 +120,12 @@ async function playIn<S extends Scene>(part: Part<S>, tiers: Performance<S>): Pr
     await tick(tiers, 'gateway-watchdog', 0)
     expect(await scene.isLive(), 'live after the repair').toBe(true)
   }
-  return { verdict, healedBy, restarts, seconds, told: part.told?.exec(told)?.[0] ?? '' }
+  return { verdict, healedBy, restarts, seconds, told: excerpt(told, part.told) }
+}
+
+/** The words around what was expected of them. */
+function excerpt(told: string, expected: RegExp | undefined): string {
+  return expected ? (new RegExp(`[^".\\\\]{0,30}(?:${expected.source})[^".\\\\]{0,30}`).exec(told)?.[0] ?? '') : ''
 }
 
 async function tick<S extends Scene>(tiers: Performance<S>, script: string, code: number): Promise<void> {
@@ -95,16 +133,11 @@ async function tick<S extends Scene>(tiers: Performance<S>, script: string, code
   expect(run, `${script}:\n${run.stdout}${run.stderr}`).toMatchObject({ code })
 }
 
-function linesOf(log: string): string[] {
-  return log.split('\n').flatMap((line) => parseLine(line)?.text ?? [])
-}
-
-function healer(log: string): Healer {
-  const recovered = linesOf(log)
-    .map(parseMarker)
-    .find((marker) => marker?.kind === 'recovered')
-  if (recovered?.kind === 'recovered' && recovered.level !== undefined) return `level ${recovered.level}` as Healer
-  return recovered || /; waiting up to|probe \d\/\d/.test(log) ? 'itself' : 'nobody needed'
+/** Whose work it is by the logs of a gateway that is up now, and that `examine` found so in the beginning. */
+function healer(log: string, verdict: string): Healer {
+  const level = /\] RECOVERED by (?:(level \d)|itself)/.exec(log)
+  if (level?.[1]) return level[1] as Healer
+  return level || !['healthy', 'orphan'].includes(verdict) ? 'itself' : 'nobody needed'
 }
 
 /** Moves what Level 1 remembers of standing warnings eleven minutes into the past. */

@@ -1,6 +1,153 @@
-/** The failures of the field against the real OpenClaw as a bare process. */
+/** The failures of the field against the real OpenClaw as a bare process: one sandbox for all, whose gateway lives on where it can. */
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { node24Bin, openclawBin } from '../real/parts.ts'
+import { freePort } from '../support/ports.ts'
+import { createSandbox } from '../support/sandbox.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { startWebhookReceiver } from '../support/webhook-receiver.ts'
+import { needsMount } from './14-disk-full.ts'
 import type { RealScene } from './fault.ts'
-import { playAll } from './play-all.ts'
-import { buildRealStage } from './real-stage.ts'
+import { type Performance, playAll } from './play.ts'
+import { isLive, isRunning, lockedPid, nodeOptions, SETTINGS, sandboxScene, undoings } from './scene.ts'
+import { tiersIn } from './stand-in-stage.ts'
+
+const MODULES = join(openclawBin, '..', '..')
+const BOOT_LIMIT_MS = 300_000
+/** The gateway's token is a reference to this variable. */
+const SECRET = 'OPENCLAW_FAULTS_TOKEN'
+
+async function buildRealStage() {
+  const receiver = await startWebhookReceiver()
+  const box = await createSandbox()
+  const debugPort = await freePort()
+  const claude = join(box.binDir, 'claude')
+  const auth = { mode: 'token', token: { source: 'env', provider: 'default', id: SECRET } }
+  const gateway = { mode: 'local', port: box.port, bind: 'loopback', auth }
+  box.writeConfig(JSON.stringify({ gateway, logging: { file: join(box.root, 'tmp', 'openclaw.log') } }, null, 2))
+  const config = readFileSync(box.configPath, 'utf8')
+  // The user's own Node; the tiers are run by that of this test run.
+  rmSync(join(box.binDir, 'node'))
+  symlinkSync(join(node24Bin, 'node'), join(box.binDir, 'node'))
+  const unmount = onSmallDisk(box.stateDir)
+  let saidBefore = 0
+
+  function linkOpenClaw(modules: string): void {
+    rmSync(join(box.binDir, 'openclaw'))
+    symlinkSync(join(modules, 'openclaw', 'openclaw.mjs'), join(box.binDir, 'openclaw'))
+  }
+
+  const said = () => readFileSync(box.gatewayLog).subarray(saidBefore).toString('utf8')
+  const until = async (words: RegExp) => void (await waitFor(() => words.test(said()), String(words), BOOT_LIMIT_MS))
+
+  const isReady = async () => /\[gateway\] ready/.test(said()) && isLive(box.port)
+
+  async function start(goal: 'live' | 'exit' | RegExp): Promise<number> {
+    saidBefore = statSync(box.gatewayLog, { throwIfNoEntry: false })?.size ?? 0
+    const out = openSync(box.gatewayLog, 'a')
+    const child = spawn(join(box.binDir, 'openclaw'), ['gateway', 'run'], {
+      env: box.env,
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', out, out],
+    })
+    closeSync(out)
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null
+    const isThere = async () => (goal === 'live' ? isReady() : goal !== 'exit' && goal.test(said()))
+    await waitFor(async () => hasEnded() || (await isThere()), `the gateway: ${goal}`, BOOT_LIMIT_MS)
+    if (goal === 'exit') return child.exitCode ?? -1
+    if (hasEnded()) throw new Error(`the gateway ended with ${child.exitCode}:\n${said()}`)
+    return child.pid!
+  }
+
+  const openclaw = async (...args: string[]) => {
+    const options = { env: box.env, extendEnv: false, reject: false, timeout: 120_000 }
+    const { exitCode, stderr } = await execa(join(box.binDir, 'openclaw'), args, options)
+    return { code: exitCode, stderr }
+  }
+
+  async function inDatabase(code: string): Promise<string> {
+    const open = `const db = new (require('node:sqlite').DatabaseSync)(process.argv[1], { timeout: 60_000 })`
+    const path = join(box.stateDir, 'state', 'openclaw.sqlite')
+    const { stdout } = await execa(join(node24Bin, 'node'), ['-e', `${open}; ${code}; db.close()`, path])
+    return stdout
+  }
+
+  async function inGateway(code: string): Promise<void> {
+    process.kill(lockedPid(box.stateDir, process.getuid?.()), 'SIGUSR1')
+    const run = () =>
+      execa(join(node24Bin, 'node'), [join(import.meta.dirname, 'in-gateway.mjs'), String(debugPort), code], {
+        reject: false,
+      })
+    await waitFor(async () => (await run()).exitCode === 0, 'its debugger', 60_000)
+  }
+
+  /** Everything as it was, with a gateway that is live: the one of the fault before, if it is. */
+  async function reset(settings: Record<string, string>): Promise<void> {
+    box.addTool('openclaw', `NODE_OPTIONS='${nodeOptions(debugPort)}' exec '${openclawBin}' "$@"`)
+    if (existsSync(claude)) renameSync(claude, `${claude}.away`)
+    rmSync(join(box.binDir, 'npm'), { force: true })
+    // OpenClaw reads this file, too.
+    box.writeEnvFile({ ...SETTINGS, [SECRET]: 'of-no-use-elsewhere', DISCORD_WEBHOOK_URL: receiver.url, ...settings })
+    if (!existsSync(box.configPath) || readFileSync(box.configPath, 'utf8') !== config)
+      writeFileSync(box.configPath, config)
+    if (!(await isLive(box.port))) {
+      for (const pid of box.processes().filter(isRunning)) process.kill(pid, 'SIGKILL')
+      await start('live')
+    }
+    // The gateway's own breaker counts the boots of five minutes that did not end well; ten minutes go by.
+    await inDatabase(
+      'db.exec("UPDATE gateway_boot_lifecycle SET started_at_ms = started_at_ms - 600000, completed_at_ms = completed_at_ms - 600000")',
+    )
+    for (const folder of [join(box.stateDir, 'watchdog'), box.memoryDir])
+      rmSync(folder, { recursive: true, force: true })
+    receiver.requests.length = 0
+    truncateSync(box.gatewayLog)
+    saidBefore = 0
+  }
+
+  async function open(settings: Record<string, string> = {}): Promise<Performance<RealScene>> {
+    await reset(settings)
+    const { onClose, undo } = undoings()
+    const own = { box, modules: MODULES, linkOpenClaw, start, until, openclaw, inDatabase, inGateway }
+    const bringDoctor = () => renameSync(`${claude}.away`, claude)
+    const base = sandboxScene(box, lockedPid(box.stateDir, process.getuid?.()), onClose)
+    return { scene: { ...base, ...own, bringDoctor }, ...tiersIn(box, receiver, 420_000), close: undo }
+  }
+
+  async function close(): Promise<void> {
+    for (const pid of box.processes().filter(isRunning)) process.kill(pid, 'SIGKILL')
+    unmount()
+    await box.close()
+    await receiver.close()
+  }
+
+  return { open, close }
+}
+
+/** A disk that can be filled: 400 MB for OpenClaw's folder. Without root it stays where it is. */
+function onSmallDisk(stateDir: string): () => void {
+  if (needsMount()) return () => {}
+  const aside = mkdtempSync(join(stateDir, '..', 'aside-'))
+  execFileSync('cp', ['-a', `${stateDir}/.`, aside])
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400m,mode=0700', 'tmpfs', stateDir])
+  execFileSync('cp', ['-a', `${aside}/.`, stateDir])
+  rmSync(aside, { recursive: true })
+  return () => execFileSync('umount', ['-l', stateDir])
+}
 
 playAll<RealScene>('real', buildRealStage)

@@ -2,9 +2,26 @@
 import { readFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
+import type { TierName } from '../../lib/tier/contract.ts'
 import type { Sandbox } from '../support/sandbox.ts'
+import { remarksIn } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { Scene } from './fault.ts'
+
+/** For the real gateway: shorter waits than the defaults; upper limits stay generous. */
+export const SETTINGS = {
+  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '5',
+  OPENCLAW_WATCHDOG_RETRY_DELAY: '0.5',
+  OPENCLAW_WATCHDOG_BACKOFF: '0',
+  OPENCLAW_STARTUP_GRACE: '240',
+  OPENCLAW_STOP_GRACE: '10',
+  HEALTH_CHECK_RETRY_DELAY: '1',
+  HEALTH_CHECK_ESCALATION_WAIT: '1',
+  HEALTH_CHECK_HTTP_TIMEOUT: '10',
+  CONFIG_KNOWN_GOOD_AFTER: '0',
+}
+/** Its heap has a limit, so that a leak is over soon; its debugger, should it be opened, is on a port of its own. */
+export const nodeOptions = (debugPort: number) => `--max-old-space-size=512 --inspect-port=127.0.0.1:${debugPort}`
 
 /** The scene of a gateway in a sandbox. */
 export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose']): Scene {
@@ -23,6 +40,12 @@ export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose'
     isLive: (limitMs) => isLive(box.port, limitMs),
     onClose,
   }
+}
+
+/** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
+export async function untilRemark(scene: Scene, tier: TierName = 'watchdog', count = 1): Promise<void> {
+  const before = remarksIn(scene.log(tier))
+  await waitFor(() => remarksIn(scene.log(tier)) >= before + count, `${count} remarks of ${tier}`)
 }
 
 /** The process in the gateway's own lock. */

@@ -44,7 +44,7 @@ export default function (project: TestProject): () => void {
   return () => {
     const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean)
     rmSync(folder, { recursive: true })
-    process.stdout.write(`\n${tableOf(lines.map((line) => JSON.parse(line) as Line))}\n`)
+    if (lines.length > 0) process.stdout.write(`\n${tableOf(lines.map((line) => JSON.parse(line) as Line))}\n`)
   }
 }
 

@@ -3,8 +3,7 @@ import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseLine } from '../../lib/tier/contract.ts'
-import { bootContainer } from '../support/container.ts'
-import { USER } from '../support/container-root.ts'
+import { bootContainer, USER } from '../support/container.ts'
 import { projectDir } from '../support/sandbox.ts'
 import { letTimePass } from '../support/time-passing.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -101,7 +100,7 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
 
   /** Waits until no tier is at work, of whichever gateway, and whoever started it. */
   function waitUntilQuiet(): Promise<boolean> {
-    const isQuiet = async () => !/run-tier|start\.mjs/.test(await must('ps', '-eo', 'args'))
+    const isQuiet = async () => !/run-tier|\/scripts\/[a-z-]+\.ts/.test(await must('ps', '-eo', 'args'))
     return slowly(isQuiet, 'the end of the tiers that are at work', 300_000)
   }
 

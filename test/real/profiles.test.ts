@@ -62,7 +62,7 @@ test('started, killed and healed by its own watchdog, as the same gateway that `
   const stranger = pidIn(work.stateDir)
   const run = await ticks.default()
   expect(run.code).toBe(1)
-  expect(run.stdout).toContain(`belongs to the gateway of another profile (pid ${stranger})`)
+  expect(run.stdout).toMatch(new RegExp(`DOWN impostor: .*\\b${stranger}\\b`))
   process.kill(stranger, 0)
 })
 

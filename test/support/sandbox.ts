@@ -19,11 +19,13 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import type { TierName } from '../../lib/tier/contract.ts'
 import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
 import { freePort } from './ports.ts'
 import { processesOfHome } from './processes-of-home.ts'
 import { collect, type Run, type RunningScript, typescriptLoader } from './script-process.ts'
+import { remarksIn, restartsIn } from './tier-logs.ts'
 import { waitFor } from './wait-for.ts'
 
 export { waitFor }
@@ -243,6 +245,17 @@ export async function createSandbox(options: SandboxOptions = {}) {
       .join('')
   }
 
+  /** How often a tier has started or restarted the gateway, by its log. */
+  function restarts(tier: TierName = 'watchdog'): number {
+    return restartsIn(log(tier))
+  }
+
+  /** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
+  async function untilRemark(tier: TierName, count = 1): Promise<void> {
+    const before = remarksIn(log(tier))
+    await waitFor(() => remarksIn(log(tier)) >= before + count, `${count} remarks of ${tier}`)
+  }
+
   /** The names of the files in the memory folder that begin so. */
   function memoryFiles(beginning = ''): string[] {
     if (!existsSync(memoryDir)) return []
@@ -298,6 +311,8 @@ export async function createSandbox(options: SandboxOptions = {}) {
     startScript,
     runScript,
     log,
+    restarts,
+    untilRemark,
     memoryFiles,
     endProcesses,
     close,

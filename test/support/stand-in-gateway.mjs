@@ -5,13 +5,13 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { join } from 'node:path'
+import { hostname } from 'node:os'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readFaults, recordEvent, registerProcess } from './control.mjs'
 import { bootRefusal, configPath, configuredPort, readConfig, stateDir } from './stand-in-config.mjs'
-import { log, logError, useLogFile } from './stand-in-log.mjs'
 
 const lockDir = join(stateDir, 'tmp', `openclaw-${process.getuid()}`)
 const lockFiles = ['state', createHash('sha256').update(configPath).digest('hex').slice(0, 8)].map((name) =>
@@ -23,6 +23,7 @@ let phase = 'starting'
 let listeningSince = 0
 let servers = []
 let configWatch
+let logFile
 /** Keeps the memory ballast alive. */
 const held = []
 /** Whether the running gateway lets a signal restart it (`commands.restart`, read at boot). */
@@ -281,6 +282,53 @@ async function drain() {
 
 async function whileHeldIn(state) {
   while (readFaults().heldIn === state) await sleep(50)
+}
+
+// --- its two logs: readable lines on its standard output, JSON lines in the log file
+
+/**
+ * Begins to write the JSON log. Only where the config's `logging.file` says: the real one's default is a file in /tmp
+ * that all gateways of a user share, and a developer's own gateway may be writing it.
+ */
+function useLogFile(path) {
+  logFile = path
+  if (logFile) mkdirSync(dirname(logFile), { recursive: true })
+}
+
+/** @param {string} subsystem as in `[gateway] ready` */
+function log(subsystem, message) {
+  process.stdout.write(`${stamp()} [${subsystem}] ${message}\n`)
+  append(JSON.stringify({ subsystem }), message, 3, 'INFO')
+}
+
+/** What the real one says through console.error: no subsystem, may have several lines. */
+function logError(message) {
+  process.stderr.write(`${stamp()} ${message}\n`)
+  append('openclaw', message, 5, 'ERROR')
+}
+
+function append(name, message, logLevelId, logLevelName) {
+  if (!logFile) return
+  const date = new Date().toISOString()
+  const _meta = {
+    runtime: 'node',
+    runtimeVersion: process.versions.node,
+    hostname: hostname(),
+    date,
+    logLevelId,
+    logLevelName,
+    name,
+  }
+  const body = name === 'openclaw' ? { 0: message } : { 0: name, 1: message }
+  appendFileSync(logFile, `${JSON.stringify({ ...body, _meta, time: stamp(), hostname: hostname(), message })}\n`)
+}
+
+/** Local time with offset, as the real one prints it. */
+function stamp(at = new Date()) {
+  const offsetMin = -at.getTimezoneOffset()
+  const local = new Date(at.getTime() + offsetMin * 60_000).toISOString().slice(0, 23)
+  const two = (n) => String(Math.floor(Math.abs(n))).padStart(2, '0')
+  return `${local}${offsetMin < 0 ? '-' : '+'}${two(offsetMin / 60)}:${two(offsetMin % 60)}`
 }
 
 // --- what else a running gateway does

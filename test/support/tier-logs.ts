@@ -1,7 +1,7 @@
-/** Writes lines into the tiers' logs as the tiers write them, at any time of the past. */
+/** The tiers' logs: writes lines as the tiers write them, at any time of the past, and counts what they say. */
 import { appendFileSync, mkdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
-import { formatLine, type Severity, type TierName } from '../../lib/tier/contract.ts'
+import { formatLine, parseDeed, parseLine, parseMarker, type Severity, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
 
 export interface Entry {
@@ -24,3 +24,13 @@ export function writeTierLog(memoryDir: string, tier: TierName, ...entries: Entr
   utimesSync(path, times.at(-1)!, times.at(-1)!)
   return path
 }
+
+const textsOf = (log: string) => log.split('\n').flatMap((line) => parseLine(line)?.text ?? [])
+
+/** How many starts and restarts of the gateway a log tells of. */
+export const restartsIn = (log: string): number =>
+  textsOf(log).filter((text) => parseDeed(text)?.kind === 'restart').length
+
+/** How many lines are neither markers nor deeds. Their number tells how far a run is; their words are free. */
+export const remarksIn = (log: string): number =>
+  textsOf(log).filter((text) => !parseMarker(text) && !parseDeed(text)).length

@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { readConfig } from '../lib/gateway/config.ts'
-import { keepKnownGood, knownGoods } from '../lib/gateway/known-good.ts'
-import { readRecord } from '../lib/gateway/record.ts'
-import { loadSettings } from '../lib/tier/settings.ts'
+import { readConfig } from '../../lib/gateway/config.ts'
+import { keepKnownGood, knownGoods } from '../../lib/gateway/known-good.ts'
+import { readRecord } from '../../lib/gateway/record.ts'
+import { loadSettings } from '../../lib/tier/settings.ts'
 
 /** A home with a config, and a gateway that has been healthy on it for years. */
 function patient() {

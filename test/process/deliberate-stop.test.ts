@@ -1,0 +1,101 @@
+/** Whether a gateway that is down was stopped on purpose, or was started again since and failed. */
+import { appendFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { standInLaunchctl } from '../support/launchctl.ts'
+import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
+
+async function sandbox(): Promise<Sandbox> {
+  const box = await createSandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
+  onTestFinished(box.close)
+  setAge(box.configPath, 3000)
+  return box
+}
+
+/** Says that the file was last written so long ago. */
+function setAge(path: string, seconds: number): void {
+  const at = Date.now() / 1000 - seconds
+  utimesSync(path, at, at)
+}
+
+const ago = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString()
+
+/** As `openclaw gateway stop` leaves it in the lifecycle log. */
+function noteStop(box: Sandbox, secondsAgo: number, mode: string): void {
+  const line = `openclaw gateway lifecycle source=cli action=stop mode=${mode} interactive=1`
+  appendFileSync(join(box.stateDir, 'logs', 'gateway-restart.log'), `[${ago(secondsAgo)}] ${line}\n`)
+}
+
+/** The verdict and the exit code of a look. */
+async function look(box: Sandbox): Promise<string> {
+  const { stdout } = await box.runScript('gateway-watchdog', ['--dry-run'])
+  return /RUN ended: ([a-z-]+, exit \d)/.exec(stdout)?.[1] ?? stdout
+}
+
+const LEFT_ALONE = 'stopped-on-purpose, exit 3'
+const REFUSED = 'Gateway start blocked: existing config is missing gateway.mode'
+
+test('under launchd: unloaded by the stop, or just about to be, it is left alone; loaded again and failing it is not', async () => {
+  const box = await sandbox()
+  standInLaunchctl(box, '')
+  noteStop(box, 600, 'bootout')
+  expect(await look(box)).toBe(LEFT_ALONE)
+  standInLaunchctl(box, 'state = not running\nlast exit code = 78\nruns = 4\n')
+  appendFileSync(box.gatewayLog, `${ago(1)} ${REFUSED}\n`)
+  expect(await look(box)).toBe('misconfigured, exit 1')
+  standInLaunchctl(box, 'state = not running\nlast exit code = 0\nruns = 1\n')
+  noteStop(box, 0, 'bootout')
+  expect(await look(box)).toBe(LEFT_ALONE)
+})
+
+test('under systemd: inactive after the stop it is left alone, failed later it is not', async () => {
+  const box = await sandbox()
+  const unit = (...lines: string[]) =>
+    box.addTool('systemctl', `printf '%s\\n' LoadState=loaded UnitFileState=enabled MainPID=0 ${lines.join(' ')}`)
+  box.addTool('journalctl', '')
+  noteStop(box, 600, 'systemctl-stop')
+  const ran = 'ExecMainStartTimestampMonotonic=1'
+  unit('ActiveState=inactive', 'SubState=dead', 'Result=success', ran)
+  expect(await look(box)).toBe(LEFT_ALONE)
+  unit('ActiveState=failed', 'SubState=failed', 'Result=exit-code', 'ExecMainCode=1', 'ExecMainStatus=78', ran)
+  expect(await look(box)).toBe('misconfigured, exit 1')
+})
+
+test('a bare gateway that was started again after the stop and refuses its config is healed, not left alone', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  for (let i = 0; i < 2; i++) await box.runScript('gateway-watchdog')
+  const good = readFileSync(box.configPath, 'utf8')
+  noteStop(box, 0, 'sigterm')
+  process.kill(pid, 'SIGTERM')
+  await waitFor(() => !box.processes().includes(pid), 'the end of the gateway')
+  expect(await look(box)).toBe(LEFT_ALONE)
+  box.writeConfig('{ "gateway": { broken')
+  expect((await box.startGateway({}, 'exit')).exitCode).toBe(78)
+  expect((await box.runScript('gateway-watchdog')).code).toBe(1)
+  expect((await box.runScript('gateway-healthcheck')).code).toBe(0)
+  expect(readFileSync(box.configPath, 'utf8')).toBe(good)
+})
+
+const SHUT_DOWN = '590 [shutdown] completed cleanly in 1194ms'
+const COMPLAINT = '700 [reload] config reload skipped (invalid config)'
+
+// A number in front of a line is its age in seconds.
+test.each<[what: string, lines: string[], lastWrittenSec: number, isLeftAlone: boolean]>([
+  ['took minutes to finish its work', ['590 [gateway] received SIGTERM', '300 [shutdown] completed'], 300, true],
+  ['wrote more on its way out', [SHUT_DOWN, '[sqlite/transaction] slow elapsedMs=1200'], 589, true],
+  ['had complained while it ran', [COMPLAINT, 'ERR_MODULE_NOT_FOUND', '590 bye'], 590, true],
+  ['began again', [SHUT_DOWN, '60 [gateway] loading configuration…', 'boom'], 59, false],
+  ['refused again, in words without a time', [SHUT_DOWN, REFUSED], 585, false],
+  ['could not begin again', [SHUT_DOWN, "Reason: Cannot find module '/x.js'"], 585, false],
+  ['died again at once, in unknown words', [SHUT_DOWN, 'boom'], 60, false],
+])('a bare gateway whose log says that since the stop it %s', async (_what, lines, lastWrittenSec, isLeftAlone) => {
+  const box = await sandbox()
+  noteStop(box, 600, 'sigterm')
+  const said = ['3600 [gateway] loading configuration…', ...lines].map((line) =>
+    line.replace(/^\d+/, (sec) => ago(Number(sec))),
+  )
+  writeFileSync(box.gatewayLog, `${said.join('\n')}\n`)
+  setAge(box.gatewayLog, lastWrittenSec)
+  expect((await look(box)) === LEFT_ALONE).toBe(isLeftAlone)
+})

@@ -1,0 +1,317 @@
+/** Level 1 as a process: locks, state, logs, settings, clocks, and what supervises the gateway. */
+import { spawn } from 'node:child_process'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { known, sandbox } from '../support/boxes.ts'
+import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
+import { startStranger } from '../support/stranger.ts'
+
+const tick = async (box: Sandbox) => (await box.runScript('gateway-watchdog')).code
+const inState = (box: Sandbox, ...path: string[]) => join(box.stateDir, 'watchdog', ...path)
+const environmentOf = (pid: number) => readFileSync(`/proc/${pid}/environ`, 'utf8')
+const filesOf = (box: Sandbox) => readdirSync(box.home, { recursive: true }).sort()
+
+/** Changes a state file. */
+function editState(box: Sandbox, name: string, change: Record<string, unknown>): void {
+  const path = inState(box, name)
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }))
+}
+
+test('two watchdogs at once: one works, the other stands down; told to stop more than once, it ends in order', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20' } })
+  await box.startGateway({ health: 'silent' })
+  const first = box.startScript('gateway-watchdog')
+  await waitFor(() => existsSync(inState(box, 'watchdog.lock')), 'the lock')
+  const second = await box.runScript('gateway-watchdog')
+  expect(second).toMatchObject({ code: 3, stdout: expect.stringContaining(`pid ${first.pid}`) })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGTERM'] as const) process.kill(first.pid, signal)
+  expect(await first.finished).toMatchObject({ code: 1, signal: null })
+  expect(box.log('watchdog')).toMatch(/RUN ended: stopped by SIG(?:INT|TERM), exit 1/)
+  expect(existsSync(inState(box, 'watchdog.lock'))).toBe(false)
+})
+
+test('a lock left by SIGKILL, or one whose pid is now another process, is taken over', async () => {
+  const box = await sandbox()
+  const { pid } = await box.startGateway()
+  mkdirSync(inState(box))
+  const of = (owner: number) => JSON.stringify({ pid: owner, tier: 'watchdog', since: 'x', atWork: true })
+  for (const content of [of(4_000_000), of(pid), '{"pid":', '']) {
+    writeFileSync(inState(box, 'watchdog.lock'), content)
+    expect(await tick(box), content).toBe(0)
+  }
+})
+
+test('while Level 2 is at work Level 1 stands down', async () => {
+  const box = await sandbox({ settings: { HEALTH_CHECK_RETRY_DELAY: '60' } })
+  box.setFaults({ exitAtBoot: { code: 1, stderr: 'boom' } })
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('healthcheck').includes('DOWN '), 'Level 2 at work')
+  expect(await tick(box)).toBe(3)
+  process.kill(nurse.pid, 'SIGTERM')
+  await nurse.finished
+})
+
+test.each(['gateway-watchdog', 'gateway-healthcheck'])(
+  '%s: --dry-run changes nothing, --help explains, an unknown flag is exit 2',
+  async (name) => {
+    const box = await sandbox()
+    box.writeConfig('{ broken')
+    const before = filesOf(box)
+    const run = await box.runScript(name, ['--dry-run'])
+    expect(run).toMatchObject({ code: 1, stdout: expect.stringMatching(/RUN ended: misconfigured, exit 1/) })
+    expect(filesOf(box)).toEqual(before)
+    expect(box.openclawCalls().filter((call) => !call.startsWith('config validate'))).toEqual([])
+    const help = await box.runScript(name, ['--help'])
+    expect(help).toMatchObject({ code: 0, stdout: expect.stringMatching(/--dry-run[\s\S]*\b3\b/) })
+    expect((await box.runScript(name, ['--frobnicate'])).code).toBe(2)
+  },
+)
+
+test('an unusable setting is exit 2 and one line that names it; nothing is touched', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_RETRY_DELAY: 'soon' } })
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(2)
+  expect(run.stderr.trim().split('\n')).toHaveLength(1)
+  expect(run.stderr).toContain('OPENCLAW_WATCHDOG_RETRY_DELAY="soon"')
+  expect(run.stderr).toContain(join(box.stateDir, '.env'))
+  expect(existsSync(inState(box))).toBe(false)
+  // The standard error of a job is read by no one: it is in the log, too.
+  expect(box.log('watchdog')).toContain('OPENCLAW_WATCHDOG_RETRY_DELAY="soon"')
+})
+
+test('a log folder that cannot be made: the log goes to the state folder, the gateway is healed', async () => {
+  const box = await sandbox()
+  mkdirSync(join(box.home, 'openclaw'))
+  writeFileSync(box.memoryDir, 'a file where the folder should be')
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  expect(run.stderr).toContain(box.memoryDir)
+  const [log] = readdirSync(inState(box, 'logs')) as [string]
+  expect(readFileSync(inState(box, 'logs', log), 'utf8')).toMatch(/RECOVERED by level 1/)
+})
+
+test.each<[what: string, make: (box: Sandbox) => void]>([
+  ['state folder that cannot be written', (box) => writeFileSync(inState(box), 'a file in its place')],
+  ['lock that cannot be read', (box) => mkdirSync(inState(box, 'watchdog.lock'), { recursive: true })],
+])('a %s: nothing is started, a human is called', async (_what, make) => {
+  const box = await sandbox()
+  make(box)
+  expect(await tick(box)).toBe(1)
+  expect(box.log('watchdog')).toMatch(/MANUAL INTERVENTION REQUIRED: .*watchdog/)
+  expect(box.openclawCalls()).toEqual([])
+})
+
+test('a damaged state file is kept aside, said, and begun again', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  mkdirSync(inState(box))
+  for (const content of ['', '{', '[]', '{"backoff":{"crashes":"many"}}', '\u0000\u0000', 'x'.repeat(100_000)]) {
+    writeFileSync(inState(box, 'watchdog.json'), content)
+    const run = await box.runScript('gateway-watchdog')
+    expect(run.code, content).toBe(0)
+    const [aside, ...more] = readdirSync(inState(box)).filter((name) => name.startsWith('watchdog.json.corrupt-'))
+    expect(more).toEqual([])
+    expect(run.stdout).toContain(aside)
+    expect(readFileSync(inState(box, aside!), 'utf8')).toBe(content)
+    expect(JSON.parse(readFileSync(inState(box, 'watchdog.json'), 'utf8')).backoff.crashes).toBe(0)
+    rmSync(inState(box, aside!))
+  }
+})
+
+test('a secret in the evidence does not reach the log', async () => {
+  const box = await sandbox()
+  const secret = 'sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789'
+  const stderr = `required secrets are unavailable: token=stand-in-token-0123456789 ${secret}`
+  await box.startGateway({ exitAtBoot: { code: 78, stderr } }, 'exit')
+  await tick(box)
+  expect(box.log('watchdog')).toContain('DOWN blocked')
+  expect(box.log('watchdog')).not.toMatch(/stand-in-token-0123456789|abcdefghijklmnopqrstuvwxyz0123456789/)
+})
+
+test('logs and leftovers of damaged state are kept for fourteen days, learnings and files of others for good', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  for (const folder of [box.memoryDir, inState(box)]) mkdirSync(folder, { recursive: true })
+  const old = Date.now() / 1000 - 15 * 86_400
+  const gone = [
+    join(box.memoryDir, 'watchdog-2020-01-01.log'),
+    join(box.memoryDir, 'emergency-recovery-2020-01-01-010101.log'),
+    inState(box, 'watch.json.corrupt-2020-01-01-010101'),
+    inState(box, '.watch.json.4711.1577836800000.tmp'),
+  ]
+  const kept = [
+    join(box.memoryDir, 'recovery-learnings.md'),
+    join(box.memoryDir, 'my-own.log'),
+    inState(box, 'mine.json'),
+  ]
+  const young = inState(box, 'watch.json.corrupt-2026-01-01-010101')
+  for (const path of [...gone, ...kept, young]) writeFileSync(path, 'x')
+  for (const path of [...gone, ...kept]) utimesSync(path, old, old)
+  await tick(box)
+  expect(gone.filter((path) => existsSync(path))).toEqual([])
+  expect([...kept, young].filter((path) => !existsSync(path))).toEqual([])
+})
+
+test('a line that a crash cut in half does not swallow the next one', async () => {
+  const { box } = await known()
+  appendFileSync(join(box.memoryDir, box.memoryFiles('watchdog')[0]!), '[2026-11-22T02:0')
+  await tick(box)
+  expect(box.log('watchdog')).toMatch(/\n\[2026-11-22T02:0\n\[\d{4}-/)
+})
+
+test('an incident that no tier ended is closed as ended from outside', async () => {
+  const box = await sandbox()
+  box.writeConfig('{ broken')
+  expect(await tick(box)).toBe(1)
+  box.writeConfig()
+  await box.startGateway()
+  expect(await tick(box)).toBe(0)
+  expect(box.log('watchdog')).toMatch(/RECOVERED by itself or from outside after \d+ s/)
+})
+
+test('a config that the gateway is healthy on is kept as known-good, privately, and at most five', async () => {
+  const box = await sandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
+  for (let n = 0; n < 6; n++) {
+    box.writeConfig({ agents: { n } })
+    if (n === 0) await box.startGateway()
+    for (let i = 0; i < 2; i++) await tick(box)
+  }
+  const kept = readdirSync(inState(box, 'known-good')).sort()
+  expect(kept).toHaveLength(5)
+  const newest = inState(box, 'known-good', kept.at(-1)!)
+  expect(statSync(newest).mode & 0o777).toBe(0o600)
+  expect(readFileSync(newest, 'utf8')).toBe(readFileSync(box.configPath, 'utf8'))
+})
+
+test('a clock that ran ahead for a while does not keep a config from being kept for as long again', async () => {
+  const { box } = await known({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
+  rmSync(inState(box, 'known-good'), { recursive: true, force: true })
+  editState(box, 'gateway.json', { configHealthySinceMs: Date.now() + 86_400_000 })
+  for (let i = 0; i < 2; i++) await tick(box)
+  expect(readdirSync(inState(box, 'known-good'))).toHaveLength(1)
+})
+
+test('openclaw, which takes seconds to answer, is not asked at every tick about a config that it does not pass', async () => {
+  const box = await sandbox()
+  box.planCli({ 'config validate': { code: 1, stdout: '{"valid":false,"issues":[]}' } })
+  await box.startGateway()
+  box.writeConfig({ changed: true })
+  await tick(box)
+  editState(box, 'gateway.json', { configHealthySinceMs: 1 })
+  for (let i = 0; i < 3; i++) await tick(box)
+  expect(box.openclawCalls().filter((call) => call.startsWith('config validate'))).toHaveLength(1)
+})
+
+test('an old complaint in the log does not outlive the repair of the config', async () => {
+  const box = await sandbox()
+  box.writeConfig(`{ "gateway": { "port": ${box.port} } }`)
+  await box.startGateway({}, 'exit')
+  expect(await tick(box)).toBe(1)
+  const later = Date.now() / 1000 + 2
+  box.writeConfig()
+  utimesSync(box.configPath, later, later)
+  expect(await tick(box)).toBe(0)
+  expect(box.restarts()).toBe(1)
+})
+
+test('a job that its user disabled is left alone, and so is one that `openclaw update` has unloaded', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '60' } })
+  standInLaunchctl(box, '')
+  writeFileSync(join(box.root, 'disabled'), '\t"ai.openclaw.gateway" => disabled\n')
+  expect(await tick(box)).toBe(3)
+  expect(box.log('watchdog')).toMatch(/RUN ended: stopped-on-purpose/)
+  rmSync(join(box.root, 'disabled'))
+  // It has that name from the moment in which it is there: spawn returns when the program runs.
+  const updater = spawn('sleep', ['100'], { argv0: 'openclaw-update', stdio: 'ignore' })
+  onTestFinished(() => void updater.kill())
+  const run = tick(box)
+  await box.untilRemark('watchdog')
+  expect(launchctlCalls(box)).not.toMatch(/enable|bootstrap|kickstart/)
+  updater.kill()
+  expect(await run).toBe(0)
+})
+
+test('a gateway that is started bare is not told that systemd supervises it', async () => {
+  const box = await sandbox()
+  const unit = { INVOCATION_ID: '0123', JOURNAL_STREAM: '8:1', SYSTEMD_EXEC_PID: '1' }
+  expect((await box.runScript('gateway-watchdog', [], { env: unit })).code).toBe(0)
+  const [gateway] = box.processes().filter((pid) => environmentOf(pid).includes('STAND_IN_CONTROL='))
+  expect(environmentOf(gateway!)).not.toMatch(/INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_EXEC_PID/)
+})
+
+test('another process with openclaw-gateway among its arguments is an impostor, and is not killed', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
+  const other = await startStranger(box, ['-L', `${box.port}:localhost:18789`, 'openclaw-gateway'])
+  expect(await tick(box)).toBe(1)
+  expect(box.log('watchdog')).toMatch(/DOWN impostor/)
+  expect(other.isAlive()).toBe(true)
+})
+
+test('a systemd that has the unit but gives no answer: no bare gateway is started beside it', async () => {
+  const box = await sandbox()
+  const units = join(box.home, '.config', 'systemd', 'user')
+  mkdirSync(units, { recursive: true })
+  writeFileSync(join(units, 'openclaw-gateway.service'), '[Service]\n')
+  box.addTool('systemctl', 'echo "Failed to connect to bus: No medium found" >&2; exit 1')
+  expect(await tick(box)).toBe(1)
+  expect(box.log('watchdog')).toMatch(/systemd/)
+  expect(box.openclawCalls()).not.toContain('gateway run')
+})
+
+test.each(['gateway-watchdog', 'gateway-healthcheck'])(
+  'a hung gateway that comes to while the restart of %s fails was not healed by it',
+  async (script) => {
+    const { box, pid } = await known({
+      settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1' },
+    })
+    box.addTool(
+      'systemctl',
+      `[ "$2" = restart ] && { kill -CONT ${pid}; echo 'Access denied' >&2; exit 1; }
+echo LoadState=loaded; echo UnitFileState=enabled; echo ActiveState=active; echo SubState=running; echo MainPID=${pid}`,
+    )
+    box.planCli({ 'gateway restart': { code: 1, stderr: 'Access denied' } })
+    await box.runScript('gateway-watchdog')
+    process.kill(pid, 'SIGSTOP')
+    const run = await box.runScript(script)
+    expect(run.code, run.stdout).toBe(0)
+    expect(run.stdout).toMatch(/\[ERROR\] .*Access denied/)
+    expect(run.stdout).toMatch(/RECOVERED by itself or from outside/)
+  },
+)
+
+test.each([
+  ['back', 3_600_000],
+  ['forward', -3_600_000],
+])(
+  'the clock set %s by an hour: a killed gateway is started all the same, the next tick is quiet',
+  async (_way, by) => {
+    const { box, pid } = await known({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' } })
+    // What is remembered lies an hour in the future (or in the past), as after the clock was set.
+    for (const name of ['watchdog.json', 'gateway.json']) {
+      const text = readFileSync(inState(box, name), 'utf8')
+      writeFileSync(
+        inState(box, name),
+        text.replace(/\b1[0-9]{12}\b/g, (ms) => String(Number(ms) + by)),
+      )
+    }
+    const at = Date.now() + by
+    const backoff = { crashes: 4, lastCrashMs: at, lastRestartMs: by > 0 ? at : at - 600_000 }
+    editState(box, 'watchdog.json', { backoff })
+    process.kill(pid, 'SIGKILL')
+    expect(await tick(box)).toBe(0)
+    expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
+    expect((await box.runScript('gateway-watchdog')).stdout).not.toMatch(/DOWN|restart:/)
+  },
+)

@@ -1,0 +1,98 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import * as contract from '../../lib/tier/contract.ts'
+
+const { DEED, formatLine, isBareRunLine, isHealthyObservation, MARKER, oneLine, parseDeed, parseLine, parseMarker } =
+  contract
+const AT = new Date('2026-11-22T05:44:10+09:00')
+
+test.each([
+  [MARKER.runStarted(42), { kind: 'run-started', pid: 42 }],
+  [MARKER.runEnded('healthy', 0, 1.23), { kind: 'run-ended', verdict: 'healthy', exitCode: 0, seconds: 1.2 }],
+  [MARKER.down('broken-install', 'gone: x'), { kind: 'down', verdict: 'broken-install', evidence: 'gone: x' }],
+  [MARKER.recovered(2, 61.4), { kind: 'recovered', level: 2, seconds: 61 }],
+  [MARKER.recovered(undefined, 5), { kind: 'recovered', level: undefined, seconds: 5 }],
+  [MARKER.escalate(3, 'why'), { kind: 'escalate', level: 3, why: 'why' }],
+  // Level 4 and other people's scripts look for these words.
+  ['MANUAL INTERVENTION REQUIRED: port taken', { kind: 'manual', why: 'port taken' }],
+  [MARKER.notice('config rolled back'), { kind: 'notice', what: 'config rolled back' }],
+  ['Manual intervention required: x', undefined],
+])('%s is read back', (text, marker) => {
+  expect(parseMarker(text)).toEqual(marker)
+})
+
+test('the marker of Level 3 is the one that Level 4 looks for', () => {
+  expect(MARKER.manual('port taken')).toBe('MANUAL INTERVENTION REQUIRED: port taken')
+})
+
+test.each([
+  [DEED.restart('a'), { kind: 'restart', how: 'a' }],
+  [DEED.doctor('Claude Code', '2.1.330', 3), { kind: 'doctor', name: 'Claude Code', version: '2.1.330' }],
+  [DEED.told('ntfy', 'x: y'), { kind: 'told', channel: 'ntfy', title: 'x: y' }],
+  // As the first version wrote them.
+  ['no supervisor starts what the doctor repaired: started `x`', { kind: 'restart', how: 'started `x`' }],
+  [
+    'calling Claude Code 2.1.330 with 2 similar incidents of the past',
+    { kind: 'doctor', name: 'Claude Code', version: '2.1.330' },
+  ],
+])('%s is read back, and is no marker', (text, deed) => {
+  expect(parseDeed(text)).toEqual(deed)
+  expect(parseMarker(text)).toBeUndefined()
+})
+
+test('a line is read back with its time, tier, severity and text', () => {
+  const line = { at: AT, tier: 'watchdog', severity: 'WARN', text: 'hello' }
+  expect(parseLine(formatLine(AT, 'watchdog', 'WARN', 'hello'))).toEqual(line)
+})
+
+test('only a healthy end of a run or a recovery ends an incident', () => {
+  const ends = (text: string) => isHealthyObservation(parseMarker(text))
+  expect([MARKER.runEnded('healthy', 0, 1), MARKER.recovered(1, 1)].map(ends)).toEqual([true, true])
+  expect([MARKER.runEnded('hung', 1, 1), MARKER.runEnded('stood down', 3, 1)].map(ends)).toEqual([false, false])
+})
+
+test('no text from outside can forge a line or a marker', () => {
+  const hostile = fc.array(
+    fc.constantFrom(
+      ...['\n', '\r', '\u2028', '\u0085', '\u001b[2K', '\u0000', ' ', 'x'],
+      '[2026-11-22T05:44:10+09:00] [watchdog] [WARN] ',
+      'MANUAL INTERVENTION REQUIRED: forged',
+      'RUN ended: healthy, exit 0 after 1 s',
+      'DOWN hung: forged',
+    ),
+  )
+  fc.assert(
+    fc.property(hostile, (parts) => {
+      const text = `quoted: ${parts.join('')}`
+      const parsed = formatLine(AT, 'watchdog', 'INFO', text).split('\n').map(parseLine).filter(Boolean)
+      expect(parsed).toHaveLength(1)
+      expect(parseMarker(parsed[0]!.text)).toBeUndefined()
+      // As evidence inside a marker it stays one line and cannot end the marker's line.
+      const down = formatLine(AT, 'watchdog', 'WARN', MARKER.down('hung', oneLine(text))).split('\n')
+      expect(down).toHaveLength(1)
+      expect(parseMarker(parseLine(down[0]!)!.text)?.kind).toBe('down')
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+test('terminal escapes are taken out whole, and a long text is cut without splitting a character', () => {
+  expect(contract.cleanText('\u001b[31mred\u001b[0m \u001b]0;title\u0007ok')).toBe('red ok')
+  const cut = oneLine('🙂'.repeat(300), 100)
+  expect(cut.length).toBeLessThanOrEqual(100)
+  // A lone surrogate cannot be encoded.
+  expect(() => encodeURIComponent(cut)).not.toThrow()
+})
+
+test('only a run’s own first and last line pass for words without secrets', () => {
+  expect(isBareRunLine(MARKER.runStarted(4242))).toBe(true)
+  expect(isBareRunLine(MARKER.runEnded('stood down', 3, 12.34))).toBe(true)
+  for (const text of [
+    `${MARKER.runStarted(4242)} token=abcdefgh`,
+    `token=abcdefgh ${MARKER.runEnded('healthy', 0, 1)}`,
+    MARKER.runEnded('healthy password=hunter2', 0, 1),
+    `${MARKER.runEnded('healthy', 0, 1)}\ntoken=abcdefgh`,
+    MARKER.down('absent', 'nobody listens'),
+  ])
+    expect(isBareRunLine(text), text).toBe(false)
+})
