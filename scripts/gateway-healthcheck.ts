@@ -11,16 +11,15 @@
  */
 import { fileURLToPath } from 'node:url'
 import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
-import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
+import { attribute, leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident, downSec } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 
@@ -60,7 +59,7 @@ async function tend(run: TierRun): Promise<Outcome> {
   recordTrouble(settings, Date.now())
 
   // One timeout is a busy moment; what another level has confirmed already need not be confirmed again.
-  if (seen.verdict === 'hung' && !currentIncident(settings)) {
+  if (seen.verdict === 'hung' && !isFresh(currentIncident(settings))) {
     seen = await confirmFailure(run, options(run, true), seen, false)
     if (isUp(seen.verdict)) return healthy(run, seen)
     if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
@@ -228,8 +227,7 @@ async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
 async function recovered(run: TierRun, seen: Examination, level?: number): Promise<Outcome> {
   const incident = currentIncident(run.settings)
   if (incident) {
-    const whose = level ?? creditFor(run.settings, seen, incident.since, Date.now())
-    run.journal.info(MARKER.recovered(whose, downSec(run.settings)))
+    run.journal.info(MARKER.recovered(level ?? attribute(run.settings, incident, seen), incident.downSec))
   }
   return healthy(run, seen)
 }

@@ -1,17 +1,17 @@
 #!/usr/bin/env -S npx tsx
 import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
-import { creditFor } from '../lib/gateway/credit.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
+import { attribute, leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
 import { type MemoryLevel, noticeMemory } from '../lib/gateway/memory.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { followWarnings } from '../lib/gateway/warnings.ts'
 import { readWatchState, type WatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { currentIncident } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/look-after.ts'
 import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident, noteEscalation } from '../lib/tier/journal.ts'
+import { noteEscalation } from '../lib/tier/journal.ts'
 /**
  * Level 1, the watchdog: the first responder. Catches simple crashes (process died, hung, unresponsive).
  * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
@@ -208,9 +208,8 @@ async function recovered(
 ): Promise<Outcome> {
   const incident = currentIncident(run.settings)
   if (incident || level !== undefined) {
-    const since = incident?.since ?? new Date()
-    const whose = level ?? creditFor(run.settings, seen, since, Date.now())
-    run.journal.info(MARKER.recovered(whose, (Date.now() - since.getTime()) / 1000))
+    const whose = level ?? (incident && attribute(run.settings, incident, seen))
+    run.journal.info(MARKER.recovered(whose, incident?.downSec ?? 0))
   }
   await recordHealthy(run, seen, Date.now())
   writeWatchState(run.settings, { ...watch, lastTickMs: Date.now() })

@@ -6,9 +6,8 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Server } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { creditFor } from '../lib/gateway/credit.ts'
 import { findElsewhere } from '../lib/gateway/elsewhere.ts'
-import type { Examination } from '../lib/gateway/examine.ts'
+import { restartedBy } from '../lib/incidents/history.ts'
 import { DEED, formatLine, type TierName } from '../lib/tier/contract.ts'
 import { logName } from '../lib/tier/journal.ts'
 import { loadSettings } from '../lib/tier/settings.ts'
@@ -186,9 +185,6 @@ test('a recovery is credited to the level that restarted last, whichever log was
   }
   restarted('watchdog', 100, 0)
   restarted('healthcheck', 60, 60)
-  const seen = {
-    process: { pid: 1, parentPid: 1, memoryMb: 1, ageSec: 60, command: 'openclaw-gateway' },
-  } as Examination
   const settings = loadSettings({ HOME: box.home })
-  expect(creditFor(settings, seen, new Date(now - 200_000), now)).toBe(2)
+  expect(restartedBy(settings, new Date(now - 200_000), now - 60_000)).toBe(2)
 })

@@ -1,10 +1,10 @@
 /** What a tier writes into the patient's record after a look. */
+import { currentIncident, restartedBy } from '../incidents/history.ts'
+import type { Incident } from '../incidents/incident.ts'
 import { EXIT, MARKER } from '../tier/contract.ts'
-import { currentIncident } from '../tier/journal.ts'
 import type { Outcome, TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readConfig } from './config.ts'
-import { creditFor } from './credit.ts'
 import { type Examination, WARNING } from './examination.ts'
 import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
@@ -41,14 +41,16 @@ export async function recordHealthy(run: TierRun, seen: Examination, nowMs: numb
   }
   writeRecord(settings, after)
   const incident = before.troubleSinceMs > 0 ? currentIncident(settings) : undefined
-  if (incident) {
-    const level = creditFor(settings, seen, incident.since, nowMs)
-    journal.info(MARKER.recovered(level, (nowMs - incident.since.getTime()) / 1000))
-  }
+  if (incident) journal.info(MARKER.recovered(attribute(settings, incident, seen), incident.downSec))
   const kept = await keepKnownGood(settings, after, seen.process, nowMs)
   // The wait begins anew: asking OpenClaw costs seconds of CPU, and every tick would ask.
   if (kept === 'unproven') writeRecord(settings, { ...after, configHealthySinceMs: nowMs })
   else if (kept) journal.info(`config kept as known-good: ${kept.path}`)
+}
+
+/** The level whose restart brought the gateway back; undefined: it recovered by itself or from outside. */
+export function attribute(settings: Settings, { begin }: Incident, seen: Examination): number | undefined {
+  return restartedBy(settings, begin, seen.process && Date.now() - seen.process.ageSec * 1000)
 }
 
 /** The gateway was seen in trouble: notes since when. */

@@ -1,10 +1,10 @@
 /** The weekly digest: the figures of a report as a message for the channels. */
 import type { Alert } from '../alerts/alert.ts'
+import { minuteOf, seenAndFelt } from '../incidents/words.ts'
 import type { Settings } from '../tier/settings.ts'
 import { beginOfWeek } from './digest-week.ts'
 import { causesOf, figuresOf } from './figures.ts'
 import { readReport } from './report.ts'
-import { downInWords, minuteOf } from './words.ts'
 
 /** @param until the end of the week, see `endOfLastWeek` */
 export async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {
@@ -13,8 +13,7 @@ export async function composeDigest(settings: Settings, until: Date, now: Date):
   const failures = history.incidents.length
   const uptime = rows.find(({ metric }) => metric === 'Uptime')?.value ?? ''
   const causes = causesOf(history.incidents).map(
-    ({ verdict, incidents, downSec, unwatchedSec }) =>
-      `${verdict} (${incidents}×, ${downInWords(downSec, unwatchedSec, ['; ', ''])})`,
+    (cause) => `${cause.verdict} (${cause.incidents}×, ${seenAndFelt(cause)})`,
   )
   return {
     kind: 'digest',

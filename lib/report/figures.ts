@@ -2,7 +2,7 @@
 import { TREATMENTS } from '../gateway/treat.ts'
 import type { History } from '../incidents/history.ts'
 import type { Incident } from '../incidents/incident.ts'
-import { downInWords, percentOf, spell } from './words.ts'
+import { seenAndFelt, spell } from '../incidents/words.ts'
 
 export interface Row {
   metric: string
@@ -69,10 +69,7 @@ function meanTimeToRecovery(incidents: readonly Incident[]): string {
   const ended = incidents.filter(({ end }) => end !== undefined)
   if (ended.length === 0) return '–'
   const mean = (of: (incident: Incident) => number) => ended.reduce((sum, one) => sum + of(one), 0) / ended.length
-  return downInWords(
-    mean(({ downSec }) => downSec),
-    mean(({ unwatchedSec }) => unwatchedSec),
-  )
+  return seenAndFelt({ downSec: mean((one) => one.downSec), feltSec: mean((one) => one.feltSec) })
 }
 
 export interface Cause {
@@ -81,18 +78,18 @@ export interface Cause {
   means: string
   incidents: number
   downSec: number
-  unwatchedSec: number
+  feltSec: number
 }
 
 /** How often which cause, and for how long; the longest first. */
 export function causesOf(incidents: readonly Incident[]): Cause[] {
   const causes = new Map<string, Cause>()
-  for (const { verdict, downSec, unwatchedSec } of incidents) {
-    const blank = { verdict, means: meaningOf(verdict), incidents: 0, downSec: 0, unwatchedSec: 0 }
+  for (const { verdict, downSec, feltSec } of incidents) {
+    const blank = { verdict, means: meaningOf(verdict), incidents: 0, downSec: 0, feltSec: 0 }
     const cause = causes.get(verdict) ?? blank
     cause.incidents++
     cause.downSec += downSec
-    cause.unwatchedSec += unwatchedSec
+    cause.feltSec += feltSec
     causes.set(verdict, cause)
   }
   return [...causes.values()].sort((a, b) => b.downSec - a.downSec || b.incidents - a.incidents)
@@ -100,4 +97,11 @@ export function causesOf(incidents: readonly Incident[]): Cause[] {
 
 function meaningOf(verdict: string): string {
   return Object.hasOwn(TREATMENTS, verdict) ? TREATMENTS[verdict as keyof typeof TREATMENTS].means : ''
+}
+
+/** Rounded down, with more decimals the nearer it is to 100: 99.96 must not read as 100. */
+export function percentOf(percent: number): string {
+  if (percent >= 100) return '100%'
+  const decimals = percent < 99.9 ? 1 : percent < 99.99 ? 2 : 3
+  return `${(Math.floor(percent * 10 ** decimals) / 10 ** decimals).toFixed(decimals)}%`
 }

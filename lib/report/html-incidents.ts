@@ -1,8 +1,16 @@
 /** The incidents of a page: for each a picture of who was at work when, and the same in words. */
 import type { Incident } from '../incidents/incident.ts'
+import {
+  howItEnded,
+  howLong,
+  minuteOf,
+  secondOf,
+  type TimelineLine,
+  timelineOf,
+  whatItTook,
+} from '../incidents/words.ts'
 import { type Html, html } from './html-text.ts'
 import type { ToldIncident } from './report.ts'
-import { howItEnded, howLong, minuteOf, secondOf, type TimelineLine, timelineOf, whatItTook } from './words.ts'
 
 /** A page with thousands of incidents cannot be read, nor opened; the newest are shown. */
 const MAX_INCIDENTS = 300

@@ -1,9 +1,9 @@
 /** The uptime strip: a row for each day, what is not known hatched. */
-import type { History } from '../incidents/history.ts'
-import type { Condition, Stretch } from '../incidents/story.ts'
+import type { Condition, History, Stretch } from '../incidents/history.ts'
+import { spell } from '../incidents/words.ts'
 import { localDay } from '../tier/contract.ts'
+import { percentOf } from './figures.ts'
 import { type Html, html } from './html-text.ts'
-import { percentOf, spell } from './words.ts'
 
 const WORDS: Record<Condition, string> = {
   up: 'up',

@@ -1,5 +1,6 @@
 /** The report as one page of HTML: no script, nothing from the network, and nothing from a log that could act. */
 import type { History } from '../incidents/history.ts'
+import { lineOf, minuteOf, seenAndFelt } from '../incidents/words.ts'
 import { localIso } from '../tier/contract.ts'
 import { causesOf, figuresOf, type Row } from './figures.ts'
 import { incidentSection } from './html-incidents.ts'
@@ -8,7 +9,6 @@ import { Html, html } from './html-text.ts'
 import { uptimeSection } from './html-uptime.ts'
 import type { Report } from './report.ts'
 import { unknownsOf } from './unknown.ts'
-import { downInWords, lineOf, minuteOf } from './words.ts'
 
 /** Even if something were overlooked: the browser runs no script here and loads nothing. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -70,8 +70,8 @@ function causes({ incidents }: History): Html {
   const all = causesOf(incidents)
   const most = Math.max(...all.map(({ downSec }) => downSec), 1)
   const bars = all.map(
-    ({ verdict, means, incidents: n, downSec, unwatchedSec }) => html`<div class="cause">
-<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, ${downInWords(downSec, unwatchedSec)}</span></p>
+    ({ verdict, means, incidents: n, downSec, feltSec }) => html`<div class="cause">
+<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, ${seenAndFelt({ downSec, feltSec })}</span></p>
 <div class="bar" aria-hidden="true"><i style="width:${((100 * downSec) / most).toFixed(2)}%"></i></div>
 ${means ? html`<p class="dim">${means}</p>` : ''}</div>
 `,

@@ -1,19 +1,20 @@
 /** The report as Markdown that also reads well at a terminal. */
-import { oneLine } from '../tier/contract.ts'
-import { causesOf, figuresOf } from './figures.ts'
-import type { Report, ToldIncident } from './report.ts'
-import { unknownsOf } from './unknown.ts'
+
 import {
-  downInWords,
   howItEnded,
   howLong,
   lineOf,
   minuteOf,
   secondOf,
+  seenAndFelt,
   type TimelineLine,
   timelineOf,
   whatItTook,
-} from './words.ts'
+} from '../incidents/words.ts'
+import { oneLine } from '../tier/contract.ts'
+import { causesOf, figuresOf } from './figures.ts'
+import type { Report, ToldIncident } from './report.ts'
+import { unknownsOf } from './unknown.ts'
 
 /** More incidents than these are in the HTML page, not on a screen; the newest are shown. */
 const MAX_INCIDENTS = 50
@@ -65,10 +66,10 @@ function timelineText({ who, did, quote, again }: TimelineLine, time: string): s
 
 function causes({ incidents: all }: Report['history']): string[] {
   if (all.length === 0) return []
-  const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec, unwatchedSec }) => [
+  const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec, feltSec }) => [
     verdict,
     `${n}`,
-    downInWords(downSec, unwatchedSec),
+    seenAndFelt({ downSec, feltSec }),
     means,
   ])
   return ['## Causes', table(['Cause', 'Incidents', 'Down', 'Means'], rows)]

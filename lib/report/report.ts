@@ -4,7 +4,7 @@ import { doctorsFindingOf } from '../alerts/incident-words.ts'
 import { hiding } from '../alerts/secrets.ts'
 import { type History, readHistory } from '../incidents/history.ts'
 import type { Incident, Step } from '../incidents/incident.ts'
-import type { Span } from '../incidents/log-files.ts'
+import type { Span } from '../incidents/logs.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 
@@ -57,6 +57,5 @@ function withoutSecrets(history: History, hide: (text: string) => string): Histo
     })),
     remarks: history.remarks.map(clean),
     notes: history.notes.map(hide),
-    damage: history.damage.map((damage) => ({ ...damage, path: hide(damage.path) })),
   }
 }

@@ -1,7 +1,6 @@
 /** What a report cannot know, and why: a sentence each. */
 import type { History } from '../incidents/history.ts'
-import type { Damage } from '../incidents/log-lines.ts'
-import { minuteOf, spell } from './words.ts'
+import { minuteOf, spell } from '../incidents/words.ts'
 
 const MAX_GAPS = 20
 
@@ -9,7 +8,6 @@ export function unknownsOf(history: History): string[] {
   return [
     ...gaps(history),
     ...history.notes,
-    ...history.damage.flatMap(damageInWords),
     ...unfinishedRuns(history),
     ...history.incidents
       .filter(({ isBeginSeen }) => !isBeginSeen)
@@ -32,22 +30,6 @@ function gaps({ stretches }: History): string[] {
   })
   const rest = unknown.length - told.length
   return rest > 0 ? [...told, `${rest} more such gaps`] : told
-}
-
-function damageInWords(damage: Damage): string[] {
-  const { path } = damage
-  if (damage.unreadable !== undefined) return [`${path} cannot be read (${damage.unreadable})`]
-  const lines = (n: number, what: string) => (n === 0 ? [] : [`${n} line${n === 1 ? '' : 's'} ${what}`])
-  const troubles = [
-    ...lines(damage.odd, 'that no tier writes (damaged, or cut off)'),
-    ...lines(damage.notUtf8, 'with bytes that are no text'),
-    ...lines(damage.overlong, 'longer than any of ours'),
-    ...lines(damage.fromTheFuture, 'from the future (the clock was set back)'),
-    ...lines(damage.outOfOrder, 'older than the one before (the clock was set back, or the log was edited)'),
-    ...lines(damage.tooMany, 'passed over: there are too many'),
-    ...(damage.skippedBytes > 0 ? [`the first ${Math.round(damage.skippedBytes / 1e6)} MB passed over`] : []),
-  ]
-  return troubles.length > 0 ? [`${path}: ${troubles.join(', ')}`] : []
 }
 
 function unfinishedRuns({ runs }: History): string[] {

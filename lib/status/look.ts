@@ -8,12 +8,11 @@ import type { Verdict } from '../gateway/examination.ts'
 import { examine, isUp } from '../gateway/examine.ts'
 import { readRecord } from '../gateway/record.ts'
 import { readWatchState } from '../gateway/watch-state.ts'
-import { type History, lastDays, readHistory } from '../incidents/history.ts'
+import { currentIncident, type History, lastDays, readHistory } from '../incidents/history.ts'
 import type { Incident } from '../incidents/incident.ts'
 import { neighbours } from '../install/neighbours.ts'
 import { readReceipt } from '../services/receipt.ts'
 import { oneLine } from '../tier/contract.ts'
-import { currentIncident } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
 import { redact } from '../tier/redact.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -94,7 +93,7 @@ export async function look(settings: Settings, history: History, now = new Date(
     warnings: seen.warnings.map(hide),
     ...(up
       ? upSince(history, seen.process && now.getTime() - seen.process.ageSec * 1000)
-      : { since: currentIncident(settings, now)?.since, isSinceAtLeast: false }),
+      : { since: currentIncident(settings, now)?.begin, isSinceAtLeast: false }),
     lastHealthy: lastHealthyMs > 0 ? new Date(lastHealthyMs) : undefined,
     version: seen.version && hide(seen.version),
     pid: seen.process?.pid,
@@ -145,7 +144,6 @@ export async function look(settings: Settings, history: History, now = new Date(
       ...[record, watch, visits].flatMap(({ problem }) => problem ?? []),
       ...ledger.problems,
       ...history.notes,
-      ...history.damage.map(({ path }) => `${path} is damaged in places; what can be read of it was read`),
       ...settings.envProblems.map((problem) => `${settings.envFile}: ${problem}`),
     ].map(hide),
     logs: settings.memoryDir,

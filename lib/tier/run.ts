@@ -1,8 +1,9 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
 import { fileURLToPath } from 'node:url'
+import { currentIncident } from '../incidents/history.ts'
 import { endRunningCommands } from './command.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
-import { currentIncident, type Journal, openJournal } from './journal.ts'
+import { type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, type LockHolder, lockHolder, takeLock } from './lock.ts'
 import { type Meter, noteMarker, noteRun } from './metrics.ts'
 import { openMeter } from './metrics-file.ts'
