@@ -29,7 +29,6 @@ const FLOOR: Record<string, number> = {
   'lib/doctor': 3,
   'lib/install': 4,
   'lib/report': 4,
-  'lib/status': 4,
   scripts: 5,
 }
 const folderOf = (file: string) =>

@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Incident, Step } from '../incidents/incident.ts'
-import { localIso, localStamp, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { localIso, oneLine, parseLine, TIERS } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Alert } from './alert.ts'
@@ -64,20 +64,6 @@ export function tailOf(path: string, hide: (text: string) => string): string[] {
 export function doctorsFinding(settings: Settings, since: Date, hide: (text: string) => string): string | undefined {
   const path = newestReport(settings.memoryDir, since)
   return path === undefined ? undefined : findingIn(path, hide)
-}
-
-/**
- * The same of an incident of the past: of the report whose visit began in that time, as its name says.
- */
-export function doctorsFindingOf(
-  settings: Settings,
-  from: Date,
-  to: Date,
-  hide: (text: string) => string,
-): string | undefined {
-  const [first, last] = [from, to].map((at) => `emergency-recovery-report-${localStamp(at)}`) as [string, string]
-  const name = reportsIn(settings.memoryDir).findLast((one) => one >= first && one.slice(0, last.length) <= last)
-  return name === undefined ? undefined : findingIn(join(settings.memoryDir, name), hide)
 }
 
 function findingIn(path: string, hide: (text: string) => string): string | undefined {

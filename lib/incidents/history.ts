@@ -4,8 +4,8 @@
  */
 import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { type Incident, newIncident, pushStep, type Step } from './incident.ts'
-import { type LogEvent, readEvents, type Said, type Span } from './logs.ts'
+import { Incident, pushStep, type Step } from './incident.ts'
+import { type LogEvent, readEvents, type Said, type Span, STOOD_DOWN } from './logs.ts'
 
 /** What the logs tell of a stretch of time. */
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
@@ -28,19 +28,9 @@ export interface TierRuns {
   /** Runs without a last line: killed, cut off by a power failure, or their line is damaged. */
   unfinished: number
   last: { at: Date; verdict: string; exitCode: number } | undefined
-}
-
-export interface Uptime {
-  upSec: number
-  downSec: number
-  stoppedSec: number
-  unknownSec: number
-  /** Of it: between an outage's first DOWN and the next healthy sighting. */
-  unknownInIncidentsSec: number
-  /** Of the time in which it was up or down; undefined when no tier looked at all. */
-  percent: number | undefined
-  /** The same if each outage had begun right after the last healthy sighting, and gone on while no tier looked. */
-  worstPercent: number | undefined
+  lastStart: Date | undefined
+  /** Why it could not even be started, when that is the last that its log says. */
+  cannotStart: { at: Date; why: string } | undefined
 }
 
 export interface History {
@@ -50,7 +40,18 @@ export interface History {
   incidents: Incident[]
   /** The whole span without gaps, oldest first. */
   stretches: Stretch[]
-  uptime: Uptime
+  uptime: {
+    upSec: number
+    downSec: number
+    stoppedSec: number
+    unknownSec: number
+    /** Of it: between an outage's first DOWN and the next healthy sighting. */
+    unknownInIncidentsSec: number
+    /** Of the time in which it was up or down; undefined when no tier looked at all. */
+    percent: number | undefined
+    /** The same if each outage had begun right after the last healthy sighting, and gone on while no tier looked. */
+    worstPercent: number | undefined
+  }
   /** Calls for a human and notices that belong to no incident (of the watchers, of warnings), oldest first. */
   remarks: Step[]
   /** What is missing or damaged among the logs, a sentence each. */
@@ -62,10 +63,8 @@ export interface History {
  * (sleep, pause, power cut, dead watchers), and counts as neither up nor down.
  */
 const MAX_SILENCE_SEC = 900
-/** How a run ends that has not looked, see lib/tier/run.ts. */
-const STOOD_DOWN = 'stood down'
-/** No run takes a day: its seconds are text in a log, and may be damaged. */
-const MAX_RUN_SEC = 86_400
+/** More seconds than these in a RECOVERED line are damage. */
+const LONGEST_INCIDENT_SEC = 30 * 86_400
 /** A run that began so recently may still be at work. */
 const LONGEST_RUN_MS = 3_600_000
 /** A message that arrives so long after the end is still about the incident: often the network was away, too. */
@@ -83,16 +82,18 @@ export function lastDays(days: number, now = new Date()): Span {
 /** The history of a span. Never throws for what is in a log or for one that cannot be read: that is in `notes`. */
 export function readHistory(settings: Settings, span: Span, now = new Date()): History {
   const { events, notes } = readEvents(settings, span, now)
-  const { incidents, stretches, remarks, unknownInIncidentsSec } = tell(events, span)
+  const { incidents, stretches, remarks } = tell(events, span)
   const runs = countRuns(events, span)
   return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf() }
 
-  function uptimeOf(): Uptime {
+  function uptimeOf(): History['uptime'] {
     const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
     for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
     const unsureSec = incidents
       .filter(({ begin }) => begin > span.from)
       .reduce((sum, one) => sum + secondsBetween(feltFrom(one), one.begin), 0)
+    const unwatchedSec = incidents.reduce((sum, one) => sum + one.unwatchedSec, 0)
+    const unknownInIncidentsSec = Math.min(seconds.unknown, unwatchedSec)
     const watched = seconds.up + seconds.down
     const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
     return {
@@ -181,30 +182,9 @@ function feltFrom({ begin, lastHealthy }: Incident): Date {
 /** @param lookingSinceMs this process is at work on the gateway since then, up to the end of the span */
 function tell(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
   const timeline = new Timeline(span)
-  const began = runBegins(events)
-  events.forEach((event, i) => {
-    timeline.take(event, began[i]!)
-  })
+  for (const event of events) timeline.take(event)
   timeline.finish(lookingSinceMs)
   return timeline
-}
-
-/**
- * For every event the time from which on the run that it belongs to was at work: what the doctor says after half an
- * hour of work does not come out of the blue. A run that was killed has no last line and counts from line to line.
- */
-function runBegins(events: readonly LogEvent[]): Float64Array {
-  const begins = new Float64Array(events.length)
-  const running: Partial<Record<TierName, number>> = {}
-  for (let i = events.length - 1; i >= 0; i--) {
-    const event = events[i]!
-    const { atMs, tier } = event
-    // A run that stood down did so beside another run of the same tier.
-    if (event.kind === 'run' && event.verdict !== STOOD_DOWN)
-      running[tier] = atMs - Math.min(event.seconds, MAX_RUN_SEC) * 1000
-    begins[i] = Math.min(running[tier] ?? atMs, atMs)
-  }
-  return begins
 }
 
 /** What is known of the time so far. Events are taken in order of time. */
@@ -213,7 +193,6 @@ class Timeline {
   incidents: Incident[] = []
   readonly stretches: Stretch[] = []
   readonly remarks: Step[] = []
-  unknownInIncidentsSec = 0
   open: Incident | undefined
   /** Up to `knownMs` the condition is known, and entered. */
   private condition: Condition = 'unknown'
@@ -226,12 +205,12 @@ class Timeline {
     this.span = span
   }
 
-  take(event: LogEvent, beganMs: number): void {
+  take(event: LogEvent): void {
     if (event.kind === 'start') return
-    const { atMs, tier } = event
+    const { atMs, tier, beganMs } = event
     const isWatcher = WATCHERS.includes(tier)
     if (event.kind === 'run') {
-      if (isWatcher) this.takeRun(event, beganMs)
+      if (isWatcher) this.takeRun(event)
       return
     }
     const { said } = event
@@ -260,7 +239,7 @@ class Timeline {
     this.incidents = this.incidents.filter(({ lastSeen }) => lastSeen >= this.span.from)
   }
 
-  private takeRun({ atMs, tier, verdict, exitCode }: Extract<LogEvent, { kind: 'run' }>, beganMs: number): void {
+  private takeRun({ atMs, beganMs, tier, verdict, exitCode }: Extract<LogEvent, { kind: 'run' }>): void {
     if (verdict === 'healthy' && exitCode === 0) {
       this.see('up', beganMs, atMs)
       this.close(atMs, 'outside')
@@ -303,7 +282,7 @@ class Timeline {
   ): void {
     const healedBy = said.level ?? 'outside'
     const last = this.incidents.at(-1)
-    const reckonedMs = atMs - Math.min(said.seconds, 30 * MAX_RUN_SEC) * 1000
+    const reckonedMs = atMs - Math.min(said.seconds, LONGEST_INCIDENT_SEC) * 1000
     if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
       // Another tier saw it healthy a moment before the one that had brought it back.
       this.addStep(said, tier, atMs, last)
@@ -325,7 +304,7 @@ class Timeline {
   }
 
   private begin(atMs: number): Incident {
-    this.open = newIncident(atMs, this.healthyMs)
+    this.open = new Incident(atMs, this.healthyMs)
     this.incidents.push(this.open)
     return this.open
   }
@@ -366,7 +345,6 @@ class Timeline {
     const from = new Date(Math.max(fromMs, this.span.from.getTime()))
     const to = new Date(Math.min(toMs, this.span.to.getTime()))
     if (from >= to) return
-    if (this.open && condition === 'unknown') this.unknownInIncidentsSec += secondsBetween(from, to)
     const last = this.stretches.at(-1)
     if (last?.condition === condition && last.to.getTime() === from.getTime()) {
       last.to = to
@@ -399,22 +377,35 @@ function isAboutWatchers(said: Said): boolean {
 }
 
 function countRuns(events: readonly LogEvent[], span: Span): Record<TierName, TierRuns> {
-  const blank = (): TierRuns => ({ started: 0, ended: {}, unfinished: 0, last: undefined })
+  const blank = (): TierRuns => ({
+    started: 0,
+    ended: {},
+    unfinished: 0,
+    last: undefined,
+    lastStart: undefined,
+    cannotStart: undefined,
+  })
   const runs = Object.fromEntries(Object.keys(TIERS).map((tier) => [tier, blank()])) as Record<TierName, TierRuns>
   const mayBeUnfinished = (beganMs: number) =>
     beganMs >= span.from.getTime() && span.to.getTime() - beganMs > LONGEST_RUN_MS
   for (const event of events) {
     if (event.atMs < span.from.getTime()) continue
     const mine = runs[event.tier]
+    if (event.kind === 'said') {
+      if (event.said.kind === 'cannot-start') mine.cannotStart = { at: new Date(event.atMs), why: event.said.why }
+      continue
+    }
+    mine.cannotStart = undefined
     if (event.kind === 'start') {
       mine.started++
+      mine.lastStart = new Date(event.atMs)
       if (mayBeUnfinished(event.atMs)) mine.unfinished++
     }
     if (event.kind !== 'run') continue
     const { atMs, verdict, exitCode } = event
     mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
     mine.last = { at: new Date(atMs), verdict, exitCode }
-    if (mayBeUnfinished(atMs - event.seconds * 1000)) mine.unfinished--
+    if (mayBeUnfinished(event.beganMs)) mine.unfinished--
   }
   for (const mine of Object.values(runs)) mine.unfinished = Math.max(0, mine.unfinished)
   return runs

@@ -12,69 +12,50 @@ export interface Step {
   said: Said | { kind: 'run-ended'; verdict: string; exitCode: number }
 }
 
-export interface Incident {
+export class Incident {
   /** The first DOWN. When that line is missing: as the RECOVERED line reckons, see `isBeginSeen`. */
-  begin: Date
-  isBeginSeen: boolean
+  readonly begin: Date
+  isBeginSeen = true
   /** When it was last seen healthy before `begin`; undefined: not in these logs, or it was stopped on purpose since. */
-  lastHealthy: Date | undefined
+  readonly lastHealthy: Date | undefined
   /** The next healthy sighting; undefined: it goes on. */
   end: Date | undefined
   /** The last line about it. */
   lastSeen: Date
   /** What it was, by the most telling DOWN of it. */
-  verdict: string
+  verdict = 'unknown'
   /** Text from outside, one line. */
-  evidence: string
+  evidence = ''
   /** Which level ended it; `outside`: none of them, it recovered by itself or by hand; undefined: it goes on. */
   healedBy: number | 'outside' | undefined
   /** How long it was seen down: time in which no tier looked does not count. */
-  downSec: number
-  /** What a user may have felt: from `lastHealthy` (at most 900 s before `begin`, else from `begin`) to the end, or to `lastSeen`. */
-  feltSec: number
-  /** How much of the time from begin to end no tier looked, or the gateway was stopped on purpose. */
-  unwatchedSec: number
-  stoppedSec: number
+  downSec = 0
+  /** What a user may have felt: from `lastHealthy` (else, or when that is over 900 s before, from `begin`) to `lastSeen`. */
+  feltSec = 0
+  /** How much of the time no tier looked, or the gateway was stopped on purpose. */
+  unwatchedSec = 0
+  stoppedSec = 0
   /** The highest level that was called. */
-  highestLevel: number
-  restarts: number
-  doctorRuns: number
+  highestLevel = 0
+  restarts = 0
+  doctorRuns = 0
   /** How often a human was called (MANUAL INTERVENTION REQUIRED). */
-  manualCalls: number
+  manualCalls = 0
   /** Messages about it that were delivered, one for each channel. */
-  alerts: number
+  alerts = 0
   /** The first of `MAX_STEPS`; `stepsLeftOut` more were not kept. */
-  steps: Step[]
-  stepsLeftOut: number
+  readonly steps: Step[] = []
+  stepsLeftOut = 0
+
+  constructor(beginMs: number, healthyMs: number | undefined) {
+    this.begin = new Date(beginMs)
+    this.lastSeen = this.begin
+    this.lastHealthy = healthyMs === undefined ? undefined : new Date(healthyMs)
+  }
 }
 
 /** An incident that lasts for days repeats itself; a log full of nonsense does not fill the memory. */
 const MAX_STEPS = 200
-
-export function newIncident(beginMs: number, healthyMs: number | undefined): Incident {
-  const begin = new Date(beginMs)
-  return {
-    begin,
-    isBeginSeen: true,
-    lastHealthy: healthyMs === undefined ? undefined : new Date(healthyMs),
-    end: undefined,
-    lastSeen: begin,
-    verdict: 'unknown',
-    evidence: '',
-    healedBy: undefined,
-    downSec: 0,
-    feltSec: 0,
-    unwatchedSec: 0,
-    stoppedSec: 0,
-    highestLevel: 0,
-    restarts: 0,
-    doctorRuns: 0,
-    manualCalls: 0,
-    alerts: 0,
-    steps: [],
-    stepsLeftOut: 0,
-  }
-}
 
 /** What was said already, by whom: to find it again among two hundred steps. */
 const SAID = new WeakMap<Step[], Map<string, Step>>()

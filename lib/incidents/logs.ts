@@ -1,10 +1,9 @@
 /** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and said, never guessed. */
 import { isUtf8 } from 'node:buffer'
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type Deed,
-  isHealthyObservation,
   type LogLine,
   localDay,
   type Marker,
@@ -26,26 +25,27 @@ export interface Span {
 /** A marked line that is no run's first or last, or a deed. */
 export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }> | Deed
 
-export type LogEvent = { atMs: number; tier: TierName } & (
-  | { kind: 'start'; pid: number }
-  /** A run's end; it began `seconds` before. */
-  | { kind: 'run'; verdict: string; exitCode: number; seconds: number }
-  | { kind: 'said'; said: Said }
-)
+export type LogEvent = {
+  atMs: number
+  tier: TierName
+  /** Since when the run that it belongs to was at work; of a run that has no last line: `atMs`. */
+  beganMs: number
+} & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
 
 const NAME = new RegExp(`^(${Object.keys(TIERS).join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
 const DAY_MS = 86_400_000
 /** What began so long before the span may reach into it. */
 const LOOK_BACK_MS = 2 * DAY_MS
-const PIECE_BYTES = 64 * 1024
-/** The tiers cut what they quote to hundreds of characters. */
-const MAX_LINE_BYTES = 16 * 1024
 /** A log of a day is below 1 MB. Of a longer one than this the end is read. */
-const MAX_LOG_BYTES = 256 * 1024 * 1024
-/** A year of healthy days fits; a log full of nonsense does not fill the memory. */
-const MAX_EVENTS = 1_000_000
-const MAX_SAID_PER_LOG = 20_000
-const MAX_CHARS = 300
+const MAX_LOG_BYTES = 16 * 1024 * 1024
+/** The tiers cut what they quote to hundreds of characters. */
+const MAX_LINE_BYTES = 2048
+/** A day has some 1000: a log full of nonsense does not fill the memory. */
+const MAX_EVENTS_PER_LOG = 20_000
+/** How a run ends that has not looked, see lib/tier/run.ts. */
+export const STOOD_DOWN = 'stood down'
+/** No run takes a day: its seconds are text in a log, and may be damaged. */
+const MAX_RUN_SEC = 86_400
 
 /** What may be wrong with lines, as the report says it. */
 const DAMAGE = {
@@ -72,36 +72,37 @@ export function readEvents(
 ): { events: LogEvent[]; notes: string[] } {
   const { paths, notes } = logFilesOf(settings, span, tiers)
   const ranked: { event: LogEvent; rank: number }[] = []
-  const verdicts = new Map<string, string>()
   for (const path of paths) {
-    const first = ranked.length
-    let saidHere = 0
+    const own: LogEvent[] = []
     let lastMs = 0
     const trouble = readLog(path, maxBytes, (line, damage) => {
-      if (line.at.getTime() < lastMs - 60_000) damage.outOfOrder++
-      lastMs = line.at.getTime()
-      const event = eventOf(line, verdicts)
-      if (!event) return
-      if (event.atMs > now.getTime() + 1000) damage.fromTheFuture++
-      else if (event.atMs > span.to.getTime()) return
-      else if (ranked.length >= MAX_EVENTS || (event.kind === 'said' && ++saidHere > MAX_SAID_PER_LOG)) damage.tooMany++
-      else ranked.push({ event, rank: 1 })
+      const atMs = line.at.getTime()
+      if (atMs < lastMs - 60_000) damage.outOfOrder++
+      lastMs = atMs
+      const event = eventOf(line)
+      if (event && atMs > now.getTime() + 1000) damage.fromTheFuture++
+      else if (event && own.length >= MAX_EVENTS_PER_LOG) damage.tooMany++
+      else if (event && atMs <= span.to.getTime()) own.push(event)
     })
     if (trouble) notes.push(trouble)
-    // Lines have whole seconds. Within one, what a log says up to a healthy sighting precedes what other logs say.
-    for (let i = ranked.length - 1, healthyMs = 0; i >= first; i--) {
-      const one = ranked[i]!
-      if (isHealthySighting(one.event)) healthyMs = one.event.atMs
-      if (one.event.atMs === healthyMs) one.rank = 0
+    let runBeganMs = Number.POSITIVE_INFINITY
+    let healthyMs = 0
+    for (const event of own.toReversed()) {
+      // A run that stood down did so beside another run of the same tier.
+      if (event.kind === 'run' && event.verdict !== STOOD_DOWN) runBeganMs = event.beganMs
+      event.beganMs = Math.min(runBeganMs, event.atMs)
+      // Lines have whole seconds. Within one, what a log says up to a healthy sighting precedes what other logs say.
+      if (isHealthySighting(event)) healthyMs = event.atMs
+      ranked.push({ event, rank: event.atMs === healthyMs ? 0 : 1 })
     }
   }
-  ranked.sort((a, b) => a.event.atMs - b.event.atMs || a.rank - b.rank)
+  // Stable: what one log says within a second stays in its order.
+  ranked.reverse().sort((a, b) => a.event.atMs - b.event.atMs || a.rank - b.rank)
   return { events: ranked.map(({ event }) => event), notes }
 }
 
 function isHealthySighting(event: LogEvent): boolean {
-  if (event.kind === 'run') return isHealthyObservation({ ...event, kind: 'run-ended' })
-  return event.kind === 'said' && event.said.kind === 'recovered'
+  return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
 }
 
 function logFilesOf(settings: Settings, span: Span, tiers: readonly TierName[]): { paths: string[]; notes: string[] } {
@@ -161,27 +162,29 @@ function daysIn({ from, to }: Span): string[] {
 /** Gives every line of ours to `take`, in the order of the file; returns what was wrong with the others, as a sentence. */
 function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
   const damage: Damage = { odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
-  let skipped = 0
-  let fd: number | undefined
+  let bytes: Buffer
+  let skipped: number
   try {
-    fd = openSync(path, 'r')
-    const stat = fstatSync(fd)
+    const stat = statSync(path)
     if (!stat.isFile()) return `${path} cannot be read (it is no file)`
     skipped = Math.max(0, stat.size - maxBytes)
-    // The bytes that are there now: a log that grows while it is read would otherwise never end.
-    for (const bytes of linesOf(fd, skipped, stat.size, damage)) {
-      if (bytes.length === 0 || bytes[0] === 0x20) continue // a continuation
-      const text = bytes[0] === 0x5b ? bytes.toString('utf8') : ''
-      const line = parseLine(text)
-      if (!line) damage.odd++
-      // A tier that quotes such bytes writes U+FFFD itself.
-      else if (text.includes('\ufffd') && !isUtf8(bytes)) damage.notUtf8++
-      if (line) take(line, damage)
-    }
+    bytes = readBytes(path, skipped, stat.size)
   } catch (error) {
     return `${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`
-  } finally {
-    if (fd !== undefined) closeSync(fd)
+  }
+  // The first line of a log that is read from the middle is half a line.
+  for (let from = skipped > 0 ? bytes.indexOf(0x0a) + 1 : 0, end = 0; from < bytes.length; from = end + 1) {
+    end = bytes.indexOf(0x0a, from)
+    if (end < 0) end = bytes.length
+    if (end === from || bytes[from] === 0x20) continue // a continuation
+    if (end - from > MAX_LINE_BYTES) damage.overlong++
+    const raw = bytes.subarray(from, Math.min(end, from + MAX_LINE_BYTES))
+    const text = raw.toString('utf8')
+    const line = parseLine(text)
+    if (!line) damage.odd++
+    // A tier that quotes such bytes writes U+FFFD itself; a line that was cut may end in half a character.
+    else if (text.slice(0, -1).includes('\ufffd') && !isUtf8(raw)) damage.notUtf8++
+    if (line) take(line, damage)
   }
   const troubles = (Object.keys(DAMAGE) as (keyof Damage)[])
     .filter((kind) => damage[kind] > 0)
@@ -190,54 +193,23 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
   return troubles.length > 0 ? `${path}: ${troubles.join(', ')}` : undefined
 }
 
-/** Lines as bytes, without their line break; none is longer than `MAX_LINE_BYTES`. */
-function* linesOf(fd: number, from: number, to: number, damage: Damage): Generator<Buffer> {
-  const piece = Buffer.alloc(PIECE_BYTES)
-  let rest: Buffer = Buffer.alloc(0)
-  // The first line of a log that is begun in the middle is half a line.
-  let isCut = from > 0
-  for (let position = from; position < to; ) {
-    const length = readSync(fd, piece, 0, Math.min(piece.length, to - position), position)
-    if (length === 0) break
-    position += length
-    let start = 0
-    for (let end = piece.indexOf(0x0a); end !== -1 && end < length; end = piece.indexOf(0x0a, start)) {
-      if (!isCut) yield Buffer.concat([rest, piece.subarray(start, end)])
-      rest = Buffer.alloc(0)
-      isCut = false
-      start = end + 1
-    }
-    rest = Buffer.concat([rest, piece.subarray(start, length)])
-    if (rest.length <= MAX_LINE_BYTES) continue
-    if (!isCut) {
-      damage.overlong++
-      yield rest.subarray(0, MAX_LINE_BYTES)
-    }
-    rest = Buffer.alloc(0)
-    isCut = true
+function readBytes(path: string, from: number, to: number): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    const buffer = Buffer.alloc(to - from)
+    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from))
+  } finally {
+    closeSync(fd)
   }
-  // A last line without its end is being written right now, or was cut off by a full disk.
-  if (rest.length > 0 && !isCut) yield rest
 }
 
-/** @param verdicts the same word is kept once: a piece of a line would keep the whole line in memory */
-function eventOf(line: LogLine, verdicts: Map<string, string>): LogEvent | undefined {
-  if (!Object.hasOwn(TIERS, line.tier)) return undefined
-  const [tier, atMs] = [line.tier as TierName, line.at.getTime()]
+function eventOf(line: LogLine): LogEvent | undefined {
   const marker = parseMarker(line.text) ?? parseDeed(line.text)
-  if (!marker) return undefined
-  if (marker.kind === 'run-started') return { kind: 'start', atMs, tier, pid: marker.pid }
-  if (marker.kind !== 'run-ended') return { kind: 'said', atMs, tier, said: shortened(marker) }
-  const verdict = oneLine(marker.verdict, 60)
-  if (verdicts.size < 1000 && !verdicts.has(verdict)) verdicts.set(verdict, verdict)
-  const { exitCode, seconds } = marker
-  return { kind: 'run', atMs, tier, verdict: verdicts.get(verdict) ?? verdict, exitCode, seconds }
-}
-
-function shortened(said: Said): Said {
-  const short = Object.entries(said).map(([key, value]) => [
-    key,
-    typeof value === 'string' && key !== 'kind' ? oneLine(value, key === 'verdict' ? 40 : MAX_CHARS) : value,
-  ])
-  return Object.fromEntries(short) as Said
+  if (!marker || !Object.hasOwn(TIERS, line.tier)) return undefined
+  const atMs = line.at.getTime()
+  const common = { atMs, tier: line.tier as TierName, beganMs: atMs }
+  if (marker.kind === 'run-started') return { ...common, kind: 'start', pid: marker.pid }
+  if (marker.kind !== 'run-ended') return { ...common, kind: 'said', said: marker }
+  const beganMs = atMs - Math.min(marker.seconds, MAX_RUN_SEC) * 1000
+  return { ...common, beganMs, kind: 'run', verdict: oneLine(marker.verdict, 60), exitCode: marker.exitCode }
 }
