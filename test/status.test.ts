@@ -64,7 +64,7 @@ test('a gateway that is up, its tiers, the doctor’s budget, a pause and the la
   expect(stdout).toMatch(/doctor +1 of 4 visits in 24 hours; the last at /)
   expect(stdout).toMatch(/watchdog .* \d\d:\d\d:\d\d +0 \(healthy\)/)
   expect(stdout).toMatch(/monitor .* \d\d:\d\d:\d\d +0 \(nothing to alert\)/)
-  expect(stdout).toMatch(/\d+ s +healed by level 1: hung: no answer within 5 s red/)
+  expect(stdout).toMatch(/down for \d+ s.*level 1: hung: no answer within 5 s red/)
   expect(stdout).toMatch(/note: .*alerts\.json is damaged/)
   expect(listing(machine.home)).toEqual(before)
 
