@@ -74,9 +74,9 @@ async function main(): Promise<ExitCode> {
   const overlook = flags.uninstall ? (problem: string) => overlooked.push(problem) : undefined
   const settings = loadSettings(undefined, { profile: flags.profile, overlook })
   if (flags.status) {
-    const { look, readRecentHistory } = await import('./lib/status/look.ts')
-    const { screen } = await import('./lib/status/screen.ts')
-    const status = await look(settings, readRecentHistory(settings))
+    const { look } = await import('./lib/report/status.ts')
+    const { screen } = await import('./lib/report/screen.ts')
+    const status = await look(settings)
     for (const line of screen(status, settings)) say(line)
     return status.isWell ? EXIT.healthy : EXIT.down
   }

@@ -78,9 +78,9 @@ async function monitor(run: TierRun): Promise<Outcome> {
 
 /** 4a. The digest of the week that ended last (of that one only, however long nobody told any), if it was not told yet. */
 async function weekToTell(run: TierRun, toldUntil: string, now: Date) {
-  const { endOfLastWeek, isToldUntil } = await import('../lib/report/digest-week.ts')
+  const { endOfLastWeek, isDigestSent } = await import('../lib/report/digest.ts')
   const until = endOfLastWeek(now)
-  if (isToldUntil(toldUntil, until, now)) return undefined
+  if (isDigestSent(toldUntil, until, now)) return undefined
   const { configuredChannels, howToConfigure } = await import('../lib/alerts/channels.ts')
   if (configuredChannels(run.settings).length === 0) {
     run.journal.warn(`WEEKLY_DIGEST is on, but ${howToConfigure(run.settings)}: nobody can be sent it`)

@@ -16,9 +16,9 @@ import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/ga
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
 import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
 import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { currentIncident, downSec } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
@@ -58,7 +58,7 @@ async function main(run: TierRun): Promise<Outcome> {
   const settled = (by?: number) => (isUp(seen.verdict) ? recovered(run, seen, by) : leaveStopped(run, seen))
 
   // One timeout is a busy moment; what another level has confirmed already need not be confirmed again.
-  if (seen.verdict === 'hung' && !currentIncident(settings)) {
+  if (seen.verdict === 'hung' && !isFresh(currentIncident(settings))) {
     seen = await confirmFailure(run, options(run, true), seen, false)
     if (isSettled()) return settled()
   }

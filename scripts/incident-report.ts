@@ -1,7 +1,7 @@
 #!/usr/bin/env -S npx tsx
 /**
- * The report: how the system has been in the last days, from the tiers' logs alone. Markdown on standard output, or one
- * HTML page in a file. Run by hand: `npm run report`. No tier: it has no log, no lock, and looks at no gateway.
+ * The report: how the system has been in the last days, from the tiers' logs alone. Markdown or JSON on standard output,
+ * or one HTML page in a file. Run by hand: `npm run report`. No tier: it has no log, no lock, and looks at no gateway.
  *
  * Exit 0  the report was written
  *      1  it could not be written to the file
@@ -11,9 +11,9 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { lastDays } from '../lib/incidents/history.ts'
 import { asMarkdown } from '../lib/report/markdown.ts'
-import { type Report, readReport } from '../lib/report/report.ts'
+import { figuresOf, type Report, readReport } from '../lib/report/report.ts'
 import { EXIT, type ExitCode, oneLine } from '../lib/tier/contract.ts'
-import { loadSettings, type Settings, SettingsError } from '../lib/tier/settings.ts'
+import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 import { writeFileAtomic } from '../lib/tier/state.ts'
 
 const HELP = `How the self-healing of the OpenClaw Gateway has been, from its logs alone: failures, who resolved them, uptime,
@@ -23,6 +23,7 @@ Flags:
   --days N      the last N days (default 7; up to 366)
   --html FILE   write one HTML page to FILE, with an uptime strip and a timeline for each incident; without it the report
                 is printed as Markdown
+  --json        print everything as JSON
   --dry-run     write no file; say what would be written
   --help        print this
 
@@ -32,86 +33,53 @@ process.stdout.on('error', () => {}) // `… | head` closes the pipe early
 process.exitCode = await main()
 
 async function main(): Promise<ExitCode> {
-  // 1. Flags and settings.
-  const flags = readFlags()
-  if (typeof flags === 'string') {
-    process.stderr.write(`incident-report: ${flags}\nTry --help.\n`)
-    return EXIT.unusable
+  try {
+    const boolean = { type: 'boolean', default: false } as const
+    const options = { days: { type: 'string', default: '7' }, html: { type: 'string' }, json: boolean } as const
+    const { values: flags } = parseArgs({ options: { ...options, 'dry-run': boolean, help: boolean } })
+    if (flags.help) return print(HELP)
+    const days = Number(flags.days)
+    if (!/^\d+(\.\d+)?$/.test(flags.days) || days <= 0 || days > 366)
+      return unusable(`--days "${oneLine(flags.days, 40)}": expected a number of days, more than 0 and up to 366`)
+    if (flags.html === '') return unusable('--html: expected a file')
+    const now = new Date()
+    const report = await readReport(loadSettings(), lastDays(days, now), now)
+    if (flags.html !== undefined) return await writePage(report, resolve(flags.html), flags['dry-run'])
+    return print(flags.json ? json(report) : asMarkdown(report))
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (!(error instanceof SettingsError) && !code?.startsWith('ERR_PARSE_ARGS')) throw error
+    return unusable(message)
   }
-  if (flags.help) {
-    process.stdout.write(`${HELP}\n`)
-    return EXIT.healthy
-  }
-  const settings = settingsOrProblem()
-  if (typeof settings === 'string') {
-    process.stderr.write(`incident-report: ${settings}\n`)
-    return EXIT.unusable
-  }
+}
 
-  // 2. What the logs say.
-  const now = new Date()
-  const report = await readReport(settings, lastDays(flags.days, now), now)
+function print(text: string): ExitCode {
+  process.stdout.write(`${text}\n`)
+  return EXIT.healthy
+}
 
-  // 3. Told.
-  if (flags.html === undefined) {
-    process.stdout.write(`${asMarkdown(report)}\n`)
-    return EXIT.healthy
-  }
-  return writePage(report, flags.html, flags.dryRun)
+function unusable(problem: string): ExitCode {
+  process.stderr.write(`incident-report: ${problem}\nTry --help.\n`)
+  return EXIT.unusable
+}
+
+/** What is not known is null. */
+function json(report: Report): string {
+  const figures = Object.fromEntries(figuresOf(report))
+  return JSON.stringify({ ...report, figures }, (_, value: unknown) => value ?? null, 2)
 }
 
 async function writePage(report: Report, path: string, dryRun: boolean): Promise<ExitCode> {
   const { asPage } = await import('../lib/report/html.ts')
   const page = asPage(report)
-  const size = `${Math.ceil(Buffer.byteLength(page) / 1000)} kB, ${report.history.incidents.length} incidents`
-  if (dryRun) {
-    process.stdout.write(`dry run: would write ${path} (${size})\n`)
-    return EXIT.healthy
-  }
+  const size = `${Math.ceil(Buffer.byteLength(page) / 1000)} kB, ${report.incidents.length} incidents`
+  if (dryRun) return print(`dry run: would write ${path} (${size})`)
   try {
-    // Only its owner may read it: it tells much of a machine.
+    // Only its owner may read it: it says much of a machine.
     writeFileAtomic(path, page)
   } catch (error) {
     process.stderr.write(`incident-report: ${path} cannot be written: ${oneLine((error as Error).message)}\n`)
     return EXIT.down
   }
-  process.stdout.write(`wrote ${path} (${size})\n`)
-  return EXIT.healthy
-}
-
-interface Flags {
-  days: number
-  html: string | undefined
-  dryRun: boolean
-  help: boolean
-}
-
-/** The flags, or what is wrong with them. */
-function readFlags(): Flags | string {
-  try {
-    const { values } = parseArgs({
-      options: {
-        days: { type: 'string', default: '7' },
-        html: { type: 'string' },
-        'dry-run': { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    })
-    const days = Number(values.days)
-    if (!/^\d+(\.\d+)?$/.test(values.days) || days <= 0 || days > 366)
-      return `--days "${oneLine(values.days, 40)}": expected a number of days, more than 0 and up to 366`
-    if (values.html === '') return '--html: expected a file'
-    return { days, html: values.html && resolve(values.html), dryRun: values['dry-run'], help: values.help }
-  } catch (error) {
-    return (error as Error).message
-  }
-}
-
-function settingsOrProblem(): Settings | string {
-  try {
-    return loadSettings()
-  } catch (error) {
-    if (error instanceof SettingsError) return error.message
-    throw error
-  }
+  return print(`wrote ${path} (${size})`)
 }

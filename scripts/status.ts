@@ -7,11 +7,12 @@
  *      1  something is not well; the last line says what
  *      2  unusable flags or settings
  */
+import { once } from 'node:events'
+import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { look, readRecentHistory, type Status } from '../lib/status/look.ts'
-import { screen } from '../lib/status/screen.ts'
-import { watch } from '../lib/status/watch.ts'
-import { EXIT } from '../lib/tier/contract.ts'
+import { screen } from '../lib/report/screen.ts'
+import { look, type Status } from '../lib/report/status.ts'
+import { EXIT, type ExitCode } from '../lib/tier/contract.ts'
 import { loadSettings, type Settings, SettingsError } from '../lib/tier/settings.ts'
 
 const HELP = `How openclaw-self-healing and its gateway stand, on one screen: npm run status [-- flags]
@@ -25,49 +26,76 @@ Flags:
 
 Exit codes: 0 all is well, 1 something is not (the last line says what), 2 unusable flags or settings.`
 
+const LOOK_EVERY_MS = 5000
+/** The terminal's other screen, without a cursor and without wrapped lines; and back. */
+const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l'
+const LEAVE = '\u001b[?7h\u001b[?25h\u001b[?1049l'
+/** Nothing is cleared before it is written over: that would flicker. */
+const [TO_THE_TOP, END_OF_LINE, REST_OF_SCREEN] = ['\u001b[H', '\u001b[K', '\u001b[J']
+
 // `… | head` closes the pipe early.
 process.stdout.on('error', () => process.exit())
 
 process.exitCode = await main()
 
-async function main(): Promise<number> {
-  const flags = readFlags()
-  if (typeof flags === 'number') return flags
-  let settings: Settings
+async function main(): Promise<ExitCode> {
   try {
-    settings = loadSettings(undefined, { profile: flags.profile })
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error
-    return unusable(error.message)
-  }
-  const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
-  // A look that is still waiting for a hung gateway is not waited for.
-  if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
-  const status = await look(settings, readRecentHistory(settings))
-  process.stdout.write(`${show(status).join('\n')}\n`)
-  return status.isWell ? EXIT.healthy : EXIT.down
-}
-
-function readFlags() {
-  const boolean = { type: 'boolean', default: false } as const
-  try {
-    const { values } = parseArgs({
-      options: { watch: boolean, json: boolean, profile: { type: 'string' }, 'dry-run': boolean, help: boolean },
+    const boolean = { type: 'boolean', default: false } as const
+    const profile = { type: 'string' } as const
+    const { values: flags } = parseArgs({
+      options: { watch: boolean, json: boolean, profile, 'dry-run': boolean, help: boolean },
     })
-    if (!values.help) return values
-    process.stdout.write(`${HELP}\n`)
-    return EXIT.healthy
+    if (flags.help) {
+      process.stdout.write(`${HELP}\n`)
+      return EXIT.healthy
+    }
+    const settings = loadSettings(undefined, { profile: flags.profile })
+    const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
+    // A look that still waits for a hung gateway is not waited for.
+    if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
+    const status = await look(settings)
+    process.stdout.write(`${show(status).join('\n')}\n`)
+    return status.isWell ? EXIT.healthy : EXIT.down
   } catch (error) {
-    return unusable(`${(error as Error).message}\nTry --help.`)
+    const { code, message } = error as NodeJS.ErrnoException
+    const isFlag = code?.startsWith('ERR_PARSE_ARGS')
+    if (!(error instanceof SettingsError) && !isFlag) throw error
+    process.stderr.write(`status: ${message}\n${isFlag ? 'Try --help.\n' : ''}`)
+    return EXIT.unusable
   }
-}
-
-function unusable(message: string): number {
-  process.stderr.write(`status: ${message}\n`)
-  return EXIT.unusable
 }
 
 /** What is not known is null. */
 function json(status: Status, isIndented: boolean): string {
   return JSON.stringify(status, (_, value: unknown) => value ?? null, isIndented ? 2 : undefined)
+}
+
+/**
+ * Looks every five seconds until SIGINT, SIGTERM or SIGHUP; exits as the last look was.
+ * @param inPlace redraw the terminal; else each look is written below the last one
+ */
+async function watch(settings: Settings, show: (status: Status) => string[], inPlace: boolean): Promise<ExitCode> {
+  let lines: string[] = []
+  let isWell = false
+  const draw = () => {
+    const fitting = lines.slice(0, process.stdout.rows).map((line) => line + END_OF_LINE)
+    process.stdout.write(TO_THE_TOP + fitting.join('\r\n') + REST_OF_SCREEN)
+  }
+  if (inPlace) {
+    process.stdout.write(ENTER)
+    process.stdout.on('resize', draw)
+    // However this process ends, the terminal is as it was.
+    process.on('exit', () => process.stdout.write(LEAVE))
+  }
+  const ended = Promise.race(['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(process, signal)))
+  for (;;) {
+    const status = await Promise.race([look(settings), ended])
+    if (Array.isArray(status)) break
+    isWell = status.isWell
+    lines = show(status)
+    if (inPlace) draw()
+    else process.stdout.write(`${lines.join('\n')}\n${lines.length > 1 ? '\n' : ''}`)
+    if (await Promise.race([setTimeout(LOOK_EVERY_MS), ended])) break
+  }
+  return isWell ? EXIT.healthy : EXIT.down
 }

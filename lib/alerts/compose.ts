@@ -1,7 +1,7 @@
 /** Writes alerts: everything that somebody needs who is woken by one, and has only a phone at hand. */
 import { hostname } from 'node:os'
+import { currentIncident } from '../incidents/history.ts'
 import { NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
-import { currentIncident } from '../tier/journal.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { adviceFor } from './advice.ts'
@@ -60,21 +60,20 @@ function composeTrouble(settings: Settings, news: Trouble, hide: Hide, now: Date
   const { scope } = news
   const calls = 'calls' in news ? news.calls : []
   const incident = scope === 'gateway' ? currentIncident(settings, calls.at(-1)?.at ?? now) : undefined
-  const earlierCalls = incident?.lines.filter(({ marker }) => marker.kind === 'manual') ?? []
-  const whys = [...(calls.length > 0 ? calls : earlierCalls.slice(-1))].map(({ marker }) =>
-    marker.kind === 'manual' ? oneLine(hide(marker.why), MAX_WHY_CHARS) : '',
-  )
+  const earlierCalls = incident?.steps.map(({ said }) => said).filter(({ kind }) => kind === 'manual') ?? []
+  const markers = calls.length > 0 ? calls.map(({ marker }) => marker) : earlierCalls.slice(-1)
+  const whys = markers.map((one) => (one.kind === 'manual' ? oneLine(hide(one.why), MAX_WHY_CHARS) : ''))
   const log = 'open' in news ? news.open.log : calls.at(-1)?.log
   return {
     ...blank(news.kind, titleOf(settings, news), now),
     scope,
     lead: leadOf(news, now),
     whys: [...new Set(whys)].slice(0, MAX_WHYS),
-    downSince: incident?.since.toISOString(),
+    downSince: incident?.begin.toISOString(),
     verdict: incident?.verdict,
     evidence: incident && oneLine(hide(incident.evidence), 300),
     tried: incident ? whatEachLevelDid(incident, hide, now) : [],
-    finding: incident && doctorsFinding(settings, incident.since, hide),
+    finding: incident && doctorsFinding(settings, incident.begin, hide),
     todo: adviceFor(scope, incident?.verdict, settings),
     log: log ? { path: log, lines: tailOf(log, hide) } : undefined,
   }

@@ -1,8 +1,9 @@
 /** What the logs and the doctor's report say about an incident, in few words. */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { localIso, localStamp, oneLine, parseLine, TIERS } from '../tier/contract.ts'
-import { type Incident, type MarkedLine, readTail } from '../tier/journal.ts'
+import type { Incident, Step } from '../incidents/incident.ts'
+import { localIso, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Alert } from './alert.ts'
 import { clockTime } from './time-words.ts'
@@ -21,26 +22,26 @@ const LEVELS = [
 export function whatEachLevelDid(incident: Incident, hide: (text: string) => string, now: Date): Alert['tried'] {
   return LEVELS.map(([tier, name]) => {
     const who = `Level ${TIERS[tier].level}, ${name}`
-    const lines = incident.lines.filter((line) => line.tier === tier)
+    const lines = incident.steps.filter((step) => step.tier === tier)
     if (lines.length === 0) return { who, what: 'was not called' }
     const from = clockTime(lines[0]!.at, now)
-    const to = clockTime(lines.at(-1)!.at, now)
+    const to = clockTime(new Date(Math.max(...lines.map(({ until }) => until.getTime()))), now)
     const what = oneLine(hide(lastWord(lines)), 300)
     return { who: `${who}, ${from === to ? from : `${from} to ${to}`}`, what }
   })
 }
 
 /** What a level's part in the incident came to: the last thing it said to the next level or to a human. */
-function lastWord(lines: readonly MarkedLine[]): string {
-  const markers = lines.map(({ marker }) => marker).reverse()
+function lastWord(lines: readonly Step[]): string {
+  const markers = lines.map(({ said }) => said).reverse()
   for (const marker of markers) {
     if (marker.kind === 'manual') return 'called for you'
     if (marker.kind === 'escalate') return `handed on: ${marker.why}`
   }
-  const downs = markers.filter((marker) => marker.kind === 'down')
+  const down = lines.findLast(({ said }) => said.kind === 'down')
   const ended = markers.find((marker) => marker.kind === 'run-ended')
-  if (downs.length > 0)
-    return `found it ${downs[0]!.verdict} (${downs.length === 1 ? 'once' : `${downs.length} times`})`
+  if (down?.said.kind === 'down')
+    return `found it ${down.said.verdict} (${down.times === 1 ? 'once' : `${down.times} times`})`
   return ended ? `ended: ${ended.verdict}` : 'is at work'
 }
 
@@ -63,20 +64,6 @@ export function tailOf(path: string, hide: (text: string) => string): string[] {
 export function doctorsFinding(settings: Settings, since: Date, hide: (text: string) => string): string | undefined {
   const path = newestReport(settings.memoryDir, since)
   return path === undefined ? undefined : findingIn(path, hide)
-}
-
-/**
- * The same of an incident of the past: of the report whose visit began in that time, as its name says.
- */
-export function doctorsFindingOf(
-  settings: Settings,
-  from: Date,
-  to: Date,
-  hide: (text: string) => string,
-): string | undefined {
-  const [first, last] = [from, to].map((at) => `emergency-recovery-report-${localStamp(at)}`) as [string, string]
-  const name = reportsIn(settings.memoryDir).findLast((one) => one >= first && one.slice(0, last.length) <= last)
-  return name === undefined ? undefined : findingIn(join(settings.memoryDir, name), hide)
 }
 
 function findingIn(path: string, hide: (text: string) => string): string | undefined {

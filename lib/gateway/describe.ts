@@ -1,6 +1,6 @@
 /** What is known of the gateway and of its incident, as lines for a reader: the doctor, or a human. */
-import { parseDeed, parseLine } from '../tier/contract.ts'
-import { currentIncident, readTail, recentLogs } from '../tier/journal.ts'
+import { currentIncident, restartsSince } from '../incidents/history.ts'
+import { lineOf } from '../incidents/words.ts'
 import type { Settings } from '../tier/settings.ts'
 import { leavesOf, parseOrNothing } from './config-tree.ts'
 import type { Examination } from './examination.ts'
@@ -16,23 +16,21 @@ export function describeExamination(seen: Examination, settings: Settings): stri
     ...(seen.process ? [`process: ${describeProcess(seen.process)}, running for ${seen.process.ageSec} s`] : []),
     ...(seen.portOwner ? [`owner of its port: ${describeProcess(seen.portOwner)}`] : []),
     ...(seen.version ? [`version: ${seen.version}`] : []),
-    `restarts by the self-healing system within the hour: ${restartsWithin(settings, 3600)}`,
+    `restarts by the self-healing system within the hour: ${restartsSince(settings, new Date(Date.now() - 3_600_000))}`,
   ].join('\n')
-}
-
-function restartsWithin(settings: Settings, seconds: number): number {
-  const since = Date.now() - seconds * 1000
-  return recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], seconds)
-    .flatMap((path) => readTail(path, 256 * 1024).split('\n'))
-    .map(parseLine)
-    .filter((line) => line && line.at.getTime() >= since && parseDeed(line.text)?.kind === 'restart').length
 }
 
 /** What the tiers logged of the incident that is going on. */
 export function whatWasTried(settings: Settings): string {
   const incident = currentIncident(settings)
-  const lines = incident?.lines.slice(-40).map((line) => `${line.at.toISOString()} [${line.tier}] ${line.text}`) ?? []
-  return [incident ? `down since ${incident.since.toISOString()}` : 'no incident is going on', ...lines].join('\n')
+  if (!incident) return 'no incident is going on'
+  const lines = incident.steps.slice(-40).map(lineOf)
+  return [
+    `down since ${incident.begin.toISOString()}`,
+    ...lines.map(({ at, who, did, quote, again }) =>
+      [at.toISOString(), who, did, quote && `: ${quote}`, again && ` (${again})`].filter(Boolean).join(' '),
+    ),
+  ].join('\n')
 }
 
 /** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */

@@ -1,10 +1,9 @@
 /** What a tier writes down after it examined the gateway. */
+import { currentIncident, restartedBy } from '../incidents/history.ts'
 import { EXIT, MARKER } from '../tier/contract.ts'
-import { currentIncident } from '../tier/journal.ts'
 import type { Outcome, TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readConfig } from './config.ts'
-import { creditFor } from './credit.ts'
 import { type Examination, WARNING } from './examination.ts'
 import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
@@ -43,9 +42,9 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
   writeRecord(settings, after)
   const incident = before.troubleSinceMs > 0 || by !== undefined ? currentIncident(settings) : undefined
   if (incident || typeof by === 'number') {
-    const since = incident?.since ?? new Date(nowMs)
-    const level = by === 'outside' ? undefined : (by ?? creditFor(settings, seen, since, nowMs))
-    journal.info(MARKER.recovered(level, (nowMs - since.getTime()) / 1000))
+    const startedMs = seen.process && nowMs - seen.process.ageSec * 1000
+    const level = by === 'outside' ? undefined : (by ?? (incident && restartedBy(settings, incident.begin, startedMs)))
+    journal.info(MARKER.recovered(level, incident?.downSec ?? 0))
   }
   const kept = await keepKnownGood(settings, after, seen.process, nowMs)
   // To ask OpenClaw costs seconds of CPU: not at every tick.

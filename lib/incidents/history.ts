@@ -1,14 +1,24 @@
 /**
- * The history of a span of days, from the tiers' logs alone: how often each tier ran, every incident, and how long the
- * gateway was up, down, stopped on purpose, or watched by nobody. What the logs do not tell is said, never guessed.
+ * The one reader of the tiers' logs: when an incident begins, goes on and ends, who ended it, and what is known of every
+ * minute. The escalation clock, alerts, status, report and metrics all use it.
  */
-import { TIERS, type TierName } from '../tier/contract.ts'
+import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { type LogEvent, readEvents } from './events.ts'
-import type { Incident, Step } from './incident.ts'
-import type { Span } from './log-files.ts'
-import type { Damage } from './log-lines.ts'
-import { type Story, type Stretch, tellStory } from './story.ts'
+import { Incident, pushStep, type Step } from './incident.ts'
+import { type LogEvent, readEvents, type Said, type Span, STOOD_DOWN } from './logs.ts'
+
+/** What the logs tell of a stretch of time. */
+export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
+
+export interface Stretch {
+  from: Date
+  to: Date
+  condition: Condition
+  /** Of `unknown`: runs that stood down (a pause, a higher tier at work) in that time. */
+  standDowns: number
+  /** Of `unknown`: how often a watcher could not even be started. */
+  failedStarts: number
+}
 
 export interface TierRuns {
   /** Runs that were begun in the span. */
@@ -18,20 +28,9 @@ export interface TierRuns {
   /** Runs without a last line: killed, cut off by a power failure, or their line is damaged. */
   unfinished: number
   last: { at: Date; verdict: string; exitCode: number } | undefined
-}
-
-export interface Uptime {
-  upSec: number
-  downSec: number
-  stoppedSec: number
-  /** Nobody watched. */
-  unknownSec: number
-  /** Of it: between an outage's first DOWN and the next healthy look. */
-  unknownInIncidentsSec: number
-  /** Of the time in which it was up or down; undefined when nobody watched at all. */
-  percent: number | undefined
-  /** The same if each outage had begun right after the last healthy look before it, and gone on while nobody watched. */
-  worstPercent: number | undefined
+  lastStart: Date | undefined
+  /** Why it could not even be started, when that is the last that its log says. */
+  cannotStart: { at: Date; why: string } | undefined
 }
 
 export interface History {
@@ -39,80 +38,375 @@ export interface History {
   runs: Record<TierName, TierRuns>
   /** Oldest first; also one that began before the span and reaches into it. */
   incidents: Incident[]
-  /** The whole span without gaps. */
+  /** The whole span without gaps, oldest first. */
   stretches: Stretch[]
-  uptime: Uptime
-  /** Messages that were delivered in the span, one for each channel. */
-  delivered: number
-  /** Calls for a human and notices that belong to no incident. */
+  uptime: {
+    upSec: number
+    downSec: number
+    stoppedSec: number
+    unknownSec: number
+    /** Of it: between an outage's first DOWN and the next healthy sighting. */
+    unknownInIncidentsSec: number
+    /** Of the time in which it was up or down; undefined when no tier looked at all. */
+    percent: number | undefined
+    /** The same if each outage had begun right after the last healthy sighting, and gone on while no tier looked. */
+    worstPercent: number | undefined
+  }
+  /** Calls for a human and notices that belong to no incident (of the watchers, of warnings), oldest first. */
   remarks: Step[]
-  /** What is missing among the logs, a sentence each. */
+  /** What is missing or damaged among the logs, a sentence each. */
   notes: string[]
-  damage: Damage[]
 }
+
+/**
+ * Level 2 looks every 300 s. What lies between two sightings that are further apart than three of those is unknown
+ * (sleep, pause, power cut, dead watchers), and counts as neither up nor down.
+ */
+const MAX_SILENCE_SEC = 900
+/** More seconds than these in a RECOVERED line are damage. */
+const LONGEST_INCIDENT_SEC = 30 * 86_400
+/** A run that began so recently may still be at work. */
+const LONGEST_RUN_MS = 3_600_000
+/** A message that arrives so long after the end is still about the incident: often the network was away, too. */
+const ALERT_DELAY_MS = 6 * 3_600_000
+const WATCHERS: readonly TierName[] = ['watchdog', 'healthcheck', 'emergency-recovery']
+/** These say that it is not there, not why: a verdict that says more is taken for the cause. */
+const VAGUE = ['starting', 'draining', 'absent', 'hung']
+const TAIL_BYTES = 256 * 1024
 
 /** The last `days` times 24 hours. */
 export function lastDays(days: number, now = new Date()): Span {
   return { from: new Date(now.getTime() - days * 86_400_000), to: now }
 }
 
-/**
- * Reads the logs of the memory folder and of the fallback folder. Synchronous; a week of logs is a few MB. Never throws
- * for what is in a log or for one that cannot be read: that is in `notes` and `damage`.
- */
+/** The history of a span. Never throws for what is in a log or for one that cannot be read: that is in `notes`. */
 export function readHistory(settings: Settings, span: Span, now = new Date()): History {
-  const { events, damage, notes } = readEvents(settings, span, now)
-  const story = tellStory(events, span)
-  const { incidents, stretches, remarks } = story
-  const inSpan = events.filter(({ atMs }) => atMs >= span.from.getTime())
-  return {
-    span,
-    runs: countRuns(inSpan, span),
-    incidents,
-    stretches,
-    uptime: uptimeOf(story),
-    delivered: inSpan.filter((event) => event.kind === 'said' && event.said.kind === 'told').length,
-    remarks,
-    notes,
-    damage,
+  const { events, notes } = readEvents(settings, span, now)
+  const { incidents, stretches, remarks } = tell(events, span)
+  const runs = countRuns(events, span)
+  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf() }
+
+  function uptimeOf(): History['uptime'] {
+    const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
+    for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
+    const unsureSec = incidents
+      .filter(({ begin }) => begin > span.from)
+      .reduce((sum, one) => sum + secondsBetween(feltFrom(one), one.begin), 0)
+    const unwatchedSec = incidents.reduce((sum, one) => sum + one.unwatchedSec, 0)
+    const unknownInIncidentsSec = Math.min(seconds.unknown, unwatchedSec)
+    const watched = seconds.up + seconds.down
+    const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
+    return {
+      upSec: seconds.up,
+      downSec: seconds.down,
+      stoppedSec: seconds.stopped,
+      unknownSec: seconds.unknown,
+      unknownInIncidentsSec,
+      percent: percentOf(seconds.up, watched),
+      worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
+    }
   }
 }
 
-/** A run that was begun so recently may still be at work. */
-const LONGEST_RUN_MS = 3_600_000
+/**
+ * The incident that goes on, from the ends of the logs of the last two days; undefined when the gateway was seen healthy
+ * last. `downSec` counts up to `now` as long as a tier looked within the last 900 s, or is this process.
+ */
+export function currentIncident(settings: Settings, now = new Date()): Incident | undefined {
+  const events = recentEvents(settings, now)
+  return tell(events, lastDays(2, now), ownRunBegan(events)).open
+}
+
+/** For how many seconds the gateway has been seen down in this incident; 0 when none goes on. */
+export function downSec(settings: Settings, now = new Date()): number {
+  return currentIncident(settings, now)?.downSec ?? 0
+}
+
+/** True when a tier saw it down within the last 900 s. */
+export function isFresh(incident: Incident | undefined, now = new Date()): boolean {
+  return incident !== undefined && secondsBetween(incident.lastSeen, now) <= MAX_SILENCE_SEC
+}
+
+/** A restart is logged when it is done: `openclaw gateway restart` has waited for the new process for up to a minute by then. */
+const RESTARTED_BEFORE_MS = 120_000
+/** A supervisor may hold a start back (launchd: 10 s), and a process shows its age in whole seconds. */
+const RESTARTED_AFTER_MS = 60_000
+
+/**
+ * The level whose restart the healthy process came from; undefined: none of them started it.
+ * @param startedMs when the process started; undefined where it cannot be seen: then the last restart counts
+ */
+export function restartedBy(
+  settings: Settings,
+  since: Date,
+  startedMs: number | undefined,
+  now = new Date(),
+): number | undefined {
+  const restart = restartsOf(settings, since, now).findLast(
+    ({ atMs }) =>
+      startedMs === undefined || (startedMs - atMs <= RESTARTED_AFTER_MS && atMs - startedMs <= RESTARTED_BEFORE_MS),
+  )
+  return restart && TIERS[restart.tier].level
+}
+
+/** How often the tiers have restarted the gateway since then, at most two days back. */
+export function restartsSince(settings: Settings, since: Date): number {
+  return restartsOf(settings, since, new Date()).length
+}
+
+function restartsOf(settings: Settings, since: Date, now: Date): LogEvent[] {
+  return recentEvents(settings, now).filter(
+    (event) => event.kind === 'said' && event.said.kind === 'restart' && event.atMs >= since.getTime(),
+  )
+}
+
+function recentEvents(settings: Settings, now: Date): LogEvent[] {
+  return readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events
+}
+
+/** When the run of this process began, if it is a tier's: it looks at the gateway all the time. */
+function ownRunBegan(events: readonly LogEvent[]): number | undefined {
+  const own = events.findLast((event) => event.kind === 'start' && event.pid === process.pid)
+  const isOver = own && events.some((one) => one.kind === 'run' && one.tier === own.tier && one.atMs > own.atMs)
+  return isOver ? undefined : own?.atMs
+}
+
+function secondsBetween(from: Date, to: Date): number {
+  return (to.getTime() - from.getTime()) / 1000
+}
+
+function feltFrom({ begin, lastHealthy }: Incident): Date {
+  return lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC ? lastHealthy : begin
+}
+
+/** @param lookingSinceMs this process is at work on the gateway since then, up to the end of the span */
+function tell(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
+  const timeline = new Timeline(span)
+  for (const event of events) timeline.take(event)
+  timeline.finish(lookingSinceMs)
+  return timeline
+}
+
+/** What is known of the time so far. Events are taken in order of time. */
+class Timeline {
+  readonly span: Span
+  incidents: Incident[] = []
+  readonly stretches: Stretch[] = []
+  readonly remarks: Step[] = []
+  open: Incident | undefined
+  /** Up to `knownMs` the condition is known, and entered. */
+  private condition: Condition = 'unknown'
+  private knownMs: number | undefined
+  private healthyMs: number | undefined
+  private standDowns = 0
+  private failedStarts = 0
+
+  constructor(span: Span) {
+    this.span = span
+  }
+
+  take(event: LogEvent): void {
+    if (event.kind === 'start') return
+    const { atMs, tier, beganMs } = event
+    const isWatcher = WATCHERS.includes(tier)
+    if (event.kind === 'run') {
+      if (isWatcher) this.takeRun(event)
+      return
+    }
+    const { said } = event
+    if (said.kind === 'told') this.addAlert(said, tier, atMs)
+    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(said, tier, beganMs, atMs)
+    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers(said))
+      this.takeSaid(said, tier, beganMs, atMs)
+    else {
+      if (isWatcher && said.kind === 'cannot-start') this.failedStarts++
+      this.remark(said, tier, atMs)
+    }
+  }
+
+  /** The end of the span. */
+  finish(lookingSinceMs?: number): void {
+    const [fromMs, toMs] = [this.span.from.getTime(), this.span.to.getTime()]
+    // A process at work that has said DOWN looks all the time, also when it says nothing for half an hour.
+    if (this.open && lookingSinceMs !== undefined && (this.knownMs ?? 0) >= lookingSinceMs)
+      this.see('down', lookingSinceMs, toMs)
+    const known = this.knownMs ?? fromMs
+    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, known, toMs)
+    const first = this.stretches[0]
+    if (first && first.from > this.span.from)
+      this.stretches.unshift({ ...first, from: this.span.from, to: first.from, condition: 'unknown' })
+    for (const one of this.incidents) one.feltSec = secondsBetween(feltFrom(one), one.end ?? one.lastSeen)
+    this.incidents = this.incidents.filter(({ lastSeen }) => lastSeen >= this.span.from)
+  }
+
+  private takeRun({ atMs, beganMs, tier, verdict, exitCode }: Extract<LogEvent, { kind: 'run' }>): void {
+    if (verdict === 'healthy' && exitCode === 0) {
+      this.see('up', beganMs, atMs)
+      this.close(atMs, 'outside')
+    } else if (verdict === STOOD_DOWN) this.standDowns++
+    else if (verdict === 'stopped-on-purpose') this.see('stopped', beganMs, atMs)
+    else if (this.open) {
+      // At work on it all the time.
+      this.see('down', beganMs, atMs)
+      if (tier === 'emergency-recovery') this.addStep({ kind: 'run-ended', verdict, exitCode }, tier, atMs)
+    }
+  }
+
+  private takeSaid(said: Said, tier: TierName, beganMs: number, atMs: number): void {
+    if (said.kind === 'down') {
+      this.see('down', beganMs, atMs)
+      if (!this.open) this.begin(atMs)
+      const { open } = this
+      if (open!.steps.length === 0 || !VAGUE.includes(said.verdict) || VAGUE.includes(open!.verdict))
+        Object.assign(open!, { verdict: said.verdict, evidence: said.evidence })
+    }
+    const { open } = this
+    if (!open) {
+      this.remark(said, tier, atMs)
+      return
+    }
+    this.addStep(said, tier, atMs)
+    open.lastSeen = new Date(atMs)
+    const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
+    open.highestLevel = Math.max(open.highestLevel, TIERS[tier].level ?? 0, called)
+    if (said.kind === 'restart') open.restarts++
+    if (said.kind === 'doctor') open.doctorRuns++
+    if (said.kind === 'manual') open.manualCalls++
+  }
+
+  private takeRecovery(
+    said: Extract<Said, { kind: 'recovered' }>,
+    tier: TierName,
+    beganMs: number,
+    atMs: number,
+  ): void {
+    const healedBy = said.level ?? 'outside'
+    const last = this.incidents.at(-1)
+    const reckonedMs = atMs - Math.min(said.seconds, LONGEST_INCIDENT_SEC) * 1000
+    if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
+      // Another tier saw it healthy a moment before the one that had brought it back.
+      this.addStep(said, tier, atMs, last)
+      if (last.healedBy === 'outside') last.healedBy = healedBy
+      this.see('up', beganMs, atMs)
+      return
+    }
+    if (!this.open) {
+      // The log with the DOWN is missing or damaged. Never back into the time in which it was seen up.
+      const beginMs = Math.max(reckonedMs, this.knownMs ?? 0)
+      this.see('down', beginMs, beginMs)
+      this.begin(beginMs).isBeginSeen = false
+      this.enter('down', beginMs, atMs)
+      this.knownMs = Math.max(atMs, beginMs)
+    }
+    this.addStep(said, tier, atMs)
+    this.see('up', beganMs, atMs)
+    this.close(atMs, healedBy)
+  }
+
+  private begin(atMs: number): Incident {
+    this.open = new Incident(atMs, this.healthyMs)
+    this.incidents.push(this.open)
+    return this.open
+  }
+
+  private close(atMs: number, healedBy: number | 'outside'): void {
+    if (this.open) Object.assign(this.open, { end: new Date(atMs), lastSeen: new Date(atMs), healedBy })
+    this.open = undefined
+  }
+
+  /** A tier looked from `beganMs` to `atMs`, and this is what it saw at the end. */
+  private see(condition: Condition, beganMs: number, atMs: number): void {
+    const known = this.knownMs
+    const from = Math.max(known ?? 0, Math.min(beganMs, atMs))
+    const isGap = this.isSilent(from)
+    if (isGap && known !== undefined) this.enter('unknown', known, from)
+    // Until this moment it was as it was seen last.
+    this.enter(this.condition === 'unknown' ? condition : this.condition, isGap ? from : known!, atMs)
+    this.condition = condition
+    this.knownMs = Math.max(atMs, known ?? 0)
+    if (condition === 'up') this.healthyMs = this.knownMs
+    if (condition === 'stopped') this.healthyMs = undefined
+    this.standDowns = 0
+    this.failedStarts = 0
+    if (this.open) this.open.lastSeen = new Date(atMs)
+  }
+
+  private isSilent(untilMs: number): boolean {
+    return this.knownMs === undefined || untilMs - this.knownMs > MAX_SILENCE_SEC * 1000
+  }
+
+  private enter(condition: Condition, fromMs: number, toMs: number): void {
+    if (toMs <= fromMs) return
+    const seconds = (toMs - fromMs) / 1000
+    if (this.open && condition === 'down') this.open.downSec += seconds
+    if (this.open && condition === 'unknown') this.open.unwatchedSec += seconds
+    if (this.open && condition === 'stopped') this.open.stoppedSec += seconds
+    const [standDowns, failedStarts] = condition === 'unknown' ? [this.standDowns, this.failedStarts] : [0, 0]
+    const from = new Date(Math.max(fromMs, this.span.from.getTime()))
+    const to = new Date(Math.min(toMs, this.span.to.getTime()))
+    if (from >= to) return
+    const last = this.stretches.at(-1)
+    if (last?.condition === condition && last.to.getTime() === from.getTime()) {
+      last.to = to
+      last.standDowns += standDowns
+      last.failedStarts += failedStarts
+    } else this.stretches.push({ from, to, condition, standDowns, failedStarts })
+  }
+
+  private addStep(said: Step['said'], tier: TierName, atMs: number, incident = this.open!): void {
+    if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
+  }
+
+  private addAlert(said: Said, tier: TierName, atMs: number): void {
+    const last = this.incidents.at(-1)
+    const lateMs = last?.end ? atMs - last.end.getTime() : 0
+    if (!last || lateMs > (last.manualCalls > 0 ? ALERT_DELAY_MS : 0)) return
+    last.alerts++
+    this.addStep(said, tier, atMs, last)
+  }
+
+  private remark(said: Said, tier: TierName, atMs: number): void {
+    if (said.kind !== 'manual' && said.kind !== 'notice' && said.kind !== 'cannot-start') return
+    if (atMs >= this.span.from.getTime()) pushStep(this.remarks, said, tier, atMs)
+  }
+}
+
+function isAboutWatchers(said: Said): boolean {
+  if (said.kind === 'manual') return said.why.startsWith(ABOUT_WATCHERS)
+  return said.kind === 'notice' && said.what.startsWith(ABOUT_WATCHERS)
+}
 
 function countRuns(events: readonly LogEvent[], span: Span): Record<TierName, TierRuns> {
-  const blank = (): TierRuns => ({ started: 0, ended: {}, unfinished: 0, last: undefined })
+  const blank = (): TierRuns => ({
+    started: 0,
+    ended: {},
+    unfinished: 0,
+    last: undefined,
+    lastStart: undefined,
+    cannotStart: undefined,
+  })
   const runs = Object.fromEntries(Object.keys(TIERS).map((tier) => [tier, blank()])) as Record<TierName, TierRuns>
+  const mayBeUnfinished = (beganMs: number) =>
+    beganMs >= span.from.getTime() && span.to.getTime() - beganMs > LONGEST_RUN_MS
   for (const event of events) {
+    if (event.atMs < span.from.getTime()) continue
     const mine = runs[event.tier]
+    if (event.kind === 'said') {
+      if (event.said.kind === 'cannot-start') mine.cannotStart = { at: new Date(event.atMs), why: event.said.why }
+      continue
+    }
+    mine.cannotStart = undefined
     if (event.kind === 'start') {
       mine.started++
-      if (span.to.getTime() - event.atMs > LONGEST_RUN_MS) mine.unfinished++
+      mine.lastStart = new Date(event.atMs)
+      if (mayBeUnfinished(event.atMs)) mine.unfinished++
     }
     if (event.kind !== 'run') continue
     const { atMs, verdict, exitCode } = event
     mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
     mine.last = { at: new Date(atMs), verdict, exitCode }
-    const beganMs = atMs - event.seconds * 1000
-    if (beganMs >= span.from.getTime() && span.to.getTime() - beganMs > LONGEST_RUN_MS) mine.unfinished--
+    if (mayBeUnfinished(event.beganMs)) mine.unfinished--
   }
   for (const mine of Object.values(runs)) mine.unfinished = Math.max(0, mine.unfinished)
   return runs
-}
-
-function uptimeOf({ stretches, unsureSec, unknownInIncidentsSec }: Story): Uptime {
-  const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
-  for (const { from, to, condition } of stretches) seconds[condition] += (to.getTime() - from.getTime()) / 1000
-  const watched = seconds.up + seconds.down
-  const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
-  return {
-    upSec: seconds.up,
-    downSec: seconds.down,
-    stoppedSec: seconds.stopped,
-    unknownSec: seconds.unknown,
-    unknownInIncidentsSec,
-    percent: percentOf(seconds.up, watched),
-    worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
-  }
 }

@@ -1,6 +1,6 @@
 /** An incident as the logs tell it, step by step. */
 import type { TierName } from '../tier/contract.ts'
-import type { Said } from './events.ts'
+import type { Said } from './logs.ts'
 
 /** A step of an incident: who did what when. The same thing said again is counted, not repeated. */
 export interface Step {
@@ -12,67 +12,50 @@ export interface Step {
   said: Said | { kind: 'run-ended'; verdict: string; exitCode: number }
 }
 
-export interface Incident {
+export class Incident {
   /** The first DOWN. When that line is missing: as the RECOVERED line reckons, see `isBeginSeen`. */
-  begin: Date
-  isBeginSeen: boolean
-  /** The next healthy observation; undefined: none was seen yet. */
+  readonly begin: Date
+  isBeginSeen = true
+  /** When it was last seen healthy before `begin`; undefined: not in these logs, or it was stopped on purpose since. */
+  readonly lastHealthy: Date | undefined
+  /** The next healthy sighting; undefined: it goes on. */
   end: Date | undefined
   /** The last line about it. */
   lastSeen: Date
   /** What it was, by the most telling DOWN of it. */
-  verdict: string
+  verdict = 'unknown'
   /** Text from outside, one line. */
-  evidence: string
-  /** Which level ended it; `outside`: none of them did, it recovered by itself or by hand; undefined: it goes on. */
+  evidence = ''
+  /** Which level ended it; `outside`: none of them, it recovered by itself or by hand; undefined: it goes on. */
   healedBy: number | 'outside' | undefined
-  /** How long it was down as far as somebody watched. */
-  downSec: number
-  /** How much of the time from begin to end nobody watched, or the gateway was stopped on purpose. */
-  unwatchedSec: number
-  stoppedSec: number
+  /** How long it was seen down: time in which no tier looked does not count. */
+  downSec = 0
+  /** What a user may have felt: from `lastHealthy` (else, or when that is over 900 s before, from `begin`) to `lastSeen`. */
+  feltSec = 0
+  /** How much of the time no tier looked, or the gateway was stopped on purpose. */
+  unwatchedSec = 0
+  stoppedSec = 0
   /** The highest level that was called. */
-  highestLevel: number
-  restarts: number
-  doctorRuns: number
+  highestLevel = 0
+  restarts = 0
+  doctorRuns = 0
   /** How often a human was called (MANUAL INTERVENTION REQUIRED). */
-  manualCalls: number
+  manualCalls = 0
   /** Messages about it that were delivered, one for each channel. */
-  alerts: number
+  alerts = 0
   /** The first of `MAX_STEPS`; `stepsLeftOut` more were not kept. */
-  steps: Step[]
-  stepsLeftOut: number
+  readonly steps: Step[] = []
+  stepsLeftOut = 0
+
+  constructor(beginMs: number, healthyMs: number | undefined) {
+    this.begin = new Date(beginMs)
+    this.lastSeen = this.begin
+    this.lastHealthy = healthyMs === undefined ? undefined : new Date(healthyMs)
+  }
 }
 
 /** An incident that lasts for days repeats itself; a log full of nonsense does not fill the memory. */
 const MAX_STEPS = 200
-
-export function newIncident(beginMs: number, verdict: string, evidence: string): Incident {
-  const begin = new Date(beginMs)
-  return {
-    begin,
-    isBeginSeen: true,
-    end: undefined,
-    lastSeen: begin,
-    verdict,
-    evidence,
-    healedBy: undefined,
-    downSec: 0,
-    unwatchedSec: 0,
-    stoppedSec: 0,
-    highestLevel: 0,
-    restarts: 0,
-    doctorRuns: 0,
-    manualCalls: 0,
-    alerts: 0,
-    steps: [],
-    stepsLeftOut: 0,
-  }
-}
-
-export function addStep(incident: Incident, said: Step['said'], tier: TierName, atMs: number): void {
-  if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
-}
 
 /** What was said already, by whom: to find it again among two hundred steps. */
 const SAID = new WeakMap<Step[], Map<string, Step>>()
@@ -82,8 +65,9 @@ export function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs
   const at = new Date(atMs)
   const known = SAID.get(steps) ?? new Map<string, Step>()
   SAID.set(steps, known)
-  const key = `${tier} ${sameness(said)}`
-  const before = known.get(key)
+  // The same verdict again is no news, whatever pid or how many seconds it is said with this time.
+  const words = said.kind === 'down' ? `down ${said.verdict}` : JSON.stringify(said).replace(/\d+/g, '#')
+  const before = known.get(`${tier} ${words}`)
   if (before) {
     before.times++
     before.until = at
@@ -92,11 +76,6 @@ export function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs
   if (steps.length >= MAX_STEPS) return false
   const step = { at, until: at, times: 1, tier, said }
   steps.push(step)
-  known.set(key, step)
+  known.set(`${tier} ${words}`, step)
   return true
-}
-
-/** The same verdict again is no news, whatever pid or how many seconds it is said with this time. */
-function sameness(said: Step['said']): string {
-  return said.kind === 'down' ? `down ${said.verdict}` : JSON.stringify(said).replace(/\d+/g, '#')
 }

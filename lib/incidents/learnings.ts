@@ -1,11 +1,14 @@
 /**
- * The learnings, `recovery-learnings.md`: one dated section per incident, kept for ever, meant to be read and edited by
- * people. So a section is read back as text: only its verdict, its outcome and its fix are looked for.
+ * What the doctor reported of past incidents: its reports, and the learnings (`recovery-learnings.md`), one dated section
+ * per incident, kept for good, to be read and edited by people. So a section is read back as text.
  */
-import { appendFileSync, existsSync, mkdirSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { oneLine } from '../tier/contract.ts'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { localStamp, oneLine } from '../tier/contract.ts'
+import { readTail } from '../tier/journal.ts'
+import type { Settings } from '../tier/settings.ts'
 import { readWhole } from '../tier/state.ts'
+import type { Incident } from './incident.ts'
 
 const HEADER = `# Recovery learnings
 
@@ -30,28 +33,24 @@ export interface NewLearning {
 }
 
 /** Adds the section of one incident (redacted by the caller). Throws what the file system throws. */
-export function addLearning(path: string, one: NewLearning): void {
-  const fields: Record<string, string> = {
-    Symptom: one.report?.symptom || `the gateway was down (${one.verdict})`,
-    'Verdict and evidence': `${one.verdict}: ${one.evidence}`,
-    'Root cause': one.report?.rootCause || UNKNOWN,
-    Fix: one.report?.fix || UNKNOWN,
-    Prevention: one.report?.prevention || UNKNOWN,
-    'Decision making': one.report?.decisions || UNKNOWN,
-    Lessons: one.report?.lessons || UNKNOWN,
-    Outcome: one.outcome,
-    Seconds: String(Math.round(one.seconds)),
+export function addLearning(path: string, { at, verdict, evidence, outcome, seconds, report }: NewLearning): void {
+  const fields: Record<string, string | undefined> = {
+    Symptom: report?.symptom || `the gateway was down (${verdict})`,
+    'Verdict and evidence': `${verdict}: ${evidence}`,
+    'Root cause': report?.rootCause,
+    Fix: report?.fix,
+    Prevention: report?.prevention,
+    'Decision making': report?.decisions,
+    Lessons: report?.lessons,
+    Outcome: outcome,
+    Seconds: String(Math.round(seconds)),
   }
-  const lines = Object.entries(fields).map(([label, text]) => `- **${label}:** ${indented(text)}`)
-  const section = [`## ${one.at} ${one.verdict}`, '', ...lines, ''].join('\n')
+  // Further lines stand indented under their point, so that no heading in a report opens a section of ours.
+  const indented = (text: string) => text.trim().slice(0, MAX_FIELD_CHARS).replace(/\s*\n/g, '\n  ')
+  const lines = Object.entries(fields).map(([label, text]) => `- **${label}:** ${indented(text || UNKNOWN)}`)
+  const section = [`## ${at} ${verdict}`, '', ...lines, ''].join('\n')
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   appendFileSync(path, `${existsSync(path) ? '' : HEADER}\n${section}`, { mode: 0o600 })
-}
-
-/** Further lines stand indented under their point, so that no heading in a report opens a section of ours. */
-function indented(text: string): string {
-  const lines = text.trim().slice(0, MAX_FIELD_CHARS).split('\n')
-  return lines.map((line) => line.trimEnd()).join('\n  ')
 }
 
 /** An incident of the past as its section tells it. */
@@ -60,7 +59,7 @@ export interface Learning {
   text: string
   /** 0 to 1: how like it is to the present case. */
   similarity: number
-  /** Its fix worked, as its outcome tells; undefined when it does not tell. */
+  /** Its fix worked, by its outcome; undefined when that does not say. */
   worked: boolean | undefined
 }
 
@@ -74,9 +73,13 @@ const SAME_TROUBLE = 0.6
  * evidence. Of equally similar ones the newer comes first. None when there is no file yet.
  */
 export function similarLearnings(path: string, verdict: string, evidence: string): Learning[] {
-  const words = wordsOf(evidence)
+  const words = [...wordsOf(evidence)]
   return sectionsOf(path)
-    .map((text, age) => ({ text, age, similarity: similarityOf(text, verdict, words), worked: hasWorked(text) }))
+    .map((text, age) => {
+      const theirs = wordsOf(text)
+      const common = words.filter((word) => theirs.has(word)).length / Math.max(words.length, 1)
+      return { text, age, similarity: (theirs.has(verdict) ? 0.5 : 0) + common / 2, worked: hasWorked(text) }
+    })
     .filter((one) => one.similarity >= LEAST_SIMILARITY)
     .sort((a, b) => b.similarity - a.similarity || b.age - a.age)
     .slice(0, 3)
@@ -84,21 +87,12 @@ export function similarLearnings(path: string, verdict: string, evidence: string
 
 function sectionsOf(path: string): string[] {
   try {
-    // To open a pipe would wait for whoever writes into it.
-    if (!statSync(path).isFile()) return []
-    return readWhole(path)
-      .split(/^## /m)
-      .slice(1)
-      .map((section) => section.trim())
+    // To open a pipe would wait for its writer.
+    const text = statSync(path).isFile() ? readWhole(path) : ''
+    return text.split(/^## /m).slice(1)
   } catch {
     return []
   }
-}
-
-function similarityOf(text: string, verdict: string, words: ReadonlySet<string>): number {
-  const theirs = wordsOf(text)
-  const common = [...words].filter((word) => theirs.has(word)).length
-  return (theirs.has(verdict) ? 0.5 : 0) + (words.size === 0 ? 0 : common / words.size / 2)
 }
 
 /** Words that carry meaning: numbers, pids and times differ every time. */
@@ -108,16 +102,13 @@ function wordsOf(text: string): Set<string> {
 
 function hasWorked(section: string): boolean | undefined {
   const outcome = fieldOf(section, 'outcome|final result')
-  // By itself or from outside: then nothing tells what its fix was worth.
+  // By itself or from outside: then nothing shows what its fix was worth.
   if (/^recovered by (?:itself|the gateway)/i.test(outcome)) return undefined
   if (/\bnot (?:recovered|fixed|resolved)|\bfail|\bstill down/i.test(outcome)) return false
   return /\brecovered|\bfixed|\bresolved|\bworked|\bhealthy/i.test(outcome) ? true : undefined
 }
 
-/**
- * What stands behind `- **Fix:**`, `Fix:` or below a heading `### Fix`, up to the next of its kind. Never one that is
- * indented: that is a doctor's own text.
- */
+/** What stands behind `- **Fix:**`, `Fix:` or `### Fix`, up to the next of its kind; never an indented one: a doctor's text. */
 function fieldOf(section: string, names: string): string {
   const title = new RegExp(`^(?:[-*#][-*# ]*)?(?:${names})\\b[^\\n:]*(?::[*_]*|\\n)`, 'im')
   const begin = title.exec(section)
@@ -129,7 +120,7 @@ function fieldOf(section: string, names: string): string {
 export function describeLearnings(similar: readonly Learning[]): string {
   return similar
     .map(({ text, similarity, worked }, place) => {
-      const [heading = '', ...body] = text.slice(0, MAX_SECTION_CHARS).split('\n')
+      const [heading = '', ...body] = text.trim().slice(0, MAX_SECTION_CHARS).split('\n')
       const fix = fieldOf(text, 'fix|fix applied|resolution|actions?')
       const isFirst = place === 0 && worked === true && similarity >= SAME_TROUBLE && fix && fix !== UNKNOWN
       return [
@@ -139,4 +130,26 @@ export function describeLearnings(similar: readonly Learning[]): string {
       ].join('\n')
     })
     .join('\n\n')
+}
+
+/** The root cause in the doctor's report whose session began in the incident; undefined when there is none. */
+export function rootCauseOf(
+  { memoryDir }: Settings,
+  { begin, end, lastSeen }: Incident,
+  hide: (text: string) => string,
+): string | undefined {
+  const stamp = (at: Date) => `emergency-recovery-report-${localStamp(at)}`
+  const [first, last] = [stamp(begin), `${stamp(end ?? lastSeen)}~`]
+  let names: string[] = []
+  try {
+    names = readdirSync(memoryDir).filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
+  } catch {
+    // No folder, no report.
+  }
+  const name = names.sort().findLast((one) => one >= first && one <= last)
+  if (name === undefined) return undefined
+  const text = hide(readTail(join(memoryDir, name), 200_000))
+  const section = /^##+ *Root cause *\n([\s\S]*?)(?=^#|$(?![\s\S]))/im.exec(text)?.[1]
+  const firstParagraph = text.split(/\n\s*\n/).find((paragraph) => paragraph.trim() !== '' && !/^\s*#/.test(paragraph))
+  return oneLine(section?.trim() || firstParagraph || '', 700) || undefined
 }

@@ -1,32 +1,52 @@
-/** The weekly digest: the figures of a report as a message for the channels. */
+/** The weekly digest: the figures of a week as a message for the channels. A week ends on Monday at 9:00, local time. */
 import type { Alert } from '../alerts/alert.ts'
+import { minuteOf, seenAndFelt } from '../incidents/words.ts'
 import type { Settings } from '../tier/settings.ts'
-import { beginOfWeek } from './digest-week.ts'
-import { causesOf, figuresOf } from './figures.ts'
-import { readReport } from './report.ts'
-import { downInWords, minuteOf } from './words.ts'
+
+const MONDAY = 1
+const HOUR = 9
+
+/** The last Monday, 9:00, that has passed. */
+export function endOfLastWeek(now: Date): Date {
+  const daysSince = (now.getDay() - MONDAY + 7) % 7
+  const end = new Date(now.getFullYear(), now.getMonth(), now.getDate() - daysSince, HOUR)
+  return end <= now ? end : beginOfWeek(end)
+}
+
+/** Seven calendar days before: 167 or 169 hours when the clocks were changed. */
+function beginOfWeek(end: Date): Date {
+  return new Date(end.getFullYear(), end.getMonth(), end.getDate() - 7, HOUR)
+}
+
+/**
+ * Whether the digest of the week that ended at `end` was sent already.
+ * @param sentUntil ISO time of the last digest; one that lies ahead was written by a clock that was wrong
+ */
+export function isDigestSent(sentUntil: string, end: Date, now: Date): boolean {
+  const sent = Date.parse(sentUntil)
+  return sent >= end.getTime() && sent <= now.getTime()
+}
 
 /** @param until the end of the week, see `endOfLastWeek` */
 export async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {
-  const { host, history } = await readReport(settings, { from: beginOfWeek(until), to: until }, now)
-  const rows = figuresOf(history)
-  const failures = history.incidents.length
-  const uptime = rows.find(({ metric }) => metric === 'Uptime')?.value ?? ''
-  const causes = causesOf(history.incidents).map(
-    ({ verdict, incidents, downSec, unwatchedSec }) =>
-      `${verdict} (${incidents}×, ${downInWords(downSec, unwatchedSec, ['; ', ''])})`,
+  const { causesOf, figuresOf, readReport } = await import('./report.ts')
+  const report = await readReport(settings, { from: beginOfWeek(until), to: until }, now)
+  const figures = figuresOf(report)
+  const failures = report.incidents.length
+  const causes = causesOf(report.incidents).map(
+    (cause) => `${cause.verdict} (${cause.incidents}×, ${seenAndFelt(cause)})`,
   )
   return {
     kind: 'digest',
     writtenAt: now.toISOString(),
-    host,
-    title: `OpenClaw on ${host}: the week to ${minuteOf(until)}`,
-    lead: `${failures === 0 ? 'No failure' : `${failures} failure${failures === 1 ? '' : 's'}`}, uptime ${uptime}.`,
+    host: report.host,
+    title: `OpenClaw on ${report.host}: the week to ${minuteOf(until)}`,
+    lead: `${failures || 'No'} failure${failures > 1 ? 's' : ''}, uptime ${Object.fromEntries(figures).Uptime}.`,
     whys: [
-      ...rows.map(({ metric, value }) => `${metric}: ${value}`),
+      ...figures.map(([metric, value]) => `${metric}: ${value}`),
       ...(causes.length > 0 ? [`Causes: ${causes.slice(0, 5).join(', ')}`] : []),
     ],
     tried: [],
-    todo: ['nothing; `npm run report` tells every incident step by step'],
+    todo: ['nothing; `npm run report` shows every incident step by step'],
   }
 }

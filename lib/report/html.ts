@@ -1,23 +1,59 @@
 /** The report as one page of HTML: no script, nothing from the network, and nothing from a log that could act. */
-import type { History } from '../incidents/history.ts'
-import { localIso } from '../tier/contract.ts'
-import { causesOf, figuresOf, type Row } from './figures.ts'
-import { incidentSection } from './html-incidents.ts'
-import { STYLE } from './html-style.ts'
-import { Html, html } from './html-text.ts'
-import { uptimeSection } from './html-uptime.ts'
-import type { Report } from './report.ts'
-import { unknownsOf } from './unknown.ts'
-import { downInWords, lineOf, minuteOf } from './words.ts'
+import type { Condition, History, Stretch } from '../incidents/history.ts'
+import {
+  howItEnded,
+  howLong,
+  minuteOf,
+  secondOf,
+  spell,
+  type TimelineLine,
+  timelineOf,
+  whatItTook,
+} from '../incidents/words.ts'
+import { cleanText, localDay, localIso, TIERS } from '../tier/contract.ts'
+import {
+  figuresOf,
+  percentOf,
+  type Report,
+  type ReportedIncident,
+  type Section,
+  sectionsOf,
+  type Table,
+} from './report.ts'
 
+/** A page with thousands of incidents cannot be read, nor opened; the newest are shown, and of them so many unfolded. */
+const MAX_INCIDENTS = 300
+const UNFOLDED = 10
 /** Even if something were overlooked: the browser runs no script here and loads nothing. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
+class Html {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
+  }
+}
+type Part = string | number | undefined | Html | readonly Html[]
+
+/** A template whose values are escaped, between tags and in double quotes, unless they are templates themselves. */
+export function html(strings: TemplateStringsArray, ...parts: Part[]): Html {
+  return new Html(strings.map((text, i) => (i === 0 ? text : `${textOf(parts[i - 1])}${text}`)).join(''))
+}
+
+function textOf(part: Part): string {
+  if (part instanceof Html) return part.text
+  if (typeof part === 'object') return part.map(({ text }) => text).join('')
+  // Half a surrogate pair is no Unicode.
+  const text = cleanText(String(part ?? '').replace(/[\ud800-\udfff]/gu, '\ufffd'))
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+}
+
 export function asPage(report: Report): string {
-  const { history, host, writtenAt } = report
-  const { from, to } = history.span
-  const rows = figuresOf(history)
-  const title = `Self-healing of OpenClaw on ${host}, ${minuteOf(from)} to ${minuteOf(to)}`
+  const { host, span, writtenAt, incidents } = report
+  const figures = figuresOf(report)
+  const shown = incidents.slice(-MAX_INCIDENTS)
+  const older = incidents.length - shown.length
+  const time = `${minuteOf(span.from)} to ${minuteOf(span.to)}`
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -26,23 +62,20 @@ export function asPage(report: Report): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<title>${title}</title>
+<title>Self-healing of OpenClaw on ${host}, ${time}</title>
 <style>${new Html(STYLE)}</style>
 </head>
 <body>
 <main>
 <h1>Self-healing of OpenClaw on ${host}</h1>
-<p class="dim">${minuteOf(from)} to ${minuteOf(to)}</p>
-${tiles(rows)}
-${uptimeSection(history)}
-<div class="two">
-${figures(rows)}
-${causes(history)}
-</div>
-${incidentSection(report.history.incidents)}
-${remarks(history)}
-${runs(history)}
-${unknowns(history)}
+<p class="dim">${time}</p>
+<div class="tiles">${tilesOf(figures)}</div>
+${uptimeSection(report)}
+<section><h2>Figures</h2>${tableOf({ head: [], rows: figures })}</section>
+<section><h2>Incidents</h2>
+${older > 0 ? html`<p class="dim">${older} older ones are not shown.</p>` : ''}${shown.length === 0 ? html`<p class="dim">None.</p>` : ''}
+${shown.map((incident, i) => incidentPart(incident, shown.length - i <= UNFOLDED))}</section>
+${sectionsOf(report).map(sectionPart)}
 <footer>Written at ${localIso(writtenAt)} by <code>npm run report</code>, from the logs alone.</footer>
 </main>
 </body>
@@ -52,58 +85,187 @@ ${unknowns(history)}
 
 const TILES = ['Uptime', 'Total failures', 'Mean time to recovery', 'Manual interventions']
 
-function tiles(rows: readonly Row[]): Html {
-  const shown = TILES.map((wanted) => rows.find(({ metric }) => metric === wanted)!).map(({ metric, value }) => {
-    const [figure = '', note] = value.split(/ (?=\()/)
-    return html`<div class="tile"><b>${figure}</b>${metric}${note ? html`<br><span class="dim">${note.slice(1, -1)}</span>` : ''}</div>`
+function tilesOf(figures: [metric: string, value: string][]): Html[] {
+  return TILES.map((metric) => {
+    const [figure, note] = Object.fromEntries(figures)[metric]!.split(/ as seen; | (?=\()/)
+    return html`<div class="tile"><b>${figure}</b>${metric}<br><span class="dim">${note?.replace(/[()]/g, '')}</span></div>`
   })
-  return html`<div class="tiles">${shown}</div>`
 }
 
-function figures(rows: readonly Row[]): Html {
-  const lines = rows.map(({ metric, value }) => html`<tr><th scope="row">${metric}</th><td>${value}</td></tr>\n`)
-  return html`<section><table><caption>Figures</caption><tbody>
-${lines}</tbody></table></section>`
+function tableOf({ head, rows }: Table): Html {
+  const cells = (row: string[]) => row.slice(1).map((cell) => html`<td>${cell}</td>`)
+  return html`<div class="scroll"><table>${head.length > 0 ? html`<thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>` : ''}<tbody>
+${rows.map((row) => html`<tr><th scope="row">${row[0]}</th>${cells(row)}</tr>\n`)}</tbody></table></div>`
 }
 
-function causes({ incidents }: History): Html {
-  const all = causesOf(incidents)
-  const most = Math.max(...all.map(({ downSec }) => downSec), 1)
-  const bars = all.map(
-    ({ verdict, means, incidents: n, downSec, unwatchedSec }) => html`<div class="cause">
-<p><span>${verdict}</span><span class="dim">${n} incident${n === 1 ? '' : 's'}, ${downInWords(downSec, unwatchedSec)}</span></p>
-<div class="bar" aria-hidden="true"><i style="width:${((100 * downSec) / most).toFixed(2)}%"></i></div>
-${means ? html`<p class="dim">${means}</p>` : ''}</div>
+function sectionPart({ title, table, lines = [] }: Section): Html {
+  const points = lines.map((line) =>
+    typeof line === 'string'
+      ? html`<li>${line}</li>\n`
+      : html`<li>${minuteOf(line.at)} ${line.who} ${wordsOf(line)}</li>\n`,
+  )
+  return html`<section><h2>${title}</h2>${table ? tableOf(table) : ''}${points.length > 0 ? html`<ul>\n${points}</ul>` : ''}</section>\n`
+}
+
+function wordsOf({ did, quote, again }: TimelineLine): Html {
+  return html`${did}${quote ? html`: <code>${quote}</code>` : ''}${again ? html` <span class="dim">(${again})</span>` : ''}`
+}
+
+const CONDITIONS: Record<Condition, string> = {
+  up: 'up',
+  down: 'down',
+  stopped: 'stopped on purpose',
+  unknown: 'not known',
+}
+
+/** A row for each day, with what is not known hatched. */
+function uptimeSection({ stretches, span: { from, to } }: History): Html {
+  const rows: Html[] = []
+  // A day of daylight saving has 23 or 25 hours.
+  for (let begin = new Date(from.getFullYear(), from.getMonth(), from.getDate()); begin < to; ) {
+    const end = new Date(begin.getFullYear(), begin.getMonth(), begin.getDate() + 1)
+    rows.push(dayRow(begin, end, stretches))
+    begin = end
+  }
+  const legend = Object.entries(CONDITIONS)
+    .filter(([one]) => stretches.some(({ condition }) => condition === one))
+    .map(([one, words]) => html`<span><i class="${one}"></i>${words}</span>`)
+  return html`<section><h2>Uptime</h2>
+<div class="day" aria-hidden="true"><span></span><span class="axis">${[0, 6, 12, 18, 24].map((hour) => mark(hour / 24, hour === 24 ? '24 h' : `${hour}`))}</span><span></span></div>
+${rows}<div class="legend">${legend}</div></section>`
+}
+
+function dayRow(begin: Date, end: Date, all: readonly Stretch[]): Html {
+  const length = end.getTime() - begin.getTime()
+  const seconds: Record<Condition, number> = { up: 0, down: 0, stopped: 0, unknown: 0 }
+  const bars = all.flatMap(({ from, to, condition }) => {
+    const [left, right] = [Math.max(from.getTime(), begin.getTime()), Math.min(to.getTime(), end.getTime())]
+    if (left >= right) return []
+    seconds[condition] += (right - left) / 1000
+    return [bar((left - begin.getTime()) / length, (right - begin.getTime()) / length, condition)]
+  })
+  const day = begin.toLocaleDateString('en-GB', { weekday: 'short', day: 'numeric', month: 'short' }).replace(',', '')
+  const parts = (Object.keys(seconds) as Condition[]).filter((condition) => seconds[condition] > 0)
+  const label = `${day}: ${parts.map((one) => `${CONDITIONS[one]} ${spell(seconds[one])}`).join(', ')}`
+  const watched = seconds.up + seconds.down
+  return html`<div class="day"><time datetime="${localDay(begin)}">${day}</time><span class="strip" role="img" aria-label="${label}" title="${label}">${bars}</span><span>${watched > 0 ? percentOf((100 * seconds.up) / watched) : '–'}</span></div>
+`
+}
+
+/** From 0 to 1 of the width. */
+function bar(from: number, to: number, look: string): Html {
+  return html`<i class="${look}" style="left:${(100 * from).toFixed(3)}%;width:${(100 * (to - from)).toFixed(3)}%"></i>`
+}
+
+function mark(at: number, text: string): Html {
+  return html`<span style="left:${(100 * at).toFixed(2)}%">${text}</span>`
+}
+
+function incidentPart(incident: ReportedIncident, isOpen: boolean): Html {
+  const { begin, verdict, evidence, finding, stepsLeftOut } = incident
+  const lines = timelineOf(incident)
+  const took = whatItTook(incident)
+  const steps = lines.map(
+    (line) =>
+      html`<li><time datetime="${line.at.toISOString()}">${secondOf(line.at, begin)}</time><span class="who"><i class="l${levelOf(line)}"></i>${line.who}</span><span>${wordsOf(line)}</span></li>
 `,
   )
-  return html`<section><h2>Down time by cause</h2>${all.length > 0 ? bars : html`<p class="dim">None.</p>`}</section>`
+  return html`<details${isOpen ? html` open` : ''}><summary><h3>${minuteOf(begin)} ${verdict}</h3><span class="tag">${howItEnded(incident)}</span></summary>
+<p>${howLong(incident)}${took ? `; ${took}` : ''}</p>
+${evidence ? html`<p><code>${evidence}</code></p>` : ''}
+${finding ? html`<p>The doctor found: <code>${finding}</code></p>` : ''}
+${lanesOf(incident, lines)}
+<ol class="steps">
+${steps}${stepsLeftOut > 0 ? html`<li>${stepsLeftOut} more lines about it are in the logs</li>` : ''}</ol></details>
+`
 }
 
-function remarks({ remarks: all }: History): Html {
-  if (all.length === 0) return html``
-  const lines = all
-    .map(lineOf)
-    .map(
-      ({ at, who, did, quote, again }) =>
-        html`<li>${minuteOf(at)} ${who} ${did}: <code>${quote}</code>${again ? ` (${again})` : ''}</li>\n`,
+function levelOf({ tier }: TimelineLine): number {
+  return (tier && TIERS[tier].level) ?? 0
+}
+
+/** Time runs to the right; a lane for the gateway and one for each level. The list below it says the same in words. */
+function lanesOf({ begin, end, lastSeen }: ReportedIncident, lines: readonly TimelineLine[]): Html {
+  const beginMs = begin.getTime()
+  const lengthMs = Math.max((end ?? lastSeen).getTime() - beginMs, 1000)
+  // A message that came hours later must not squeeze the rest into a corner.
+  const lastMs = Math.min(Math.max(...lines.map(({ until }) => until.getTime() - beginMs), lengthMs), 1.25 * lengthMs)
+  const place = (at: Date) => Math.min(1, Math.max(0, (at.getTime() - beginMs) / lastMs))
+  const lane = (name: string, track: Part) =>
+    html`<div class="lane"><span>${name}</span><span class="track">${track}</span></div>\n`
+  const levels = [1, 2, 3, 4].flatMap((level) => {
+    const mine = lines.filter((line) => levelOf(line) === level)
+    if (mine.length === 0) return []
+    const until = Math.max(...mine.map((line) => place(line.until)))
+    const dots = mine.map(
+      ({ at, did }) =>
+        html`<i class="dot l${level}" style="left:${(100 * place(at)).toFixed(2)}%" title="${secondOf(at, begin)} ${did}"></i>`,
     )
-  return html`<section><h2>Beside the incidents</h2><ul>${lines}</ul></section>`
-}
-
-function runs({ runs: all }: History): Html {
-  const rows = Object.entries(all).map(([tier, { started, ended, last }]) => {
-    const counts = [0, 1, 2, 3].map((code) => html`<td class="number">${ended[code] ?? 0}</td>`)
-    const end = last ? `${minuteOf(last.at)}, ${last.verdict}` : 'never'
-    return html`<tr><th scope="row">${tier}</th><td class="number">${started}</td>${counts}<td>${end}</td></tr>\n`
+    return [lane(`Level ${level}`, [bar(place(mine[0]!.at), until, `time l${level}`), ...dots])]
   })
-  return html`<section><div class="scroll" tabindex="0" role="region" aria-label="Runs"><table><caption>Runs</caption>
-<thead><tr><th scope="col">Tier</th><th scope="col" class="number">Begun</th><th scope="col" class="number">Exit 0</th><th scope="col" class="number">Exit 1</th><th scope="col" class="number">Exit 2</th><th scope="col" class="number">Exit 3</th><th scope="col">Last end</th></tr></thead>
-<tbody>
-${rows}</tbody></table></div></section>`
+  const times = [0, 0.5, 1].map((part) => mark(part, secondOf(new Date(beginMs + part * lastMs), begin)))
+  return html`<div class="lanes" aria-hidden="true">
+${lane('Gateway', bar(0, lengthMs / lastMs, 'time down'))}${levels}<div class="lane"><span></span><span class="axis">${times}</span></div></div>`
 }
 
-function unknowns(history: History): Html {
-  const lines = unknownsOf(history).map((one) => html`<li>${one}</li>\n`)
-  return html`<section><h2>What is not known</h2><ul>
-${lines}</ul></section>`
+/** Light and dark, on a phone and on paper. */
+const STYLE = `
+:root {
+  color-scheme: light dark;
+  --ground: #f6f5f2; --panel: #ffffff; --ink: #1d2126; --dim: #59626d; --line: #dedbd4;
+  --up: #4fa97a; --down: #c62f2a; --stopped: #4c78c8; --none: #d5d1c9; --none-line: #b9b4aa;
+  --level1: #b7791f; --level2: #2f7d8c; --level3: #7b57c2; --level4: #c62f2a;
 }
+@media (prefers-color-scheme: dark) { :root {
+  --ground: #121518; --panel: #1a1e23; --ink: #e7e5e1; --dim: #a0a9b3; --line: #2f363e;
+  --up: #3c9468; --down: #ff6a5f; --stopped: #6f9bea; --none: #2b3138; --none-line: #48515b;
+  --level1: #e0a84a; --level2: #57b3c4; --level3: #a78bea; --level4: #ff6a5f;
+} }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+main { max-width: 62rem; margin: 0 auto; padding: 2rem 1rem 3rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; }
+h2 { font-size: 1.05rem; margin: 0 0 .6rem; }
+h3 { font-size: 1rem; display: inline; margin: 0; }
+p { margin: .25rem 0; }
+.dim, time, .axis, thead th, footer { color: var(--dim); font-size: .9rem; }
+section, .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; margin-top: 1rem; break-inside: avoid; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 0 1rem; }
+.tile b { display: block; font-size: 1.6rem; line-height: 1.2; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .32rem .9rem .32rem 0; border-top: 1px solid var(--line); vertical-align: top; font-weight: 400; }
+table > :first-child > tr:first-child > * { border-top: 0; }
+.day { display: grid; grid-template-columns: 6rem 1fr 3.7rem; align-items: center; gap: .5rem; margin-top: .3rem; }
+.day time { white-space: nowrap; }
+.day > :last-child { text-align: right; }
+.strip, .track, .axis { position: relative; height: 1.35rem; }
+.strip i { position: absolute; top: 0; bottom: 0; }
+.strip i.down { top: -.15rem; bottom: -.15rem; min-width: 3px; z-index: 1; }
+.up { background: var(--up); } .down { background: var(--down); } .stopped { background: var(--stopped); }
+.unknown { background: repeating-linear-gradient(135deg, var(--none) 0 4px, var(--none-line) 4px 6px); }
+.axis span { position: absolute; white-space: nowrap; transform: translateX(-50%); }
+.axis span:first-child { transform: none; }
+.axis span:last-child { transform: translateX(-100%); }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin-top: .7rem; color: var(--dim); }
+.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem; vertical-align: -.1rem; }
+details { border-top: 1px solid var(--line); padding: .7rem 0; }
+summary { cursor: pointer; }
+.tag { margin-left: .7rem; color: var(--dim); }
+.lanes { margin: .6rem 0; }
+.lane { display: grid; grid-template-columns: 4.4rem 1fr; gap: .7rem; align-items: center; }
+.track i { position: absolute; top: 50%; }
+.track i.time { height: .3rem; margin-top: -.15rem; min-width: 3px; border-radius: 2px; }
+.track i.dot { width: .62rem; height: .62rem; margin: -.31rem 0 0 -.31rem; border-radius: 50%; border: 2px solid var(--panel); }
+.l0 { background: var(--up); } .l1 { background: var(--level1); } .l2 { background: var(--level2); }
+.l3 { background: var(--level3); } .l4 { background: var(--level4); }
+ol.steps { list-style: none; margin: .6rem 0 0; padding: 0; }
+ol.steps li { display: grid; grid-template-columns: 4.4rem 11.5rem 1fr; gap: .7rem; padding: .14rem 0; }
+ol.steps .who i { display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; margin-right: .45rem; }
+code { font: .88em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+ul { margin: 0; padding-left: 1.1rem; }
+@media (max-width: 46rem) {
+  ol.steps li { grid-template-columns: auto 1fr; gap: 0 .7rem; }
+  ol.steps li > :last-child { grid-column: 1 / -1; }
+}
+`

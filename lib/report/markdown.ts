@@ -1,96 +1,63 @@
 /** The report as Markdown that also reads well at a terminal. */
-import { oneLine } from '../tier/contract.ts'
-import { causesOf, figuresOf } from './figures.ts'
-import type { Report, ToldIncident } from './report.ts'
-import { unknownsOf } from './unknown.ts'
 import {
-  downInWords,
   howItEnded,
   howLong,
-  lineOf,
   minuteOf,
   secondOf,
   type TimelineLine,
   timelineOf,
   whatItTook,
-} from './words.ts'
+} from '../incidents/words.ts'
+import { oneLine } from '../tier/contract.ts'
+import { figuresOf, type Report, type ReportedIncident, type Section, sectionsOf, type Table } from './report.ts'
 
 /** More incidents than these are in the HTML page, not on a screen; the newest are shown. */
 const MAX_INCIDENTS = 50
 
 export function asMarkdown(report: Report): string {
-  const { history } = report
-  const { from, to } = history.span
+  const { incidents, span } = report
+  const shown = incidents.slice(-MAX_INCIDENTS)
+  const left = incidents.length - shown.length
   return [
     `# Self-healing of OpenClaw on ${plain(report.host)}`,
-    `${minuteOf(from)} to ${minuteOf(to)}, from the logs alone.`,
-    table(
-      ['Metric', 'Value'],
-      figuresOf(history).map(({ metric, value }) => [`**${metric}**`, value]),
-    ),
-    ...incidents(history),
-    ...causes(history),
-    ...remarks(history),
-    runs(history),
-    ['## What is not known', '', ...unknownsOf(history).map((one) => `- ${plain(one)}`)].join('\n'),
+    `${minuteOf(span.from)} to ${minuteOf(span.to)}, from the logs alone.`,
+    tableText({
+      head: ['Metric', 'Value'],
+      rows: figuresOf(report).map(([metric, value]) => [`**${metric}**`, value]),
+    }),
+    '## Incidents',
+    ...(incidents.length === 0 ? ['None.'] : []),
+    ...(left > 0 ? [`${left} older ones are not shown here; \`--html FILE\` has them all.`] : []),
+    ...shown.map((one, i) => incidentText(one, left + i + 1)),
+    ...sectionsOf(report).map(sectionText),
   ].join('\n\n')
 }
 
-function incidents({ incidents: all }: Report['history']): string[] {
-  if (all.length === 0) return ['## Incidents', 'None.']
-  const shown = all.slice(-MAX_INCIDENTS)
-  const left = all.length - shown.length
-  const older = left > 0 ? [`${left} older ones are not shown here; \`--html FILE\` has them all.`] : []
-  return ['## Incidents', ...older, ...shown.map((one, i) => incidentText(one, left + i + 1))]
+function sectionText({ title, table, lines = [] }: Section): string {
+  const body = lines.map((line) => (typeof line === 'string' ? `- ${plain(line)}` : lineText(line, minuteOf(line.at))))
+  return [`## ${title}`, '', ...(table ? [tableText(table)] : []), ...body].join('\n')
 }
 
-function incidentText(incident: ToldIncident, number: number): string {
+function incidentText(incident: ReportedIncident, number: number): string {
   const { begin, verdict, evidence, finding, stepsLeftOut } = incident
-  const took = whatItTook(incident)
+  const ending = [howItEnded(incident), whatItTook(incident)].filter(Boolean).join('; ')
   return [
     `### ${number}. ${minuteOf(begin)} ${verdict}: ${howLong(incident)}`,
     '',
-    `${capital(howItEnded(incident))}${took ? `; ${took}` : ''}.`,
+    `${ending.slice(0, 1).toUpperCase()}${ending.slice(1)}.`,
     ...(evidence ? [`Cause: ${code(evidence)}`] : []),
     ...(finding ? [`The doctor found: ${code(finding)}`] : []),
     '',
-    ...timelineOf(incident).map((line) => timelineText(line, secondOf(line.at, begin))),
+    ...timelineOf(incident).map((line) => lineText(line, secondOf(line.at, begin))),
     ...(stepsLeftOut > 0 ? [`- ${stepsLeftOut} more lines about it are in the logs`] : []),
   ].join('\n')
 }
 
-function timelineText({ who, did, quote, again }: TimelineLine, time: string): string {
+function lineText({ who, did, quote, again }: TimelineLine, time: string): string {
   return `- ${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`
 }
 
-function causes({ incidents: all }: Report['history']): string[] {
-  if (all.length === 0) return []
-  const rows = causesOf(all).map(({ verdict, means, incidents: n, downSec, unwatchedSec }) => [
-    verdict,
-    `${n}`,
-    downInWords(downSec, unwatchedSec),
-    means,
-  ])
-  return ['## Causes', table(['Cause', 'Incidents', 'Down', 'Means'], rows)]
-}
-
-function remarks({ remarks: all }: Report['history']): string[] {
-  if (all.length === 0) return []
-  const lines = all.map((step) => timelineText(lineOf(step), minuteOf(step.at)))
-  return ['## Beside the incidents', lines.join('\n')]
-}
-
-function runs({ runs: all }: Report['history']): string {
-  const rows = Object.entries(all).map(([tier, { started, ended, last }]) => [
-    tier,
-    `${started}`,
-    ...[0, 1, 2, 3].map((code) => `${ended[code] ?? 0}`),
-    last ? `${minuteOf(last.at)}, ${plain(last.verdict)}` : 'never',
-  ])
-  return ['## Runs', '', table(['Tier', 'Begun', 'Exit 0', '1', '2', '3', 'Last end'], rows)].join('\n')
-}
-
-function table(head: string[], rows: string[][]): string {
+function tableText({ head, rows }: Table): string {
   const all = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')))
   const widths = head.map((_, i) => Math.max(3, ...all.map((row) => row[i]!.length)))
   const line = (row: string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`
@@ -102,11 +69,7 @@ function code(text: string): string {
   return `\`${oneLine(text, 800).replaceAll('`', 'ˋ')}\``
 }
 
-/** A path, a verdict, a host's name: what Markdown would act on is taken out. */
+/** A path, a host's name: what Markdown would act on is taken out. */
 function plain(text: string): string {
   return oneLine(text, 400).replace(/[\\`*[\]<>|]/g, '')
-}
-
-function capital(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1)
 }

@@ -17,12 +17,10 @@ import { dirname, join } from 'node:path'
 import {
   formatLine,
   isBareRunLine,
-  isHealthyObservation,
   type LogLine,
   localDay,
   localStamp,
   type Marker,
-  oneLine,
   parseLine,
   parseMarker,
   type Severity,
@@ -276,50 +274,4 @@ function modifiedMs(path: string): number {
 export function lastHeartbeat(settings: Settings, tier: TierName, now = new Date()): Date | undefined {
   const newest = recentLogs(settings, [tier], settings.logRetentionDays * 86_400, now).at(-1)
   return newest === undefined ? undefined : new Date(modifiedMs(newest))
-}
-
-/** An incident as the logs tell it. */
-export interface Incident {
-  /** The first DOWN since the gateway was last seen healthy. */
-  since: Date
-  verdict: string
-  evidence: string
-  /** Marked lines from there on, in order of time. */
-  lines: MarkedLine[]
-}
-
-/**
- * Between two sightings of one outage there is never more than this: tiers look every 3 to 5 minutes. A longer silence
- * (sleep, pause, power cut) says nothing about the gateway, so what came before it is not counted as down time.
- */
-const MAX_SILENCE_SEC = 1800
-
-/**
- * The incident that is going on, read from every tier's log of the last two days; undefined when the last word is that
- * the gateway was healthy. Lines from the future (a clock that was set back) are passed over.
- */
-export function currentIncident(settings: Settings, now = new Date()): Incident | undefined {
-  const lines = recentLogs(settings, ['watchdog', 'healthcheck', 'emergency-recovery'], 2 * 86_400, now)
-    .flatMap(markedLines)
-    .filter((line) => line.at.getTime() <= now.getTime() + 1000)
-    .sort((a, b) => a.at.getTime() - b.at.getTime())
-  let begin: number | undefined
-  let lastSighting = 0
-  lines.forEach((line, i) => {
-    if (isHealthyObservation(line.marker)) begin = undefined
-    else if (line.marker.kind === 'down') {
-      if (begin === undefined || line.at.getTime() - lastSighting > MAX_SILENCE_SEC * 1000) begin = i
-    }
-    if (begin !== undefined) lastSighting = line.at.getTime()
-  })
-  if (begin === undefined || now.getTime() - lastSighting > MAX_SILENCE_SEC * 1000) return undefined
-  const first = lines[begin]!
-  const marker = first.marker as Extract<Marker, { kind: 'down' }>
-  return { since: first.at, verdict: marker.verdict, evidence: oneLine(marker.evidence), lines: lines.slice(begin) }
-}
-
-/** For how many seconds the gateway has been down in all, from the first DOWN of this incident in any tier's log. */
-export function downSec(settings: Settings): number {
-  const incident = currentIncident(settings)
-  return incident ? Math.max(0, (Date.now() - incident.since.getTime()) / 1000) : 0
 }

@@ -1,38 +1,38 @@
 /**
- * The numbers that the tiers leave for Prometheus: one table, and what of a run becomes which number. Names and units
- * follow https://prometheus.io/docs/practices/naming (base units, `_total`, `_seconds`, `_info`).
- *
- * node_exporter reads all files as one page, on which no series may stand twice: every series carries the tier that
- * wrote it, and a tier writes its own file only (lib/tier/metrics-file.ts). The machine is Prometheus's `instance`.
+ * The numbers that the tiers leave for Prometheus, in files for node_exporter's textfile collector
+ * (https://prometheus.io/docs/instrumenting/exposition_formats). A file is also the memory of its counters.
+ * node_exporter reads all files as one page: every series names its tier, and a tier writes its own file only.
  */
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { ABOUT_WATCHERS, EXIT, type ExitCode, type Marker, TIERS, type TierName } from './contract.ts'
+import { type Journal, readTail } from './journal.ts'
+import type { Settings } from './settings.ts'
+import { readWhole, writeFileAtomic } from './state.ts'
 
-export type Labels = Record<string, string>
+type Labels = Record<string, string>
 
-export interface Metric {
+interface Metric {
   name: string
   type: 'gauge' | 'counter' | 'histogram'
   help: string
   /** The tiers that write it; a counter of theirs stands at 0 before the first event, or that one could not be seen. */
   by: readonly TierName[]
-  /** The label sets with which a counter begins. */
-  begins?: readonly Labels[]
+  /** The label sets with which it begins. */
+  begins: readonly Labels[]
 }
-
-/** Not `openclaw_`: the gateway has metrics of its own. */
-const PREFIX = 'openclaw_self_healing_'
 
 const LADDER = ['watchdog', 'healthcheck', 'emergency-recovery'] as const
+const DOCTOR = ['emergency-recovery'] as const
 const ALL = Object.keys(TIERS) as TierName[]
 
-function gauge(name: string, by: readonly TierName[], help: string): Metric {
-  return { name: PREFIX + name, type: 'gauge', by, help }
+function metric(type: Metric['type'], name: string, by: readonly TierName[], help: string, begins: Labels[]): Metric {
+  // Not `openclaw_`: the gateway has metrics of its own.
+  return { name: `openclaw_self_healing_${name}`, type, by, help, begins }
 }
-
-function counter(name: string, by: readonly TierName[], help: string, begins: readonly Labels[] = [{}]): Metric {
-  return { name: PREFIX + name, type: 'counter', by, help, begins }
-}
-
+const gauge = (name: string, by: readonly TierName[], help: string) => metric('gauge', name, by, help, [])
+const counter = (name: string, by: readonly TierName[], help: string, begins: Labels[] = [{}]) =>
+  metric('counter', name, by, help, begins)
 const labelled = (label: string, values: readonly unknown[]): Labels[] =>
   values.map((value) => ({ [label]: String(value) }))
 
@@ -59,34 +59,27 @@ export const METRICS = {
     'Lines that say MANUAL INTERVENTION REQUIRED, by what they are about.',
     labelled('about', ['gateway', 'watchers']),
   ),
-  recovery: {
-    name: `${PREFIX}recovery_seconds`,
-    type: 'histogram',
-    by: LADDER,
-    help: 'How long outages lasted, by the level that ended them (none: by itself or from outside).',
-  },
+  recovery: metric(
+    'histogram',
+    'recovery_seconds',
+    LADDER,
+    'How long outages lasted, by the level that ended them (none: by itself or from outside).',
+    [],
+  ),
   doctorVisits: counter(
     'doctor_visits_total',
-    ['emergency-recovery'],
+    DOCTOR,
     'Sessions of the doctor, by how the gateway was afterwards.',
     labelled('result', ['recovered', 'down']),
   ),
-  doctorRefused: counter(
-    'doctor_refused_total',
-    ['emergency-recovery'],
-    'Times that no doctor could or might be called.',
-  ),
+  doctorRefused: counter('doctor_refused_total', DOCTOR, 'Times that no doctor could or might be called.'),
   doctorToolCalls: counter(
     'doctor_tool_calls_total',
-    ['emergency-recovery'],
+    DOCTOR,
     'Calls of instruments by the doctor, by whether they were allowed.',
     labelled('decision', ['allowed', 'refused']),
   ),
-  doctorDailyLimit: gauge(
-    'doctor_daily_limit',
-    ['emergency-recovery'],
-    'How many sessions of the doctor 24 hours may see.',
-  ),
+  doctorDailyLimit: gauge('doctor_daily_limit', DOCTOR, 'How many sessions of the doctor 24 hours may see.'),
   alertDeliveries: counter(
     'alert_deliveries_total',
     ['monitor'],
@@ -104,35 +97,16 @@ export const METRICS = {
   longestRun: gauge('longest_run_seconds', ALL, 'The longest that a run may take by its settings.'),
 } satisfies Record<string, Metric>
 
-export type MetricKey = keyof typeof METRICS
+type MetricKey = keyof typeof METRICS
 
-/** Upper bounds of the recovery histogram: from one tick's work to a doctor's whole visit. */
-export const RECOVERY_BUCKETS_SEC = [5, 15, 30, 60, 120, 300, 600, 1800, 3600]
+/** Upper bounds of the recovery histogram: from one tick's work to a doctor's whole session. */
+const RECOVERY_BUCKETS_SEC = [5, 15, 30, 60, 120, 300, 600, 1800, 3600]
 
-/** Levels that may end an outage in a tier's log. */
-export function recoveryLevels(tier: TierName): string[] {
-  const { level } = TIERS[tier]
-  return level === undefined ? [] : [String(level), 'none']
-}
-
-/** What a run may end with that is a verdict about the gateway (lib/gateway/examine.ts has their meanings). */
-export const GATEWAY_VERDICTS = [
-  'healthy',
-  'starting',
-  'draining',
-  'hung',
-  'absent',
-  'unloaded',
-  'parked',
-  'misconfigured',
-  'impostor',
-  'orphan',
-  'broken-install',
-  'blocked',
-  'unusable-state',
-  'disk-full',
-  'stopped-on-purpose',
-] as const
+/** What a run may end with that is a verdict about the gateway (lib/gateway/treat.ts has their meanings). */
+export const GATEWAY_VERDICTS = (
+  'healthy starting draining hung absent unloaded parked misconfigured impostor orphan broken-install blocked ' +
+  'unusable-state disk-full stopped-on-purpose'
+).split(' ')
 
 /** Where a run notes its numbers. */
 export interface Meter {
@@ -142,21 +116,20 @@ export interface Meter {
   setOnly(metric: MetricKey, labels: Labels): void
   /** An outage that ended. */
   recovered(level: number | undefined, seconds: number): void
-  /** Writes what was noted so far. Never throws: numbers are not worth a tier. */
+  /** Writes what was noted so far. Never throws. */
   flush(): void
 }
 
-/** A look at the gateway; anything but a verdict about it (`stood down`) is passed over. */
+/** A look at the gateway; anything but a verdict about it (`stood down`) is ignored. */
 export function noteVerdict(meter: Meter, verdict: string, now = Date.now()): void {
-  if (!GATEWAY_VERDICTS.some((one) => one === verdict)) return
+  if (!GATEWAY_VERDICTS.includes(verdict)) return
   meter.set('gatewayUp', verdict === 'healthy' || verdict === 'orphan' ? 1 : 0)
   for (const one of GATEWAY_VERDICTS) meter.set('gatewayVerdict', one === verdict ? 1 : 0, { verdict: one })
   meter.set('gatewaySeen', now / 1000)
 }
 
 /**
- * What a line of the tier's log means for the numbers. They are written at once: the next line may be half an hour
- * away, and a run that is killed until then shall not have happened in vain.
+ * What a line of the tier's log means for the numbers. Written at once: the run may be killed before its end.
  * @param isNew for DOWN: no tier's log knew of this outage before
  */
 export function noteMarker(meter: Meter, marker: Marker, isNew: boolean): void {
@@ -189,4 +162,127 @@ export function noteRun(
   const { intervalSec } = TIERS[tier]
   if (intervalSec !== undefined) meter.set('interval', intervalSec)
   meter.set('longestRun', run.longestSec)
+}
+
+/** The tier's file: in the folder that the settings name, else in one of our own. */
+export function metricsPath(settings: Settings, tier: TierName): string {
+  const folder = settings.prometheusTextfileDir || join(settings.watchdogDir, 'metrics')
+  return join(folder, `openclaw-self-healing-${settings.profile}-${tier}.prom`)
+}
+
+/** Values by series, e.g. `openclaw_self_healing_gateway_up{profile="default",tier="watchdog"}`. */
+type Series = Map<string, number>
+
+/**
+ * Opens the tier's numbers for a run. What is noted is kept until `flush`, and then added to what the file says: so a
+ * run that was overtaken by another one takes nothing away from it.
+ */
+export function openMeter(
+  settings: Settings,
+  tier: TierName,
+  log: Pick<Journal, 'path' | 'warn'>,
+  dryRun: boolean,
+): Meter {
+  let changes: ((series: Series) => void)[] = []
+  const path = metricsPath(settings, tier)
+  const key = (name: string, labels: Labels) =>
+    `${name}{${Object.entries({ profile: settings.profile, tier, ...labels })
+      .map(([label, value]) => `${label}="${escaped(value)}"`)
+      .join()}}`
+  const add = (name: string, labels: Labels, by: number) => {
+    const one = key(name, labels)
+    changes.push((series) => series.set(one, (series.get(one) ?? 0) + by))
+  }
+  const addRecovery = (level: string, seconds: number, by: number) => {
+    const { name } = METRICS.recovery
+    for (const le of [...RECOVERY_BUCKETS_SEC, '+Inf'])
+      if (le === '+Inf' || Number(le) >= seconds) add(`${name}_bucket`, { level, le: String(le) }, by)
+    add(`${name}_sum`, { level }, seconds)
+    add(`${name}_count`, { level }, by)
+  }
+  /** Every counter of this tier that is not in the file yet begins at 0. */
+  const begin = () => {
+    for (const { name, by, begins } of Object.values<Metric>(METRICS))
+      if (by.includes(tier)) for (const labels of begins) add(name, labels, 0)
+    const { level } = TIERS[tier]
+    if (level !== undefined && level <= 3) for (const one of [String(level), 'none']) addRecovery(one, 0, 0)
+  }
+  return {
+    add: (metric, labels = {}, by = 1) => add(METRICS[metric].name, labels, by),
+    set: (metric, value, labels = {}) => {
+      const one = key(METRICS[metric].name, labels)
+      changes.push((series) => series.set(one, value))
+    },
+    setOnly: (metric, labels) => {
+      const { name } = METRICS[metric]
+      changes.push((series) => {
+        for (const one of series.keys()) if (one.startsWith(`${name}{`)) series.delete(one)
+        series.set(key(name, labels), 1)
+      })
+    },
+    recovered: (level, seconds) => addRecovery(level === undefined ? 'none' : String(level), seconds, 1),
+    flush: () => {
+      if (dryRun) return
+      try {
+        const { series, problem } = readMetrics(path)
+        begin()
+        for (const change of changes) change(series)
+        writeMetrics(path, series)
+        changes = []
+        if (problem) log.warn(`${path} ${problem}; its numbers start again`)
+      } catch (error) {
+        const trouble = `no numbers for Prometheus: ${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`
+        // Once in a day's log. A tier that cannot write its log either says that instead.
+        if (existsSync(log.path) && !readTail(log.path, 256 * 1024).includes(trouble)) log.warn(trouble)
+      }
+    },
+  }
+}
+
+function escaped(value: string): string {
+  return value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')
+}
+
+/** The last line; a file that was cut off has none. Prometheus's parser takes it for a comment. */
+const LAST_LINE = '# EOF'
+
+/** Reads a file of ours; `problem` says what is wrong with one that is of no use. */
+export function readMetrics(path: string): { series: Series; problem?: string } {
+  const series: Series = new Map()
+  let text: string
+  try {
+    text = readWhole(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' ? { series } : { series, problem: `cannot be read (${code})` }
+  }
+  const damaged = { series: new Map<string, number>(), problem: 'was damaged' }
+  if (!text.endsWith(`\n${LAST_LINE}\n`)) return damaged
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue
+    const m = /^(\w+\{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+\}) (\S+)$/.exec(line)
+    const value = Number(m?.[2] ?? Number.NaN)
+    if (!m || !Number.isFinite(value) || value < 0) return damaged
+    series.set(m[1]!, value)
+  }
+  return { series }
+}
+
+/** Writes the file whole or not at all, readable for all: node_exporter is another user. */
+function writeMetrics(path: string, series: Series): void {
+  const samples: Record<string, string[]> = {}
+  for (const [one, value] of series) (samples[one.slice(0, one.indexOf('{'))] ??= []).push(`${one} ${value}`)
+  const lines: string[] = []
+  // What an older version counted and this one does not know is left out.
+  for (const { name, type, help } of Object.values<Metric>(METRICS)) {
+    const parts = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
+    const own = parts.flatMap((part) => samples[name + part] ?? [])
+    // The same words in every file, or node_exporter refuses the second one (prometheus/node_exporter#1885).
+    if (own.length > 0) lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...own)
+  }
+  if (!existsSync(dirname(path))) {
+    mkdirSync(dirname(path), { recursive: true })
+    chmodSync(dirname(path), 0o755)
+  }
+  writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644)
 }

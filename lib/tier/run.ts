@@ -1,10 +1,10 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
 import { fileURLToPath } from 'node:url'
+import { currentIncident } from '../incidents/history.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
-import { currentIncident, type Journal, openJournal } from './journal.ts'
+import { type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, type LockHolder, lockHolder, longestRunSec, takeLock } from './lock.ts'
-import { type Meter, noteMarker, noteRun } from './metrics.ts'
-import { openMeter } from './metrics-file.ts'
+import { type Meter, noteMarker, noteRun, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
 
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
@@ -117,7 +117,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
   const startedSec = process.uptime()
   const dryRun = flags['dry-run'] === true
   const log = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
-  const meter = openMeter(settings, script.tier, (text) => log.warn(text), dryRun)
+  const meter = openMeter(settings, script.tier, log, dryRun)
   const journal = dryRun ? log : metered(log, meter, settings)
   const abort = new AbortController()
   const cleanups: (() => void | Promise<void>)[] = []

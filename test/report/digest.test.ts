@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { endOfLastWeek } from '../../lib/report/digest-week.ts'
+import { endOfLastWeek } from '../../lib/report/digest.ts'
 import { MARKER } from '../../lib/tier/contract.ts'
 import { readHtml, startAlertServices } from '../support/alert-services.ts'
 import { createSandbox } from '../support/sandbox.ts'

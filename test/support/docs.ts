@@ -7,7 +7,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { benchFigures } from '../../bench/figures.ts'
 import { treatmentTable } from '../../lib/gateway/treat.ts'
-import { metricsTable } from '../../lib/tier/metrics-docs.ts'
+import { TIERS } from '../../lib/tier/contract.ts'
+import { METRICS } from '../../lib/tier/metrics.ts'
 import { SETTINGS } from '../../lib/tier/setting-table.ts'
 import { typescriptLoader } from './script-process.ts'
 
@@ -67,6 +68,15 @@ function envExample(): string {
 function instrumentsTable(): string {
   const script = join(root, 'scripts', 'doctor-tools.ts')
   return execFileSync(process.execPath, [...typescriptLoader(), script, '--list'], { encoding: 'utf8' }).trimEnd()
+}
+
+/** Every metric: its name, its type, who writes it, and its help. */
+function metricsTable(): string {
+  const rows = Object.values(METRICS).map(({ name, type, by, help }) => {
+    const writers = by.length === Object.keys(TIERS).length ? 'all' : by.join(', ')
+    return `| \`${name}\` | ${type} | ${writers} | ${help} |`
+  })
+  return ['| metric | type | written by | meaning |', '|---|---|---|---|', ...rows].join('\n')
 }
 
 function read(path: string): string {

@@ -1,0 +1,120 @@
+/** Incidents and their steps in words for people. */
+import { localIso, TIERS, type TierName } from '../tier/contract.ts'
+import type { Incident, Step } from './incident.ts'
+
+/** `12 s`, `18 min`, `5 h 20 min`, `3 days 4 h`. */
+export function spell(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds))
+  if (whole < 120) return `${whole} s`
+  const minutes = Math.round(whole / 60)
+  if (minutes < 120) return `${minutes} min`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`
+  const days = Math.floor(hours / 24)
+  return hours % 24 === 0 ? `${days} days` : `${days} days ${hours % 24} h`
+}
+
+/** `2026-11-18 22:05`. */
+export function minuteOf(at: Date): string {
+  return localIso(at).slice(0, 16).replace('T', ' ')
+}
+
+/** `22:05:10`, with the date when it is not that of `beside`. */
+export function secondOf(at: Date, beside: Date): string {
+  const [day, time] = [localIso(at).slice(0, 10), localIso(at).slice(11, 19)]
+  return day === localIso(beside).slice(0, 10) ? time : `${day} ${time}`
+}
+
+/** One line of an incident's timeline. */
+export interface TimelineLine {
+  at: Date
+  until: Date
+  /** Undefined: the gateway itself. */
+  tier: TierName | undefined
+  who: string
+  /** Our own words. */
+  did: string
+  /** What it was about: text from outside; empty when there is none. */
+  quote: string
+  /** How often it was said again, and until when; empty when it was said once. */
+  again: string
+}
+
+const NAMES = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor', monitor: 'monitor' }
+
+export function lineOf({ at, until, times, tier, said }: Step): TimelineLine {
+  const again = times > 1 ? `${times} times, last ${secondOf(until, at)}` : ''
+  const who = tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
+  const [did, quote = ''] = deedOf(said)
+  return { at, until, tier, who, again, did, quote }
+}
+
+/** Who did what when, up to the end. */
+export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
+  const lines = steps.map(lineOf)
+  if (end && healedBy === 'outside' && !steps.some(({ said }) => said.kind === 'recovered')) {
+    const did = 'seen healthy again; none of the levels did it'
+    lines.push({ at: end, until: end, tier: undefined, who: 'Gateway', did, quote: '', again: '' })
+  }
+  return lines.sort((a, b) => a.at.getTime() - b.at.getTime())
+}
+
+function deedOf(said: Step['said']): [did: string, quote?: string] {
+  switch (said.kind) {
+    case 'down':
+      return [`found it down, ${said.verdict}`, said.evidence]
+    case 'escalate':
+      return [`escalated to level ${said.level}`, said.why]
+    case 'restart':
+      return ['restarted it', said.how]
+    case 'doctor':
+      return [`called ${said.name} ${said.version}`]
+    case 'recovered':
+      if (said.level === undefined) return [`saw it back after ${spell(said.seconds)}, by itself or from outside`]
+      return [`brought it back after ${spell(said.seconds)}`]
+    case 'cannot-start':
+      return ['could not be started', said.why]
+    case 'manual':
+      return ['called a human', said.why]
+    case 'notice':
+      return ['noted', said.what]
+    case 'told':
+      return [`sent a message through ${said.channel}`, said.title]
+    case 'run-ended':
+      return [`ended with exit code ${said.exitCode}`, said.verdict]
+  }
+}
+
+/** How an incident ended, as the second half of a sentence. */
+export function howItEnded({ healedBy, manualCalls, end, lastSeen }: Incident): string {
+  if (end === undefined) return `not over yet; last seen down at ${minuteOf(lastSeen)}`
+  if (healedBy !== 'outside') return `ended by level ${healedBy}`
+  return manualCalls > 0 ? 'ended from outside after a human was called' : 'ended by itself or from outside'
+}
+
+/** What was seen, and what a user may have felt beside it: `40 s as seen; up to 3 min felt`, or `40 s` when that is all. */
+export function seenAndFelt({ downSec, feltSec }: Pick<Incident, 'downSec' | 'feltSec'>): string {
+  const [seen, felt] = [spell(downSec), spell(feltSec)]
+  return felt === seen || feltSec < downSec ? seen : `${seen} as seen; up to ${felt} felt`
+}
+
+/** How long it was down, and what of the time is not counted. */
+export function howLong(incident: Incident): string {
+  const { unwatchedSec, stoppedSec } = incident
+  return [
+    `down for ${seenAndFelt(incident)}`,
+    ...(unwatchedSec >= 1 ? [`unwatched for ${spell(unwatchedSec)}`] : []),
+    ...(stoppedSec >= 1 ? [`stopped on purpose for ${spell(stoppedSec)}`] : []),
+  ].join('; ')
+}
+
+/** What was spent on it; empty when nothing was. */
+export function whatItTook({ restarts, doctorRuns, manualCalls, alerts }: Incident): string {
+  const several = (n: number, one: string, many = `${one}s`) => (n === 0 ? [] : [`${n} ${n === 1 ? one : many}`])
+  return [
+    ...several(restarts, 'restart'),
+    ...several(doctorRuns, 'doctor'),
+    ...several(manualCalls, 'call for a human', 'calls for a human'),
+    ...several(alerts, 'message delivered', 'messages delivered'),
+  ].join(', ')
+}

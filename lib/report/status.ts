@@ -1,0 +1,202 @@
+/** One look at everything: the gateway, the tiers, the doctor's budget, the last incidents. Changes nothing. */
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { readLedger } from '../alerts/ledger.ts'
+import { readVisits } from '../doctor/limits.ts'
+import { cooldownLeftSec } from '../gateway/backoff.ts'
+import { examine, isUp } from '../gateway/examine.ts'
+import { readRecord } from '../gateway/record.ts'
+import { readWatchState } from '../gateway/watch-state.ts'
+import { currentIncident, type History, lastDays, readHistory, type TierRuns } from '../incidents/history.ts'
+import { neighbours } from '../install/neighbours.ts'
+import { cronTiers, readCrontab } from '../services/cron.ts'
+import { askJobs } from '../services/jobs.ts'
+import { type Receipt, readReceipt } from '../services/receipt.ts'
+import { oneLine, TIERS, type TierName } from '../tier/contract.ts'
+import { lockHolder } from '../tier/lock.ts'
+import { pauseReason } from '../tier/pause.ts'
+import { redact } from '../tier/redact.ts'
+import type { Settings } from '../tier/settings.ts'
+
+export type Status = Awaited<ReturnType<typeof look>>
+export type TierStatus = Status['tiers'][number]
+
+const HISTORY_DAYS = 7
+const MAX_INCIDENTS = 5
+const DAY_MS = 86_400_000
+/** Two missed runs, and half of one for busy machines. */
+const LATE_INTERVALS = 2.5
+
+/** What is not known is undefined; all of it is what `npm run status -- --json` prints. */
+export async function look(settings: Settings, now = new Date()) {
+  const hide = (text: string) => oneLine(redact(text, settings.secrets))
+  const history = readHistory(settings, lastDays(HISTORY_DAYS, now), now)
+  const receipt = readReceipt(settings)
+  const record = readRecord(settings, true)
+  const watch = readWatchState(settings, true)
+  const visits = readVisits(settings, true)
+  const ledger = readLedger(settings, true)
+  const [tiers, seen] = await Promise.all([
+    lookAtTiers(settings, receipt, history.runs, now),
+    examine(settings, { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record: record.value, deep: false }),
+  ])
+  const up = isUp(seen.verdict)
+  const { lastHealthyMs } = record.value
+  const past = visits.value.filter(({ at }) => at <= now.getTime())
+  const alertsWaiting = ledger.ledger.outbox.length
+  const problems = [
+    ...(up ? [] : [`the gateway is ${seen.verdict}`]),
+    ...(receipt ? tiers.flatMap(problemsOf) : ['nothing is installed; `npm run setup` does that']),
+    ...(alertsWaiting > 0 ? [`${alertsWaiting} alerts wait to be delivered`] : []),
+  ]
+  return {
+    at: now,
+    host: hostname(),
+    profile: settings.profile,
+    isWell: problems.length === 0,
+    /** Why all is not well, a sentence each. */
+    problems,
+    gateway: {
+      verdict: seen.verdict,
+      isUp: up,
+      evidence: hide(seen.evidence),
+      warnings: seen.warnings.map(hide),
+      /** Since when it is up or down, and whether it is so for longer than the logs reach back. */
+      ...(up
+        ? upSince(history, seen.process && now.getTime() - seen.process.ageSec * 1000)
+        : { since: currentIncident(settings, now)?.begin, isSinceAtLeast: false }),
+      lastHealthy: lastHealthyMs > 0 ? new Date(lastHealthyMs) : undefined,
+      version: seen.version && hide(seen.version),
+      pid: seen.process?.pid,
+      memoryMb: seen.process?.memoryMb,
+      url: hide(settings.gatewayUrl),
+    },
+    installed: receipt && { at: receipt.installedAt, scheduler: receipt.scheduler, root: receipt.root },
+    tiers: tiers.map((one) => ({ ...one, ended: hide(one.ended), registration: hide(one.registration) })),
+    /** Why everything is paused. */
+    paused: pauseReason(settings, now),
+    doctor: {
+      visits: past.filter(({ at }) => at > now.getTime() - DAY_MS).length,
+      limit: settings.doctorMaxPerDay,
+      last: past.length > 0 ? new Date(Math.max(...past.map(({ at }) => at))) : undefined,
+    },
+    restarts: {
+      crashes: watch.value.backoff.crashes,
+      coolingSec: cooldownLeftSec(watch.value.backoff, now.getTime(), settings.watchdogBackoffSec),
+    },
+    alertsWaiting,
+    /** Newest first. */
+    incidents: history.incidents
+      .slice(-MAX_INCIDENTS)
+      .reverse()
+      .map(({ begin, lastHealthy, end, verdict, evidence, healedBy, downSec, feltSec }) => {
+        return { begin, lastHealthy, end, verdict, evidence: hide(evidence), healedBy, downSec, feltSec }
+      }),
+    uptimePercent: history.uptime.percent,
+    /** What is wrong with the logs and state files that this was read from. */
+    notes: [
+      ...[record, watch, visits].flatMap(({ problem }) => problem ?? []),
+      ...ledger.problems,
+      ...history.notes,
+      ...settings.envProblems,
+    ].map(hide),
+    logs: settings.memoryDir,
+    envFile: settings.envFile,
+    otherProfiles: existsSync(settings.home) ? neighbours(settings).map((one) => one.profile) : [],
+  }
+}
+
+/** Back from now over all that is no outage; unknown time is taken to be like what is beside it, but for a newer process. */
+function upSince({ stretches, span }: History, startedMs: number | undefined) {
+  const lastOutage = stretches.findLastIndex(({ condition }) => condition === 'down' || condition === 'stopped')
+  const since = stretches.slice(lastOutage + 1).find(({ condition }) => condition === 'up')?.from
+  if (since && startedMs !== undefined && startedMs > since.getTime())
+    return { since: new Date(startedMs), isSinceAtLeast: false }
+  return { since, isSinceAtLeast: lastOutage < 0 && since?.getTime() === span.from.getTime() }
+}
+
+function problemsOf({ tier, isRegistered, registration, isLate, ended }: Awaited<ReturnType<typeof lookAtTier>>) {
+  if (tier === 'emergency-recovery') return []
+  if (isRegistered === false) return [`${tier} is not registered (${registration})`]
+  if (isRegistered === undefined) return [`whether ${tier} is registered is unknown: ${registration}`]
+  if (ended.startsWith('cannot start: ')) return [`${tier} ${ended}`]
+  return isLate ? [`${tier} has not run when it was due`] : []
+}
+
+async function lookAtTiers(settings: Settings, receipt: Receipt | undefined, runs: History['runs'], now: Date) {
+  const registrations = receipt ? await registrationsOf(settings, receipt) : undefined
+  const installedMs = receipt && Date.parse(receipt.installedAt)
+  return Promise.all(
+    (Object.keys(TIERS) as TierName[]).map((tier) => {
+      const registration = registrations?.get(tier) ?? { is: false, detail: 'not installed', isCounted: false }
+      return lookAtTier(settings, tier, runs[tier], registration, installedMs, now)
+    }),
+  )
+}
+
+async function lookAtTier(
+  settings: Settings,
+  tier: TierName,
+  runs: TierRuns,
+  registration: Registration,
+  installedMs: number | undefined,
+  now: Date,
+) {
+  const { level, intervalSec } = TIERS[tier]
+  const { lastRun, exitCode, ended, isRunning } = await lastRunOf(settings, tier, runs)
+  const since = Math.max(lastRun?.getTime() ?? 0, installedMs ?? 0)
+  const isDue = intervalSec !== undefined && installedMs !== undefined && !isRunning
+  const isDoctor = tier === 'emergency-recovery'
+  return {
+    tier,
+    level,
+    /** It will be started when it is due; undefined: that could not be found out. Level 3 is started by Level 2. */
+    isRegistered: isDoctor ? undefined : registration.is,
+    registration: isDoctor ? 'started by level 2' : registration.detail,
+    lastRun,
+    /** Undefined while it runs, or when it has no last line. */
+    exitCode,
+    /** The verdict of the last run, or what is known instead of it. */
+    ended,
+    nextRun: registration.is && intervalSec ? nextRun(intervalSec * 1000, registration, lastRun, now) : undefined,
+    isLate: isDue && now.getTime() - since > LATE_INTERVALS * intervalSec * 1000,
+  }
+}
+
+async function lastRunOf(settings: Settings, tier: TierName, { last, lastStart, cannotStart }: TierRuns) {
+  const none = { lastRun: lastStart ?? last?.at, exitCode: undefined, ended: '', isRunning: false }
+  if (cannotStart) return { ...none, lastRun: cannotStart.at, ended: `cannot start: ${cannotStart.why}` }
+  // Both have whole seconds: a run that began in the second in which the one before ended is told by its lock.
+  const holder = lastStart && (!last || lastStart >= last.at) ? await lockHolder(settings, tier) : undefined
+  if (holder) return { ...none, isRunning: true, ended: `running, pid ${holder.pid}` }
+  if (lastStart && (!last || lastStart > last.at)) return { ...none, ended: 'ended without a last line' }
+  return last ? { ...none, exitCode: last.exitCode, ended: last.verdict } : none
+}
+
+interface Registration {
+  is: boolean | undefined
+  detail: string
+  /** By launchd or systemd, which count from the last start; cron's minutes stand on the clock. */
+  isCounted: boolean
+}
+
+async function registrationsOf(settings: Settings, receipt: Receipt): Promise<Map<TierName, Registration>> {
+  const crontab = await readCrontab(settings)
+  const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
+  const found = new Map<TierName, Registration>()
+  for (const tier of Object.keys(TIERS) as TierName[]) {
+    // Where there was no cron, the installation wrote no lines.
+    const is = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)
+    const detail = 'failure' in crontab ? crontab.failure : is ? 'cron: in the crontab' : 'cron: not in the crontab'
+    found.set(tier, { is, detail, isCounted: false })
+  }
+  if (receipt.scheduler === 'cron') return found
+  for (const [tier, job] of await askJobs(settings, receipt.scheduler, ['watchdog', 'healthcheck']))
+    found.set(tier, { is: job.registered, detail: job.detail, isCounted: true })
+  return found
+}
+
+function nextRun(intervalMs: number, { isCounted }: Registration, lastRun: Date | undefined, now: Date) {
+  if (!isCounted) return new Date((Math.floor(now.getTime() / intervalMs) + 1) * intervalMs)
+  return lastRun && new Date(Math.max(lastRun.getTime() + intervalMs, now.getTime()))
+}
