@@ -105,7 +105,7 @@ describe.concurrent('a tier that cannot start', () => {
     expect(receiver.requests.flatMap(({ problems }) => problems)).toEqual([])
     expect(receiver.delivered().map(({ content }) => content)).toEqual([expect.stringContaining(place)])
     checkout.edit('scripts/gateway-watchdog.ts', (text) =>
-      text.replace('const broken = (;\n', '').replace('looks at the OpenClaw Gateway once', 'was edited in place'),
+      text.replace('const broken = (;\n', '').replace('checks the OpenClaw Gateway once', 'was edited in place'),
     )
     expect(await launch()).toMatchObject({ code: 0, stdout: expect.stringContaining('was edited in place') })
   })
