@@ -83,7 +83,7 @@ test('clients of this machine that the gateway refuses are told once; strangers 
   expect(await lookAnHourLater()).toEqual([])
   refuse('::1', 1)
   expect(await lookAnHourLater()).toEqual([
-    expect.stringMatching(/needs a look: .*refused 3 tries of this machine's own clients \(cli: token_mismatch\)/),
+    expect.stringMatching(/needs attention: .*refused 3 tries of this machine's own clients \(cli: token_mismatch\)/),
   ])
   expect(await lookAnHourLater()).toEqual([])
 })

@@ -68,7 +68,7 @@ test('a broken config: the known-good one is put back, the broken one is kept be
   const copy = join(box.stateDir, brokenCopies(box)[0]!)
   expect(readFileSync(copy, 'utf8')).toBe(broken)
   expect(statSync(copy).mode & 0o777).toBe(0o600)
-  expect(box.log('healthcheck')).toMatch(/NOTICE needs a look: config rolled back: /)
+  expect(box.log('healthcheck')).toMatch(/NOTICE needs attention: config rolled back: /)
   expect(box.log('healthcheck')).toMatch(/RECOVERED by level 2/)
 })
 
@@ -103,7 +103,7 @@ test('a known-good config that does not boot either is put back once, and then i
     expect((await box.runScript('gateway-healthcheck', [], { env: { CLAUDE_STARTUP_WAIT: '1' } })).code).toBe(1)
   }
   const log = box.log('healthcheck')
-  expect(log.match(/NOTICE needs a look: config rolled back/g)).toHaveLength(1)
+  expect(log.match(/NOTICE needs attention: config rolled back/g)).toHaveLength(1)
   expect(log).toMatch(/did not help: \S+openclaw\.json is again what it was before\n.* ESCALATE to level 3/)
   expect(brokenCopies(box)).toHaveLength(1)
   expect(readFileSync(box.configPath, 'utf8')).toBe('{ broken\n')

@@ -56,6 +56,8 @@ export interface History {
   remarks: Step[]
   /** What is missing or damaged among the logs, a sentence each. */
   notes: string[]
+  /** Of the span, in order of time. */
+  events: LogEvent[]
 }
 
 /**
@@ -84,7 +86,8 @@ export function readHistory(settings: Settings, span: Span, now = new Date()): H
   const { events, notes } = readEvents(settings, span, now)
   const { incidents, stretches, remarks } = tell(events, span)
   const runs = countRuns(events, span)
-  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf() }
+  const inSpan = events.filter(({ atMs }) => atMs >= span.from.getTime())
+  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(), events: inSpan }
 
   function uptimeOf(): History['uptime'] {
     const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }

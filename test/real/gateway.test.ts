@@ -95,7 +95,7 @@ test('killed, and its config unparseable: Level 1 hands on, Level 2 puts the kno
   expect(first.stdout).toMatch(/DOWN misconfigured: .* is not JSON5/)
   const second = await healthCheck()
   expect(second.code).toBe(0)
-  expect(second.stdout).toMatch(/NOTICE needs a look: config rolled back/)
+  expect(second.stdout).toMatch(/NOTICE needs attention: config rolled back/)
   expect(second.stdout).toMatch(/RECOVERED by level 2/)
   expect(readFileSync(box.configPath, 'utf8')).toBe(good)
   const kept = readdirSync(box.stateDir).filter((name) => name.startsWith('openclaw.json.broken-'))
