@@ -2,26 +2,12 @@
 import type { Settings } from '../tier/settings.ts'
 import type { Alert } from './alert.ts'
 import { discordChannel } from './discord.ts'
-import type { Circumstances } from './message.ts'
+import type { Channel, Circumstances } from './message.ts'
 import { ntfyChannel } from './ntfy.ts'
 import { type Answer, type Limits, post } from './post.ts'
 import { slackChannel } from './slack.ts'
 import { telegramChannel } from './telegram.ts'
 import { webhookChannel } from './webhook.ts'
-
-export interface Channel {
-  name: string
-  /** What makes it this channel and no other; secret. */
-  address: string
-  url: string
-  headers?: Record<string, string>
-  payload(alert: Alert, circumstances: Circumstances): object
-  /** A message of plain words, for when the payload is refused; without it every refusal is for good. */
-  bare?(text: string): object
-  /** What a refusal says, beside its status, that is for good. */
-  goneWords?: RegExp
-  todo(body: string): string
-}
 
 export function configuredChannels(settings: Settings): Channel[] {
   const { telegramBotToken: botToken, telegramChatId: chatId } = settings

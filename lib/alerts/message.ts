@@ -9,6 +9,20 @@ export interface Circumstances {
   mayBeRepetition: boolean
 }
 
+export interface Channel {
+  name: string
+  /** What makes it this channel and no other; secret. */
+  address: string
+  url: string
+  headers?: Record<string, string>
+  payload(alert: Alert, circumstances: Circumstances): object
+  /** A message of plain words, for when the payload is refused; without it every refusal is for good. */
+  bare?(text: string): object
+  /** What a refusal says, beside its status, that is for good. */
+  goneWords?: RegExp
+  todo(body: string): string
+}
+
 /** How a channel writes our own words, and text from outside in at most `max` units. */
 export interface Style {
   own: (text: string) => string

@@ -1,7 +1,6 @@
 /** ntfy: https://docs.ntfy.sh/publish/#publish-as-json */
 import { type Alert, isUrgent } from './alert.ts'
-import type { Channel } from './channels.ts'
-import { type Circumstances, headline, plainBody } from './message.ts'
+import { type Channel, type Circumstances, headline, plainBody } from './message.ts'
 
 /** In bytes; a longer message would arrive as an attached file. */
 const MAX_MESSAGE_BYTES = 4096

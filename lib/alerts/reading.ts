@@ -1,8 +1,8 @@
 /** What happened since the last runs, by the logs and by a look at the folders. */
 import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readHistory } from '../incidents/history.ts'
-import { isHealthySighting } from '../incidents/logs.ts'
+import { historyOf } from '../incidents/history.ts'
+import { isHealthySighting, readEvents } from '../incidents/logs.ts'
 import { ABOUT_WATCHERS } from '../tier/contract.ts'
 import { readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -34,7 +34,9 @@ export function hasMarks(settings: Settings, since: Date, now: Date): boolean {
 
 export function readHappenings(settings: Settings, ledger: Ledger, since: Date, now: Date) {
   const opened = ledger.book.cases.map(({ openedAt }) => Date.parse(openedAt) || now.getTime())
-  const history = readHistory(settings, { from: new Date(Math.min(since.getTime(), ...opened)), to: now }, now)
+  const span = { from: new Date(Math.min(since.getTime(), ...opened)), to: now }
+  const read = readEvents(settings, span, now)
+  const history = historyOf(read, span)
   const taken = new Set(ledger.told)
   const keys: string[] = []
   const isNew = (at: Date, text: string) => {
@@ -48,7 +50,7 @@ export function readHappenings(settings: Settings, ledger: Ledger, since: Date, 
     if (at && manualCalls === 0 && isNew(at, 'recovery'))
       happenings.push({ kind: 'over', scope: 'gateway', at, recovery })
   }
-  for (const event of history.events.filter(({ atMs, tier }) => atMs >= since.getTime() && tier !== 'monitor')) {
+  for (const event of read.events.filter(({ atMs, tier }) => atMs >= since.getTime() && tier !== 'monitor')) {
     const at = new Date(event.atMs)
     const said = event.kind === 'said' ? event.said : undefined
     const text = said?.kind === 'manual' ? said.why : said?.kind === 'notice' ? said.what : undefined

@@ -1,7 +1,6 @@
 /** Slack: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks and …/reference/block-kit/blocks */
 import type { Alert } from './alert.ts'
-import type { Channel } from './channels.ts'
-import { type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
+import { type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
 import { cleanLine, codeBlock, codeSpan, cut, defuse, inCode, partsThatFit } from './safe-text.ts'
 
 const MAX = { header: 150, section: 3000 }

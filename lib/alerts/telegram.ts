@@ -1,7 +1,6 @@
 /** Telegram: https://core.telegram.org/bots/api#sendmessage and …/bots/api#html-style */
 import type { Alert } from './alert.ts'
-import type { Channel } from './channels.ts'
-import { type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
+import { type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
 import { cleanLine, cutEscaped, defuse, lastLines, partsThatFit } from './safe-text.ts'
 
 /** Telegram counts the text without its markup; counted with it, it fits in any case. */

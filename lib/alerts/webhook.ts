@@ -1,7 +1,6 @@
 /** Any other receiver gets JSON: Mattermost, Rocket.Chat, Google Chat and the like show `text`, programs read the rest. */
 import { type Alert, isUrgent } from './alert.ts'
-import type { Channel } from './channels.ts'
-import { type Circumstances, headline, plainBody } from './message.ts'
+import { type Channel, type Circumstances, headline, plainBody } from './message.ts'
 
 export function webhookChannel(url: string): Channel {
   return { name: 'webhook', address: url, url, payload: webhookPayload, todo: () => 'check ALERT_WEBHOOK_URL' }

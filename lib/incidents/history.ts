@@ -56,8 +56,6 @@ export interface History {
   remarks: Step[]
   /** What is missing or damaged among the logs, a sentence each. */
   notes: string[]
-  /** Of the span, in order of time. */
-  events: LogEvent[]
 }
 
 /**
@@ -83,11 +81,14 @@ export function lastDays(days: number, now = new Date()): Span {
 
 /** The history of a span. Never throws for what is in a log or for one that cannot be read: that is in `notes`. */
 export function readHistory(settings: Settings, span: Span, now = new Date()): History {
-  const { events, notes } = readEvents(settings, span, now)
+  return historyOf(readEvents(settings, span, now), span)
+}
+
+/** The history of events that were read. */
+export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span): History {
   const { incidents, stretches, remarks } = tell(events, span)
   const runs = countRuns(events, span)
-  const inSpan = events.filter(({ atMs }) => atMs >= span.from.getTime())
-  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(), events: inSpan }
+  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf() }
 
   function uptimeOf(): History['uptime'] {
     const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
