@@ -16,7 +16,7 @@ export function describeExamination(seen: Examination, settings: Settings): stri
     ...(seen.process ? [`process: ${describeProcess(seen.process)}, running for ${seen.process.ageSec} s`] : []),
     ...(seen.portOwner ? [`owner of its port: ${describeProcess(seen.portOwner)}`] : []),
     ...(seen.version ? [`version: ${seen.version}`] : []),
-    `restarts by the self-healing system within the hour: ${restartsSince(settings, new Date(Date.now() - 3_600_000))}`,
+    `restarts by the self-healing system within the hour: ${restartsSince(settings, new Date(Date.now() - 3_600_000)).length}`,
   ].join('\n')
 }
 

@@ -4,33 +4,31 @@
  */
 import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { Incident, pushStep, type Step } from './incident.ts'
-import { type LogEvent, readEvents, type Said, type Span, STOOD_DOWN } from './logs.ts'
+import { addSaying, addStep, Incident, pushStep, type Step } from './incident.ts'
+import { type LogEvent, readEvents, type Span, STOOD_DOWN } from './logs.ts'
 
-/** What the logs tell of a stretch of time. */
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
 
+/** A stretch of time; of an unknown one also why: runs that stood down, and watchers that could not even be started. */
 export interface Stretch {
   from: Date
   to: Date
   condition: Condition
-  /** Of `unknown`: runs that stood down (a pause, a higher tier at work) in that time. */
   standDowns: number
-  /** Of `unknown`: how often a watcher could not even be started. */
   failedStarts: number
 }
 
 export interface TierRuns {
-  /** Runs that were begun in the span. */
+  /** Begun in the span. */
   started: number
-  /** Runs that ended in the span, by exit code. */
+  /** Ended in the span, by exit code. */
   ended: Record<number, number>
-  /** Runs without a last line: killed, cut off by a power failure, or their line is damaged. */
+  /** Without a last line: killed, cut off by a power failure, or their line is damaged. */
   unfinished: number
-  last: { at: Date; verdict: string; exitCode: number } | undefined
-  lastStart: Date | undefined
+  last?: { at: Date; verdict: string; exitCode: number }
+  lastStart?: Date
   /** Why it could not even be started, when that is the last that its log says. */
-  cannotStart: { at: Date; why: string } | undefined
+  cannotStart?: { at: Date; why: string }
 }
 
 export interface History {
@@ -38,30 +36,16 @@ export interface History {
   runs: Record<TierName, TierRuns>
   /** Oldest first; also one that began before the span and reaches into it. */
   incidents: Incident[]
-  /** The whole span without gaps, oldest first. */
+  /** The whole span without gaps. */
   stretches: Stretch[]
-  uptime: {
-    upSec: number
-    downSec: number
-    stoppedSec: number
-    unknownSec: number
-    /** Of it: between an outage's first DOWN and the next healthy sighting. */
-    unknownInIncidentsSec: number
-    /** Of the time in which it was up or down; undefined when no tier looked at all. */
-    percent: number | undefined
-    /** The same if each outage had begun right after the last healthy sighting, and gone on while no tier looked. */
-    worstPercent: number | undefined
-  }
-  /** Calls for a human and notices that belong to no incident (of the watchers, of warnings), oldest first. */
+  uptime: ReturnType<typeof uptimeOf>
+  /** Calls for a human and notices that belong to no incident (of the watchers, of warnings). */
   remarks: Step[]
   /** What is missing or damaged among the logs, a sentence each. */
   notes: string[]
 }
 
-/**
- * Level 2 looks every 300 s. What lies between two sightings that are further apart than three of those is unknown
- * (sleep, pause, power cut, dead watchers), and counts as neither up nor down.
- */
+/** Three times Level 2's interval. What lies between two sightings that are further apart is unknown: neither up nor down. */
 const MAX_SILENCE_SEC = 900
 /** More seconds than these in a RECOVERED line are damage. */
 const LONGEST_INCIDENT_SEC = 30 * 86_400
@@ -73,6 +57,10 @@ const WATCHERS: readonly TierName[] = ['watchdog', 'healthcheck', 'emergency-rec
 /** These say that it is not there, not why: a verdict that says more is taken for the cause. */
 const VAGUE = ['starting', 'draining', 'absent', 'hung']
 const TAIL_BYTES = 256 * 1024
+/** `openclaw gateway restart` waits for the new process for up to a minute before it is logged. */
+const RESTARTED_BEFORE_MS = 120_000
+/** A supervisor may hold a start back (launchd: 10 s), and a process shows its age in whole seconds. */
+const RESTARTED_AFTER_MS = 60_000
 
 /** The last `days` times 24 hours. */
 export function lastDays(days: number, now = new Date()): Span {
@@ -86,30 +74,9 @@ export function readHistory(settings: Settings, span: Span, now = new Date()): H
 
 /** The history of events that were read. */
 export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span): History {
-  const { incidents, stretches, remarks } = tell(events, span)
+  const { incidents, stretches, remarks } = new Timeline(events, span)
   const runs = countRuns(events, span)
-  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf() }
-
-  function uptimeOf(): History['uptime'] {
-    const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
-    for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
-    const unsureSec = incidents
-      .filter(({ begin }) => begin > span.from)
-      .reduce((sum, one) => sum + secondsBetween(feltFrom(one), one.begin), 0)
-    const unwatchedSec = incidents.reduce((sum, one) => sum + one.unwatchedSec, 0)
-    const unknownInIncidentsSec = Math.min(seconds.unknown, unwatchedSec)
-    const watched = seconds.up + seconds.down
-    const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
-    return {
-      upSec: seconds.up,
-      downSec: seconds.down,
-      stoppedSec: seconds.stopped,
-      unknownSec: seconds.unknown,
-      unknownInIncidentsSec,
-      percent: percentOf(seconds.up, watched),
-      worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
-    }
-  }
+  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(span, incidents, stretches) }
 }
 
 /**
@@ -118,7 +85,9 @@ export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span
  */
 export function currentIncident(settings: Settings, now = new Date()): Incident | undefined {
   const events = recentEvents(settings, now)
-  return tell(events, lastDays(2, now), ownRunBegan(events)).open
+  const own = events.findLast((event) => event.kind === 'start' && event.pid === process.pid)
+  const isOver = own && events.some((one) => one.kind === 'run' && one.tier === own.tier && one.atMs > own.atMs)
+  return new Timeline(events, lastDays(2, now), isOver ? undefined : own?.atMs).open
 }
 
 /** For how many seconds the gateway has been seen down in this incident; 0 when none goes on. */
@@ -131,48 +100,26 @@ export function isFresh(incident: Incident | undefined, now = new Date()): boole
   return incident !== undefined && secondsBetween(incident.lastSeen, now) <= MAX_SILENCE_SEC
 }
 
-/** A restart is logged when it is done: `openclaw gateway restart` has waited for the new process for up to a minute by then. */
-const RESTARTED_BEFORE_MS = 120_000
-/** A supervisor may hold a start back (launchd: 10 s), and a process shows its age in whole seconds. */
-const RESTARTED_AFTER_MS = 60_000
-
 /**
  * The level whose restart the healthy process came from; undefined: none of them started it.
  * @param startedMs when the process started; undefined where it cannot be seen: then the last restart counts
  */
-export function restartedBy(
-  settings: Settings,
-  since: Date,
-  startedMs: number | undefined,
-  now = new Date(),
-): number | undefined {
-  const restart = restartsOf(settings, since, now).findLast(
-    ({ atMs }) =>
-      startedMs === undefined || (startedMs - atMs <= RESTARTED_AFTER_MS && atMs - startedMs <= RESTARTED_BEFORE_MS),
-  )
+export function restartedBy(settings: Settings, since: Date, startedMs: number | undefined): number | undefined {
+  const isNear = ({ atMs }: LogEvent) =>
+    startedMs === undefined || (startedMs - atMs <= RESTARTED_AFTER_MS && atMs - startedMs <= RESTARTED_BEFORE_MS)
+  const restart = restartsSince(settings, since).findLast(isNear)
   return restart && TIERS[restart.tier].level
 }
 
-/** How often the tiers have restarted the gateway since then, at most two days back. */
-export function restartsSince(settings: Settings, since: Date): number {
-  return restartsOf(settings, since, new Date()).length
-}
-
-function restartsOf(settings: Settings, since: Date, now: Date): LogEvent[] {
-  return recentEvents(settings, now).filter(
+/** The tiers' restarts of the gateway since then, at most two days back. */
+export function restartsSince(settings: Settings, since: Date): LogEvent[] {
+  return recentEvents(settings, new Date()).filter(
     (event) => event.kind === 'said' && event.said.kind === 'restart' && event.atMs >= since.getTime(),
   )
 }
 
 function recentEvents(settings: Settings, now: Date): LogEvent[] {
   return readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events
-}
-
-/** When the run of this process began, if it is a tier's: it looks at the gateway all the time. */
-function ownRunBegan(events: readonly LogEvent[]): number | undefined {
-  const own = events.findLast((event) => event.kind === 'start' && event.pid === process.pid)
-  const isOver = own && events.some((one) => one.kind === 'run' && one.tier === own.tier && one.atMs > own.atMs)
-  return isOver ? undefined : own?.atMs
 }
 
 function secondsBetween(from: Date, to: Date): number {
@@ -183,21 +130,16 @@ function feltFrom({ begin, lastHealthy }: Incident): Date {
   return lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC ? lastHealthy : begin
 }
 
-/** @param lookingSinceMs this process is at work on the gateway since then, up to the end of the span */
-function tell(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
-  const timeline = new Timeline(span)
-  for (const event of events) timeline.take(event)
-  timeline.finish(lookingSinceMs)
-  return timeline
-}
+type Saying = Extract<LogEvent, { kind: 'said' }>
+type Ending = Extract<LogEvent, { kind: 'run' }>
 
-/** What is known of the time so far. Events are taken in order of time. */
+/** What events, in order of time, add up to. */
 class Timeline {
-  readonly span: Span
   incidents: Incident[] = []
   readonly stretches: Stretch[] = []
   readonly remarks: Step[] = []
   open: Incident | undefined
+  private readonly span: Span
   /** Up to `knownMs` the condition is known, and entered. */
   private condition: Condition = 'unknown'
   private knownMs: number | undefined
@@ -205,91 +147,63 @@ class Timeline {
   private standDowns = 0
   private failedStarts = 0
 
-  constructor(span: Span) {
+  /** @param lookingSinceMs since when this process is at work on the gateway */
+  constructor(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
     this.span = span
-  }
-
-  take(event: LogEvent): void {
-    if (event.kind === 'start') return
-    const { atMs, tier, beganMs } = event
-    const isWatcher = WATCHERS.includes(tier)
-    if (event.kind === 'run') {
-      if (isWatcher) this.takeRun(event)
-      return
+    for (const event of events) {
+      if (event.kind === 'said') this.takeSaying(event)
+      if (event.kind === 'run' && WATCHERS.includes(event.tier)) this.takeEnding(event)
     }
-    const { said } = event
-    if (said.kind === 'told') this.addAlert(said, tier, atMs)
-    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(said, tier, beganMs, atMs)
-    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers(said))
-      this.takeSaid(said, tier, beganMs, atMs)
-    else {
-      if (isWatcher && said.kind === 'cannot-start') this.failedStarts++
-      this.remark(said, tier, atMs)
-    }
-  }
-
-  /** The end of the span. */
-  finish(lookingSinceMs?: number): void {
-    const [fromMs, toMs] = [this.span.from.getTime(), this.span.to.getTime()]
+    const [fromMs, toMs] = [span.from.getTime(), span.to.getTime()]
     // A process at work that has said DOWN looks all the time, also when it says nothing for half an hour.
     if (this.open && lookingSinceMs !== undefined && (this.knownMs ?? 0) >= lookingSinceMs)
       this.see('down', lookingSinceMs, toMs)
-    const known = this.knownMs ?? fromMs
-    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, known, toMs)
+    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, this.knownMs ?? fromMs, toMs)
     const first = this.stretches[0]
-    if (first && first.from > this.span.from)
-      this.stretches.unshift({ ...first, from: this.span.from, to: first.from, condition: 'unknown' })
-    for (const one of this.incidents) one.feltSec = secondsBetween(feltFrom(one), one.end ?? one.lastSeen)
-    this.incidents = this.incidents.filter(({ lastSeen }) => lastSeen >= this.span.from)
+    if (first && first.from > span.from)
+      this.stretches.unshift({ ...first, from: span.from, to: first.from, condition: 'unknown' })
+    for (const one of this.incidents) one.feltSec = secondsBetween(feltFrom(one), one.lastSeen)
+    this.incidents = this.incidents.filter(({ lastSeen }) => lastSeen >= span.from)
   }
 
-  private takeRun({ atMs, beganMs, tier, verdict, exitCode }: Extract<LogEvent, { kind: 'run' }>): void {
+  private takeEnding({ atMs, beganMs, tier, verdict, exitCode }: Ending): void {
     if (verdict === 'healthy' && exitCode === 0) {
       this.see('up', beganMs, atMs)
       this.close(atMs, 'outside')
     } else if (verdict === STOOD_DOWN) this.standDowns++
     else if (verdict === 'stopped-on-purpose') this.see('stopped', beganMs, atMs)
     else if (this.open) {
-      // At work on it all the time.
       this.see('down', beganMs, atMs)
-      if (tier === 'emergency-recovery') this.addStep({ kind: 'run-ended', verdict, exitCode }, tier, atMs)
+      if (tier === 'emergency-recovery') addStep(this.open, { kind: 'run-ended', verdict, exitCode }, tier, atMs)
     }
   }
 
-  private takeSaid(said: Said, tier: TierName, beganMs: number, atMs: number): void {
-    if (said.kind === 'down') {
-      this.see('down', beganMs, atMs)
-      if (!this.open) this.begin(atMs)
-      const { open } = this
-      if (open!.steps.length === 0 || !VAGUE.includes(said.verdict) || VAGUE.includes(open!.verdict))
-        Object.assign(open!, { verdict: said.verdict, evidence: said.evidence })
+  private takeSaying(event: Saying): void {
+    const { atMs, beganMs, tier, said } = event
+    const isWatcher = WATCHERS.includes(tier)
+    if (said.kind === 'told') this.takeAlert(event)
+    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(event, said.level ?? 'outside', said.seconds)
+    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers(said)) {
+      if (said.kind === 'down') {
+        this.see('down', beganMs, atMs)
+        const open = this.open ?? this.begin(atMs)
+        if (open.steps.length === 0 || !VAGUE.includes(said.verdict) || VAGUE.includes(open.verdict))
+          Object.assign(open, { verdict: said.verdict, evidence: said.evidence })
+      }
+      if (this.open) addSaying(this.open, said, tier, atMs)
+      else this.remark(event)
+    } else {
+      if (isWatcher && said.kind === 'cannot-start') this.failedStarts++
+      this.remark(event)
     }
-    const { open } = this
-    if (!open) {
-      this.remark(said, tier, atMs)
-      return
-    }
-    this.addStep(said, tier, atMs)
-    open.lastSeen = new Date(atMs)
-    const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
-    open.highestLevel = Math.max(open.highestLevel, TIERS[tier].level ?? 0, called)
-    if (said.kind === 'restart') open.restarts++
-    if (said.kind === 'doctor') open.doctorRuns++
-    if (said.kind === 'manual') open.manualCalls++
   }
 
-  private takeRecovery(
-    said: Extract<Said, { kind: 'recovered' }>,
-    tier: TierName,
-    beganMs: number,
-    atMs: number,
-  ): void {
-    const healedBy = said.level ?? 'outside'
+  private takeRecovery({ atMs, beganMs, tier, said }: Saying, healedBy: number | 'outside', seconds: number): void {
     const last = this.incidents.at(-1)
-    const reckonedMs = atMs - Math.min(said.seconds, LONGEST_INCIDENT_SEC) * 1000
+    const reckonedMs = atMs - Math.min(seconds, LONGEST_INCIDENT_SEC) * 1000
     if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
       // Another tier saw it healthy a moment before the one that had brought it back.
-      this.addStep(said, tier, atMs, last)
+      addStep(last, said, tier, atMs)
       if (last.healedBy === 'outside') last.healedBy = healedBy
       this.see('up', beganMs, atMs)
       return
@@ -302,9 +216,22 @@ class Timeline {
       this.enter('down', beginMs, atMs)
       this.knownMs = Math.max(atMs, beginMs)
     }
-    this.addStep(said, tier, atMs)
+    addStep(this.open!, said, tier, atMs)
     this.see('up', beganMs, atMs)
     this.close(atMs, healedBy)
+  }
+
+  private takeAlert({ atMs, tier, said }: Saying): void {
+    const last = this.incidents.at(-1)
+    const lateMs = last?.end ? atMs - last.end.getTime() : 0
+    if (!last || lateMs > (last.manualCalls > 0 ? ALERT_DELAY_MS : 0)) return
+    last.alerts++
+    addStep(last, said, tier, atMs)
+  }
+
+  private remark({ atMs, tier, said }: Saying): void {
+    if (said.kind !== 'manual' && said.kind !== 'notice' && said.kind !== 'cannot-start') return
+    if (atMs >= this.span.from.getTime()) pushStep(this.remarks, said, tier, atMs)
   }
 
   private begin(atMs: number): Incident {
@@ -341,14 +268,12 @@ class Timeline {
 
   private enter(condition: Condition, fromMs: number, toMs: number): void {
     if (toMs <= fromMs) return
-    const seconds = (toMs - fromMs) / 1000
-    if (this.open && condition === 'down') this.open.downSec += seconds
-    if (this.open && condition === 'unknown') this.open.unwatchedSec += seconds
-    if (this.open && condition === 'stopped') this.open.stoppedSec += seconds
-    const [standDowns, failedStarts] = condition === 'unknown' ? [this.standDowns, this.failedStarts] : [0, 0]
+    const key = condition === 'down' ? 'downSec' : condition === 'stopped' ? 'stoppedSec' : 'unwatchedSec'
+    if (this.open && condition !== 'up') this.open[key] += (toMs - fromMs) / 1000
     const from = new Date(Math.max(fromMs, this.span.from.getTime()))
     const to = new Date(Math.min(toMs, this.span.to.getTime()))
     if (from >= to) return
+    const [standDowns, failedStarts] = condition === 'unknown' ? [this.standDowns, this.failedStarts] : [0, 0]
     const last = this.stretches.at(-1)
     if (last?.condition === condition && last.to.getTime() === from.getTime()) {
       last.to = to
@@ -356,60 +281,58 @@ class Timeline {
       last.failedStarts += failedStarts
     } else this.stretches.push({ from, to, condition, standDowns, failedStarts })
   }
-
-  private addStep(said: Step['said'], tier: TierName, atMs: number, incident = this.open!): void {
-    if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
-  }
-
-  private addAlert(said: Said, tier: TierName, atMs: number): void {
-    const last = this.incidents.at(-1)
-    const lateMs = last?.end ? atMs - last.end.getTime() : 0
-    if (!last || lateMs > (last.manualCalls > 0 ? ALERT_DELAY_MS : 0)) return
-    last.alerts++
-    this.addStep(said, tier, atMs, last)
-  }
-
-  private remark(said: Said, tier: TierName, atMs: number): void {
-    if (said.kind !== 'manual' && said.kind !== 'notice' && said.kind !== 'cannot-start') return
-    if (atMs >= this.span.from.getTime()) pushStep(this.remarks, said, tier, atMs)
-  }
 }
 
-function isAboutWatchers(said: Said): boolean {
+function isAboutWatchers(said: Saying['said']): boolean {
   if (said.kind === 'manual') return said.why.startsWith(ABOUT_WATCHERS)
   return said.kind === 'notice' && said.what.startsWith(ABOUT_WATCHERS)
 }
 
+function uptimeOf(span: Span, incidents: readonly Incident[], stretches: readonly Stretch[]) {
+  const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
+  for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
+  const unsure = incidents.filter(({ begin }) => begin > span.from)
+  const unsureSec = unsure.reduce((sum, one) => sum + secondsBetween(feltFrom(one), one.begin), 0)
+  const unwatchedSec = incidents.reduce((sum, one) => sum + one.unwatchedSec, 0)
+  const unknownInIncidentsSec = Math.min(seconds.unknown, unwatchedSec)
+  const watched = seconds.up + seconds.down
+  const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
+  return {
+    upSec: seconds.up,
+    downSec: seconds.down,
+    stoppedSec: seconds.stopped,
+    unknownSec: seconds.unknown,
+    unknownInIncidentsSec,
+    /** Of the time in which it was up or down; undefined when no tier looked at all. */
+    percent: percentOf(seconds.up, watched),
+    /** The same if each outage had begun right after the last healthy sighting, and gone on while no tier looked. */
+    worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
+  }
+}
+
 function countRuns(events: readonly LogEvent[], span: Span): Record<TierName, TierRuns> {
-  const blank = (): TierRuns => ({
-    started: 0,
-    ended: {},
-    unfinished: 0,
-    last: undefined,
-    lastStart: undefined,
-    cannotStart: undefined,
-  })
-  const runs = Object.fromEntries(Object.keys(TIERS).map((tier) => [tier, blank()])) as Record<TierName, TierRuns>
+  const blank = Object.keys(TIERS).map((tier) => [tier, { started: 0, ended: {}, unfinished: 0 }])
+  const runs: Record<TierName, TierRuns> = Object.fromEntries(blank)
   const mayBeUnfinished = (beganMs: number) =>
     beganMs >= span.from.getTime() && span.to.getTime() - beganMs > LONGEST_RUN_MS
   for (const event of events) {
-    if (event.atMs < span.from.getTime()) continue
-    const mine = runs[event.tier]
-    if (event.kind === 'said') {
-      if (event.said.kind === 'cannot-start') mine.cannotStart = { at: new Date(event.atMs), why: event.said.why }
+    const { atMs, beganMs, tier, kind } = event
+    if (atMs < span.from.getTime()) continue
+    const mine = runs[tier]
+    const at = new Date(atMs)
+    if (kind === 'said' && event.said.kind === 'cannot-start') mine.cannotStart = { at, why: event.said.why }
+    if (kind === 'said') continue
+    mine.cannotStart = undefined
+    if (kind === 'start') {
+      mine.started++
+      mine.lastStart = at
+      if (mayBeUnfinished(atMs)) mine.unfinished++
       continue
     }
-    mine.cannotStart = undefined
-    if (event.kind === 'start') {
-      mine.started++
-      mine.lastStart = new Date(event.atMs)
-      if (mayBeUnfinished(event.atMs)) mine.unfinished++
-    }
-    if (event.kind !== 'run') continue
-    const { atMs, verdict, exitCode } = event
+    const { verdict, exitCode } = event
     mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
-    mine.last = { at: new Date(atMs), verdict, exitCode }
-    if (mayBeUnfinished(event.beganMs)) mine.unfinished--
+    mine.last = { at, verdict, exitCode }
+    if (mayBeUnfinished(beganMs)) mine.unfinished--
   }
   for (const mine of Object.values(runs)) mine.unfinished = Math.max(0, mine.unfinished)
   return runs

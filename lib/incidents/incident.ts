@@ -1,8 +1,8 @@
 /** An incident as the logs tell it, step by step. */
-import type { TierName } from '../tier/contract.ts'
+import { TIERS, type TierName } from '../tier/contract.ts'
 import type { Said } from './logs.ts'
 
-/** A step of an incident: who did what when. The same thing said again is counted, not repeated. */
+/** Who did what when. The same thing said again is counted, not repeated. */
 export interface Step {
   at: Date
   /** When it was said last. */
@@ -57,10 +57,9 @@ export class Incident {
 /** An incident that lasts for days repeats itself; a log full of nonsense does not fill the memory. */
 const MAX_STEPS = 200
 
-/** What was said already, by whom: to find it again among two hundred steps. */
 const SAID = new WeakMap<Step[], Map<string, Step>>()
 
-/** False when there are too many already. What a tier says again is counted with the first time that it said it. */
+/** False when there are too many already. */
 export function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs: number): boolean {
   const at = new Date(atMs)
   const known = SAID.get(steps) ?? new Map<string, Step>()
@@ -78,4 +77,19 @@ export function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs
   steps.push(step)
   known.set(`${tier} ${words}`, step)
   return true
+}
+
+export function addStep(incident: Incident, said: Step['said'], tier: TierName, atMs: number): void {
+  if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
+}
+
+/** What a watcher said about it. */
+export function addSaying(incident: Incident, said: Said, tier: TierName, atMs: number): void {
+  addStep(incident, said, tier, atMs)
+  incident.lastSeen = new Date(atMs)
+  const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
+  incident.highestLevel = Math.max(incident.highestLevel, TIERS[tier].level ?? 0, called)
+  if (said.kind === 'restart') incident.restarts++
+  if (said.kind === 'doctor') incident.doctorRuns++
+  if (said.kind === 'manual') incident.manualCalls++
 }

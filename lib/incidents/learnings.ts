@@ -16,12 +16,10 @@ What the emergency doctor learned, one section per incident, newest last. The ne
 most like its own case. Edit them freely: correct a cause, add what you know, delete what is wrong.
 `
 const UNKNOWN = 'not reported'
-/** A field is kept short enough that three sections fit into a briefing. */
 const MAX_FIELD_CHARS = 1200
 const MAX_SECTION_CHARS = 3600
 
 export interface NewLearning {
-  /** ISO time, local, of the incident's end. */
   at: string
   verdict: string
   evidence: string
@@ -53,9 +51,7 @@ export function addLearning(path: string, { at, verdict, evidence, outcome, seco
   appendFileSync(path, `${existsSync(path) ? '' : HEADER}\n${section}`, { mode: 0o600 })
 }
 
-/** An incident of the past as its section tells it. */
 export interface Learning {
-  /** The whole section. */
   text: string
   /** 0 to 1: how like it is to the present case. */
   similarity: number
@@ -144,7 +140,7 @@ export function rootCauseOf(
   try {
     names = readdirSync(memoryDir).filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
   } catch {
-    // No folder, no report.
+    return undefined
   }
   const name = names.sort().findLast((one) => one >= first && one <= last)
   if (name === undefined) return undefined

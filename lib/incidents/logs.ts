@@ -162,7 +162,7 @@ function daysIn({ from, to }: Span): string[] {
   return Object.keys(quarters).filter((day) => quarters[day]! >= 4)
 }
 
-/** Gives every line of ours to `take`, in the order of the file; returns what was wrong with the others, as a sentence. */
+/** Gives every line of ours to `take`; returns what was wrong with the others, as a sentence. */
 function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
   const damage: Damage = { odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
   let bytes: Buffer

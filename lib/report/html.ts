@@ -236,7 +236,8 @@ section, .tile { background: var(--panel); border: 1px solid var(--line); border
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .32rem .9rem .32rem 0; border-top: 1px solid var(--line); vertical-align: top; font-weight: 400; }
 table > :first-child > tr:first-child > * { border-top: 0; }
-.day { display: grid; grid-template-columns: 5.2rem 1fr 3.6rem; align-items: center; gap: .6rem; margin-top: .3rem; }
+.day { display: grid; grid-template-columns: 6rem 1fr 3.7rem; align-items: center; gap: .5rem; margin-top: .3rem; }
+.day time { white-space: nowrap; }
 .day > :last-child { text-align: right; }
 .strip, .track, .axis { position: relative; height: 1.35rem; }
 .strip i { position: absolute; top: 0; bottom: 0; }

@@ -54,7 +54,6 @@ export async function look(settings: Settings, now = new Date()) {
     host: hostname(),
     profile: settings.profile,
     isWell: problems.length === 0,
-    /** Why all is not well, a sentence each. */
     problems,
     gateway: {
       verdict: seen.verdict,
@@ -73,7 +72,6 @@ export async function look(settings: Settings, now = new Date()) {
     },
     installed: receipt && { at: receipt.installedAt, scheduler: receipt.scheduler, root: receipt.root },
     tiers: tiers.map((one) => ({ ...one, ended: hide(one.ended), registration: hide(one.registration) })),
-    /** Why everything is paused. */
     paused: pauseReason(settings, now),
     doctor: {
       visits: past.filter(({ at }) => at > now.getTime() - DAY_MS).length,
@@ -85,7 +83,6 @@ export async function look(settings: Settings, now = new Date()) {
       coolingSec: cooldownLeftSec(watch.value.backoff, now.getTime(), settings.watchdogBackoffSec),
     },
     alertsWaiting,
-    /** Newest first. */
     incidents: history.incidents
       .slice(-MAX_INCIDENTS)
       .reverse()
@@ -154,9 +151,7 @@ async function lookAtTier(
     isRegistered: isDoctor ? undefined : registration.is,
     registration: isDoctor ? 'started by level 2' : registration.detail,
     lastRun,
-    /** Undefined while it runs, or when it has no last line. */
     exitCode,
-    /** The verdict of the last run, or what is known instead of it. */
     ended,
     nextRun: registration.is && intervalSec ? nextRun(intervalSec * 1000, registration, lastRun, now) : undefined,
     isLate: isDue && now.getTime() - since > LATE_INTERVALS * intervalSec * 1000,

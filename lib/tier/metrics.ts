@@ -18,7 +18,6 @@ interface Metric {
   help: string
   /** The tiers that write it; a counter of theirs stands at 0 before the first event, or that one could not be seen. */
   by: readonly TierName[]
-  /** The label sets with which it begins. */
   begins: readonly Labels[]
 }
 
@@ -108,19 +107,17 @@ export const GATEWAY_VERDICTS = (
   'unusable-state disk-full stopped-on-purpose'
 ).split(' ')
 
-/** Where a run notes its numbers. */
 export interface Meter {
   add(metric: MetricKey, labels?: Labels, by?: number): void
   set(metric: MetricKey, value: number, labels?: Labels): void
-  /** Sets the metric to 1 for these labels, and takes away what it had with others. */
+  /** Sets it to 1 for these labels, and removes it with others. */
   setOnly(metric: MetricKey, labels: Labels): void
-  /** An outage that ended. */
   recovered(level: number | undefined, seconds: number): void
   /** Writes what was noted so far. Never throws. */
   flush(): void
 }
 
-/** A look at the gateway; anything but a verdict about it (`stood down`) is ignored. */
+/** Anything but a verdict about the gateway (`stood down`) is ignored. */
 export function noteVerdict(meter: Meter, verdict: string, now = Date.now()): void {
   if (!GATEWAY_VERDICTS.includes(verdict)) return
   meter.set('gatewayUp', verdict === 'healthy' || verdict === 'orphan' ? 1 : 0)
@@ -146,7 +143,6 @@ export function noteMarker(meter: Meter, marker: Marker, isNew: boolean): void {
   meter.flush()
 }
 
-/** The end of a run. */
 export function noteRun(
   meter: Meter,
   tier: TierName,
@@ -200,7 +196,6 @@ export function openMeter(
     add(`${name}_sum`, { level }, seconds)
     add(`${name}_count`, { level }, by)
   }
-  /** Every counter of this tier that is not in the file yet begins at 0. */
   const begin = () => {
     for (const { name, by, begins } of Object.values<Metric>(METRICS))
       if (by.includes(tier)) for (const labels of begins) add(name, labels, 0)
