@@ -1,75 +1,65 @@
+/** Any text whatever becomes a message that every service takes, and that can ping and format nothing. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Alert } from '../lib/alerts/alert.ts'
+import { type Alert, mergeAlerts } from '../lib/alerts/alert.ts'
 import { discordPayload } from '../lib/alerts/discord.ts'
-import { mergeAlerts } from '../lib/alerts/merge.ts'
-import { ntfyPayload } from '../lib/alerts/ntfy.ts'
-import { codeBlock, codeSpan, cut, cutEscaped, defuse } from '../lib/alerts/safe-text.ts'
+import { ntfyMessage } from '../lib/alerts/ntfy.ts'
+import { codeBlock, codeSpan } from '../lib/alerts/safe-text.ts'
 import { slackPayload } from '../lib/alerts/slack.ts'
-import { telegramPayload } from '../lib/alerts/telegram.ts'
-import { clockTime, duration } from '../lib/alerts/time-words.ts'
+import { telegramText } from '../lib/alerts/telegram.ts'
 import { webhookPayload } from '../lib/alerts/webhook.ts'
 import { readHtml } from './support/alert-services.ts'
 
 const BLANK: Alert = {
-  kind: 'failure',
-  writtenAt: '2026-11-22T09:00:00Z',
-  host: 'h',
-  title: 't',
-  lead: '',
-  whys: [],
-  tried: [],
-  todo: [],
+  ...{
+    kind: 'failure',
+    writtenAt: '2026-11-22T09:00:00Z',
+    host: 'h',
+    title: 't',
+    lead: '',
+    whys: [],
+    tried: [],
+    todo: [],
+  },
 }
 
 /** Texts as they come from a broken gateway: anything at all, with a taste for what breaks JSON, markup and limits. */
-const nasty = fc
-  .array(
-    fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 60 }),
-      fc.string({ unit: 'grapheme', maxLength: 40 }),
-      fc.constantFrom(
-        '```',
-        '`',
-        '@everyone',
-        '@here',
-        '<@123>',
-        '<@&1>',
-        '<#5>',
-        '</x:1>',
-        '\\',
-        '"',
-        '\n',
-        '\t',
-        '\r',
-      ),
-      fc.constantFrom('\ud83d', '\ude80', '🚀', '\u0000', '\u001b[31m', '\u202e', '[x](http://y)', '$(tail -20 log)'),
-      fc.integer({ min: 1, max: 3000 }).map((n) => 'x'.repeat(n)),
-    ),
-    { maxLength: 12 },
-  )
-  .map((parts) => parts.join(''))
+const MARKUP = ['```', '`', '@everyone', '@here', '<@123>', '<@&1>', '<#5>', '</x:1>', '\\', '"', '\n', '\t', '\r', '&']
+const ODD = ['\ud83d', '\ude80', '🚀', '\u0000', '\u001b[31m', '\u202e', '[x](http://y)', '$(tail -20 log)']
+const piece = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 60 }),
+  fc.string({ unit: 'grapheme', maxLength: 40 }),
+  fc.constantFrom(...MARKUP, ...ODD),
+  fc.integer({ min: 1, max: 3000 }).map((n) => 'x'.repeat(n)),
+)
+const nasty = fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''))
+const option = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined })
+const time = fc.constantFrom(new Date().toISOString(), 'never', new Date(0).toISOString())
 
 const alerts: fc.Arbitrary<Alert> = fc.record({
-  kind: fc.constantFrom('failure', 'update', 'reminder', 'flapping', 'resolved', 'notice', 'several', 'test'),
-  writtenAt: fc.constantFrom(new Date().toISOString(), 'never', new Date(0).toISOString()),
+  kind: fc.constantFrom('failure', 'update', 'reminder', 'flapping', 'resolved', 'notice', 'several', 'test', 'digest'),
+  writtenAt: time,
   host: nasty,
   title: nasty.map((text) => `x${text}`),
   lead: nasty,
   whys: fc.array(nasty, { maxLength: 30 }),
-  downSince: fc.option(fc.constantFrom(new Date().toISOString(), 'never'), { nil: undefined }),
-  verdict: fc.option(nasty, { nil: undefined }),
-  evidence: fc.option(nasty, { nil: undefined }),
+  downSince: option(time),
+  lastHealthy: option(time),
+  verdict: option(nasty),
+  evidence: option(nasty),
   tried: fc.array(fc.record({ who: nasty, what: nasty }), { maxLength: 4 }),
-  finding: fc.option(nasty, { nil: undefined }),
+  finding: option(nasty),
   todo: fc.array(nasty, { maxLength: 3 }),
-  log: fc.option(fc.record({ path: nasty, lines: fc.array(nasty, { maxLength: 40 }) }), { nil: undefined }),
+  log: option(fc.record({ path: nasty, lines: fc.array(nasty, { maxLength: 40 }) })),
 })
+const circumstances = (mayBeRepetition = false, now = new Date()) => ({ now, id: 'one', mayBeRepetition })
 
-const circumstances = (mayBeRepetition = false) => ({ now: new Date(), id: 'one', mayBeRepetition })
+function forAnyAlert(check: (alert: Alert, mayBeRepetition: boolean) => void): void {
+  fc.assert(fc.property(alerts, fc.boolean(), check), { numRuns: 300 })
+}
 
-/** Every text of a message, and that it is whole characters. */
-function textsOf(payload: object): string[] {
+/** Every text of a message; each is whole characters. */
+function textsOf(payload: object | string): string[] {
   const texts: string[] = []
   JSON.stringify(payload, (_, value) => {
     if (typeof value === 'string') texts.push(value)
@@ -79,73 +69,66 @@ function textsOf(payload: object): string[] {
   return texts
 }
 
-/** Any alert whatever, in this channel's form. */
-function forAnyAlert(check: (alert: Alert, mayBeRepetition: boolean) => void): void {
-  fc.assert(fc.property(alerts, fc.boolean(), check), { numRuns: 300 })
-}
-
 const within = (text: string | undefined, min: number, max: number) => {
-  expect(text?.length ?? 0).toBeGreaterThanOrEqual(min)
+  expect(text?.trim().length ?? 0).toBeGreaterThanOrEqual(min)
   expect(text?.length ?? 0).toBeLessThanOrEqual(max)
 }
+const MENTION = /@everyone|@here|@channel|@all\b|<@|<#|<!|<\/x/i
 
-test('any alert whatever becomes a message that Discord takes: 2000, 256, 4096, 1024 and 6000 characters at most', () => {
+test('Discord: 2000, 256, 4096, 1024 and 6000 characters at most, no mentions', () => {
   forAnyAlert((alert, mayBeRepetition) => {
     const payload = discordPayload(alert, circumstances(mayBeRepetition))
-    textsOf(payload)
+    for (const text of textsOf(payload)) expect(text).not.toMatch(MENTION)
     expect(payload.allowed_mentions).toEqual({ parse: [] })
-    within(payload.content.trim(), 1, 2000)
-    const [embed] = payload.embeds
-    within(embed!.title.trim(), 1, 256)
-    within(embed!.description, 0, 4096)
-    within(embed!.footer.text, 1, 2048)
-    expect(embed!.fields.length).toBeLessThanOrEqual(25)
-    for (const { name, value } of embed!.fields) {
+    within(payload.content, 1, 2000)
+    const embed = payload.embeds[0]!
+    within(embed.title, 1, 256)
+    within(embed.description, 0, 4096)
+    within(embed.footer.text, 1, 2048)
+    for (const { name, value } of embed.fields) {
       within(name, 1, 256)
-      within(value.trim(), 1, 1024)
+      within(value, 1, 1024)
     }
-    const fields = embed!.fields.flatMap(({ name, value }) => [name, value])
-    within([embed!.title, embed!.description, embed!.footer.text, ...fields].join(''), 1, 6000)
-    if (embed!.timestamp) expect(new Date(embed!.timestamp).toISOString()).toBe(embed!.timestamp)
+    const fields = embed.fields.flatMap(({ name, value }) => [name, value])
+    within([embed.title, embed.description, embed.footer.text, ...fields].join(''), 1, 6000)
+    if (embed.timestamp) expect(new Date(embed.timestamp).toISOString()).toBe(embed.timestamp)
   })
 })
 
-test('any alert whatever becomes blocks that Slack takes: 150 and 3000 characters at most, none empty', () => {
+test('Slack: 150 and 3000 characters at most, none empty, no markup', () => {
   forAnyAlert((alert, mayBeRepetition) => {
     const payload = slackPayload(alert, circumstances(mayBeRepetition))
-    textsOf(payload)
-    within(payload.text.trim(), 1, 4000)
-    for (const { type, text } of payload.blocks) within(text.text.trim(), 1, type === 'header' ? 150 : 3000)
+    for (const text of textsOf(payload)) expect(text).not.toMatch(MENTION)
+    within(payload.text, 1, 4000)
+    for (const { type, text } of payload.blocks) within(text.text, 1, type === 'header' ? 150 : 3000)
     // What is left of `<` and `&` is only what Slack reads as these characters.
     for (const { text } of payload.blocks)
       if (text.type === 'mrkdwn') expect(text.text).not.toMatch(/[<>]|&(?!amp;|lt;|gt;)/)
   })
 })
 
-test('any alert whatever becomes a text that Telegram takes: 4096 characters at most, its markup whole', () => {
+test('Telegram: 4096 characters at most, its markup whole, text from outside in code alone', () => {
   forAnyAlert((alert, mayBeRepetition) => {
-    const payload = telegramPayload(alert, circumstances(mayBeRepetition), '1')
-    textsOf(payload)
-    within(payload.text, 1, 4096)
-    expect(readHtml(payload.text)?.trim()).toBeTruthy()
+    const text = telegramText(alert, circumstances(mayBeRepetition))
+    textsOf(text)
+    within(text, 1, 4096)
+    expect(readHtml(text)?.trim()).toBeTruthy()
   })
+  const outside = { whys: ['@somebody https://evil.example'], evidence: '@somebody', finding: '@somebody' }
+  const text = telegramText({ ...BLANK, ...outside }, circumstances())
+  expect(text.replace(/<(code|pre)>[\s\S]*?<\/\1>/g, '')).not.toMatch(/somebody|evil/)
 })
 
-test('any alert whatever becomes a notification that ntfy shows and does not turn into a file: 4096 bytes at most', () => {
+test('ntfy: 4096 bytes at most, else it would be a file; JSON: a text of its own', () => {
   forAnyAlert((alert, mayBeRepetition) => {
-    const payload = ntfyPayload(alert, circumstances(mayBeRepetition), 'topic')
-    textsOf(payload)
-    expect(Buffer.byteLength(payload.message)).toBeLessThanOrEqual(4096)
-    within(payload.message.trim(), 1, 4096)
-    within(payload.title.trim(), 1, 120)
-  })
-})
-
-test('any alert whatever becomes JSON with a text of its own for other receivers', () => {
-  forAnyAlert((alert, mayBeRepetition) => {
-    const payload = webhookPayload(alert, circumstances(mayBeRepetition))
-    within(payload.text.trim(), 1, 4000)
-    expect(JSON.parse(JSON.stringify(payload))).toMatchObject({
+    const ntfy = ntfyMessage(alert, circumstances(mayBeRepetition))
+    expect(Buffer.byteLength(ntfy.message)).toBeLessThanOrEqual(4096)
+    within(ntfy.message, 1, 4096)
+    within(ntfy.title, 1, 120)
+    const webhook = webhookPayload(alert, circumstances(mayBeRepetition))
+    within(webhook.text, 1, 4000)
+    for (const text of [...textsOf(ntfy), ...textsOf(webhook.text)]) expect(text).not.toMatch(MENTION)
+    expect(JSON.parse(JSON.stringify(webhook))).toMatchObject({
       version: 1,
       id: 'one',
       kind: alert.kind,
@@ -154,124 +137,50 @@ test('any alert whatever becomes JSON with a text of its own for other receivers
   })
 })
 
-test('no text from outside can ping anybody', () => {
-  const mention = /@everyone|@here|@channel|@all\b|<@|<#|<!|<\/x/i
-  forAnyAlert((alert) => {
-    const { content, embeds } = discordPayload(alert, circumstances())
-    const slack = slackPayload(alert, circumstances())
-    const ntfy = ntfyPayload(alert, circumstances(), 'topic')
-    const others = [slack.text, ntfy.title, ntfy.message, webhookPayload(alert, circumstances()).text]
-    for (const text of [content, ...textsOf(embeds), ...textsOf(slack.blocks), ...others])
-      expect(text).not.toMatch(mention)
-  })
-})
-
-test('outside of code nothing of a text from outside is left that Telegram would make a mention or a link of', () => {
-  const alert: Alert = {
-    ...BLANK,
-    whys: ['@somebody https://evil.example t.me/x'],
-    evidence: '@somebody',
-    finding: '@somebody',
-  }
-  const { text } = telegramPayload(alert, circumstances(), '1')
-  expect(text.replace(/<(code|pre)>[\s\S]*?<\/\1>/g, '')).not.toMatch(/somebody|evil/)
-})
-
-test('no text from outside can end the code block in which the log is shown', () => {
+test('no text from outside can end its code; of a log the end is shown, of one overlong line its beginning', () => {
   fc.assert(
-    fc.property(fc.array(nasty, { maxLength: 30 }), fc.integer({ min: 0, max: 2000 }), (lines, max) => {
-      const block = codeBlock(lines, max)
-      expect(block.length).toBeLessThanOrEqual(max)
-      if (block === '') return
-      expect(block.startsWith('```\n') && block.endsWith('\n```')).toBe(true)
-      expect(block.slice(3, -3)).not.toContain('`')
-    }),
-    { numRuns: 300 },
-  )
-})
-
-test('a code span is one line and holds no backtick', () => {
-  fc.assert(
-    fc.property(nasty, fc.integer({ min: 3, max: 300 }), (text, max) => {
-      const span = codeSpan(text, max)
-      expect(span.length).toBeLessThanOrEqual(max)
+    fc.property(fc.array(nasty, { maxLength: 30 }), fc.integer({ min: 3, max: 2000 }), (lines, max) => {
+      const [block, span] = [codeBlock(lines, max), codeSpan(lines.join('\n'), max)]
+      expect(Math.max(block.length, span.length)).toBeLessThanOrEqual(max)
+      expect(block).toMatch(/^(?:```\n[^`]*\n```)?$/)
       expect(span).toMatch(/^`[^`\n]+`$/)
     }),
     { numRuns: 300 },
   )
-})
-
-test('the end of the log is what is shown, not its beginning', () => {
   const lines = Array.from({ length: 100 }, (_, i) => `line ${i}`)
-  const block = codeBlock(lines, 100)
-  expect(block).toContain('line 99')
-  expect(block).not.toContain('line 1\n')
-})
-
-test('one overlong line at the end of the log is shown cut rather than not at all', () => {
+  expect(codeBlock(lines, 100)).toMatch(/line 99\n```$/)
   expect(codeBlock(['short', 'y'.repeat(5000)], 200)).toMatch(/^```\ny+…\n```$/)
 })
 
-test('cutting never leaves half a character', () => {
-  expect(cut('ab🚀cd', 4)).toBe('ab…')
-  expect(cut('ab🚀cd', 5)).toBe('ab🚀…')
-  expect(cut('abc', 3)).toBe('abc')
+const now = new Date('2026-11-22T12:00:00Z')
+const failed = (scope: Alert['scope'], title = `${scope} needs you`): Alert => ({
+  ...BLANK,
+  ...{
+    scope,
+    title,
+    whys: ['port taken'],
+    verdict: 'impostor',
+    todo: ['do this'],
+    log: { path: '/l', lines: ['end'] },
+  },
 })
+const isWell = (scope: Alert['scope']): Alert => ({ ...BLANK, kind: 'resolved', scope, title: `${scope} is back` })
+const notice: Alert = { ...BLANK, kind: 'notice', title: 'noticed', whys: ['config rolled back'] }
 
-test('what would be resolved is broken invisibly, and everything else stays as it is', () => {
-  expect(defuse('mail me@example.org, 1 < 2, a<b')).toBe('mail me@example.org, 1 < 2, a<b')
-  expect(defuse('<@1> @everyone')).toBe('<\u200b@1> @\u200beveryone')
-})
-
-test('escaping is counted: what is cut to a length has that length when it is escaped', () => {
-  const escapeAmp = (text: string) => text.replaceAll('&', '&amp;')
-  expect(cutEscaped('&&&&', 20, escapeAmp)).toBe('&amp;&amp;&amp;&amp;')
-  expect(cutEscaped('&&&&', 12, escapeAmp)).toBe('&amp;&amp;…')
-  fc.assert(
-    fc.property(nasty, fc.integer({ min: 0, max: 500 }), (text, max) => {
-      const result = cutEscaped(text, max, escapeAmp)
-      expect(result.length).toBeLessThanOrEqual(max)
-      expect(result).not.toMatch(/&(?!amp;)/)
-    }),
-  )
-})
-
-test('a late alert says from when it is', () => {
-  const now = new Date('2026-11-22T12:00:00Z')
-  expect(discordPayload(BLANK, { now, id: '', mayBeRepetition: false }).content).toContain('could not be sent for 3 h')
-})
-
-test('alerts that had to wait become one message that tells each, and the open trouble in full', () => {
-  const now = new Date('2026-11-22T12:00:00Z')
-  const log = { path: '/l', lines: ['the end'] }
-  const first: Alert = { ...BLANK, title: 'needs you', whys: ['port taken'], todo: ['do this'], log }
-  const reminder: Alert = { ...BLANK, kind: 'reminder', title: 'still needs you', whys: ['port taken'], log }
-  const resolved: Alert = {
-    ...BLANK,
+test('alerts that had to wait are one message: what is open in full, what is over wakes no one', () => {
+  expect(discordPayload(BLANK, circumstances(false, now)).content).toContain('could not be sent for 3 h')
+  expect(mergeAlerts([failed('gateway')], now)).toEqual(failed('gateway'))
+  const open = mergeAlerts([failed('watchers'), failed('gateway'), isWell('watchers')], now)
+  expect(open).toMatchObject({ kind: 'several', verdict: 'impostor', todo: ['do this'], log: { path: '/l' } })
+  expect(open.title).toBe('3 messages about OpenClaw on h; above all: gateway needs you')
+  expect(open.whys.at(-1)).toMatch(/✅ watchers is back$/)
+  const over = mergeAlerts([failed('gateway'), isWell('gateway'), notice], now)
+  expect(over).toMatchObject({
     kind: 'resolved',
-    title: 'is back',
-    lead: 'By level 2.',
-    writtenAt: now.toISOString(),
-  }
-  expect(mergeAlerts([first], now)).toBe(first)
-
-  const open = mergeAlerts([first, reminder], now)
-  expect(open).toMatchObject({ kind: 'several', log, writtenAt: first.writtenAt })
-  expect(open.title).toBe('2 messages about OpenClaw on h; the last: still needs you')
-  expect(open.whys).toEqual([
-    expect.stringMatching(/🚨 needs you: port taken$/),
-    expect.stringMatching(/⏰ still needs you/),
-  ])
-
-  const over = mergeAlerts([first, resolved], now)
-  expect(over).toMatchObject({ kind: 'resolved', todo: [] })
+    todo: [],
+    title: expect.stringContaining('above all: gateway is back'),
+  })
   expect(over.log).toBeUndefined()
-  expect(over.whys.at(-1)).toMatch(/✅ is back: By level 2\.$/)
-})
-
-test('times and durations are short, and another day is named', () => {
-  const now = new Date('2026-11-22T12:00:00Z')
-  expect(clockTime(now, now)).toMatch(/^\d\d:\d\d$/)
-  expect(clockTime(new Date('2026-11-20T12:00:00Z'), now)).toMatch(/^2026-11-20 \d\d:\d\d$/)
-  expect([59, 600, 7200, 90_000, 864_000].map(duration)).toEqual(['59 s', '10 min', '2 h', '25 h', '10 days'])
+  const again = mergeAlerts([failed('gateway'), isWell('gateway'), failed('gateway', 'again')], now)
+  expect(again).toMatchObject({ kind: 'several', title: '3 messages about OpenClaw on h; the last: again' })
 })

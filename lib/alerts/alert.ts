@@ -1,79 +1,74 @@
-/** An alert, before any channel has given it its form: already redacted, bounded in size, kept in the outbox as it is. */
-import { isRecord } from '../tier/state.ts'
-import { isScope, type Scope } from './sightings.ts'
+/** An alert before a channel gives it its form: redacted, bounded in size. `lead`, `title` and `todo` are our own words. */
+import { secondOf } from '../incidents/words.ts'
+import { oneLine } from '../tier/contract.ts'
 
-const KINDS = ['failure', 'update', 'reminder', 'flapping', 'resolved', 'notice', 'several', 'test', 'digest'] as const
+/** What a failure is about: the gateway, the watchers themselves, or the folders without which no tier can log. */
+export type Scope = 'gateway' | 'watchers' | 'disk'
+
+const SIGNS = {
+  ...{ failure: '🚨', update: '🚨', reminder: '⏰', flapping: '🚨', several: '🚨' },
+  ...{ resolved: '✅', notice: 'ℹ️', test: '🔔', digest: '📊' },
+}
 
 export interface Alert {
-  /**
-   * `update`: another failure in a case that was alerted before. `flapping`: it comes and goes. `notice`: needs nobody.
-   * `several`: alerts that had to wait, in one message. `digest`: how the week was.
-   */
-  kind: (typeof KINDS)[number]
-  /** What has failed, or is well again; undefined: it is about neither. */
+  /** `update`: another reason in a known incident. `several`: alerts that had to wait, in one message. */
+  kind: keyof typeof SIGNS
   scope?: Scope
-  /** ISO time at which it was written. */
+  /** ISO times; `lastHealthy`: the sighting before the first DOWN. */
   writtenAt: string
-  host: string
-  /** Our own words, one line. */
-  title: string
-  /** More of our own words, a sentence or two; empty: none. */
-  lead: string
-  /** Why a human is needed, or what was noticed, as the tiers said it: text from outside, one line each. */
-  whys: string[]
-  /** ISO time since when the gateway is down, when that is known. */
   downSince?: string
-  /** What the gateway's trouble was called, and what was seen: the evidence is text from outside. */
+  lastHealthy?: string
+  host: string
+  title: string
+  lead: string
+  /** Why a human is needed, or what was noticed, one line each. */
+  whys: string[]
   verdict?: string
   evidence?: string
-  /** What each level did, lowest first: who (our own words) and what (text from outside). */
   tried: { who: string; what: string }[]
-  /** What the doctor found, from its report: text from outside. */
   finding?: string
-  /** What to do next: our own words, commands in backticks. */
+  /** What to do next, commands in backticks. */
   todo: string[]
-  /** The end of the log with the failure: text from outside. */
   log?: { path: string; lines: string[] }
 }
 
-/** True when somebody has to act. */
+/** True when the human has to act. */
 export function isUrgent({ kind }: Alert): boolean {
-  return kind === 'failure' || kind === 'update' || kind === 'reminder' || kind === 'flapping' || kind === 'several'
+  return ['failure', 'update', 'reminder', 'flapping', 'several'].includes(kind)
 }
 
-/** What the kind looks like at first sight. */
 export function signOf({ kind }: Alert): string {
-  if (kind === 'resolved') return '✅'
-  if (kind === 'notice') return 'ℹ️'
-  if (kind === 'test') return '🔔'
-  if (kind === 'digest') return '📊'
-  return kind === 'reminder' ? '⏰' : '🚨'
+  return SIGNS[kind] ?? SIGNS.failure
 }
 
-/** Reads an alert back from disk; undefined when it is none. Unknown or missing parts do not make it useless. */
-export function checkAlert(value: unknown): Alert | undefined {
-  if (!isRecord(value) || typeof value.title !== 'string') return undefined
-  const text = (x: unknown) => (typeof x === 'string' ? x : undefined)
-  const texts = (x: unknown) => (Array.isArray(x) ? x.filter((item) => typeof item === 'string') : [])
-  const log = isRecord(value.log) ? value.log : undefined
+/** `02:14:08`, with the date when it is not today's: the clock of the machine that is in trouble. */
+export function clockTime(at: Date | string, now: Date): string {
+  const date = new Date(at)
+  return Number.isNaN(date.getTime()) ? '(unknown time)' : secondOf(date, now)
+}
+
+const MAX_ENTRIES = 30
+/** Alerts that had to wait, oldest first, as one message: the newest open trouble in full, the others a line each. */
+export function mergeAlerts(alerts: readonly Alert[], now: Date): Alert {
+  const [first, last] = [alerts[0]!, alerts.at(-1)!]
+  if (alerts.length === 1) return first
+  const isOver = ({ scope }: Alert, i: number) =>
+    alerts.slice(i + 1).some((later) => later.kind === 'resolved' && later.scope === scope)
+  const open = alerts.findLast((one, i) => isUrgent(one) && !isOver(one, i))
+  const resolved = alerts.findLast(({ kind }) => kind === 'resolved')
+  const main = open ?? resolved ?? last
+  const entries = alerts.slice(-MAX_ENTRIES).map((one) => {
+    const words = [one.lead, ...one.whys].filter(Boolean).join(' / ')
+    return oneLine(`${clockTime(one.writtenAt, now)} ${signOf(one)} ${one.title}${words && `: ${words}`}`, 600)
+  })
+  const title = `${alerts.length} messages about OpenClaw on ${last.host}; ${main === last ? 'the last' : 'above all'}: ${main.title}`
+  const hidden = alerts.length - entries.length
   return {
-    kind: KINDS.find((kind) => kind === value.kind) ?? 'failure',
-    scope: isScope(value.scope) ? value.scope : undefined,
-    writtenAt: text(value.writtenAt) ?? '',
-    host: text(value.host) ?? '',
-    title: value.title,
-    lead: text(value.lead) ?? '',
-    whys: texts(value.whys),
-    downSince: text(value.downSince),
-    verdict: text(value.verdict),
-    evidence: text(value.evidence),
-    tried: (Array.isArray(value.tried) ? value.tried : []).flatMap((step: unknown) =>
-      isRecord(step) && typeof step.who === 'string' && typeof step.what === 'string'
-        ? [{ who: step.who, what: step.what }]
-        : [],
-    ),
-    finding: text(value.finding),
-    todo: texts(value.todo),
-    log: log && typeof log.path === 'string' ? { path: log.path, lines: texts(log.lines) } : undefined,
+    ...main,
+    kind: open ? 'several' : resolved ? 'resolved' : 'notice',
+    writtenAt: first.writtenAt,
+    title: oneLine(title, 300),
+    lead: hidden > 0 ? `The ${hidden} oldest are left out here.` : '',
+    whys: entries,
   }
 }

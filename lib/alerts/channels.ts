@@ -1,26 +1,48 @@
-/** Which channels there are: those whose settings are present. */
+/** The channels to the human: those whose settings are present, and how a message is sent through one. */
 import type { Settings } from '../tier/settings.ts'
-import type { Channel } from './channel.ts'
+import type { Alert } from './alert.ts'
 import { discordChannel } from './discord.ts'
+import type { Channel, Circumstances } from './message.ts'
 import { ntfyChannel } from './ntfy.ts'
+import { type Answer, type Limits, post } from './post.ts'
 import { slackChannel } from './slack.ts'
 import { telegramChannel } from './telegram.ts'
 import { webhookChannel } from './webhook.ts'
 
 export function configuredChannels(settings: Settings): Channel[] {
-  const { alertTimeoutSec: timeoutSec, telegramBotToken: botToken, telegramChatId: chatId } = settings
-  const apiUrl = settings.telegramApiUrl
+  const { telegramBotToken: botToken, telegramChatId: chatId } = settings
   return [
-    settings.discordWebhookUrl ? discordChannel(settings.discordWebhookUrl, timeoutSec) : undefined,
-    settings.slackWebhookUrl ? slackChannel(settings.slackWebhookUrl, timeoutSec) : undefined,
+    settings.discordWebhookUrl ? discordChannel(settings.discordWebhookUrl) : undefined,
+    settings.slackWebhookUrl ? slackChannel(settings.slackWebhookUrl) : undefined,
     // The token alone is OpenClaw's own: its file is shared with us.
-    botToken && chatId ? telegramChannel({ apiUrl, botToken, chatId }, timeoutSec) : undefined,
-    settings.ntfyUrl ? ntfyChannel(settings.ntfyUrl, settings.ntfyToken, timeoutSec) : undefined,
-    settings.alertWebhookUrl ? webhookChannel(settings.alertWebhookUrl, timeoutSec) : undefined,
+    botToken && chatId ? telegramChannel(settings.telegramApiUrl, botToken, chatId) : undefined,
+    settings.ntfyUrl ? ntfyChannel(settings.ntfyUrl, settings.ntfyToken) : undefined,
+    settings.alertWebhookUrl ? webhookChannel(settings.alertWebhookUrl) : undefined,
   ].filter((channel) => channel !== undefined)
 }
 
-/** What to do when there is none, for the log. */
-export function howToConfigure(settings: Settings): string {
-  return `set DISCORD_WEBHOOK_URL (or Slack's, Telegram's, ntfy's) in ${settings.envFile ?? `${settings.stateDir}/.env`}`
+export function noChannel(settings: Settings): string {
+  const file = settings.envFile ?? `${settings.stateDir}/.env`
+  return `no alert channel is configured: set DISCORD_WEBHOOK_URL (or Slack's, Telegram's, ntfy's) in ${file}`
+}
+
+/** Sends one message. Never throws. */
+export async function send(channel: Channel, alert: Alert, circumstances: Circumstances, limits: Limits) {
+  const { url, bare, goneWords, todo } = channel
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': circumstances.id, ...channel.headers }
+  const attempt = async (payload: object): Promise<Answer> => {
+    const answer = await post(url, { body: JSON.stringify(payload), headers }, limits)
+    if (answer.kind !== 'refused') return answer
+    const { status, why, body } = answer
+    const isGone = [401, 403, 404, 410].includes(status) || !bare || goneWords?.test(body)
+    return isGone ? { kind: 'gone', why, todo: todo(body) } : answer
+  }
+  const answer = await attempt(channel.payload(alert, circumstances))
+  const words = `${alert.title.replace(/[^\x20-\x7e]/g, '?').slice(0, 400)}\n(The full alert was not accepted; see the logs.)`
+  return answer.kind === 'refused' && bare ? attempt(bare(words)) : answer
+}
+
+/** What a human has to do about an answer, for the end of a sentence. */
+export function todoOf(answer: Answer): string {
+  return answer.kind === 'gone' ? `; ${answer.todo}` : ''
 }

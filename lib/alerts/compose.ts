@@ -1,139 +1,191 @@
-/** Writes alerts: everything that somebody needs who is woken by one, and has only a phone at hand. */
+/** Writes alerts: everything that a human needs who is woken by one and has only a phone at hand. */
 import { hostname } from 'node:os'
-import { currentIncident } from '../incidents/history.ts'
-import { NEEDS_A_LOOK, oneLine } from '../tier/contract.ts'
+import type { Verdict } from '../gateway/examination.ts'
+import type { History } from '../incidents/history.ts'
+import type { Incident, Step } from '../incidents/incident.ts'
+import { rootCauseOf } from '../incidents/learnings.ts'
+import { spell } from '../incidents/words.ts'
+import { localIso, NEEDS_A_LOOK, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { readTail } from '../tier/journal.ts'
+import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { adviceFor } from './advice.ts'
-import type { Alert } from './alert.ts'
-import type { News } from './cases.ts'
-import { doctorsFinding, tailOf, whatEachLevelDid } from './incident-words.ts'
+import { type Alert, clockTime, type Scope } from './alert.ts'
+import { healerOf, type News } from './news.ts'
 import { hiding } from './secrets.ts'
-import type { Scope, Sighting } from './sightings.ts'
-import { clockTime, duration } from './time-words.ts'
 
 const MAX_WHYS = 10
-const MAX_WHY_CHARS = 600
-
 type Hide = (text: string) => string
 type Trouble = Extract<News, { kind: 'failure' | 'update' | 'reminder' | 'flapping' }>
+type Good = Extract<News, { kind: 'resolved' | 'steady' }>
 
-/**
- * One alert for each piece of news, all notices in one.
- * @param withNotices NOTIFY=all: also what needs nobody; without it only notices of what needs a look
- */
-export async function composeAlerts(
-  settings: Settings,
-  news: readonly News[],
-  withNotices: boolean,
-  now: Date,
-): Promise<Alert[]> {
+/** One alert for each piece of news, all notices in one; under NOTIFY=failures only notices that need attention. */
+export async function composeAlerts(settings: Settings, news: News[], history: History, now: Date): Promise<Alert[]> {
   const hide = await hiding(settings)
   const alerts = news.flatMap((one) => {
     if (one.kind === 'notice') return []
-    if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(settings, one, now)]
-    return [composeTrouble(settings, one, hide, now)]
+    if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(settings, one, history, now)]
+    return [composeTrouble(settings, one, history, hide, now)]
   })
   const notices = news
     .flatMap((one) => (one.kind === 'notice' ? [one.what] : []))
-    .filter((what) => withNotices || what.startsWith(NEEDS_A_LOOK))
-    .map((what) => oneLine(hide(what), MAX_WHY_CHARS))
-  return notices.length > 0 ? [...alerts, composeNotice(settings, notices, now)] : alerts
+    .filter((what) => settings.notify === 'all' || what.startsWith(NEEDS_A_LOOK))
+    .map((what) => oneLine(hide(what), 600))
+    .slice(0, MAX_WHYS)
+  if (notices.length === 0) return alerts
+  return [...alerts, { ...blank('notice', `Self-healing of OpenClaw on ${place(settings)}`, now), whys: notices }]
 }
 
 export function composeTestAlert(settings: Settings, now: Date): Alert {
   return {
     ...blank('test', `Test from ${place(settings)}: alerts of OpenClaw self-healing arrive here`, now),
-    todo: ['nothing: somebody ran the monitor with `--test-alert`'],
+    todo: ['nothing: the monitor was run with `--test-alert`'],
   }
 }
 
-/** For the channels that are left: this one takes nothing any more. */
 export function composeChannelGone(name: string, why: string, now: Date): Alert {
-  return {
-    ...blank('notice', `${name} takes no alerts of OpenClaw on ${host()} any more`, now),
-    whys: [oneLine(why, MAX_WHY_CHARS)],
-  }
+  const title = `${name} takes no alerts of OpenClaw on ${host()} any more`
+  return { ...blank('notice', title, now), whys: [oneLine(why, 600)] }
 }
 
-function composeTrouble(settings: Settings, news: Trouble, hide: Hide, now: Date): Alert {
-  const { scope } = news
+function composeTrouble(settings: Settings, news: Trouble, history: History, hide: Hide, now: Date): Alert {
+  const { scope, kind } = news
   const calls = 'calls' in news ? news.calls : []
-  const incident = scope === 'gateway' ? currentIncident(settings, calls.at(-1)?.at ?? now) : undefined
-  const earlierCalls = incident?.steps.map(({ said }) => said).filter(({ kind }) => kind === 'manual') ?? []
-  const markers = calls.length > 0 ? calls.map(({ marker }) => marker) : earlierCalls.slice(-1)
-  const whys = markers.map((one) => (one.kind === 'manual' ? oneLine(hide(one.why), MAX_WHY_CHARS) : ''))
+  const at = calls.at(-1)?.at ?? now
+  const isAt = ({ begin, end }: Incident) => scope === 'gateway' && begin <= at && (end === undefined || end >= at)
+  const incident = history.incidents.findLast(isAt)
+  const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []
+  const whys = calls.length > 0 ? calls.map(({ why }) => why) : earlier.slice(-1)
   const log = 'open' in news ? news.open.log : calls.at(-1)?.log
+  const [subject, needs] = WORDS[scope]
+  const still = kind === 'update' || kind === 'reminder' ? 'still ' : ''
+  const more = { update: ': something new', flapping: ': it fails again and again' }[kind as string] ?? ''
   return {
-    ...blank(news.kind, titleOf(settings, news), now),
+    ...blank(kind, `${subject} ${place(settings)} ${still}${needs}${more}`, now),
     scope,
     lead: leadOf(news, now),
-    whys: [...new Set(whys)].slice(0, MAX_WHYS),
-    downSince: incident?.begin.toISOString(),
-    verdict: incident?.verdict,
-    evidence: incident && oneLine(hide(incident.evidence), 300),
-    tried: incident ? whatEachLevelDid(incident, hide, now) : [],
-    finding: incident && doctorsFinding(settings, incident.begin, hide),
+    whys: [...new Set(whys.map((why) => oneLine(hide(why), 600)))].slice(0, MAX_WHYS),
     todo: adviceFor(scope, incident?.verdict, settings),
-    log: log ? { path: log, lines: tailOf(log, hide) } : undefined,
+    ...(log && { log: { path: log, lines: tailOf(log, hide) } }),
+    ...(incident && {
+      downSince: incident.begin.toISOString(),
+      lastHealthy: incident.lastHealthy?.toISOString(),
+      verdict: incident.verdict,
+      evidence: oneLine(hide(incident.evidence), 300),
+      tried: whatEachLevelDid(incident, hide, now),
+      finding: rootCauseOf(settings, incident, hide),
+    }),
   }
-}
-
-function titleOf(settings: Settings, { kind, scope }: Trouble): string {
-  const { subject, needs } = wordsFor(settings, scope)
-  if (kind === 'failure') return `${subject} ${needs}`
-  if (kind === 'update') return `${subject} still ${needs}: something new`
-  if (kind === 'reminder') return `${subject} still ${needs}`
-  return `${subject} ${needs}: it fails again and again`
 }
 
 function leadOf(news: Trouble, now: Date): string {
   if (news.kind === 'reminder') {
-    const openSec = (now.getTime() - Date.parse(news.open.openedAt)) / 1000
-    return `It has needed you for ${duration(openSec)}, last seen ${clockTime(new Date(news.open.lastSeenAt), now)}.`
+    const { openedAt, lastSeenAt } = news.open
+    const openSec = (now.getTime() - Date.parse(openedAt)) / 1000
+    return `It has needed you for ${spell(openSec)}, last seen ${clockTime(lastSeenAt, now)}.`
   }
   if (news.kind !== 'flapping') return ''
-  const since = clockTime(new Date(news.failedAt[0] ?? now), now)
-  return `Failed ${news.failedAt.length} times since ${since}. Its coming and going is not told any more until it has been steady for two hours; that it stays down is, and each call for another reason.`
+  return `Failed ${news.failedAt.length} times since ${clockTime(news.failedAt[0] ?? '', now)}. No more messages about its coming and going until it has been steady for two hours; a call for another reason, and that it stays down, are still sent.`
 }
 
-function composeGood(settings: Settings, news: Extract<News, { kind: 'resolved' | 'steady' }>, now: Date): Alert {
-  const { scope } = news
-  const { subject, back } = wordsFor(settings, scope)
-  if (news.kind === 'steady') {
-    const lead = `No failure since ${clockTime(new Date(news.since), now)}.`
-    return { ...blank('resolved', `${subject} is steady again`, now), scope, lead }
-  }
-  const lead = howItEnded(news.endedBy, news.open.openedAt)
-  return { ...blank('resolved', `${subject} ${back}`, now), scope, lead }
+function composeGood(settings: Settings, news: Good, history: History, now: Date): Alert {
+  const [subject, , back] = WORDS[news.scope]
+  const isSteady = news.kind === 'steady'
+  const title = `${subject} ${place(settings)} ${isSteady ? 'is steady again' : back}`
+  const lead = isSteady ? `No failure since ${clockTime(news.since, now)}.` : howItEnded(news, history)
+  return { ...blank('resolved', title, now), scope: news.scope, lead }
 }
 
-function howItEnded({ scope, marker, at }: Sighting, openedAt: string): string {
-  const sinceCall = duration((at.getTime() - Date.parse(openedAt)) / 1000)
-  if (scope !== 'gateway') return `${sinceCall} after the alert.`
-  if (marker.kind !== 'recovered')
-    return `Repaired by hand, or it came back by itself, ${sinceCall} after the alert: none of the levels did it.`
-  const who = marker.level === undefined ? 'By itself or by hand' : `By level ${marker.level}`
-  return `${who}, after ${duration(marker.seconds)} down.`
+function howItEnded({ scope, open, at }: Extract<Good, { kind: 'resolved' }>, { incidents }: History): string {
+  const afterCall = `${spell((at.getTime() - Date.parse(open.openedAt)) / 1000)} after the alert`
+  if (scope !== 'gateway') return `${afterCall}.`
+  const incident = incidents.findLast(({ end }) => end?.getTime() === at.getTime())
+  if (!incident || (incident.healedBy === 'outside' && !incident.steps.some(({ said }) => said.kind === 'recovered')))
+    return `Repaired by hand, or it came back by itself, ${afterCall}: none of the levels did it.`
+  const felt = incident.feltSec > incident.downSec ? ` (up to ${spell(incident.feltSec)} for its users)` : ''
+  const who = healerOf(incident)
+  return `${who[0]!.toUpperCase()}${who.slice(1)}, after ${spell(incident.downSec)} down${felt}.`
 }
 
-function composeNotice(settings: Settings, notices: string[], now: Date): Alert {
-  return { ...blank('notice', `Self-healing of OpenClaw on ${place(settings)}`, now), whys: notices.slice(0, MAX_WHYS) }
+const LEVELS = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor' } as const
+
+/** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
+function whatEachLevelDid({ steps }: Incident, hide: Hide, now: Date): Alert['tried'] {
+  return (Object.keys(LEVELS) as (keyof typeof LEVELS)[]).map((tier) => {
+    const who = `Level ${TIERS[tier].level}, ${LEVELS[tier]}`
+    const own = steps.filter((step) => step.tier === tier)
+    if (own.length === 0) return { who, what: 'was not called' }
+    const from = clockTime(own[0]!.at, now)
+    const to = clockTime(new Date(Math.max(...own.map(({ until }) => until.getTime()))), now)
+    return { who: `${who}, ${from === to ? from : `${from} to ${to}`}`, what: oneLine(hide(summaryOf(own)), 300) }
+  })
 }
 
-function wordsFor(settings: Settings, scope: Scope): { subject: string; needs: string; back: string } {
-  const at = place(settings)
-  if (scope === 'gateway') return { subject: `OpenClaw Gateway on ${at}`, needs: 'needs you', back: 'is back' }
+function summaryOf(steps: readonly Step[]): string {
+  const { said, times } =
+    steps.findLast((step) => step.said.kind === 'manual' || step.said.kind === 'escalate') ??
+    steps.findLast((step) => step.said.kind === 'down') ??
+    steps.at(-1)!
+  if (said.kind === 'manual') return 'called for you'
+  if (said.kind === 'escalate') return `escalated: ${said.why}`
+  if (said.kind === 'run-ended') return `ended: ${said.verdict}`
+  return said.kind === 'down' ? `found it ${said.verdict} (${times === 1 ? 'once' : `${times} times`})` : 'is at work'
+}
+
+/** The last lines of a log. Redacted as a whole: a private key goes over many lines, and half a token is not recognised. */
+function tailOf(path: string, hide: Hide): string[] {
+  const lines = hide(readTail(path, 64 * 1024)).split('\n')
+  return lines
+    .filter((line) => line.trim() !== '')
+    .slice(-40)
+    .map((raw) => {
+      const line = parseLine(raw)
+      const severity = line?.severity === 'INFO' ? '' : `${line?.severity} `
+      return oneLine(line ? `${localIso(line.at).slice(11, 19)} ${severity}${line.text}` : `  ${raw}`, 300)
+    })
+}
+
+/** What the human does next: at most three steps, commands in backticks. */
+function adviceFor(scope: Scope, verdict: string | undefined, settings: Settings): string[] {
+  const flag = settings.profile === DEFAULT_PROFILE ? '' : ` --profile ${settings.profile}`
+  const openclaw = `openclaw${flag}`
+  const status = `\`${openclaw} gateway status\``
+  const restart = `\`${openclaw} gateway restart\``
+  const { gatewayPort, watchdogDir, stateDir, memoryDir } = settings
   if (scope === 'watchers')
-    return { subject: `The watchers of OpenClaw on ${at}`, needs: 'need you', back: 'are well again' }
-  return { subject: `Self-healing on ${at}`, needs: 'cannot write its files', back: 'can write its files again' }
+    return [
+      `the gateway itself may be well: see with ${status}`,
+      `run \`npm run setup${flag && ` --${flag}`}\` in the checkout to register the jobs again; the guardian’s log says what it tried`,
+    ]
+  if (scope === 'disk')
+    return [
+      'see with `df -h ~` and `ls -ld` of the folders named',
+      'until then no tier restarts anything: it could not count its restarts',
+    ]
+  const steps: Partial<Record<Verdict, string>> = {
+    impostor: `see what has the port with \`lsof -nP -iTCP:${gatewayPort} -sTCP:LISTEN\`; end it, or give one of the two another port`,
+    misconfigured: `see what is wrong with \`${openclaw} config validate\`; configs that worked are in \`${watchdogDir}/known-good\``,
+    blocked: `see which secret is missing with ${status}; provide it, then ${restart}`,
+    'unusable-state': `its database is damaged, or newer than the version that runs: see \`${openclaw} --version\` and ${status}; delete no data`,
+    'disk-full': `free some space: \`df -h ~\` says how much there is, \`du -sh ${stateDir} ${memoryDir}\` what takes it`,
+    'broken-install': `reinstall the version that you had with \`npm install -g openclaw@<version>\`, then ${restart}`,
+  }
+  return [
+    steps[verdict as Verdict] ?? `see why with ${status} and \`${openclaw} logs\`, then ${restart}`,
+    `pause self-healing while you work: \`touch ${pausePath(settings)}\`; remove it afterwards`,
+  ]
 }
+
+const WORDS = {
+  gateway: ['OpenClaw Gateway on', 'needs you', 'is back'],
+  watchers: ['The watchers of OpenClaw on', 'need you', 'are well again'],
+  disk: ['Self-healing on', 'cannot write its files', 'can write its files again'],
+} as const
 
 function blank(kind: Alert['kind'], title: string, now: Date): Alert {
   return { kind, writtenAt: now.toISOString(), host: host(), title, lead: '', whys: [], tried: [], todo: [] }
 }
 
-/** The machine, and on it the gateway, if it is not the one without a profile. */
 function place({ profile }: Settings): string {
   return profile === DEFAULT_PROFILE ? host() : `${host()} (profile ${profile})`
 }

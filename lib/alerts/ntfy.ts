@@ -1,63 +1,35 @@
-/**
- * The ntfy channel: one notification to a topic, of ntfy.sh or of a server of one's own.
- * https://docs.ntfy.sh/publish/#publish-as-json
- */
+/** ntfy: https://docs.ntfy.sh/publish/#publish-as-json */
 import { type Alert, isUrgent } from './alert.ts'
-import { type Answer, type Channel, type Circumstances, judge } from './channel.ts'
-import { type PostResult, postPatiently } from './http.ts'
-import { headline, plainBody } from './plain.ts'
+import { type Channel, type Circumstances, headline, plainBody } from './message.ts'
 
 /** In bytes; a longer message would arrive as an attached file. */
 const MAX_MESSAGE_BYTES = 4096
 
-export interface NtfyPayload {
-  topic: string
-  title: string
-  message: string
-  priority: number
-  tags: string[]
-}
-
-/** @param topicUrl e.g. `https://ntfy.sh/my-topic` */
-export function ntfyChannel(topicUrl: string, token: string, timeoutSec: number): Channel {
+export function ntfyChannel(topicUrl: string, token: string): Channel {
   // A message as JSON goes to the server's root and names its topic: unlike in headers, any text is safe there.
   const url = new URL(topicUrl)
   const segments = url.pathname.split('/').filter(Boolean)
   const topic = decodeURIComponent(segments.pop() ?? '')
   url.pathname = `/${segments.join('/')}`
   url.search = ''
-  const headers = {
-    'Content-Type': 'application/json',
-    ...(token ? { Authorization: `Bearer ${token}` } : {}),
-  }
   return {
     name: 'ntfy',
     address: `${topicUrl} ${token}`,
-    async send(alert, circumstances, signal) {
-      const body = JSON.stringify(ntfyPayload(alert, circumstances, topic))
-      return judgeNtfy(await postPatiently(url.href, body, headers, timeoutSec * 1000, signal))
-    },
+    url: url.href,
+    headers: token ? { Authorization: `Bearer ${token}` } : {},
+    payload: (alert, circumstances) => ({ topic, ...ntfyMessage(alert, circumstances) }),
+    todo: () => 'check NTFY_URL (server and topic) and NTFY_TOKEN',
   }
 }
 
-function judgeNtfy(result: PostResult): Answer {
-  const answer = judge(result)
-  if (answer.kind !== 'refused') return answer
-  return { kind: 'gone', why: answer.why, todo: 'check NTFY_URL (server and topic) and NTFY_TOKEN' }
-}
-
-export function ntfyPayload(alert: Alert, circumstances: Circumstances, topic: string): NtfyPayload {
-  let max = MAX_MESSAGE_BYTES
-  let message = plainBody(alert, circumstances, max, max / 4)
-  // In UTF-8 a unit takes up to three bytes: how many are too many depends on the text.
-  for (let bytes = Buffer.byteLength(message); bytes > MAX_MESSAGE_BYTES; bytes = Buffer.byteLength(message)) {
-    max = Math.min(max - 100, Math.floor((max * MAX_MESSAGE_BYTES) / bytes))
-    message = plainBody(alert, circumstances, max, Math.floor(max / 4))
-  }
+export function ntfyMessage(alert: Alert, circumstances: Circumstances) {
+  // In UTF-8 a unit takes up to three bytes: how many fit depends on the text.
+  let message = ''
+  for (let max = MAX_MESSAGE_BYTES; message === '' || Buffer.byteLength(message) > MAX_MESSAGE_BYTES; max -= 100)
+    message = plainBody(alert, circumstances, max) || alert.title
   return {
-    topic,
     title: headline(alert, 120),
-    message: message || alert.title,
+    message,
     priority: isUrgent(alert) ? 5 : 3,
     tags: ['openclaw', alert.kind],
   }

@@ -1,4 +1,3 @@
-/** The values that are secret on this machine: what redaction is told to look for. */
 import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { knownGoods } from '../gateway/known-good.ts'
@@ -6,10 +5,7 @@ import { redact } from '../tier/redact.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readWhole } from '../tier/state.ts'
 
-/**
- * Secret values of the settings, the environment, the gateway's config with what it includes, and its kept copies. A config that cannot be
- * parsed may be why we are here: its secrets are guessed, and the kept copies hold the same tokens.
- */
+/** Of the settings, the environment, and the gateway's config with what it includes, its backups and its kept copies. */
 export async function knownSecrets(settings: Settings): Promise<string[]> {
   const { configSecrets, leavesOf, parseOrNothing } = await import('../gateway/config-tree.ts')
   const configs = new Map<string, string>()

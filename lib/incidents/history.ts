@@ -69,7 +69,11 @@ export function lastDays(days: number, now = new Date()): Span {
 
 /** The history of a span. Never throws for what is in a log or for one that cannot be read: that is in `notes`. */
 export function readHistory(settings: Settings, span: Span, now = new Date()): History {
-  const { events, notes } = readEvents(settings, span, now)
+  return historyOf(readEvents(settings, span, now), span)
+}
+
+/** The history of events that were read. */
+export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span): History {
   const { incidents, stretches, remarks } = new Timeline(events, span)
   const runs = countRuns(events, span)
   return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(span, incidents, stretches) }

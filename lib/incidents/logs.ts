@@ -28,6 +28,8 @@ export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }> | Deed
 export type LogEvent = {
   atMs: number
   tier: TierName
+  /** The file. */
+  log: string
   /** Since when the run that it belongs to was at work; of a run that has no last line: `atMs`. */
   beganMs: number
 } & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
@@ -79,7 +81,7 @@ export function readEvents(
       const atMs = line.at.getTime()
       if (atMs < lastMs - 60_000) damage.outOfOrder++
       lastMs = atMs
-      const event = eventOf(line)
+      const event = eventOf(line, path)
       if (event && atMs > now.getTime() + 1000) damage.fromTheFuture++
       else if (event && own.length >= MAX_EVENTS_PER_LOG) damage.tooMany++
       else if (event && atMs <= span.to.getTime()) own.push(event)
@@ -101,7 +103,8 @@ export function readEvents(
   return { events: ranked.map(({ event }) => event), notes }
 }
 
-function isHealthySighting(event: LogEvent): boolean {
+/** True when a tier saw the gateway healthy: an incident ends there. */
+export function isHealthySighting(event: LogEvent): boolean {
   return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
 }
 
@@ -203,11 +206,11 @@ function readBytes(path: string, from: number, to: number): Buffer {
   }
 }
 
-function eventOf(line: LogLine): LogEvent | undefined {
+function eventOf(line: LogLine, log: string): LogEvent | undefined {
   const marker = parseMarker(line.text) ?? parseDeed(line.text)
   if (!marker || !Object.hasOwn(TIERS, line.tier)) return undefined
   const atMs = line.at.getTime()
-  const common = { atMs, tier: line.tier as TierName, beganMs: atMs }
+  const common = { atMs, tier: line.tier as TierName, log, beganMs: atMs }
   if (marker.kind === 'run-started') return { ...common, kind: 'start', pid: marker.pid }
   if (marker.kind !== 'run-ended') return { ...common, kind: 'said', said: marker }
   const beganMs = atMs - Math.min(marker.seconds, MAX_RUN_SEC) * 1000

@@ -1,10 +1,24 @@
 /** The weekly digest: the figures of a week as a message for the channels. A week ends on Monday at 9:00, local time. */
 import type { Alert } from '../alerts/alert.ts'
+import { configuredChannels, noChannel } from '../alerts/channels.ts'
 import { minuteOf, seenAndFelt } from '../incidents/words.ts'
+import type { Journal } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 const MONDAY = 1
 const HOUR = 9
+
+/**
+ * The digest of the week that ended last, and that week's end; undefined when it was sent already. Without a channel there
+ * is none, and the log says so.
+ */
+export async function digestDue(settings: Settings, journal: Journal, sentUntil: string, now: Date) {
+  const end = endOfLastWeek(now)
+  if (isDigestSent(sentUntil, end, now)) return undefined
+  const hasChannel = configuredChannels(settings).length > 0
+  if (!hasChannel) journal.warn(`WEEKLY_DIGEST is on, but ${noChannel(settings)}`)
+  return { until: end.toISOString(), digest: hasChannel ? [await composeDigest(settings, end, now)] : [] }
+}
 
 /** The last Monday, 9:00, that has passed. */
 export function endOfLastWeek(now: Date): Date {
@@ -22,7 +36,7 @@ function beginOfWeek(end: Date): Date {
  * Whether the digest of the week that ended at `end` was sent already.
  * @param sentUntil ISO time of the last digest; one that lies ahead was written by a clock that was wrong
  */
-export function isDigestSent(sentUntil: string, end: Date, now: Date): boolean {
+function isDigestSent(sentUntil: string, end: Date, now: Date): boolean {
   const sent = Date.parse(sentUntil)
   return sent >= end.getTime() && sent <= now.getTime()
 }

@@ -69,8 +69,8 @@ export const MARKER = {
 /** How a call or a notice begins that is about the watchers, and not about the gateway, whichever tier writes it. */
 export const ABOUT_WATCHERS = 'watchers: '
 
-/** How a notice begins that is told to everybody: nobody is woken in vain, but somebody should look one of these days. */
-export const NEEDS_A_LOOK = 'needs a look: '
+/** How a notice begins that is sent under NOTIFY=failures too: nothing is down, but a human has to act one of these days. */
+export const NEEDS_A_LOOK = 'needs attention: '
 
 /** The read side of the markers. `text` is a line's text as `parseLine` gives it; undefined: it is no marker. */
 export function parseMarker(text: string): Marker | undefined {
@@ -83,7 +83,8 @@ export function parseMarker(text: string): Marker | undefined {
     return { kind: 'recovered', level: m[1] === undefined ? undefined : Number(m[1]), seconds: Number(m[2]) }
   if ((m = /^ESCALATE to level (\d): (.*)/s.exec(text))) return { kind: 'escalate', level: Number(m[1]), why: m[2]! }
   if ((m = /^MANUAL INTERVENTION REQUIRED: (.*)/s.exec(text))) return { kind: 'manual', why: m[1]! }
-  if ((m = /^NOTICE (.*)/s.exec(text))) return { kind: 'notice', what: m[1]! }
+  // The second form is the first version's.
+  if ((m = /^NOTICE (.*)/s.exec(text))) return { kind: 'notice', what: m[1]!.replace(/^needs a look: /, NEEDS_A_LOOK) }
   return undefined
 }
 

@@ -76,7 +76,7 @@ test('clients of this machine that the gateway refuses are noticed once; strange
   refuse('127.0.0.1', 2)
   expect(await lookAnHourLater()).toEqual([])
   refuse('::1', 1)
-  expect(await lookAnHourLater()).toEqual([expect.stringMatching(/needs a look: .*\b3\b.*cli: token_mismatch/)])
+  expect(await lookAnHourLater()).toEqual([expect.stringMatching(/needs attention: .*\b3\b.*cli: token_mismatch/)])
   expect(await lookAnHourLater()).toEqual([])
 })
 

@@ -85,7 +85,7 @@ test('after three weeks without power one digest comes, of the last week', async
 test('without a channel that is said once a week, and is no failure', async () => {
   const { sandbox, tick } = await scene({ DISCORD_WEBHOOK_URL: '' })
   for (let i = 0; i < 2; i++) expect(await tick()).toMatchObject({ code: 0 })
-  expect(sandbox.log('monitor-').match(/WEEKLY_DIGEST is on, but set DISCORD_WEBHOOK_URL/g)).toHaveLength(1)
+  expect(sandbox.log('monitor-').match(/WEEKLY_DIGEST is on, but .*DISCORD_WEBHOOK_URL/g)).toHaveLength(1)
 })
 
 test('a failure in the same moment is told as the failure that it is, and the table with it', async () => {

@@ -80,7 +80,7 @@ test.each([
     const copy = join(box.stateDir, brokenCopies(box)[0]!)
     expect(readFileSync(copy, 'utf8')).toBe(broken)
     expect(statSync(copy).mode & 0o777).toBe(0o600)
-    expect(box.log('healthcheck')).toMatch(/NOTICE needs a look: [\s\S]*RECOVERED by level 2/)
+    expect(box.log('healthcheck')).toMatch(/NOTICE needs attention: [\s\S]*RECOVERED by level 2/)
   },
 )
 

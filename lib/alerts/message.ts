@@ -1,0 +1,74 @@
+/** What stands in a message and in which order; a channel only says how it writes text, and how much fits. */
+import { spell } from '../incidents/words.ts'
+import { type Alert, clockTime, signOf } from './alert.ts'
+import { cleanLine, cut, defuse, lastLines, partsThatFit } from './safe-text.ts'
+
+export interface Circumstances {
+  now: Date
+  id: string
+  mayBeRepetition: boolean
+}
+
+export interface Channel {
+  name: string
+  /** What makes it this channel and no other; secret. */
+  address: string
+  url: string
+  headers?: Record<string, string>
+  payload(alert: Alert, circumstances: Circumstances): object
+  /** A message of plain words, for when the payload is refused; without it every refusal is for good. */
+  bare?(text: string): object
+  /** What a refusal says, beside its status, that is for good. */
+  goneWords?: RegExp
+  todo(body: string): string
+}
+
+/** How a channel writes our own words, and text from outside in at most `max` units. */
+export interface Style {
+  own: (text: string) => string
+  quote: (text: string, max: number) => string
+  bold: (text: string) => string
+}
+
+export function headline(alert: Alert, max: number): string {
+  return cut(`${signOf(alert)} ${defuse(cleanLine(alert.title))}`, max)
+}
+
+export function reasonsOf(alert: Alert, circumstances: Circumstances, style: Style, whys = alert.whys): string[] {
+  const { now, mayBeRepetition } = circumstances
+  const lateSec = (now.getTime() - Date.parse(alert.writtenAt)) / 1000
+  const note = [
+    lateSec > 600 ? `From ${clockTime(alert.writtenAt, now)}: it could not be sent for ${spell(lateSec)}.` : '',
+    mayBeRepetition ? 'Perhaps a repetition: it is not known whether the first try arrived.' : '',
+  ]
+  const max = whys.length > 3 ? 250 : whys.length > 1 ? 400 : 700
+  const own = [note.filter(Boolean).join(' '), alert.lead].filter(Boolean).map(style.own)
+  return [...own, ...whys.map((why) => style.quote(why, max))]
+}
+
+export function factsOf({ downSince, lastHealthy, verdict }: Alert, now: Date): string[] {
+  const healthy = lastHealthy ? `, last healthy ${clockTime(lastHealthy, now)}` : ''
+  return [verdict ?? '', downSince ? `Down since ${clockTime(downSince, now)}${healthy}` : ''].filter(Boolean)
+}
+
+export function detailsOf(alert: Alert, { now }: Circumstances, { own, quote, bold }: Style): string[] {
+  const facts = factsOf(alert, now).map((fact) => bold(own(fact)))
+  return [
+    [...facts, ...(alert.evidence ? [quote(alert.evidence, 300)] : [])].join(' · '),
+    ...alert.todo.map((step) => `➜ ${own(step)}`),
+    ...alert.tried.map(({ who, what }) => `• ${own(cut(who, 80))}: ${quote(what, 200)}`),
+    alert.finding ? `The doctor found: ${quote(alert.finding, 700)}` : '',
+    alert.log ? `Log: ${quote(alert.log.path, 200)}` : '',
+  ].filter(Boolean)
+}
+
+const line = (text: string, max: number) => cut(defuse(cleanLine(text)), max)
+const PLAIN: Style = { own: (text) => line(text, 300), quote: line, bold: (text) => text }
+
+/** Everything below the headline as plain text, in at most `max` units; the log's end gets a quarter of it at least. */
+export function plainBody(alert: Alert, circumstances: Circumstances, max: number): string {
+  const parts = [...reasonsOf(alert, circumstances, PLAIN), ...detailsOf(alert, circumstances, PLAIN)]
+  const text = partsThatFit(parts, alert.log ? Math.ceil(max * 0.75) : max)
+  const tail = alert.log ? lastLines(alert.log.lines, max - text.length - 2, defuse) : []
+  return tail.length > 0 ? `${text}\n\n${tail.join('\n')}` : text
+}
