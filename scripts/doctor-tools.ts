@@ -9,10 +9,12 @@
  *      2  unusable context or settings; the session ends, and the human is called
  */
 import { createInterface } from 'node:readline'
-import { type Argument, type Instrument, readContext, Session } from '../lib/doctor/instrument.ts'
+import type { Argument, Instrument } from '../lib/doctor/instrument.ts'
 import { callInstrument, INSTRUMENTS } from '../lib/doctor/instruments.ts'
-import { endRunningCommands } from '../lib/tier/command.ts'
+import { readSessionOf, type Session } from '../lib/doctor/session.ts'
+import * as command from '../lib/tier/command.ts'
 import { EXIT } from '../lib/tier/contract.ts'
+import * as shell from '../lib/tier/shell.ts'
 import { isRecord } from '../lib/tier/state.ts'
 
 /** Revisions of the protocol whose initialize, tools/list and tools/call are the same. */
@@ -25,11 +27,17 @@ else if (!contextPath || contextPath.startsWith('-')) {
   process.exitCode = contextPath === '--help' ? EXIT.healthy : EXIT.unusable
 } else {
   try {
-    await serve(new Session(readContext(contextPath)))
+    await serve(readSessionOf(contextPath))
   } catch (error) {
     process.stderr.write(`doctor-tools: ${(error as Error).message}\n`)
     process.exitCode = EXIT.unusable
   }
+}
+
+// What is not converted yet runs its commands there.
+function endRunningCommands(): void {
+  command.endRunningCommands()
+  shell.endRunningCommands()
 }
 
 /** Answers one request after the other: two calls at once would undo each other's checks. */
@@ -49,7 +57,7 @@ async function serve(session: Session): Promise<void> {
       if (response) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...response })}\n`)
     })
   }
-  // Nobody waits for what is still to come; what is being done gets a moment to end.
+  // What was asked behind it is not done; what is being done gets a moment to end.
   isOpen = false
   endRunningCommands()
   await Promise.race([last, new Promise((resolve) => setTimeout(resolve, 2000))])
@@ -74,10 +82,8 @@ async function respond(session: Session, line: string): Promise<Record<string, u
   if (method === 'initialize') {
     const asked = typeof given.protocolVersion === 'string' ? given.protocolVersion : ''
     const protocolVersion = PROTOCOLS.includes(asked) ? asked : PROTOCOLS.at(-1)
-    return {
-      id,
-      result: { protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'doctor', version: '2' } },
-    }
+    const serverInfo = { name: 'doctor', version: '2' }
+    return { id, result: { protocolVersion, capabilities: { tools: {} }, serverInfo } }
   }
   if (method === 'tools/list') return { id, result: { tools: Object.entries(INSTRUMENTS).map(describe) } }
   if (method !== 'tools/call') return { id, error: { code: -32601, message: `there is no method ${method}` } }
@@ -109,9 +115,9 @@ function schemaOf({ type, description, choices, max = 300 }: Argument) {
 }
 
 function printInstruments(): void {
-  const rows = Object.entries(INSTRUMENTS).map(
-    ([name, { description, acts, most }]) =>
-      `| \`${name}\` | ${acts ? 'acts' : 'looks'}${most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''} | ${description} |`,
-  )
+  const rows = Object.entries(INSTRUMENTS).map(([name, { description, acts, most }]) => {
+    const limit = most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''
+    return `| \`${name}\` | ${acts ? 'acts' : 'looks'}${limit} | ${description} |`
+  })
   process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
 }

@@ -3,15 +3,16 @@ import fc from 'fast-check'
 import JSON5 from 'json5'
 import { describe, expect, test } from 'vitest'
 import {
+  isProtected,
   judgeConfigText,
   judgeSetting,
   shownBrokenConfig,
   shownConfig,
   VEIL,
   veiledConfig,
+  yardstickOf,
 } from '../lib/doctor/config-policy.ts'
-import { isProtected } from '../lib/doctor/config-rules.ts'
-import { Refused } from '../lib/doctor/refused.ts'
+import { Refused } from '../lib/doctor/instrument.ts'
 import { configSecrets, configWith, configWithout, leavesOf, parseOrNothing } from '../lib/gateway/config-tree.ts'
 import { configText, PLANTED } from './support/doctor-world.ts'
 
@@ -31,7 +32,7 @@ const CONFIG_TEXT = `// the gateway's config
 
 function refusal(before: string, after: string, knownGood?: string): string | undefined {
   try {
-    judgeConfigText(after, { before, knownGood, gatewayPort: PORT })
+    judgeConfigText(before, after, yardstickOf(knownGood, PORT))
     return undefined
   } catch (error) {
     expect(error).toBeInstanceOf(Refused)
@@ -443,7 +444,7 @@ describe('what a repair needs is open, and nothing else', () => {
 
   test('a wish is judged before it is looked at what stands there', () => {
     const judge = (path: string, value: unknown) => () =>
-      judgeSetting(path.split('.'), value, { knownGood: undefined, gatewayPort: PORT })
+      judgeSetting(path.split('.'), value, yardstickOf(undefined, PORT))
     for (const value of ['planted-gateway-token-1', 'wrong'])
       expect(judge('gateway.auth.token', value)).toThrow(/^gateway\.auth\.token may not be set/)
     expect(judge('logging.level', 'debug')).not.toThrow()

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Report } from '../lib/doctor/instrument.ts'
+import type { Report } from '../lib/doctor/session.ts'
 import { addLearning, describeLearnings, type NewLearning, similarLearnings } from '../lib/incidents/learnings.ts'
 
 function learnings(): string {

@@ -138,26 +138,7 @@ const report = (fix: string) => ({ symptom: 'It exits at once.', root_cause: 'A 
 const lockPath = (box: Sandbox) => join(box.home, '.openclaw-doctor.lock')
 
 describe.concurrent('two gateways down at once', () => {
-  test('for one reason: one doctor repairs it, and the other gateway is brought back by a restart', async (t) => {
-    const { box, work, recover } = await twoWithoutPackage(t)
-    const go = join(box.root, 'go')
-    box.writeDoctorScript({ steps: [{ untilFile: go }, ...REINSTALL], report: report('Reinstalled it.') })
-    // It is silent until the second run is there, however long that takes.
-    const first = recover(box, { EMERGENCY_RECOVERY_IDLE_LIMIT: '50' })
-    await started(box, 1)
-    const waiting = recover(work)
-    await waits(work)
-    writeFileSync(go, '')
-    const second = await waiting
-    expect(second.stdout).toMatch(/the doctor of the profile default \(pid \d+\) is at work; waiting, one at a time/)
-    expect(second.stdout).toMatch(/restart: [\s\S]*RECOVERED by level 3/)
-    expect(second.code, second.stdout).toBe(0)
-    expect((await first).code).toBe(0)
-    expect(doctors(box)).toHaveLength(1)
-    expect(existsSync(lockPath(box))).toBe(false)
-  })
-
-  test('for reasons of their own: the second doctor begins when the first has gone, with the briefing and the instruments of its own gateway', async (t) => {
+  test('the second doctor begins when the first has gone, with the briefing and the instruments of its own gateway', async (t) => {
     const { box, work, file, recover } = await twoWithoutPackage(t)
     const go = join(box.root, 'go')
     box.writeDoctorScript({ steps: [{ untilFile: go }], report: report('none') })

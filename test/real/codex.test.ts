@@ -7,8 +7,8 @@ import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createNetServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import type { Doctor } from '../../lib/agents/agent.ts'
 import { codex } from '../../lib/agents/codex.ts'
-import type { Doctor } from '../../lib/agents/doctors.ts'
 import {
   type ResponsesApi,
   type ResponsesRequest,
