@@ -65,46 +65,38 @@ async function serve(session: Session): Promise<void> {
   process.exit(EXIT.healthy)
 }
 
-/** The response to one message of JSON-RPC; nothing for a notification. */
 async function respond(session: Session, line: string): Promise<Record<string, unknown> | undefined> {
+  const fail = (id: unknown, code: number, message: string) => ({ id, error: { code, message } })
   let message: unknown
   try {
     message = JSON.parse(line)
   } catch {
-    return { id: null, error: { code: -32700, message: 'this is no JSON' } }
+    return fail(null, -32700, 'this is no JSON')
   }
-  if (!isRecord(message) || typeof message.method !== 'string')
-    return { id: null, error: { code: -32600, message: 'this is no request' } }
-  const { id, method, params } = message
+  if (!isRecord(message) || typeof message.method !== 'string') return fail(null, -32600, 'this is no request')
+  const { id, method } = message
   if (id === undefined) return undefined
-  const given = isRecord(params) ? params : {}
+  const given = isRecord(message.params) ? message.params : {}
   if (method === 'ping') return { id, result: {} }
   if (method === 'initialize') {
-    const asked = typeof given.protocolVersion === 'string' ? given.protocolVersion : ''
-    const protocolVersion = PROTOCOLS.includes(asked) ? asked : PROTOCOLS.at(-1)
+    const protocolVersion = PROTOCOLS.find((one) => one === given.protocolVersion) ?? PROTOCOLS.at(-1)
     const serverInfo = { name: 'doctor', version: '2' }
     return { id, result: { protocolVersion, capabilities: { tools: {} }, serverInfo } }
   }
   if (method === 'tools/list') return { id, result: { tools: Object.entries(INSTRUMENTS).map(describe) } }
-  if (method !== 'tools/call') return { id, error: { code: -32601, message: `there is no method ${method}` } }
-  if (given.arguments !== undefined && !isRecord(given.arguments))
-    return { id, error: { code: -32602, message: 'arguments must be an object' } }
-  if (typeof given.name !== 'string') return { id, error: { code: -32602, message: 'name must be a text' } }
-  const { text, isError } = await callInstrument(session, given.name, given.arguments ?? {})
+  if (method !== 'tools/call') return fail(id, -32601, `there is no method ${method}`)
+  const { name, arguments: args = {} } = given
+  if (!isRecord(args)) return fail(id, -32602, 'arguments must be an object')
+  if (typeof name !== 'string') return fail(id, -32602, 'name must be a text')
+  const { text, isError } = await callInstrument(session, name, args)
   return { id, result: { content: [{ type: 'text', text }], isError } }
 }
 
 function describe([name, { description, arguments: known = {}, acts }]: [string, Instrument]) {
-  const required = Object.entries(known).flatMap(([key, { optional }]) => (optional ? [] : [key]))
+  const properties = Object.fromEntries(Object.entries(known).map(([key, argument]) => [key, schemaOf(argument)]))
+  const required = Object.keys(known).filter((key) => !known[key]!.optional)
   return {
-    name,
-    description,
-    inputSchema: {
-      type: 'object',
-      properties: Object.fromEntries(Object.entries(known).map(([key, argument]) => [key, schemaOf(argument)])),
-      required,
-      additionalProperties: false,
-    },
+    ...{ name, description, inputSchema: { type: 'object', properties, required, additionalProperties: false } },
     annotations: { readOnlyHint: acts !== true, destructiveHint: acts === true, openWorldHint: false },
   }
 }

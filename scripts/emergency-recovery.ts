@@ -33,7 +33,6 @@ import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
-/** With these endings another doctor may do better. */
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
 /** Secrets of the config are known once it was read; until then those of the settings have to do. */
 let secretsOfConfig: string[] = []
@@ -248,7 +247,6 @@ function look(run: TierRun, deep = true): Promise<Examination> {
   return examine(run.settings, options(run, deep))
 }
 
-/** The dry run's answer. */
 async function say(run: TierRun, seen: Examination): Promise<Outcome> {
   const { settings, journal } = run
   journal.warn(`${seen.verdict}: ${seen.evidence}`)

@@ -5,7 +5,10 @@ import type { Launch } from '../services/terminal.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { DOCTOR_NAMES, Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, tried } from '../tier/state.ts'
+
+/** How long a call of an instrument may take: npm has 900 s. */
+export const CALL_LIMIT_MS = 1_000_000
 
 export type DoctorName = (typeof DOCTOR_NAMES)[number]
 
@@ -14,26 +17,21 @@ export type Trouble = 'login' | 'quota' | 'service' | 'instruments'
 
 /** What one line of a doctor's output says. */
 export type DoctorEvent =
-  /** Its instruments are connected. */
   | { kind: 'connected' }
   /** It cannot go on; `detail`: its own words, one line. */
   | { kind: 'trouble'; trouble: Trouble; detail: string }
   | { kind: 'said'; text: string }
-  /** It called an instrument, with its arguments on one line. */
   | { kind: 'called'; text: string }
-  /** An instrument answered. */
   | { kind: 'answered'; text: string }
   /** It has ended its work by itself; `costUsd`: as it says. */
   | { kind: 'finished'; costUsd?: number }
 
-/** What a doctor is given for one session. */
 export interface Commission {
   settings: Settings
   /** The session's own folder (0700), which is deleted afterwards. */
   folder: string
   /** How the MCP server with the instruments is started (stdio); its name is `doctor`. */
   server: { command: string; args: string[] }
-  /** The names of its instruments. */
   instruments: readonly string[]
 }
 
@@ -41,25 +39,18 @@ export type Found = { version: string } | { failure: string }
 
 export interface Doctor {
   name: DoctorName
-  /** For people: `Claude Code`. */
   title: string
   /** Its version as it is installed, or why it cannot be used, as a sentence. */
   find(settings: Settings): Promise<Found>
   /** Writes what it needs into the session's folder, and says how it is started: the briefing is its standard input. */
   prepare(commission: Commission): Launch
-  /** What one line of its standard output says; nothing for lines of no interest. */
   read(line: string): DoctorEvent[]
-  /** What a line of standard error says, where it says there why it cannot go on. */
   readError?(line: string): DoctorEvent[]
 }
 
 /** Nothing that a doctor prints ends the session by an error of ours. */
 export function eventsOf(doctor: Doctor, line: string): DoctorEvent[] {
-  try {
-    return doctor.read(line)
-  } catch {
-    return []
-  }
+  return tried(() => doctor.read(line)) ?? []
 }
 
 /** Asks the program `name` for its version. @param oldest the oldest release in which its lock-down was seen to hold */
@@ -81,10 +72,7 @@ export async function findProgram(
 const PLAIN =
   /^(?:HOME|PATH|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|TMUX_TMPDIR|NVM_DIR|HTTPS?_PROXY|https?_proxy|NO_PROXY|no_proxy|ALL_PROXY|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|OPENCLAW_(?:HOME|PROFILE|STATE_DIR|CONFIG_PATH|GATEWAY_URL|GATEWAY_PORT|MEMORY_DIR))$/
 
-/**
- * An allow list of the tier's own environment, which may hold any secret and switches for the doctor's program.
- * @param signIn the names of the variables with which this doctor signs in
- */
+/** An allow list: the tier's environment may hold any secret. @param signIn the variables with which this doctor signs in */
 export function plainEnv(settings: Settings, signIn: RegExp): Record<string, string> {
   const ours = {
     OPENAI_API_KEY: settings.openaiApiKey,
@@ -105,43 +93,26 @@ export function trouble(kind: Trouble, detail: string): DoctorEvent[] {
   return [{ kind: 'trouble', trouble: kind, detail: oneLine(detail, 300) }]
 }
 
-/** A file of the user's as an object; empty when there is none. */
 export function readJson(path: string): Record<string, unknown> {
-  return parseMessage(readText(path)) ?? {}
+  return parseMessage(tried(() => readFileSync(path, 'utf8')) ?? '') ?? {}
 }
 
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-/** What stands at some keys of an object in an object. */
 export function at(value: unknown, ...keys: string[]): unknown {
   return keys.reduce((inner, key) => (isRecord(inner) ? inner[key] : undefined), value)
 }
 
 // --- the messages of `--output-format stream-json`, which Qwen Code took over from Claude Code
 
-/** One line as a message; undefined when it is none. */
 export function parseMessage(line: string): Record<string, unknown> | undefined {
-  try {
-    const message: unknown = JSON.parse(line)
-    return isRecord(message) ? message : undefined
-  } catch {
-    return undefined
-  }
+  const message: unknown = tried(() => JSON.parse(line))
+  return isRecord(message) ? message : undefined
 }
 
-/** The status of our MCP server in the first message. */
 export function serverStatus({ mcp_servers: servers }: Record<string, unknown>): string {
   const ours = Array.isArray(servers) ? servers.find((one) => at(one, 'name') === 'doctor') : undefined
   return String(at(ours, 'status') ?? 'not there')
 }
 
-/** The parts of a message's content; none when it has no content. */
 export function partsOf({ message }: Record<string, unknown>): Record<string, unknown>[] {
   return isRecord(message) && Array.isArray(message.content) ? message.content.filter(isRecord) : []
 }
@@ -154,7 +125,6 @@ export function eventOf(part: Record<string, unknown>): DoctorEvent[] {
   return part.type === 'tool_result' ? [{ kind: 'answered', text: textOfResult(part) }] : []
 }
 
-/** The text of what a tool answered. */
 export function textOfResult({ content }: Record<string, unknown>): string {
   if (!Array.isArray(content)) return String(content)
   return content.map((piece) => String(at(piece, 'text') ?? '')).join('\n')
@@ -162,9 +132,5 @@ export function textOfResult({ content }: Record<string, unknown>): string {
 
 /** A value on one line; one that is nested too deep is no reason to end. */
 export function compact(value: unknown): string {
-  try {
-    return JSON.stringify(value) ?? ''
-  } catch {
-    return '(arguments that cannot be shown)'
-  }
+  return tried(() => JSON.stringify(value) ?? '') ?? '(arguments that cannot be shown)'
 }

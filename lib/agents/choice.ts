@@ -1,4 +1,3 @@
-/** Which doctors there are, in which order they are called, and what each is given. */
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Settings } from '../tier/settings.ts'

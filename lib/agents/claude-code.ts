@@ -1,27 +1,12 @@
-/**
- * Claude Code as the doctor: `claude -p` with our instruments and no tool of its own. Nothing of the user's settings is
- * loaded that could loosen that, and no transcript, file history or memory is kept.
- */
+/** Claude Code as the doctor: `claude -p` with our instruments, no tool of its own, none of the user's settings, no memory. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Launch, quoted } from '../services/terminal.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import {
-  type Commission,
-  type Doctor,
-  type DoctorEvent,
-  eventOf,
-  findProgram,
-  parseMessage,
-  partsOf,
-  plainEnv,
-  readJson,
-  serverStatus,
-  type Trouble,
-  trouble,
-} from './agent.ts'
+import type { Commission, Doctor, DoctorEvent, Trouble } from './agent.ts'
+import { eventOf, findProgram, parseMessage, partsOf, plainEnv, readJson, serverStatus, trouble } from './agent.ts'
 
 export const claude: Doctor = {
   name: 'claude',
@@ -38,10 +23,7 @@ const ONLY_INSTRUMENTS = {
   hooks: [{ type: 'command', command: "echo 'Only the instruments may be used.' >&2; exit 2", onFailure: 'block' }],
 }
 
-/**
- * `--setting-sources=` leaves out the user's, the project's and the local settings (hooks, MCP servers, permissions);
- * what of them is needed to sign in is copied. In the mode `dontAsk` what is not allowed is refused without a question.
- */
+/** `--setting-sources=` leaves out all settings but ours; `dontAsk` refuses what is not allowed without a question. */
 function prepare({ settings, folder, server }: Commission): Launch {
   const write = (name: string, content: unknown) => {
     writeFileSync(join(folder, name), JSON.stringify(content, null, 2), { mode: 0o600 })
@@ -69,7 +51,6 @@ function prepare({ settings, folder, server }: Commission): Launch {
   }
 }
 
-/** One message of its stream: init, what the model said and called, what instruments answered, the result. */
 function read(line: string): DoctorEvent[] {
   const message = parseMessage(line)
   if (message?.type === 'system' && message.subtype === 'init') {
@@ -93,7 +74,6 @@ function read(line: string): DoctorEvent[] {
   return trouble(troubleOf(detail), detail)
 }
 
-/** Its own words for why a turn failed (2.1.330). */
 const TROUBLE_OF_ERROR: Readonly<Record<string, Trouble>> = {
   authentication_failed: 'login',
   oauth_org_not_allowed: 'login',
@@ -121,11 +101,7 @@ function troubleOf(message: string): Trouble {
 const SIGN_IN_KEYS =
   'apiKeyHelper awsAuthRefresh awsCredentialExport gcpAuthRefresh forceLoginMethod forceLoginOrgUUID model'.split(' ')
 
-/**
- * How Claude Code signs in. Its own login (kept in HOME or the keychain) comes first; only without one is the
- * ANTHROPIC_API_KEY of the settings used: in that file it is mostly meant for OpenClaw. The key is handed over by a
- * helper that prints a file of the session: it stands in no environment and no command line, and no question is asked.
- */
+/** Its own login comes first: the key of the settings is mostly meant for OpenClaw. It stands in a file of the session only. */
 function signIn(settings: Settings, folder: string): Record<string, unknown> {
   const theirs = readJson(join(configDir(settings), 'settings.json'))
   const kept = Object.fromEntries(SIGN_IN_KEYS.flatMap((key) => (key in theirs ? [[key, theirs[key]]] : [])))
@@ -151,7 +127,6 @@ function configDir(settings: Settings): string {
 
 const SIGN_IN_ENV =
   /^(?:CLAUDE_CONFIG_DIR|ANTHROPIC_(?!API_KEY$)\w+|CLAUDE_CODE_OAUTH_TOKEN|CLAUDE_CODE_USE_(?:BEDROCK|VERTEX|FOUNDRY)|CLAUDE_CODE_SKIP_\w+_AUTH|AWS_\w+|GOOGLE_APPLICATION_CREDENTIALS|CLOUD_ML_REGION|VERTEX_REGION_\w+)$/
-/** An emergency is no time for updates, surveys and marketplaces; instruments may take a quarter of an hour. */
 const QUIET = {
   DISABLE_AUTOUPDATER: '1',
   DISABLE_TELEMETRY: '1',

@@ -1,31 +1,14 @@
-/**
- * OpenAI's Codex as the doctor: `codex exec` with our instruments. Its home is a folder of the session: nothing of the
- * user's settings is read, and nothing stays in theirs. Only their login is linked to, so that one that is renewed
- * meanwhile stays theirs: a refresh token can be used once, and a copy would take it from them.
- */
+/** OpenAI's Codex as the doctor: `codex exec` with our instruments, in a home of the session's own. */
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import {
-  at,
-  type Commission,
-  compact,
-  type Doctor,
-  type DoctorEvent,
-  type Found,
-  findProgram,
-  parseMessage,
-  plainEnv,
-  type Trouble,
-  textOfResult,
-  trouble,
-} from './agent.ts'
+import type { Commission, Doctor, DoctorEvent, Found, Trouble } from './agent.ts'
+import { at, compact, findProgram, parseMessage, plainEnv, textOfResult, trouble } from './agent.ts'
 
 export const codex: Doctor = { name: 'codex', title: 'Codex', find, prepare, read, readError }
 
-/** What an administrator sets there is read in any case: MCP servers and programs that it starts. */
 const MACHINE_WIDE = ['/etc/codex/config.toml', '/etc/codex/managed_config.toml']
 
 async function find(settings: Settings): Promise<Found> {
@@ -48,6 +31,7 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   for (const path of [home, work]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const auth = join(home, 'auth.json')
   rmSync(auth, { force: true })
+  // A refresh token can be used once: a login that is renewed through a copy would be lost to the user.
   if (existsSync(login)) symlinkSync(login, auth)
   else writeFileSync(auth, JSON.stringify({ auth_mode: 'apikey', OPENAI_API_KEY: key }), { mode: 0o600 })
   const names = instruments.map((name) => `tools.mcp__doctor__${name}`).join(', ')
@@ -84,7 +68,6 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
     'mcp_servers.doctor.startup_timeout_sec': 60,
     'mcp_servers.doctor.tool_timeout_sec': 1000,
   }
-  // JSON's texts, numbers and lists are TOML's as well.
   const lines = Object.entries(config).map(([name, value]) => `${name} = ${compact(value)}\n`)
   writeFileSync(join(home, 'config.toml'), lines.join(''), { mode: 0o600 })
   const args = ['exec', '--json', '--ephemeral', '--strict-config', '--ignore-rules', '--skip-git-repo-check']

@@ -1,23 +1,10 @@
-/**
- * Gemini CLI as the doctor. It runs in a home of its own in the session's folder, so that no settings, extensions, hooks,
- * skills, agents, policies or context files of the user are read, with a list of allowed tools that names the instruments
- * and nothing else. It cannot reach the login in the user's home, and signs in with an API key.
- */
+/** Gemini CLI as the doctor: in a home of the session, with the instruments as its only allowed tools, and with an API key. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
 import type { Settings } from '../tier/settings.ts'
-import {
-  at,
-  type Commission,
-  compact,
-  type Doctor,
-  type DoctorEvent,
-  findProgram,
-  parseMessage,
-  plainEnv,
-  trouble,
-} from './agent.ts'
+import type { Commission, Doctor, DoctorEvent } from './agent.ts'
+import { at, CALL_LIMIT_MS, compact, findProgram, parseMessage, plainEnv, trouble } from './agent.ts'
 
 export const gemini: Doctor = {
   name: 'gemini',
@@ -30,7 +17,6 @@ export const gemini: Doctor = {
   readError,
 }
 
-const CALL_LIMIT_MS = 15 * 60_000
 const TOOL_PREFIX = 'mcp_doctor_'
 
 /** A prompt includes files of the working folder by `@path`: it works in one that is empty but for what ends the search for a `.env`. */

@@ -1,17 +1,11 @@
-/**
- * Qwen Code as the doctor: for every model behind the Chat Completions API, local ones too. Its bare mode reads no
- * settings, context files, extensions, hooks, skills or `.env` of the user. Of its own tools none is left, and a start at
- * which the model would be offered anything but the instruments ends the session.
- */
+/** Qwen Code as the doctor, for every model behind the Chat Completions API, local ones too; in its bare mode. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
 import type { Settings } from '../tier/settings.ts'
+import type { Commission, Doctor, DoctorEvent, Trouble } from './agent.ts'
 import {
   at,
-  type Commission,
-  type Doctor,
-  type DoctorEvent,
   eventOf,
   findProgram,
   parseMessage,
@@ -19,7 +13,6 @@ import {
   plainEnv,
   readJson,
   serverStatus,
-  type Trouble,
   textOfResult,
   trouble,
 } from './agent.ts'
@@ -34,9 +27,6 @@ export const qwen: Doctor = {
   readError,
 }
 
-const CALL_LIMIT_MS = 15 * 60_000
-const START_LIMIT_MS = 60_000
-/** The tools of the bare mode. */
 const OWN_TOOLS = 'read_file,edit,notebook_edit,run_shell_command,get_goal,update_goal,propose_goal'
 /** Of its commands those that do more than answer. No briefing begins with one. */
 const OWN_COMMANDS = 'auth,bug,config,export,extensions,goal,hooks,import-config,init,insight,mcp,memory,update'
@@ -45,7 +35,7 @@ const OWN_COMMANDS = 'auth,bug,config,export,extensions,goal,hooks,import-config
 function prepare({ settings, folder, server, instruments }: Commission): Launch {
   const [work, home, servers] = [join(folder, 'qwen-work'), join(folder, 'qwen-home'), join(folder, 'qwen-mcp.json')]
   for (const path of [work, home]) mkdirSync(path, { recursive: true, mode: 0o700 })
-  const limits = { timeout: CALL_LIMIT_MS, discoveryTimeoutMs: START_LIMIT_MS }
+  const limits = { timeout: CALL_LIMIT_MS, discoveryTimeoutMs: 60_000 }
   const doctor = { ...server, ...limits, includeTools: instruments, alwaysLoadTools: true, trust: true }
   writeFileSync(servers, JSON.stringify({ mcpServers: { doctor } }), { mode: 0o600 })
   const args = [

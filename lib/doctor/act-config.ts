@@ -82,7 +82,6 @@ function splitPath(path: unknown): string[] {
   return names
 }
 
-/** Judges an edit of a config that can be parsed, and does it. */
 function edit(session: Session, change: (text: string) => string): Deed {
   const text = configText(session)
   if (!parseOrNothing(text))

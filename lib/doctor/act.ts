@@ -93,7 +93,6 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const version = installed.version ?? readRecord(settings).value.version
       if (!version || !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
         throw new Refused('Which version was installed cannot be told: that is for a human.')
-      // The package manager whose folder it lies in.
       const manager = folder?.includes('/pnpm/') ? 'pnpm' : folder?.includes('/.bun/') ? 'bun' : 'npm'
       const $ = shell(settings, { timeoutSec: NPM_LIMIT_SEC })
       const verb = manager === 'npm' ? 'install' : 'add'
@@ -166,7 +165,6 @@ async function treated({ context }: Session, remedy: () => Promise<RemedyResult>
   return `${done}. Now wait_until_healthy.`
 }
 
-/** The end of what a command said. Throws it when the command failed. */
 async function answer(session: Session, result: Answer): Promise<string> {
   const output = (await session.hide(outputOf(result))).slice(-8000)
   if (result.code !== 0) throw new Error(asData('it said', output))
@@ -202,7 +200,6 @@ function lostByFix(before: string, after: string): string | undefined {
   return was.length > 0 && guarded(was) !== guarded(is) ? 'who may use the gateway or what it may do' : undefined
 }
 
-/** The report's keys by the arguments, and the headings of those that have one. */
 const REPORT: readonly [argument: string, key: keyof Report, heading?: string][] = [
   ['symptom', 'symptom', 'Symptom'],
   ['root_cause', 'rootCause', 'Root cause'],

@@ -1,7 +1,4 @@
-/**
- * The briefing for the doctor. What comes from outside may have been written by anyone who can make the gateway log a
- * line: it is redacted, cleaned, cut, and put between fences that it cannot close, and it is called data there.
- */
+/** The briefing. Anyone may have written what a log says: it is redacted, cut, and put between fences that it cannot close. */
 import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
 import { describeExamination, whatWasTried } from '../gateway/describe.ts'
@@ -52,7 +49,6 @@ async function lookAt(session: Session, name: string): Promise<string> {
 interface Finding {
   title: string
   text: string
-  /** What matters most stands at its beginning, and not, as in a log, at its end. */
   isBestFirst?: boolean
 }
 
@@ -119,7 +115,6 @@ function beginningOf(text: string, maxChars: number): string {
   return `${text.slice(0, text.lastIndexOf('\n', maxChars))}\n(the end was left out)`
 }
 
-/** In logs the newest lines stand there. */
 function endOf(text: string, maxChars: number): string {
   if (text.length <= maxChars) return text
   const tail = text.slice(-maxChars)

@@ -20,7 +20,6 @@ export function whyNotHealed(title: string, { ending, detail }: SessionEnd): str
   return `${ENDINGS[ending].replace('%', title)} (${detail})`
 }
 
-/** What the doctor changed, and what it was refused, as one line. */
 export function changesTried(calls: readonly InstrumentCall[]): string {
   const named = (some: readonly InstrumentCall[]) => oneLine(some.map(describeCall).join('; '), 400)
   const [did, refused] = [calls.filter(isTreatment), calls.filter(isRefused)]
@@ -43,10 +42,7 @@ export interface Conclusion {
   hide: (text: string) => string
 }
 
-/**
- * Rolls back edits that did not help, completes the report and adds the incident to the learnings. A failure here
- * changes no verdict. Returns lines for the log.
- */
+/** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
 export function conclude(session: Session, { title, end, isUp, seconds, hide, ...of }: Conclusion): string[] {
   const { report, configAfter, calls } = session.state
   const { reportPath } = session.context

@@ -1,17 +1,11 @@
-/**
- * The gateway's config in the doctor's hands: which settings a repair may set or remove (all others are refused), how an
- * edit is judged by what it changes, and what is shown.
- */
+/** What a doctor may change in the gateway's config (default: nothing), how its edits are judged, and what it is shown. */
 import JSON5 from 'json5'
 import { changesOf, type Leaf, lastName, leavesOf, lenientLeaves, parseOrNothing } from '../gateway/config-tree.ts'
 import { isSecretName } from '../tier/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './instrument.ts'
 
-/**
- * Whole sections of OpenClaw's config (2026.9, `openclaw config schema` and its docs) that decide who may use the
- * gateway, what it runs, and where it sends things. Plugins and channels may only be turned off.
- */
+/** Sections (2026.9) that decide who may use the gateway, what it runs, and where it sends things. */
 const PROTECTED_SECTIONS = new Set(
   `accessGroups acp approvals auth browser cloudWorkers commands desktop discovery env hooks mcp nodeHost plugins proxy
   secrets security skills surfaces telemetry tools update`.split(/\s+/),
@@ -34,19 +28,14 @@ const PROTECTED_WORDS = new Set(
   tls to token tool tools transform trust trusted unsafe untrusted uri url urls user username users verification
   verify webhook webhooks whitelist workspace write writes`.split(/\s+/),
 )
-/** Names that contain such a word and yet only tune a session or a model. */
 const HARMLESS_NAMES = new Set(['hostname', 'sessionKey', 'mainKey', 'keepRecentTokens', 'userTimezone'])
 
-/**
- * What a repair may set to any value. A `*` stands for one name; what lies below a path belongs to it. Everything else
- * may only become what it was in the known-good config.
- */
+/** What a repair may set to any value. `*` stands for one name; what lies below a path belongs to it. */
 const REPAIRABLE = `logging.level logging.consoleLevel logging.consoleStyle
   models.mode models.providers.*.maxTokens models.providers.*.timeoutSeconds models.providers.*.models
   agents.defaults.models agents.*.*.models`
   .split(/\s+/)
   .map((path) => path.split('.'))
-/** In the sections `agents` and `messages`: a model, and what bounds a run. */
 const MODEL_NAME = /^(?:\w+M|m)odel$/
 const BOUND_NAME =
   /^(?:(?:\w+T|t)imeout(?:Ms|Seconds)|max(?:Concurrent|ChildrenPerAgent|Tokens|Chars|Turns)|\w+Max(?:Chars|Mb|Pages)|debounceMs|thinkingDefault)$/
@@ -58,18 +47,15 @@ const SECTIONS = new Set(
   security session skills surfaces talk telemetry tools transcripts tts ui update web wizard worktreeAcceleration
   worktreeRoot`.split(/\s+/),
 )
-/** Sections in which the default of a setting does no harm. */
 const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'models', 'ui'])
 /** Names that switch, schedule or keep something: their default may do more than what the user set. */
 const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
 
-/** What an edit is judged by. */
 export interface Yardstick {
   /** The port that is watched: the only one that `gateway.port` may be set to. */
   port: number
   /** The last config that booted; undefined when there is none. */
   good: Record<string, unknown> | undefined
-  /** Its settings. */
   known: readonly Leaf[]
 }
 
@@ -78,7 +64,6 @@ export function yardstickOf(knownGood: string | undefined, port: number): Yardst
   return { port, good, known: leavesOf(good ?? {}) }
 }
 
-/** Throws `Refused` unless a repair may give this setting this value. */
 function assertMayBecome(leaf: Leaf, { port, known }: Yardstick): void {
   const name = leaf.path.join('.')
   assertNoHarm(leaf, port)
@@ -91,7 +76,6 @@ function assertMayBecome(leaf: Leaf, { port, known }: Yardstick): void {
   )
 }
 
-/** Where a model's requests go, and what is kept of them. */
 const ROUTING =
   /^(?:data_?collection|zdr|routing?|route|provider|allow_?fallbacks|order|only|ignore|sort|transforms|params|extra_?body|store|metadata|privacy|retention)$/i
 /** A model that is a program on this machine: `claude-cli/opus`. */
@@ -121,7 +105,6 @@ function assertNoHarm(leaf: Leaf, port: number): void {
   if (isProtected(leaf.path)) throw new Refused(`${name} may not be set or changed: security is for a human.`)
 }
 
-/** Throws `Refused` unless a repair may take this setting away. */
 function assertMayGo(leaf: Leaf, { known }: Yardstick): void {
   const name = leaf.path.join('.')
   if (isProtected(leaf.path)) throw new Refused(`${name} may not be removed or changed: security is for a human.`)
@@ -147,13 +130,11 @@ function isRepairable(path: readonly string[]): boolean {
   return path.some((part) => MODEL_NAME.test(part)) || BOUND_NAME.test(path.at(-1) ?? '')
 }
 
-/** What a repair may turn off: a plugin, a channel, and what protects nothing. */
 function isSwitch(path: readonly string[]): boolean {
   if (path.at(-1) !== 'enabled') return false
   return /^(?:plugins\.entries\.[^.]+|channels\.[^.]+)\.enabled$/.test(path.join('.')) || !isProtected(path)
 }
 
-/** Is this setting security-relevant, by its section or by a word in its path? */
 export function isProtected(path: readonly string[]): boolean {
   if (PROTECTED_SECTIONS.has(path[0] ?? '')) return true
   return path.some((part) => {
@@ -171,7 +152,7 @@ function wordsOf(name: string): string[] {
     .filter(Boolean)
 }
 
-// --- edits
+// --- edits; a refusal is thrown as `Refused`, with the setting
 
 /** An edit may not throw away more settings than a repair plausibly does; whoever rewrites the file loses data. */
 const MOST_REMOVED = 12
@@ -181,11 +162,10 @@ export function judgeSetting(path: string[], value: unknown, yardstick: Yardstic
   for (const leaf of leavesOf(value, path)) assertMayBecome(leaf, yardstick)
 }
 
-/** Judges a new text of the config by what changes, not by how it is written. Throws `Refused` with the setting. */
+/** Judges a new text of the config by what changes, not by how it is written. */
 export function judgeConfigText(before: string, after: string, yardstick: Yardstick): void {
   const value = parsedAfter(after)
   const readable = parseOrNothing(before)
-  // With a file that cannot be read only the last one can be compared that could.
   const base = readable ?? yardstick.good
   if (!readable && isSlip(before, after, leavesOf(value), yardstick))
     assertFewLost(lenientLeaves(before), leavesOf(value))
@@ -212,7 +192,6 @@ function parsedAfter(text: string): Config {
   return value
 }
 
-/** Every setting that changed must be one that may. */
 function judgeChanges(before: Config, after: Config, yardstick: Yardstick): void {
   const { good } = yardstick
   const { removed, added } = changesOf(before, after)
@@ -238,7 +217,6 @@ function isSlip(text: string, afterText: string, after: Leaf[], { known, port }:
   if (!differsInMarksOnly(text, afterText) || !guards.every((leaf) => standsWhole(leaf.value, text))) return false
   if (!known.filter(isGuard).every((leaf) => names.has(placeOf(leaf.path)))) return false
   const guessed = lenientLeaves(text)
-  // In any place of a list, as a guess has it.
   const spot = ({ path, value }: Leaf) => placeOf([...path.map((part) => part.replace(/^\d{1,4}$/, '*')), value])
   const there = new Set(guessed.map(spot))
   // Nothing else tells then where a setting stood: a brace in the wrong place would take it away from what it protects.
@@ -253,7 +231,6 @@ function isSlip(text: string, afterText: string, after: Leaf[], { known, port }:
 
 const placeOf = (path: readonly string[]) => path.join('\0')
 
-/** Marks and blanks stand between words. */
 const WORD = /[^\s{}[\]:,"']+/g
 const MOST_MARKS = 4
 
@@ -264,7 +241,6 @@ function differsInMarksOnly(before: string, after: string): boolean {
   return marks(before).reduce((sum, gap, place) => sum + marksBetween(gap, now[place]!), 0) <= MOST_MARKS
 }
 
-/** How many marks differ between two words. */
 function marksBetween(a: string, b: string): number {
   let start = 0
   while (start < a.length && start < b.length && a[start] === b[start]) start++
@@ -321,26 +297,18 @@ const SHOWN_WORDS = new Set(
 )
 const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|[{}[\]:,"'\s]|[^\s{}[\]:,"']+/g
 
-/** Replaces in a text whatever is neither a mark, a blank, nor a word that is known to be a name. */
 function hidden(text: string, names: ReadonlySet<string>, hide: (word: string) => string): string {
   const isShown = (word: string) => /^[{}[\]:,"'\s]$/.test(word) || SHOWN_WORDS.has(word) || names.has(word)
-  // An address holds `//`, too; nothing of it is shown either way.
   return text.replace(TOKEN, (word) => (isShown(word) ? word : hide(word)))
 }
 
-/**
- * A config that cannot be parsed, so that nothing tells names from values: marks, blanks, and the words that are known
- * to be names. Every other word is hidden, comments too.
- * @param names the names of settings that stood in a config that could be read
- */
+/** A config that cannot be parsed: marks, blanks, and words known to be names; nothing else tells names from values. */
 export function shownBrokenConfig(text: string, names: ReadonlySet<string>): string {
   return hidden(text, names, (word) => (/^\/[/*]/.test(word) ? word.replace(/[^\n]+/g, '// [hidden]') : HIDDEN))
 }
 
-/** A character of Unicode's private use area. */
 export const VEIL = '\ue000'
 
-/** The same with this in the place of every hidden character: what is found in it is found in what is shown. */
 export function veiledConfig(text: string, names: ReadonlySet<string>): string {
   return hidden(text, names, (word) => word.replace(/[^\n]/g, VEIL))
 }

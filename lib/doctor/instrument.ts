@@ -19,24 +19,18 @@ export interface Instrument {
   /** For a model: what it does, when to use it. */
   description: string
   arguments?: Record<string, Argument>
-  /** It changes something on this machine. */
   acts?: true
   /** How often it, and the others of its group, may be used in one session. */
   most?: number
   group?: string
   /** After this its answer is not waited for any longer. */
   limitSec: number
-  /**
-   * Checks everything that the policy asks of this call, and returns what is to be done then.
-   * @throws Refused
-   */
+  /** Checks what the policy asks of this call (throws `Refused`), and returns what is to be done then. */
   prepare: (session: Session, args: Arguments) => Deed | Promise<Deed>
 }
 
-/** Does it, and returns the answer. Throws what went wrong. */
 export type Deed = () => string | Promise<string>
 
-/** An instrument that only looks. */
 export function look(
   description: string,
   limitSec: number,

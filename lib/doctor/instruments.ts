@@ -1,11 +1,9 @@
-/**
- * All instruments in one table, and the one way to call them. The doctor's CLI can do nothing else on this machine: its
- * limits, and the rule that each call is logged before it is made, are kept here.
- */
+/** All instruments in one table, and the one way to call them: the limits, and no deed without its line in the log. */
 import { appendFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isUp } from '../gateway/examine.ts'
 import { formatLine, oneLine } from '../tier/contract.ts'
+import { tried } from '../tier/state.ts'
 import { ACT_INSTRUMENTS } from './act.ts'
 import { CONFIG_INSTRUMENTS } from './act-config.ts'
 import { type Arguments, type Deed, type Instrument, Refused } from './instrument.ts'
@@ -26,10 +24,7 @@ const TOO_MANY = `${MAX_CALLS} calls were made in this session: stop.`
 const MAX_KEPT_CHARS = 100_000
 const MAX_ANSWER_CHARS = 24_000
 
-/**
- * Calls an instrument: the arguments, the limits and the policy first, then its line in the log, then the deed. Never
- * throws: what is refused or fails is an answer that says what to do instead.
- */
+/** Arguments, limits and policy first, then the line in the log, then the deed. A refusal is an answer; never throws. */
 export async function callInstrument(
   session: Session,
   name: string,
@@ -38,7 +33,8 @@ export async function callInstrument(
   // Another server of this session may have been at work before.
   session.reload()
   if (session.state.calls.length >= MAX_CALLS + 10) return { text: `Refused: ${TOO_MANY}`, isError: true }
-  const kept = isShort(args) ? args : { tooLong: true }
+  const isShort = (tried(() => JSON.stringify(args).length) ?? Number.POSITIVE_INFINITY) <= MAX_KEPT_CHARS
+  const kept = isShort ? args : { tooLong: true }
   const one: InstrumentCall = { at: Date.now(), by: process.pid, name, args: kept, acts: false, decision: 'started' }
   try {
     const instrument = Object.hasOwn(INSTRUMENTS, name) ? INSTRUMENTS[name]! : undefined
@@ -59,14 +55,6 @@ export async function callInstrument(
     await record(session, one).catch(() => {})
     const text = await shown(session, (error as Error).message)
     return { text: one.decision === 'refused' ? `Refused: ${text}` : `It failed: ${text}`, isError: true }
-  }
-}
-
-function isShort(args: Arguments): boolean {
-  try {
-    return JSON.stringify(args).length <= MAX_KEPT_CHARS
-  } catch {
-    return false
   }
 }
 
@@ -141,7 +129,6 @@ async function within(limitSec: number, deed: Deed): Promise<string> {
   return Promise.race([Promise.resolve().then(deed), limit]).finally(() => over.abort())
 }
 
-/** What the model gets, no longer than it can read. */
 async function shown(session: Session, text: string): Promise<string> {
   const safe = await session.hide(text)
   if (safe.length <= MAX_ANSWER_CHARS) return safe || '(nothing)'

@@ -1,8 +1,4 @@
-/**
- * Learned remedies: the calls of instruments that healed the same failure twice. A human approves them (or
- * LEARNED_REMEDIES=on does); then Level 2 makes the same calls before it calls a doctor.
- */
-import { createHash } from 'node:crypto'
+/** Learned remedies: the calls that healed one failure twice. Approved, Level 2 makes them before it calls a doctor. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Examination } from '../gateway/examine.ts'
@@ -11,6 +7,7 @@ import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
 import { isTreatment } from './conclusion.ts'
 import type { Arguments } from './instrument.ts'
+import { fingerprintOf } from './limits.ts'
 import type { InstrumentCall } from './session.ts'
 
 /** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
@@ -24,19 +21,12 @@ export interface LearnedRemedy {
   evidence: string
   calls: { name: string; args: Arguments }[]
   status: RemedyStatus
-  /** How often. */
   healed: number
   /** ISO time, local, of the last change here. */
   at: string
 }
 
 const HEALINGS_FOR_A_PROPOSAL = 2
-
-/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
-export function fingerprintOf(seen: { verdict: string; evidence: string }): string {
-  const words = seen.evidence.replace(/\d+/g, '#')
-  return createHash('sha256').update(`${seen.verdict}\n${words}`).digest('hex').slice(0, 12)
-}
 
 export function readRemedies(settings: Settings, dryRun = false): StateRead<LearnedRemedy[]> {
   return readState(remediesPath(settings), check, [], !dryRun)
@@ -69,7 +59,6 @@ export function learn(
 ): string | undefined {
   if (settings.learnedRemedies === 'off') return undefined
   const did = calls.filter(isTreatment).map(({ name, args }) => ({ name, args }))
-  // More cannot be judged at a glance.
   if (did.length === 0 || did.length > 5) return undefined
   const fingerprint = fingerprintOf(seen)
   const { value: all, problem } = readRemedies(settings)
@@ -92,7 +81,6 @@ export function learn(
     : `a remedy was learned: ${what}; approve it with \`npm run learned approve ${fingerprint}\`, and Level 2 applies it before it calls a doctor`
 }
 
-/** The remedy of that fingerprint in the first of these states in which there is one. */
 export function findRemedy(all: readonly LearnedRemedy[], fingerprint: string, from: readonly RemedyStatus[]) {
   return from.flatMap((status) => all.filter((one) => one.fingerprint === fingerprint && one.status === status))[0]
 }
@@ -113,7 +101,6 @@ export function setStatus(
   return changed
 }
 
-/** `restore_known_good_config, restart_gateway` */
 export function describeRemedy({ calls }: Pick<LearnedRemedy, 'calls'>): string {
   return calls
     .map(({ name, args }) => [name, ...Object.values(args).map((value) => JSON.stringify(value))].join(' '))

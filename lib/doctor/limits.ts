@@ -15,7 +15,6 @@ interface PastVisit {
 
 const DAY_MS = 86_400_000
 
-/** The sessions of the last days. */
 export function readVisits(settings: Settings, dryRun: boolean): StateRead<PastVisit[]> {
   return readState(visitsPath(settings), check, [], !dryRun)
 }
@@ -26,10 +25,15 @@ export function noteVisit(settings: Settings, visits: readonly PastVisit[], visi
   writeState(visitsPath(settings), [...kept, visit])
 }
 
-/** Identifies a failure by verdict, evidence without its numbers, and config: after an edit a doctor may be called again. */
+/** Identifies a failure together with the config: after an edit a doctor may be called again. */
 export function failureKey(settings: Settings, seen: Examination): string {
-  const parts = [seen.verdict, seen.evidence.replace(/\d+/g, '#'), readConfig(settings)?.hash ?? 'no config']
-  return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16)
+  return `${fingerprintOf(seen)} ${readConfig(settings)?.hash ?? 'no config'}`
+}
+
+/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
+export function fingerprintOf({ verdict, evidence }: { verdict: string; evidence: string }): string {
+  const words = evidence.replace(/\d+/g, '#')
+  return createHash('sha256').update(`${verdict}\n${words}`).digest('hex').slice(0, 12)
 }
 
 /** Why no doctor may be called now, as a sentence; undefined when one may. */

@@ -11,14 +11,13 @@ import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
 import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, tried } from '../tier/state.ts'
 import { type Argument, asData, type Instrument, look, Refused } from './instrument.ts'
 import type { Session } from './session.ts'
 
 const LARGEST_FILE_BYTES = 2 * 1024 * 1024
 const MOST_SEARCHED_FILES = 6000
 const MOST_HITS = 80
-/** So much of the end of a log is looked at, however large it is. */
 const LOG_BYTES = 8 * 1024 * 1024
 /** A log that packs to nothing unpacks to terabytes. */
 const LARGEST_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
@@ -112,7 +111,6 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
 const SECRET_FILE =
   /^(?:\.env.*|.*\.env|\.netrc|\.npmrc|\.git-credentials|\.pgpass|auth-profiles.*|credentials.*|oauth.*\.json|secrets?(?:\..*)?|.*\.(?:pem|p12|pfx|key|keychain(?:-db)?|kdbx|sqlite.*|db)|id_(?:rsa|dsa|ecdsa|ed25519).*|.*_history|(?:.*[._-])?(?:api[._-]?keys?|creds?|credentials?|tokens?|passwords?|passwd|cookies?)\.(?:txt|jsonl?5?|ya?ml|toml|ini|cfg|conf|csv)|token|password|passwd)$/i
 
-/** The real path of something below a place. Throws when it leads out of it. */
 async function resolved(session: Session, place: unknown, below: unknown): Promise<string> {
   const path = String(below ?? '')
   const roots = (await placesOf(session)).filter(([name]) => name === place).map(([, root]) => realOf(root))
@@ -127,7 +125,6 @@ async function resolved(session: Session, place: unknown, below: unknown): Promi
   return inside.at
 }
 
-/** Of the copies of the config that lie there more can be seen than may be. */
 function isReport(path: string): boolean {
   return isOurLog(basename(path)) && !path.endsWith('.json5')
 }
@@ -147,15 +144,10 @@ async function placesOf(session: Session): Promise<[string, string][]> {
   ]
 }
 
-function realOf(path: string): string | undefined {
-  try {
-    return realpathSync(path)
-  } catch {
-    return undefined
-  }
-}
+const realOf = (path: string) => tried(() => realpathSync(path))
+const statOf = (path: string) => tried(() => statSync(path))
+const namesIn = (folder: string) => tried(() => readdirSync(folder)) ?? []
 
-/** A text as it may be shown; of a service's definition without the values of its environment. */
 function shownText(session: Session, place: unknown, text: string): Promise<string> {
   return session.hide(place === 'service' ? withoutEnvironment(text) : text)
 }
@@ -191,25 +183,8 @@ async function searchBelow(session: Session, place: unknown, root: string, wante
   return asData(`${hits.length} hits`, [...hits.slice(0, MOST_HITS), ...end].join('\n'))
 }
 
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
-}
-
-function statOf(path: string) {
-  try {
-    return statSync(path)
-  } catch {
-    return undefined
-  }
-}
-
 // --- the logs
 
-/** What a log is called, also one that was rotated and packed. */
 const LOG_NAME = /^(?:gateway|openclaw)[\w.-]*\.log(?:\.\d+)?(?:\.gz)?$/
 
 /** The logs of this gateway and of the self-healing system, by the names under which they can be read. */
@@ -256,10 +231,7 @@ function logsIn(folder: string): string[] {
     .map((name) => join(folder, name))
 }
 
-/**
- * The end of a log as lines for a reader, unpacked if it must be; without the end of a private key whose beginning was
- * cut off. Throws for one that cannot be unpacked.
- */
+/** The end of a log as lines for a reader, unpacked if it must be. Throws for one that cannot be. */
 async function logTail(path: string): Promise<string> {
   return readableLog(path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES))
 }
@@ -301,7 +273,6 @@ export function lastLines(text: string, lines: unknown, search: unknown): string
   return found.slice(-lineCount(lines)).join('\n') || '(no such line)'
 }
 
-/** How many lines are wanted: 1 to 400. */
 function lineCount(lines: unknown): number {
   return Math.min(400, Math.max(1, Number(lines ?? 100)))
 }

@@ -1,8 +1,4 @@
-/**
- * One doctor at work: it is started in its terminal, its stream of events is made readable, and the gateway is checked
- * until it is healthy, the doctor cannot go on or has finished, or the time is over. What counts as recovered is what the
- * gateway answers, never what the doctor says.
- */
+/** One doctor at work, until the gateway is healthy (by its own answer, never by what the doctor says), or it is over. */
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -41,9 +37,7 @@ interface Check {
 
 export interface SessionEnd {
   ending: Ending
-  /** One line: what was seen. */
   detail: string
-  /** It was connected, and had its briefing. */
   wasAtWork: boolean
   /** When the gateway was first seen healthy and stayed so (epoch milliseconds). */
   healthySince?: number
@@ -54,7 +48,6 @@ interface SessionOptions {
   settings: Settings
   doctor: Doctor
   launch: Launch
-  /** The session's own folder (0700). */
   folder: string
   briefing: string
   recordingPath: string
@@ -76,10 +69,7 @@ class Over extends Error {
   }
 }
 
-/**
- * Runs one session to its end. Whatever happens, nothing of the doctor goes on running.
- * @throws only the abort of `signal` and what the file system throws
- */
+/** Runs one session to its end, after which nothing of the doctor goes on. Throws the abort of `signal`. */
 export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
   const { settings, folder, recordingPath, launch } = options
   writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
@@ -154,10 +144,8 @@ async function untilReported(work: Work, { settings, say, signal }: SessionOptio
   }
 }
 
-/** What the doctor's streams say of its work. */
 class Work {
   isConnected = false
-  /** An instrument that changes something is at work right now. */
   isActing = false
   costUsd: number | undefined
   #options: SessionOptions
@@ -215,7 +203,6 @@ class Work {
     this.#show(linesOf(event, this.#options.doctor.title))
   }
 
-  /** In the terminal and in the recording, which is one file. */
   #show(text: string): void {
     appendFileSync(this.#options.recordingPath, `${this.#options.hide(readable(cleanText(text)))}\n`)
   }
@@ -236,7 +223,6 @@ class Work {
   }
 }
 
-/** An event as it is shown. */
 function linesOf(event: DoctorEvent, title: string): string {
   switch (event.kind) {
     case 'connected':

@@ -1,7 +1,4 @@
-/**
- * One session of one doctor (or of a learned remedy): its context, its record of calls, and its files. What a human wants
- * afterwards lies in the log folder under the incident's stamp; the rest lies in a folder that goes with the session.
- */
+/** One session of one doctor (or of a learned remedy): its context, its record of calls, its edits and its files. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { knownSecrets } from '../alerts/secrets.ts'
@@ -15,11 +12,9 @@ import { cleanText, localStamp, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { redact } from '../tier/redact.ts'
 import { loadSettings, type Settings } from '../tier/settings.ts'
-import { isRecord, writeFileAtomic } from '../tier/state.ts'
+import { isRecord, tried, writeFileAtomic } from '../tier/state.ts'
 
-/** What one session is about; written as JSON for scripts/doctor-tools.ts. */
 interface SessionContext {
-  /** The session's own folder (0700). */
   folder: string
   /** The tier that started it, its process, and its log: every call becomes a line there. */
   tier: TierName
@@ -30,33 +25,22 @@ interface SessionContext {
   env: Record<string, string>
 }
 
-/** One call as it is remembered. */
 export interface InstrumentCall {
-  /** Epoch milliseconds. */
   at: number
-  /** The process that answers it. */
   by?: number
   name: string
   args: Record<string, unknown>
-  /** It changes something. */
   acts: boolean
   /** `started`: it was allowed, and has not come back yet. */
   decision: 'started' | 'done' | 'failed' | 'refused'
-  /** Why it failed or was refused. */
   why?: string
 }
 
 /** What the doctor reported; an empty text where it left one out. */
-export interface Report {
-  symptom: string
-  rootCause: string
-  fix: string
-  prevention: string
-  decisions: string
-  lessons: string
-  humanNeeded: string
-  keepConfigEdits: string
-}
+export type Report = Record<
+  'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons' | 'humanNeeded' | 'keepConfigEdits',
+  string
+>
 
 export interface SessionState {
   calls: InstrumentCall[]
@@ -69,25 +53,17 @@ export interface SessionState {
 const STATE = 'session.json'
 const CONTEXT = 'context.json'
 
-/** A session's state; empty when nothing was done in it. */
 export function readSession(folder: string): SessionState {
-  try {
-    const value: unknown = JSON.parse(readFileSync(join(folder, STATE), 'utf8'))
-    return isRecord(value) && Array.isArray(value.calls) ? (value as unknown as SessionState) : { calls: [] }
-  } catch {
-    return { calls: [] }
-  }
+  const value: unknown = tried(() => JSON.parse(readFileSync(join(folder, STATE), 'utf8')))
+  return isRecord(value) && Array.isArray(value.calls) ? (value as unknown as SessionState) : { calls: [] }
 }
 
-/** Opens a session: makes its folder (0700) and writes its context. */
 export function openSession(settings: Settings, tier: TierName, logPath: string): Session {
   const stamp = /-(\d{4}-\d\d-\d\d-\d{6})\.log$/.exec(logPath)?.[1] ?? localStamp(new Date())
   const folder = join(runsFolder(settings), stamp)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const reportPath = join(dirname(logPath), `emergency-recovery-report-${stamp}.md`)
-  const context: SessionContext = {
-    ...{ folder, tier, tierPid: process.pid, logPath, reportPath, env: settings.childEnv },
-  }
+  const context = { folder, tier, tierPid: process.pid, logPath, reportPath, env: settings.childEnv }
   const session = new Session(context)
   writeFileSync(session.contextPath, JSON.stringify(context), { mode: 0o600 })
   return session
@@ -130,12 +106,10 @@ export class Session {
     return examine(this.settings, { ...options, record: readRecord(this.settings).value })
   }
 
-  /** Who supervises the gateway. */
   service(): Promise<Service> {
     return gatewayService(this.settings)
   }
 
-  /** Reads what another process did in this session. */
   reload(): void {
     this.state = readSession(this.context.folder)
   }
@@ -180,10 +154,7 @@ export class Session {
     return true
   }
 
-  /**
-   * Takes secrets out of a text, and what a terminal would act on or an eye would not see. Whatever leaves passes here,
-   * as a whole: before anything is cut off, searched, or put into lines of ours.
-   */
+  /** Takes out secrets, and what a terminal would act on or an eye would not see: of a text as a whole, before it is cut. */
   async hide(text: string): Promise<string> {
     return redact(readable(cleanText(text)), await knownSecrets(this.settings))
   }
@@ -194,14 +165,11 @@ export class Session {
     const after = readConfig(settings)?.text
     const { configBefore } = state
     if (configBefore !== undefined && after !== configBefore) {
-      const write = (when: string, text: string) =>
-        writeFileSync(
-          this.pathBeside((stamp) => `emergency-recovery-${stamp}.config-${when}.json5`),
-          hide(text),
-          { mode: 0o600 },
-        )
-      write('before', configBefore)
-      if (after !== undefined) write('after', after)
+      for (const [when, text] of Object.entries({ before: configBefore, after }))
+        if (text !== undefined) {
+          const path = this.pathBeside((stamp) => `emergency-recovery-${stamp}.config-${when}.json5`)
+          writeFileSync(path, hide(text), { mode: 0o600 })
+        }
       // Whole, with its secrets, only where the config itself is.
       const stamp = /\d{4}-\d\d-\d\d-\d{6}/.exec(basename(context.reportPath))?.[0] ?? localStamp(new Date())
       const path = existsSync(settings.configPath) ? realpathSync(settings.configPath) : settings.configPath
@@ -234,11 +202,7 @@ function runsFolder(settings: Settings): string {
   return join(settings.watchdogDir, 'doctor')
 }
 
-/**
- * What killed runs left: doctors at work are ended, edits of the config that led nowhere are rolled back, folders go.
- * @param isUp the gateway is healthy, so that an edit that is in place helped
- * @returns lines for the log
- */
+/** What killed runs left: doctors are ended, edits rolled back unless the gateway is up, folders go. Returns lines for the log. */
 export async function clearLeftSessions(
   settings: Settings,
   isUp: boolean,
@@ -271,8 +235,7 @@ export async function clearLeftSessions(
 
 /** The first version kept copies of the config there, which stay as long as its logs do. */
 function removeLeftoversOfOldVersion(folder: string): void {
-  const names = readdirSync(folder)
-  for (const name of names)
+  for (const name of readdirSync(folder))
     if (!name.startsWith('config-before-')) rmSync(join(folder, name), { recursive: true, force: true })
-  if (!names.some((name) => name.startsWith('config-before-'))) rmSync(folder, { recursive: true, force: true })
+  if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true, force: true })
 }

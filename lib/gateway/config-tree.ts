@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import JSON5 from 'json5'
 import { secretValues } from '../tier/redact.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, tried } from '../tier/state.ts'
 
 /** One value and the names on the way to it, in an array its place (in a guessed tree `*`). `true` and `"true"` differ in kind. */
 export interface Leaf {
@@ -11,10 +11,7 @@ export interface Leaf {
   kind: string
 }
 
-/**
- * The config with one setting set. A number names the place in a list.
- * @throws where a value stands in the way that is neither an object nor a list
- */
+/** The config with one setting set; a number names the place in a list. Throws where a value stands in the way. */
 export function configWith(before: unknown, names: readonly string[], value: unknown): Record<string, unknown> {
   const root = structuredClone(isRecord(before) ? before : {})
   let parent: Record<string, unknown> = root
@@ -33,7 +30,6 @@ export function configWith(before: unknown, names: readonly string[], value: unk
   return root
 }
 
-/** The config without one setting. */
 export function configWithout(before: unknown, names: readonly string[]): Record<string, unknown> {
   const root = structuredClone(isRecord(before) ? before : {})
   const parent = valueAt(root, names.slice(0, -1))
@@ -43,7 +39,6 @@ export function configWithout(before: unknown, names: readonly string[]): Record
   return root
 }
 
-/** What stands at a path; undefined for nothing. */
 export function valueAt(tree: unknown, names: readonly string[]): unknown {
   return names.reduce<unknown>(
     (at, name) =>
@@ -53,15 +48,10 @@ export function valueAt(tree: unknown, names: readonly string[]): unknown {
 }
 
 export function parseOrNothing(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON5.parse(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
+  const value: unknown = tried(() => JSON5.parse(text))
+  return isRecord(value) ? value : undefined
 }
 
-/** Every value in the tree; an empty array or object counts as one. */
 export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
   if (Array.isArray(value)) {
     if (value.length === 0) return [{ path, value: '', kind: 'array' }]
@@ -80,7 +70,6 @@ interface Changes {
   added: Leaf[]
 }
 
-/** What differs between two trees. Items of an array are compared with those in the same place. */
 export function changesOf(before: unknown, after: unknown, path: string[] = []): Changes {
   if (isDeepStrictEqual(before, after)) return { removed: [], added: [] }
   if (isRecord(before) && isRecord(after)) {
@@ -113,10 +102,7 @@ function joined(all: readonly Changes[]): Changes {
   return { removed: all.flatMap(({ removed }) => removed), added: all.flatMap(({ added }) => added) }
 }
 
-/**
- * Reads settings out of a text that JSON5 refuses. Names and values take turns, so a missing colon or comma does no harm;
- * a quote without its partner on the same line is skipped.
- */
+/** Settings of a text that JSON5 refuses: names and values take turns; a quote without its partner on the line is skipped. */
 export function lenientLeaves(text: string): Leaf[] {
   const leaves: Leaf[] = []
   const stack: { path: string[]; isArray: boolean; key: string | undefined }[] = [
@@ -166,22 +152,14 @@ export function configSecrets(text: string): string[] {
 
 /** A token's text without its quotes and without what a missing quote let slip in. */
 function plain(word: string): string {
-  try {
-    return String(JSON5.parse(word))
-  } catch {
-    return word.replace(/^["']/, '').replace(/[\s,;}\]"']+$/, '')
-  }
+  return tried(() => String(JSON5.parse(word))) ?? word.replace(/^["']/, '').replace(/[\s,;}\]"']+$/, '')
 }
 
-/** For an item of an array, the array's name. */
 export function lastName(path: readonly string[]): string {
   return path.findLast((part) => part !== '*' && !/^\d{1,4}$/.test(part)) ?? ''
 }
 
-/**
- * The text with one setting set; comments and everything else stay as they are.
- * @throws where a value stands in the way that is neither an object nor a list
- */
+/** The text with one setting set; all else stays. Throws where a value stands in the way that is no object or list. */
 export function withSetting(text: string, names: readonly string[], value: unknown): string {
   const wanted = configWith(JSON5.parse(text), names, value)
   const written = JSON.stringify(value)
@@ -199,13 +177,11 @@ export function withSetting(text: string, names: readonly string[], value: unkno
   return checked('', wanted)
 }
 
-/** The text without one setting. */
 export function withoutSetting(text: string, names: readonly string[]): string {
   const wanted = configWithout(JSON5.parse(text), names)
   const found = spansOf(text).get(keyOf(names))
   if (!found) return checked(text, wanted)
   const { start, end, commaBefore, commaBehind } = found
-  // A comment between it and the comma stays.
   const rest = commaBehind === undefined ? text.slice(end) : text.slice(end, commaBehind) + text.slice(commaBehind + 1)
   const comma = commaBehind === undefined ? commaBefore : undefined
   const head = comma === undefined ? text.slice(0, start) : text.slice(0, comma) + text.slice(comma + 1, start)
@@ -215,12 +191,8 @@ export function withoutSetting(text: string, names: readonly string[]): string {
 
 /** The edited text; where the edit in place does not parse to what is wanted, that is written out whole. */
 function checked(text: string, wanted: unknown): string {
-  try {
-    if (isDeepStrictEqual(JSON5.parse(text), wanted)) return text
-  } catch {
-    // A form that this does not understand.
-  }
-  return `${JSON.stringify(wanted, null, 2)}\n`
+  const isWanted = tried(() => isDeepStrictEqual(JSON5.parse(text), wanted))
+  return isWanted ? text : `${JSON.stringify(wanted, null, 2)}\n`
 }
 
 /** Where a member stands in the text: from its name to behind its value, and the commas beside it. */

@@ -7,7 +7,6 @@ import type { Examination } from './examination.ts'
 import { knownGoods } from './known-good.ts'
 import { describeProcess } from './processes.ts'
 
-/** The whole examination. */
 export function describeExamination(seen: Examination, settings: Settings): string {
   return [
     `${seen.verdict}: ${seen.evidence}`,

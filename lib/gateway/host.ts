@@ -39,7 +39,6 @@ export async function hostFacts(settings: Settings, service: Service): Promise<s
   ].join('\n')
 }
 
-/** Names from the manifest that are in no folder that Node would look in. */
 function missingDependencies(folder: string): string {
   const manifest = parseOrNothing(readTail(join(folder, 'package.json'), 1024 * 1024))
   const names = Object.keys((manifest?.dependencies as Record<string, string> | undefined) ?? {})

@@ -5,11 +5,9 @@ import { gatewayPlist, type Service } from '../services/supervisor.ts'
 import { systemctl } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
 
-/**
- * The words in front of `gateway` in the service's definition (`/usr/bin/node …/openclaw/dist/index.js`), or `openclaw`
- * where there is none, or where its files are gone.
- */
+/** The words in front of `gateway` in the service's definition; `openclaw` where there is none, or its files are gone. */
 export async function openclawCommand(settings: Settings, service: Service | undefined): Promise<string[]> {
   const words =
     service?.kind === 'systemd' ? await execStart(settings, service.name) : launchdProgram(settings, service)
@@ -41,7 +39,6 @@ function launchdProgram(settings: Settings, service: Service | undefined): strin
   return [...(list ?? '').matchAll(/<string>([^<]*)<\/string>/g)].map((m) => m[1]!.replaceAll('&amp;', '&'))
 }
 
-/** Where the service's openclaw package is installed, and its version as far as it can be told. */
 export async function installedPackage(
   settings: Settings,
   service: Service | undefined,
@@ -76,10 +73,4 @@ export function withoutEnvironment(definition: string): string {
     })
 }
 
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
+const readText = (path: string) => tried(() => readFileSync(path, 'utf8')) ?? ''

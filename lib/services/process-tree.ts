@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
 
 export interface TreeProcess {
   pid: number
@@ -31,7 +32,7 @@ export async function endTree(settings: Settings, tree: readonly TreeProcess[], 
     const left = tree.filter((one) => now.some(({ pid, started }) => pid === one.pid && started === one.started))
     if (left.length === 0) return
     if (performance.now() < deadline) continue
-    for (const { pid } of left) kill(pid)
+    for (const { pid } of left) tried(() => process.kill(pid, 'SIGKILL'))
     return
   }
 }
@@ -45,12 +46,4 @@ export async function listProcesses(settings: Settings): Promise<TreeProcess[]> 
     if (!m || m[3]!.startsWith('Z')) return []
     return [{ pid: Number(m[1]), parent: Number(m[2]), started: m[4]!, command: m[5]! }]
   })
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It ended in the same moment.
-  }
 }

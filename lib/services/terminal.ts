@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, tried } from '../tier/state.ts'
 import { endTree, processTree } from './process-tree.ts'
 
 /** How a program is started in it; `env` is its whole environment. */
@@ -34,7 +34,6 @@ interface Notes {
   socketPath?: string
 }
 const NOTES = 'terminal.json'
-/** How many terminals this process has opened. */
 let opened = 0
 
 /**
@@ -82,7 +81,6 @@ export async function openTerminal(
   }
 }
 
-/** What runs in the terminal: the doctor with its streams in files, and beside it the recording that is made of them. */
 function scriptOf({ program, args }: Launch, folder: string, recordingPath: string): string {
   const file = (name: string) => quoted(join(folder, name))
   return `tail -n +1 -f ${quoted(recordingPath)} &
@@ -94,15 +92,11 @@ kill "$shown"
 `
 }
 
-/** One word for a POSIX shell. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/**
- * Closes the terminals of runs that were killed before they could do it; only the holder of the doctor's lock may ask.
- * Returns how many doctors were still at work.
- */
+/** Closes the terminals that killed runs left, and returns how many doctors were still at work. Needs the doctor's lock. */
 export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {
   let running = 0
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
@@ -115,20 +109,11 @@ export async function closeLeftTerminals(settings: Settings, runs: string, isSpa
 }
 
 function readNotes(path: string): Notes | undefined {
-  try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    return isRecord(value) && typeof value.socket === 'string' && value.socket !== ''
-      ? (value as unknown as Notes)
-      : undefined
-  } catch {
-    return undefined
-  }
+  const value: unknown = tried(() => JSON.parse(readFileSync(path, 'utf8')))
+  return isRecord(value) && typeof value.socket === 'string' && value.socket ? (value as unknown as Notes) : undefined
 }
 
-/**
- * Ends the tmux server and then whatever of the doctor's processes outlives it; returns how many there were. A pid that
- * was noted may be another program's after a reboot: only what tmux itself names is ended.
- */
+/** Ends the server and what of the doctor outlives it, and returns how many processes it had. After a reboot a noted pid is not ours. */
 async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared: Spared): Promise<number> {
   const $ = shell(settings, { timeoutSec: 20 })
   const server = socketPath ? ['-S', socketPath] : ['-L', socket]
