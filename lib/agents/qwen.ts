@@ -6,6 +6,7 @@ import type { Settings } from '../tier/settings.ts'
 import type { Commission, Doctor, DoctorEvent, Trouble } from './agent.ts'
 import {
   at,
+  CALL_LIMIT_MS,
   eventOf,
   findProgram,
   parseMessage,
