@@ -15,123 +15,82 @@ import type { Fault } from '../test/faults/fault.ts'
 import { faults } from '../test/faults/library.ts'
 import { openStandIn } from '../test/faults/stand-in-stage.ts'
 
-interface Played {
-  fault: string
-  causeNamed: boolean
-  healed: boolean
-  seconds: number
-  costUsd: number | undefined
-  calls: number
-  refusals: number
-  ending: string
-}
+type Playable = Fault & { cause: RegExp }
 
 /** What an agent may need to sign in; nothing else of this environment reaches it. */
 const SIGN_IN =
   /^(?:ANTHROPIC_|CLAUDE_CODE_OAUTH_TOKEN|OPENAI_|CODEX_API_KEY|GEMINI_|GOOGLE_|QWEN_|HTTPS?_PROXY|NO_PROXY)/
+const HEAD = ['fault', 'cause', 'healed', 'seconds', 'cost', 'calls', 'refused', 'ended']
 
 const doctor = process.env.DOCTOR || 'claude'
-const playable = faults.filter((one): one is Fault & { cause: RegExp } => 'produce' in one && one.cause !== undefined)
+const playable = faults.filter((one): one is Playable => 'produce' in one && one.cause !== undefined)
 const wanted = process.argv.slice(2)
 const unknown = wanted.find((id) => !playable.some((one) => one.id === id))
 
 if (wanted.some((word) => /^(?:--help|-h|help)$/.test(word))) {
-  process.stdout.write(
-    `${readFileSync(import.meta.filename, 'utf8')
-      .split('*/')[0]!
-      .replace(/^\/?\*+ ?| \* ?/gm, '')}\n`,
-  )
+  const [header = ''] = readFileSync(import.meta.filename, 'utf8').split('*/')
+  process.stdout.write(`${header.replace(/^\/?\*+ ?| \* ?/gm, '')}\n`)
 } else if (unknown !== undefined) {
-  process.stderr.write(
-    `doctor:eval: no fault ${unknown}; there are ${playable.map(({ id, name }) => `${id} (${name})`).join(', ')}\n`,
-  )
+  const known = playable.map(({ id, name }) => `${id} (${name})`).join(', ')
+  process.stderr.write(`doctor:eval: no fault ${unknown}; there are ${known}\n`)
   process.exitCode = 2
 } else {
-  const played: Played[] = []
+  const rows: string[][] = []
   for (const fault of playable.filter(({ id }) => wanted.length === 0 || wanted.includes(id)))
-    played.push(await play(fault))
-  print(played)
-  if (played.some(({ calls }) => calls === 0)) process.exitCode = 1
+    rows.push(await play(fault))
+  const widths = HEAD.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
+  for (const cells of [HEAD, ...rows])
+    process.stdout.write(
+      `${cells
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd()}\n`,
+    )
+  const count = (column: string) => rows.filter((row) => row[HEAD.indexOf(column)] === 'yes').length
+  process.stdout.write(
+    `\n${doctor}: ${count('healed')} of ${rows.length} healed, ${count('cause')} causes named rightly\n`,
+  )
+  if (rows.some((row) => row[HEAD.indexOf('calls')] === '0')) process.exitCode = 1
 }
 
-async function play(fault: Fault & { cause: RegExp }): Promise<Played> {
-  const signIn = Object.entries(process.env).filter(([name, value]) => SIGN_IN.test(name) && value) as [
-    string,
-    string,
-  ][]
-  const settings = {
-    ...fault.settings,
-    DOCTOR: doctor,
-    EMERGENCY_RECOVERY_TIMEOUT: '900',
-    EMERGENCY_RECOVERY_IDLE_LIMIT: '300',
-    CLAUDE_STARTUP_WAIT: '90',
-  }
-  const stage = await openStandIn({ ...settings, ...Object.fromEntries(signIn) })
+/** Plays one fault. Returns its row of the table. */
+async function play(fault: Playable): Promise<string[]> {
+  const signIn = Object.fromEntries(Object.entries(process.env).filter(([name, value]) => SIGN_IN.test(name) && value))
+  const limits = { EMERGENCY_RECOVERY_TIMEOUT: '900', EMERGENCY_RECOVERY_IDLE_LIMIT: '300', CLAUDE_STARTUP_WAIT: '90' }
+  const settings = { ...fault.settings, ...limits, ...signIn, DOCTOR: doctor } as Record<string, string>
+  const stage = await openStandIn(settings)
   const { box } = stage.scene
   try {
     bringAgent(box.binDir)
     await stage.run('gateway-watchdog')
     await fault.produce(stage.scene)
     const begun = performance.now()
-    const { code } = await box.runScript('emergency-recovery', [], {
-      timeoutMs: 1_200_000,
-      env: Object.fromEntries(signIn),
-    })
+    const { code } = await box.runScript('emergency-recovery', [], { timeoutMs: 1_200_000, env: signIn })
     const seconds = Math.round((performance.now() - begun) / 1000)
-    const log = box.log('emergency-recovery-2')
-    const report = box.log('emergency-recovery-report')
+    const [log, report] = [box.log('emergency-recovery-2'), box.log('emergency-recovery-report')]
     const cause = /## Root cause\s+([\s\S]*?)(?=\n## )/.exec(report)?.[1] ?? ''
     const cost = /- cost: \$([\d.]+)/.exec(report)?.[1]
-    return {
-      fault: `${fault.id} ${fault.name}`,
-      causeNamed: fault.cause.test(cause),
-      healed: code === 0 && /RECOVERED by level 3/.test(log),
-      seconds,
-      costUsd: cost === undefined ? undefined : Number(cost),
-      calls: log.match(/INSTRUMENT (?:allowed|refused) /g)?.length ?? 0,
-      refusals: log.match(/INSTRUMENT refused /g)?.length ?? 0,
-      ending: /the session ended: ([\w-]+)/.exec(log)?.[1] ?? 'no session',
-    }
+    const calls = (decision: string) => String(log.match(new RegExp(`INSTRUMENT (?:${decision}) `, 'g'))?.length ?? 0)
+    return [
+      `${fault.id} ${fault.name}`,
+      fault.cause.test(cause) ? 'yes' : 'no',
+      code === 0 && /RECOVERED by level 3/.test(log) ? 'yes' : 'no',
+      String(seconds),
+      cost === undefined ? '-' : `$${Number(cost).toFixed(2)}`,
+      calls('allowed|refused'),
+      calls('refused'),
+      /the session ended: ([\w-]+)/.exec(log)?.[1] ?? 'no session',
+    ]
   } finally {
     await stage.close()
   }
 }
 
-/** The agent that is installed here, in the place of the sandbox's stand-in, and the Node that it may need. */
+/** The agent that is installed here, in the place of the sandbox's stand-in. */
 function bringAgent(binDir: string): void {
-  const path = (process.env.PATH ?? '')
-    .split(delimiter)
-    .map((folder) => join(folder, doctor))
-    .find((one) => existsSync(one))
+  const paths = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, doctor))
+  const path = paths.find((one) => existsSync(one))
   if (path === undefined) throw new Error(`${doctor} is not on the PATH`)
-  const at = join(binDir, doctor)
-  // The stand-in for Claude Code lies there already.
-  const aside = existsSync(at) ? readFileSync(at, 'utf8').includes('STAND_IN_CONTROL') : false
-  if (aside) rmSync(at)
-  symlinkSync(path, at)
-}
-
-function print(played: readonly Played[]): void {
-  const rows = played.map((one) => [
-    one.fault,
-    one.causeNamed ? 'yes' : 'no',
-    one.healed ? 'yes' : 'no',
-    String(one.seconds),
-    one.costUsd === undefined ? '-' : `$${one.costUsd.toFixed(2)}`,
-    String(one.calls),
-    String(one.refusals),
-    one.ending,
-  ])
-  const head = ['fault', 'cause', 'healed', 'seconds', 'cost', 'calls', 'refused', 'ended']
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd()
-  const healed = played.filter((one) => one.healed).length
-  const named = played.filter((one) => one.causeNamed).length
-  process.stdout.write(
-    `${[line(head), ...rows.map(line)].join('\n')}\n\n${doctor}: ${healed} of ${played.length} healed, ${named} causes named rightly\n`,
-  )
+  rmSync(join(binDir, doctor), { force: true })
+  symlinkSync(path, join(binDir, doctor))
 }

@@ -9,10 +9,12 @@
  *      2  unusable context or settings; the session ends, and the human is called
  */
 import { createInterface } from 'node:readline'
-import { type Argument, type Instrument, readContext, Session } from '../lib/doctor/instrument.ts'
+import type { Argument, Instrument } from '../lib/doctor/instrument.ts'
 import { callInstrument, INSTRUMENTS } from '../lib/doctor/instruments.ts'
-import { endRunningCommands } from '../lib/tier/command.ts'
+import { readSessionOf, type Session } from '../lib/doctor/session.ts'
+import * as command from '../lib/tier/command.ts'
 import { EXIT } from '../lib/tier/contract.ts'
+import * as shell from '../lib/tier/shell.ts'
 import { isRecord } from '../lib/tier/state.ts'
 
 /** Revisions of the protocol whose initialize, tools/list and tools/call are the same. */
@@ -25,11 +27,17 @@ else if (!contextPath || contextPath.startsWith('-')) {
   process.exitCode = contextPath === '--help' ? EXIT.healthy : EXIT.unusable
 } else {
   try {
-    await serve(new Session(readContext(contextPath)))
+    await serve(readSessionOf(contextPath))
   } catch (error) {
     process.stderr.write(`doctor-tools: ${(error as Error).message}\n`)
     process.exitCode = EXIT.unusable
   }
+}
+
+// What is not converted yet runs its commands there.
+function endRunningCommands(): void {
+  command.endRunningCommands()
+  shell.endRunningCommands()
 }
 
 /** Answers one request after the other: two calls at once would undo each other's checks. */
@@ -49,7 +57,7 @@ async function serve(session: Session): Promise<void> {
       if (response) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...response })}\n`)
     })
   }
-  // Nobody waits for what is still to come; what is being done gets a moment to end.
+  // What was asked behind it is not done; what is being done gets a moment to end.
   isOpen = false
   endRunningCommands()
   await Promise.race([last, new Promise((resolve) => setTimeout(resolve, 2000))])
@@ -57,48 +65,38 @@ async function serve(session: Session): Promise<void> {
   process.exit(EXIT.healthy)
 }
 
-/** The response to one message of JSON-RPC; nothing for a notification. */
 async function respond(session: Session, line: string): Promise<Record<string, unknown> | undefined> {
+  const fail = (id: unknown, code: number, message: string) => ({ id, error: { code, message } })
   let message: unknown
   try {
     message = JSON.parse(line)
   } catch {
-    return { id: null, error: { code: -32700, message: 'this is no JSON' } }
+    return fail(null, -32700, 'this is no JSON')
   }
-  if (!isRecord(message) || typeof message.method !== 'string')
-    return { id: null, error: { code: -32600, message: 'this is no request' } }
-  const { id, method, params } = message
+  if (!isRecord(message) || typeof message.method !== 'string') return fail(null, -32600, 'this is no request')
+  const { id, method } = message
   if (id === undefined) return undefined
-  const given = isRecord(params) ? params : {}
+  const given = isRecord(message.params) ? message.params : {}
   if (method === 'ping') return { id, result: {} }
   if (method === 'initialize') {
-    const asked = typeof given.protocolVersion === 'string' ? given.protocolVersion : ''
-    const protocolVersion = PROTOCOLS.includes(asked) ? asked : PROTOCOLS.at(-1)
-    return {
-      id,
-      result: { protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'doctor', version: '2' } },
-    }
+    const protocolVersion = PROTOCOLS.find((one) => one === given.protocolVersion) ?? PROTOCOLS.at(-1)
+    const serverInfo = { name: 'doctor', version: '2' }
+    return { id, result: { protocolVersion, capabilities: { tools: {} }, serverInfo } }
   }
   if (method === 'tools/list') return { id, result: { tools: Object.entries(INSTRUMENTS).map(describe) } }
-  if (method !== 'tools/call') return { id, error: { code: -32601, message: `there is no method ${method}` } }
-  if (given.arguments !== undefined && !isRecord(given.arguments))
-    return { id, error: { code: -32602, message: 'arguments must be an object' } }
-  if (typeof given.name !== 'string') return { id, error: { code: -32602, message: 'name must be a text' } }
-  const { text, isError } = await callInstrument(session, given.name, given.arguments ?? {})
+  if (method !== 'tools/call') return fail(id, -32601, `there is no method ${method}`)
+  const { name, arguments: args = {} } = given
+  if (!isRecord(args)) return fail(id, -32602, 'arguments must be an object')
+  if (typeof name !== 'string') return fail(id, -32602, 'name must be a text')
+  const { text, isError } = await callInstrument(session, name, args)
   return { id, result: { content: [{ type: 'text', text }], isError } }
 }
 
 function describe([name, { description, arguments: known = {}, acts }]: [string, Instrument]) {
-  const required = Object.entries(known).flatMap(([key, { optional }]) => (optional ? [] : [key]))
+  const properties = Object.fromEntries(Object.entries(known).map(([key, argument]) => [key, schemaOf(argument)]))
+  const required = Object.keys(known).filter((key) => !known[key]!.optional)
   return {
-    name,
-    description,
-    inputSchema: {
-      type: 'object',
-      properties: Object.fromEntries(Object.entries(known).map(([key, argument]) => [key, schemaOf(argument)])),
-      required,
-      additionalProperties: false,
-    },
+    ...{ name, description, inputSchema: { type: 'object', properties, required, additionalProperties: false } },
     annotations: { readOnlyHint: acts !== true, destructiveHint: acts === true, openWorldHint: false },
   }
 }
@@ -109,9 +107,9 @@ function schemaOf({ type, description, choices, max = 300 }: Argument) {
 }
 
 function printInstruments(): void {
-  const rows = Object.entries(INSTRUMENTS).map(
-    ([name, { description, acts, most }]) =>
-      `| \`${name}\` | ${acts ? 'acts' : 'looks'}${most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''} | ${description} |`,
-  )
+  const rows = Object.entries(INSTRUMENTS).map(([name, { description, acts, most }]) => {
+    const limit = most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''
+    return `| \`${name}\` | ${acts ? 'acts' : 'looks'}${limit} | ${description} |`
+  })
   process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
 }

@@ -1,40 +1,29 @@
 #!/usr/bin/env -S npx tsx
 /**
- * Level 3, emergency recovery: the doctor. A coding agent (Claude Code, or whoever DOCTOR names) in a tmux terminal
- * diagnoses and repairs the gateway with instruments, and with nothing else. Started by Level 2 in the foreground, or by
- * hand.
+ * Level 3, emergency recovery: the doctor. A coding agent (Claude Code, or what DOCTOR names) in a tmux terminal diagnoses
+ * and repairs the gateway with instruments, and with nothing else. Started by Level 2 in the foreground, or by hand.
  *
  * Exit 0  the gateway is healthy (the doctor brought it back, or it came back otherwise)
  *      1  it is not, and the log says MANUAL INTERVENTION REQUIRED: Level 4 calls the human
  *      2  unusable flags or settings, nothing was touched
  *      3  it stood down: paused, another doctor is at work, or the gateway was stopped on purpose
  */
-import { chosenDoctors, commissionOf } from '../lib/agents/choice.ts'
-import type { Doctor } from '../lib/agents/doctors.ts'
+import type { Doctor } from '../lib/agents/agent.ts'
+import { chosenDoctors, instrumentsServer } from '../lib/agents/choice.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
-import { rollBackEdits } from '../lib/doctor/act-config.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
-import {
-  type Conclusion,
-  changesTried,
-  conclude,
-  isCredit,
-  learningsPath,
-  whyNotHealed,
-} from '../lib/doctor/conclusion.ts'
-import type { Session } from '../lib/doctor/instrument.ts'
+import { changesTried, conclude, isCredit, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
 import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
 import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
-import { CONTEXT, clearLeftSessions, closeSession, openSession, recordingPathOf } from '../lib/doctor/run-files.ts'
-import { runDoctor, type SessionEnd } from '../lib/doctor/session.ts'
+import { runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
+import { clearLeftSessions, openSession, type Session } from '../lib/doctor/session.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
 import { leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
 import { ownTriage } from '../lib/gateway/own-triage.ts'
 import { readRecord } from '../lib/gateway/record.ts'
-import { restart } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { pauseFor, waitAfterStart, waitUntilUp } from '../lib/gateway/wait.ts'
+import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { downSec } from '../lib/incidents/history.ts'
 import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
@@ -44,7 +33,6 @@ import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
-/** With these endings another doctor may do better. */
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
 /** Secrets of the config are known once it was read; until then those of the settings have to do. */
 let secretsOfConfig: string[] = []
@@ -101,13 +89,15 @@ async function main(run: TierRun): Promise<Outcome> {
   const refusal = whyNoDoctor(settings, visits.value, failure, Date.now())
   if (refusal) return noDoctor(run, seen, refusal)
 
-  // 3. OpenClaw's own repair comes first, if it is at work; then the doctor of another profile: one at a time.
-  seen = await waitForOwnTriage(run, seen)
+  // 3. OpenClaw's own repair comes first, if it is at work, and so does the doctor of another profile: one at a time.
+  seen = await waitWhile(run, seen, () => ownTriage(settings))
+  let other: string | undefined
+  if (!isUp(seen.verdict)) seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
   if (isUp(seen.verdict)) return recovered(run, seen, false)
-  const turn = await waitForTurn(run, seen)
-  if ('failure' in turn) return manual(run, seen, `no doctor was called: ${turn.failure}`)
-  seen = turn.seen
-  if (isUp(seen.verdict)) return recovered(run, seen, turn.restarted)
+  if (other) {
+    const limit = `has been at work for longer than ${settings.emergencyRecoveryTimeoutSec} s`
+    return manual(run, seen, `no doctor was called: ${other.replace('is at work', limit)}`)
+  }
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (TREATMENTS[seen.verdict].level3 === 'human') return forHuman(run, seen)
   const pause = pauseReason(settings)
@@ -119,11 +109,12 @@ async function main(run: TierRun): Promise<Outcome> {
   run.onExit(() => {
     session.reload()
     // Cut short: that what the doctor has changed helps is not known.
-    if (!isConcluded && rollBackEdits(session)) journal.warn("cut short: rolled back the doctor's edits of the config")
-    closeSession(session, hide)
+    if (!isConcluded && session.rollBackEdits()) journal.warn("cut short: rolled back the doctor's edits of the config")
+    session.close(hide)
   })
   journal.info('gathering the diagnosis')
-  const similar = similarLearnings(learningsPath(session), seen.verdict, seen.evidence)
+  const { verdict, evidence } = seen
+  const similar = similarLearnings(learningsPath(session), verdict, evidence)
   const briefing = await writeBriefing(session, seen, describeLearnings(similar))
 
   // 5. The doctor in tmux: up to 30 minutes of work, a check of the gateway every 30 s. One that cannot work is followed
@@ -131,9 +122,10 @@ async function main(run: TierRun): Promise<Outcome> {
   noteVisit(settings, visits.value, { at: Date.now(), failure })
   const begun = performance.now()
   let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
-  let doctor = doctors[0]!
-  for (doctor of doctors) {
-    journal.info(DEED.doctor(doctor.title, doctor.version, similar.length))
+  let title = ''
+  for (const doctor of doctors) {
+    title = doctor.title
+    journal.info(DEED.doctor(title, doctor.version, similar.length))
     end = await callDoctor(run, session, doctor, briefing)
     journal.info(`the session ended: ${end.ending}: ${end.detail}`)
     if (!CANNOT_WORK.includes(end.ending) || session.state.calls.some(({ acts }) => acts)) break
@@ -142,65 +134,28 @@ async function main(run: TierRun): Promise<Outcome> {
   // 6. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
   seen = end.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
   isConcluded = true
-  return await concluded(run, session, seen, {
-    ...{ title: doctor.title, end, hide, seconds: (performance.now() - begun) / 1000 },
-    ...{ verdict: turn.seen.verdict, evidence: turn.seen.evidence, isUp: isUp(seen.verdict) },
-  })
-}
-
-type FoundDoctor = Doctor & { version: string }
-
-async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, briefing: string): Promise<SessionEnd> {
-  const { settings, journal } = run
-  const recordingPath = recordingPathOf(session.context, doctor.name)
-  journal.info(`recording: ${recordingPath}`)
-  const end = await runDoctor({
-    ...{ settings, doctor, briefing, recordingPath, hide },
-    launch: doctor.prepare(commissionOf(settings, session.context.folder, CONTEXT, Object.keys(INSTRUMENTS))),
-    folder: session.context.folder,
-    check: async () => {
-      const now = await look(run, false)
-      const coming = now.verdict === 'starting' || now.verdict === 'draining'
-      return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
-    },
-    say: (text) => journal.info(text),
-    signal: run.signal,
-    onExit: run.onExit,
-  })
-  session.reload()
-  return end
-}
-
-async function concluded(run: TierRun, session: Session, seen: Examination, of: Conclusion): Promise<Outcome> {
-  const { settings, journal } = run
+  const seconds = (performance.now() - begun) / 1000
   const { calls } = session.state
-  run.meter.add('doctorVisits', { result: of.isUp ? 'recovered' : 'down' })
+  run.meter.add('doctorVisits', { result: isUp(seen.verdict) ? 'recovered' : 'down' })
   for (const { decision } of calls)
     run.meter.add('doctorToolCalls', { decision: decision === 'refused' ? 'refused' : 'allowed' })
-  for (const line of conclude(session, of)) journal.info(line)
-  if (of.isUp) {
-    const credit = isCredit(calls, of.end)
-    const learned = credit && learn(settings, of, calls, journal.warn)
+  for (const line of conclude(session, { title, end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
+    journal.info(line)
+  if (isUp(seen.verdict)) {
+    const credit = isCredit(calls, end)
+    const learned = credit && learn(settings, { verdict, evidence }, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
-    return recovered(run, seen, credit)
+    return await recovered(run, seen, credit)
   }
   journal.warn(changesTried(calls))
-  const pause = pauseReason(settings)
-  if (pause) return standDown(run, pause, seen)
+  const pauseNow = pauseReason(settings)
+  if (pauseNow) return standDown(run, pauseNow, seen)
   const wanted = session.state.report?.humanNeeded
-  const why = `${whyNotHealed(of.title, of.end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
+  const why = `${whyNotHealed(title, end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
   return manual(run, seen, `${why}; the gateway is ${seen.verdict}: ${seen.evidence}`)
 }
 
-function options(run: TierRun, deep: boolean) {
-  const record = readRecord(run.settings, run.dryRun)
-  if (record.problem) run.journal.warn(record.problem)
-  return { httpTimeoutSec: run.settings.healthCheckHttpTimeoutSec, record: record.value, deep }
-}
-
-function look(run: TierRun, deep = true): Promise<Examination> {
-  return examine(run.settings, options(run, deep))
-}
+type FoundDoctor = Doctor & { version: string }
 
 /** The doctors of DOCTOR that are installed, and the terminal that they need; or which of them is missing. */
 async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[] | { failure: string }> {
@@ -219,7 +174,61 @@ async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[
   return found
 }
 
-/** A session that ended otherwise may still have left a healthy gateway; then it must stay so for three looks, too. */
+async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, briefing: string): Promise<SessionEnd> {
+  const { settings, journal } = run
+  const { folder } = session.context
+  const recordingPath = session.pathBeside((stamp) => `${doctor.name}-session-${stamp}.log`)
+  journal.info(`recording: ${recordingPath}`)
+  const server = instrumentsServer(session.contextPath)
+  const end = await runDoctor({
+    ...{ settings, doctor, folder, briefing, recordingPath, hide },
+    launch: doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) }),
+    check: async () => {
+      const now = await look(run, false)
+      const coming = now.verdict === 'starting' || now.verdict === 'draining'
+      return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
+    },
+    say: journal.info,
+    signal: run.signal,
+    onExit: run.onExit,
+  })
+  session.reload()
+  return end
+}
+
+/** Waits while something else is at work, at most as long as one session may take. Returns the last examination. */
+async function waitWhile(
+  run: TierRun,
+  seen: Examination,
+  isAtWork: () => Promise<string | undefined>,
+): Promise<Examination> {
+  const { settings, journal } = run
+  const deadline = performance.now() + settings.emergencyRecoveryTimeoutSec * 1000
+  let waited = false
+  for (let at = await isAtWork(); at && performance.now() < deadline; at = await isAtWork()) {
+    if (!waited) journal.info(`${at}; waiting, one at a time`)
+    waited = true
+    await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
+    const now = await look(run, false)
+    if (isUp(now.verdict)) return now
+  }
+  return waited ? look(run) : seen
+}
+
+/** Takes the lock for all doctors of this user; or says whose doctor has it. */
+async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<string | undefined> {
+  try {
+    const taken = await takeDoctorLock(settings)
+    if (!isLock(taken)) return `the doctor of the profile ${taken.profile} (pid ${taken.pid}) is at work`
+    onExit(() => taken.release())
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    journal.warn(`whether the doctor of another profile is at work cannot be told (${code}); going on`)
+  }
+  return undefined
+}
+
+/** A session that ended otherwise may still have left a healthy gateway; then it must stay so for three checks, too. */
 async function lookUntilSure(run: TierRun): Promise<Examination> {
   for (let looks = 1; ; looks++) {
     const seen = await look(run)
@@ -228,73 +237,28 @@ async function lookUntilSure(run: TierRun): Promise<Examination> {
   }
 }
 
+function options(run: TierRun, deep: boolean) {
+  const record = readRecord(run.settings, run.dryRun)
+  if (record.problem) run.journal.warn(record.problem)
+  return { httpTimeoutSec: run.settings.healthCheckHttpTimeoutSec, record: record.value, deep }
+}
+
+function look(run: TierRun, deep = true): Promise<Examination> {
+  return examine(run.settings, options(run, deep))
+}
+
 async function say(run: TierRun, seen: Examination): Promise<Outcome> {
-  run.journal.warn(`${seen.verdict}: ${seen.evidence}`)
+  const { settings, journal } = run
+  journal.warn(`${seen.verdict}: ${seen.evidence}`)
   const doctors = await findDoctors(run)
   const refusal =
     'failure' in doctors
       ? doctors.failure
-      : whyNoDoctor(run.settings, readVisits(run.settings, true).value, failureKey(run.settings, seen), Date.now())
+      : whyNoDoctor(settings, readVisits(settings, true).value, failureKey(settings, seen), Date.now())
   const remedy = TREATMENTS[seen.verdict].level3
   const would = remedy === 'doctor' && refusal ? `call no doctor (${refusal}) and call the human` : remedy
-  run.journal.info(`dry run: level 3 would now: ${would}`)
+  journal.info(`dry run: level 3 would now: ${would}`)
   return { code: EXIT.down, verdict: seen.verdict }
-}
-
-/** Waits while OpenClaw's own triage works, looking at the gateway meanwhile. Returns the last examination. */
-async function waitForOwnTriage(run: TierRun, seen: Examination): Promise<Examination> {
-  const { settings, journal } = run
-  const deadline = performance.now() + settings.emergencyRecoveryTimeoutSec * 1000
-  let last = seen
-  let said = false
-  for (let at = await ownTriage(settings); at && performance.now() < deadline; at = await ownTriage(settings)) {
-    if (!said) journal.info(`${at}; waiting for it`)
-    said = true
-    await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
-    last = await look(run, false)
-    if (isUp(last.verdict)) return last
-  }
-  return said ? look(run) : last
-}
-
-/**
- * Waits while the doctor of another profile works, no longer than one session may take. What it repaired (the package
- * that both share, the machine) may have been the reason here, too: after it comes one restart, then a doctor of our own.
- */
-async function waitForTurn(
-  run: TierRun,
-  seen: Examination,
-): Promise<{ seen: Examination; restarted: boolean } | { failure: string }> {
-  const { settings, journal } = run
-  const limitSec = settings.emergencyRecoveryTimeoutSec
-  const deadline = performance.now() + limitSec * 1000
-  for (let waited = false; ; waited = true) {
-    const taken = await takeDoctorLock(settings).catch((error: NodeJS.ErrnoException) => {
-      journal.warn(`whether the doctor of another profile is at work cannot be told (${error.code}); going on`)
-    })
-    if (!taken || isLock(taken)) {
-      run.onExit(() => taken?.release())
-      if (!waited) return { seen, restarted: false }
-      break
-    }
-    const other = `the doctor of the profile ${taken.profile} (pid ${taken.pid})`
-    if (!waited) journal.info(`${other} is at work; waiting, one at a time`)
-    if (performance.now() > deadline) return { failure: `${other} has been at work for longer than ${limitSec} s` }
-    await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
-    const now = await look(run, false)
-    if (isUp(now.verdict)) return { seen: now, restarted: false }
-  }
-  const now = await look(run)
-  // A config that is broken is this gateway's own: no other doctor has touched it.
-  if (TREATMENTS[now.verdict].level3 !== 'doctor' || now.verdict === 'misconfigured')
-    return { seen: now, restarted: false }
-  journal.info(`${now.verdict}: one restart first, for what the other doctor did may have helped here, too`)
-  const { done, failure } = await restart(settings, now)
-  run.meter.add('restarts', { result: failure ? 'failed' : 'done' })
-  if (failure) journal.error(`${done}: FAILED: ${wholeWords(failure, 300)}`)
-  else journal.info(DEED.restart(done))
-  const after = await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
-  return { seen: after, restarted: !failure }
 }
 
 function noDoctor(run: TierRun, seen: Examination, why: string): Outcome {

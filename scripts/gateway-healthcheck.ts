@@ -209,9 +209,8 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const { approvedRemedy, describeRemedy, setStatus } = await import('../lib/doctor/learned.ts')
   const remedy = approvedRemedy(settings, await look(run, true), journal.warn)
   if (!remedy) return undefined
-  const { openSession, closeSession } = await import('../lib/doctor/run-files.ts')
+  const { openSession } = await import('../lib/doctor/session.ts')
   const { callInstrument } = await import('../lib/doctor/instruments.ts')
-  const { rollBackEdits } = await import('../lib/doctor/act-config.ts')
   const { isTreatment } = await import('../lib/doctor/conclusion.ts')
   const { hiding } = await import('../lib/alerts/secrets.ts')
   const { waitAfterStart } = await import('../lib/gateway/wait.ts')
@@ -220,8 +219,8 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const hide = await hiding(settings)
   let isOpen = true
   const close = (helped: boolean) => {
-    const isRolledBack = isOpen && !helped && rollBackEdits(session)
-    if (isOpen) closeSession(session, hide)
+    const isRolledBack = isOpen && !helped && session.rollBackEdits()
+    if (isOpen) session.close(hide)
     isOpen = false
     return isRolledBack ? '; its edits of the config were rolled back' : ''
   }

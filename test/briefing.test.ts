@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, expect, onTestFinished, test, vi } from 'vitest'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
-import { Session } from '../lib/doctor/instrument.ts'
+import { Session } from '../lib/doctor/session.ts'
 import type { Examination } from '../lib/gateway/examine.ts'
 import { createSandbox } from './support/sandbox.ts'
 
@@ -140,7 +140,7 @@ test('a 200 MB log, hostile lines and secrets everywhere: the doctor gets a shor
   const box = await createSandbox({
     settings: {
       DISCORD_WEBHOOK_URL: secrets.dotenv,
-      EMERGENCY_RECOVERY_IDLE_LIMIT: '2',
+      EMERGENCY_RECOVERY_IDLE_LIMIT: '30',
       EMERGENCY_RECOVERY_REPORT_WAIT: '2',
     },
   })

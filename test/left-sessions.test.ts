@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { clearLeftSessions } from '../lib/doctor/run-files.ts'
+import { clearLeftSessions } from '../lib/doctor/session.ts'
 import { configHash } from '../lib/gateway/config.ts'
 import { readRecord, writeRecord } from '../lib/gateway/record.ts'
 import { loadSettings } from '../lib/tier/settings.ts'

@@ -107,24 +107,7 @@ const report = (fix: string) => ({ symptom: 'It exits at once.', root_cause: 'A 
 const lockPath = (box: Sandbox) => join(box.home, '.openclaw-doctor.lock')
 
 describe.concurrent('two gateways down at once', () => {
-  test('for one reason: one doctor repairs it, and the other gateway is brought back by a restart', async (t) => {
-    const { box, work, recover, recoverWork } = await twoWithoutPackage(t)
-    const go = join(box.root, 'go')
-    box.writeDoctorScript({ steps: [{ untilFile: go }, ...REINSTALL], report: report('Reinstalled it.') })
-    // It is silent until the second run is there, however long that takes.
-    const first = recover({ EMERGENCY_RECOVERY_IDLE_LIMIT: '50' })
-    await started(box, 1)
-    const waiting = recoverWork()
-    await waitFor(() => work.log('emergency-recovery-2').includes('waiting'), 'the second run to wait')
-    writeFileSync(go, '')
-    const second = await waiting
-    expect(second, second.stdout).toMatchObject({ code: 0, stdout: expect.stringMatching(/RECOVERED by level 3/) })
-    expect((await first).code).toBe(0)
-    expect(doctors(box)).toHaveLength(1)
-    expect(existsSync(lockPath(box))).toBe(false)
-  })
-
-  test('for reasons of their own: the second doctor begins when the first has gone, and treats its own gateway', async (t) => {
+  test('the second doctor begins when the first has gone, with the briefing and the instruments of its own gateway', async (t) => {
     const { box, work, file, recover, recoverWork } = await twoWithoutPackage(t)
     const go = join(box.root, 'go')
     box.writeDoctorScript({ steps: [{ untilFile: go }], report: report('none') })

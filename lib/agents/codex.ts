@@ -1,41 +1,26 @@
-/**
- * OpenAI's Codex as the doctor: `codex exec` with our instruments. Its home is a folder of the run: nothing of the
- * user's settings is read, and nothing of the visit stays in theirs. Only their login is linked to, so that one that is
- * renewed meanwhile stays theirs: a refresh token can be used once, and a copy would take it from them.
- */
+/** OpenAI's Codex as the doctor: `codex exec` with our instruments, in a home of the session's own. */
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
-import { runCommand } from '../tier/command.ts'
-import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
-import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
-import { plainEnv } from './plain-env.ts'
-import { compact, parseMessage, textOfResult } from './stream-json.ts'
+import type { Commission, Doctor, DoctorEvent, Found, Trouble } from './agent.ts'
+import { at, compact, findProgram, parseMessage, plainEnv, textOfResult, trouble } from './agent.ts'
 
 export const codex: Doctor = { name: 'codex', title: 'Codex', find, prepare, read, readError }
 
-/** The oldest release in which all of this was seen to hold: that a login is renewed through the link, too. */
-const OLDEST = [0, 171, 0] as const
-/** What an administrator sets there is read in any case: MCP servers and programs that it starts. */
 const MACHINE_WIDE = ['/etc/codex/config.toml', '/etc/codex/managed_config.toml']
 
-async function find(settings: Settings): Promise<{ version: string } | { failure: string }> {
+async function find(settings: Settings): Promise<Found> {
   const { env, key, login } = signIn(settings)
-  const result = await runCommand('codex', ['--version'], { timeoutMs: 60_000, env })
-  if (result.missing) return { failure: 'codex (Codex) is not on the PATH' }
-  const m = /(\d+)\.(\d+)\.(\d+)/.exec(result.stdout)
-  if (!m) return { failure: `codex --version gave no version: ${result.failure ?? oneLine(result.stdout, 100)}` }
-  const difference = OLDEST.map((least, i) => Number(m[i + 1]) - least).find((part) => part !== 0) ?? 0
-  if (difference < 0) return { failure: `Codex ${m[0]} is too old; update it to ${OLDEST.join('.')} or later` }
+  const found = await findProgram(settings, codex, [0, 171, 0], env)
   const managed = MACHINE_WIDE.find((path) => existsSync(path))
-  if (managed) return { failure: `Codex cannot be kept from reading ${managed}` }
-  if (existsSync(login) || key) return { version: m[0] }
+  if ('version' in found && managed) return { failure: `Codex cannot be kept from reading ${managed}` }
+  if ('failure' in found || existsSync(login) || key) return found
   return { failure: `Codex is not signed in: there is no ${login} (\`codex login\`) and no OPENAI_API_KEY` }
 }
 
-/** What would add a tool of its own, run something of the user's, or go on trying for ever. */
+/** What would add a tool of its own, run something of the user's, or never stop trying. */
 const OFF =
   'shell_tool unified_exec view_image image_generation goals sleep_tool apps plugins hooks memories tool_suggest skill_search browser_use computer_use in_app_browser unbounded_connection_retries'
 
@@ -46,6 +31,7 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   for (const path of [home, work]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const auth = join(home, 'auth.json')
   rmSync(auth, { force: true })
+  // A refresh token can be used once: a login that is renewed through a copy would be lost to the user.
   if (existsSync(login)) symlinkSync(login, auth)
   else writeFileSync(auth, JSON.stringify({ auth_mode: 'apikey', OPENAI_API_KEY: key }), { mode: 0o600 })
   const names = instruments.map((name) => `tools.mcp__doctor__${name}`).join(', ')
@@ -53,8 +39,7 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   const config: Record<string, unknown> = {
     ...(baseUrl && !existsSync(login) ? { openai_base_url: baseUrl } : {}),
     approval_policy: 'never',
-    // Of the files of the machine none can be read but the system's own: `apply_patch`, which cannot be taken away, tells
-    // whether a line stands in a file that can.
+    // `apply_patch`, which cannot be removed, tells whether a line stands in a file that can be read: only the system's can.
     default_permissions: 'doctor',
     'permissions.doctor.filesystem.":minimal"': 'read',
     web_search: 'disabled',
@@ -83,7 +68,6 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
     'mcp_servers.doctor.startup_timeout_sec': 60,
     'mcp_servers.doctor.tool_timeout_sec': 1000,
   }
-  // JSON's texts, numbers and lists are TOML's as well.
   const lines = Object.entries(config).map(([name, value]) => `${name} = ${compact(value)}\n`)
   writeFileSync(join(home, 'config.toml'), lines.join(''), { mode: 0o600 })
   const args = ['exec', '--json', '--ephemeral', '--strict-config', '--ignore-rules', '--skip-git-repo-check']
@@ -95,7 +79,7 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   }
 }
 
-/** Its own login comes first, as with the other doctors; a key stands in a file of the run and in no environment. */
+/** Its own login comes first; a key stands in a file of the session and in no environment. */
 function signIn(settings: Settings) {
   const { CODEX_HOME, CODEX_API_KEY, OPENAI_API_KEY, OPENAI_BASE_URL, ...env } = plainEnv(settings, SIGN_IN_ENV)
   const login = join(CODEX_HOME ?? join(settings.home, '.codex'), 'auth.json')
@@ -104,16 +88,12 @@ function signIn(settings: Settings) {
 
 const SIGN_IN_ENV = /^(?:CODEX_HOME|CODEX_API_KEY|CODEX_CA_CERTIFICATE|OPENAI_API_KEY|OPENAI_BASE_URL)$/
 
-const trouble = (kind: Trouble, detail: string): DoctorEvent[] => [
-  { kind: 'trouble', trouble: kind, detail: oneLine(detail, 300) },
-]
-
 function read(line: string): DoctorEvent[] {
   const message = parseMessage(line)
   // It begins only when the instruments, being required, are connected.
   if (message?.type === 'thread.started') return [{ kind: 'connected' }]
   if (message?.type === 'turn.completed') return [{ kind: 'finished' }]
-  const words = String((isRecord(message?.error) ? message.error : message)?.message)
+  const words = String(at(message, 'error', 'message') ?? message?.message)
   const isOver = message?.type === 'turn.failed' || (message?.type === 'error' && !words.startsWith('Reconnecting...'))
   if (isOver) return trouble(troubleOf(words), words)
   const isStart = message?.type === 'item.started'
@@ -128,7 +108,7 @@ function eventOf(item: Record<string, unknown>, isStart: boolean): DoctorEvent[]
   if (item.server !== 'doctor' && item.server !== 'codex')
     return trouble('instruments', `it used another MCP server: ${item.server}`)
   if (isStart) return [{ kind: 'called', text: `${item.tool} ${compact(item.arguments)}` }]
-  const failure = isRecord(item.error) ? String(item.error.message) : ''
+  const failure = String(at(item, 'error', 'message') ?? '')
   if (/transport closed/i.test(failure)) return trouble('instruments', 'its MCP server has ended')
   return [{ kind: 'answered', text: failure || (isRecord(item.result) ? textOfResult(item.result) : '') }]
 }

@@ -1,56 +1,47 @@
-/**
- * Qwen Code as the doctor: for every model behind the Chat Completions API, local ones too. It runs in its bare mode,
- * which reads nobody's settings, context files, extensions, hooks, skills or `.env`. Of its own tools none is left, and a
- * start at which the model would be offered anything but the instruments ends the visit.
- */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+/** Qwen Code as the doctor, for every model behind the Chat Completions API, local ones too; in its bare mode. */
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
-import { runCommand } from '../tier/command.ts'
-import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord } from '../tier/state.ts'
-import type { Commission, Doctor, DoctorEvent, Trouble } from './doctors.ts'
-import { plainEnv } from './plain-env.ts'
-import { eventOf, parseMessage, partsOf, textOfResult } from './stream-json.ts'
+import type { Commission, Doctor, DoctorEvent, Trouble } from './agent.ts'
+import {
+  at,
+  CALL_LIMIT_MS,
+  eventOf,
+  findProgram,
+  parseMessage,
+  partsOf,
+  plainEnv,
+  readJson,
+  serverStatus,
+  textOfResult,
+  trouble,
+} from './agent.ts'
 
-export const qwen: Doctor = { name: 'qwen', title: 'Qwen Code', find, prepare, read, readError }
+export const qwen: Doctor = {
+  name: 'qwen',
+  title: 'Qwen Code',
+  // In its usual home may lie a newer release that it has fetched by itself, and that would answer.
+  find: (settings) => findProgram(settings, qwen, [0, 24, 0], { ...qwenEnv(settings), QWEN_HOME: '/dev/null' }),
+  prepare,
+  read,
+  readError,
+}
 
-/** The oldest release in which all of this was seen to hold. */
-const OLDEST = [0, 24, 0] as const
-const CALL_LIMIT_MS = 15 * 60_000
-const START_LIMIT_MS = 60_000
-/** The tools of the bare mode. */
 const OWN_TOOLS = 'read_file,edit,notebook_edit,run_shell_command,get_goal,update_goal,propose_goal'
 /** Of its commands those that do more than answer. No briefing begins with one. */
 const OWN_COMMANDS = 'auth,bug,config,export,extensions,goal,hooks,import-config,init,insight,mcp,memory,update'
 
-async function find(settings: Settings): Promise<{ version: string } | { failure: string }> {
-  // In its usual home may lie a newer release that it has fetched by itself: it would answer for that one.
-  const env = { ...qwenEnv(settings), QWEN_HOME: '/dev/null' }
-  const result = await runCommand('qwen', ['--version'], { timeoutMs: 60_000, env })
-  if (result.missing) return { failure: 'qwen (Qwen Code) is not on the PATH' }
-  const m = /(\d+)\.(\d+)\.(\d+)/.exec(result.stdout)
-  if (!m) return { failure: `qwen --version gave no version: ${result.failure ?? oneLine(result.stdout, 100)}` }
-  const difference = OLDEST.map((least, i) => Number(m[i + 1]) - least).find((part) => part !== 0) ?? 0
-  if (difference >= 0) return { version: m[0] }
-  return { failure: `Qwen Code ${m[0]} is too old; update it to ${OLDEST.join('.')} or later` }
-}
-
 /** A prompt includes files of the working folder by `@path`: it works in an empty one. Its state goes beside that one. */
 function prepare({ settings, folder, server, instruments }: Commission): Launch {
-  const [work, home, serversPath] = [
-    join(folder, 'qwen-work'),
-    join(folder, 'qwen-home'),
-    join(folder, 'qwen-mcp.json'),
-  ]
+  const [work, home, servers] = [join(folder, 'qwen-work'), join(folder, 'qwen-home'), join(folder, 'qwen-mcp.json')]
   for (const path of [work, home]) mkdirSync(path, { recursive: true, mode: 0o700 })
-  const limits = { timeout: CALL_LIMIT_MS, discoveryTimeoutMs: START_LIMIT_MS }
+  const limits = { timeout: CALL_LIMIT_MS, discoveryTimeoutMs: 60_000 }
   const doctor = { ...server, ...limits, includeTools: instruments, alwaysLoadTools: true, trust: true }
-  writeFileSync(serversPath, JSON.stringify({ mcpServers: { doctor } }), { mode: 0o600 })
+  writeFileSync(servers, JSON.stringify({ mcpServers: { doctor } }), { mode: 0o600 })
   const args = [
     ...['--bare', '--output-format', 'stream-json', '--auth-type', 'openai', '--approval-mode', 'default'],
-    ...['--mcp-config', serversPath, '--allowed-mcp-server-names', 'doctor'],
+    ...['--mcp-config', servers, '--allowed-mcp-server-names', 'doctor'],
     ...['--exclude-tools', OWN_TOOLS, '--disabled-slash-commands', OWN_COMMANDS, '--chat-recording=false'],
   ]
   const env = {
@@ -81,33 +72,16 @@ function ownSignIn(userHome: string): Record<string, string> {
   const model = at(theirs, 'model', 'name')
   const providers = at(theirs, 'modelProviders', 'openai')
   const provider = Array.isArray(providers) ? providers.find((one) => at(one, 'id') === model) : undefined
+  const auth = at(theirs, 'security', 'auth')
   const signIn = {
-    OPENAI_API_KEY: provider
-      ? at(theirs, 'env', String(at(provider, 'envKey')))
-      : at(theirs, 'security', 'auth', 'apiKey'),
-    OPENAI_BASE_URL: provider ? at(provider, 'baseUrl') : at(theirs, 'security', 'auth', 'baseUrl'),
+    OPENAI_API_KEY: provider ? at(theirs, 'env', String(at(provider, 'envKey'))) : at(auth, 'apiKey'),
+    OPENAI_BASE_URL: at(provider ?? auth, 'baseUrl'),
     OPENAI_MODEL: model,
   }
   return Object.fromEntries(
     Object.entries(signIn).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])),
   )
 }
-
-function at(value: unknown, ...keys: string[]): unknown {
-  return keys.reduce((inner, key) => (isRecord(inner) ? inner[key] : undefined), value)
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'))
-  } catch {
-    return undefined
-  }
-}
-
-const trouble = (kind: Trouble, detail: string): DoctorEvent[] => [
-  { kind: 'trouble', trouble: kind, detail: oneLine(detail, 300) },
-]
 
 function read(line: string): DoctorEvent[] {
   const message = parseMessage(line)
@@ -124,15 +98,14 @@ function read(line: string): DoctorEvent[] {
   return trouble(troubleOf(detail), detail)
 }
 
-/** Its words for a call in which the server ended; it starts another one, which would know nothing of this visit. */
+/** Its words for a call in which the server ended; it starts another one, which would not know this session. */
 const SERVER_ENDED = /^MCP tool execution may have completed before the connection failed/
 
 /** It waits for a server that is late, goes on without one that is dead, and says here what the model is offered. */
-function instrumentsOf({ tools, mcp_servers: servers }: Record<string, unknown>): DoctorEvent[] {
-  const ours = Array.isArray(servers) ? servers.find((one) => at(one, 'name') === 'doctor') : undefined
-  const status = String(at(ours, 'status') ?? 'not there')
+function instrumentsOf(message: Record<string, unknown>): DoctorEvent[] {
+  const status = serverStatus(message)
   if (status !== 'connected') return trouble('instruments', `its MCP server is ${status}`)
-  const names = Array.isArray(tools) ? tools.map(String) : []
+  const names = Array.isArray(message.tools) ? message.tools.map(String) : []
   const strange = names.filter((name) => !name.startsWith('mcp__doctor__'))
   if (strange.length > 0) return trouble('instruments', `it offers its model tools of its own: ${strange.join(', ')}`)
   return names.length > 0 ? [{ kind: 'connected' }] : trouble('instruments', 'it offers its model no instruments')

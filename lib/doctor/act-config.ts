@@ -2,14 +2,13 @@
 import { realpathSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '../gateway/config.ts'
-import { configWith, configWithout, parseOrNothing } from '../gateway/config-tree.ts'
+import { parseOrNothing, withoutSetting, withSetting } from '../gateway/config-tree.ts'
 import { knownNames } from '../gateway/describe.ts'
-import { withoutSetting, withSetting } from '../gateway/json5-edit.ts'
 import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { judgeConfigText, judgeSetting, VEIL, veiledConfig } from './config-policy.ts'
-import type { Arguments, Instrument, Session } from './instrument.ts'
-import { Refused } from './refused.ts'
+import { judgeConfigText, judgeSetting, VEIL, veiledConfig, yardstickOf } from './config-policy.ts'
+import { type Arguments, type Deed, type Instrument, Refused } from './instrument.ts'
+import type { Session } from './session.ts'
 
 const PATH = {
   type: 'string',
@@ -24,17 +23,10 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     arguments: { path: PATH, value: { type: 'value', description: 'its new value, as JSON', max: 2000 } },
     acts: true,
     limitSec: 20,
-    prepare: (session, args) => {
-      const names = splitPath(args.path)
-      judgeSetting(names, args.value, yardstick(session))
-      return edit(session, (text, before) =>
-        withSetting(
-          text,
-          names,
-          args.value,
-          changed(() => configWith(before, names, args.value)),
-        ),
-      )
+    prepare: (session, { path, value }) => {
+      const names = splitPath(path)
+      judgeSetting(names, value, yardstick(session))
+      return edit(session, (text) => withSetting(text, names, value))
     },
   },
   unset_config: {
@@ -43,9 +35,9 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     arguments: { path: PATH },
     acts: true,
     limitSec: 20,
-    prepare: (session, args) => {
-      const names = splitPath(args.path)
-      return edit(session, (text, before) => withoutSetting(text, names, configWithout(before, names)))
+    prepare: (session, { path }) => {
+      const names = splitPath(path)
+      return edit(session, (text) => withoutSetting(text, names))
     },
   },
   replace_in_config: {
@@ -54,11 +46,11 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     arguments: {
       line: { type: 'integer', description: 'the line’s number, as read_config shows it' },
       old: { type: 'string', description: 'the piece that is there now', max: 200 },
-      new: { type: 'string', description: 'what shall stand there instead', max: 200 },
+      new: { type: 'string', description: 'what replaces it', max: 200 },
     },
     acts: true,
     limitSec: 20,
-    prepare: (session, args) => replaceInLine(session, args),
+    prepare: replaceInLine,
   },
   restore_known_good_config: {
     description:
@@ -82,7 +74,7 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   },
 }
 
-/** `agents.defaults.model` in its parts. Only plain names: brackets and escapes have readings of their own. */
+/** `agents.defaults.model` in its parts. Only plain names: brackets and escapes can be read in several ways. */
 function splitPath(path: unknown): string[] {
   const names = String(path).split('.')
   if (!names.every((name) => /^[A-Za-z0-9_$-]+$/.test(name)) || names.includes('__proto__'))
@@ -90,26 +82,22 @@ function splitPath(path: unknown): string[] {
   return names
 }
 
-function changed(change: () => Record<string, unknown>): Record<string, unknown> {
-  try {
-    return change()
-  } catch (error) {
-    throw new Refused(`It cannot stand there: ${(error as Error).message}.`)
-  }
-}
-
-/** Judges an edit of a config that can be parsed, and does it. */
-function edit(session: Session, change: (text: string, parsed: Record<string, unknown>) => string) {
+function edit(session: Session, change: (text: string) => string): Deed {
   const text = configText(session)
-  const parsed = parseOrNothing(text)
-  if (!parsed)
+  if (!parseOrNothing(text))
     throw new Refused(
       'The config cannot be parsed: repair its text with replace_in_config, or restore_known_good_config.',
     )
-  return writing(session, text, change(text, parsed))
+  let after: string
+  try {
+    after = change(text)
+  } catch (error) {
+    throw new Refused(`It cannot stand there: ${(error as Error).message}.`)
+  }
+  return writing(session, text, after)
 }
 
-function replaceInLine(session: Session, args: Arguments) {
+function replaceInLine(session: Session, args: Arguments): Deed {
   const [old, replacement] = [String(args.old), String(args.new)]
   if (/[\n\r]/.test(replacement)) throw new Refused('The new piece is one line.')
   const text = configText(session)
@@ -118,7 +106,7 @@ function replaceInLine(session: Session, args: Arguments) {
   const at = Number(args.line) - 1
   const line = lines[at]
   if (line === undefined) throw new Refused(`The config has ${lines.length} lines.`)
-  // Sought in what is shown: whether a piece stands there tells nothing else.
+  // Sought in what is shown: whether a piece stands in a hidden value must not show.
   const isPiece = old !== '' && !old.includes(VEIL)
   const pieces = !isPiece ? [] : veiledConfig(text, knownNames(session.settings)).split('\n')[at]!.split(old)
   if (pieces.length !== 2)
@@ -137,34 +125,20 @@ function configText({ settings }: Session): string {
 }
 
 function yardstick({ settings }: Session) {
-  return { knownGood: knownGoods(settings)[0]?.text, gatewayPort: settings.gatewayPort }
+  return yardstickOf(knownGoods(settings)[0]?.text, settings.gatewayPort)
 }
 
-function writing(session: Session, before: string, after: string) {
+function writing(session: Session, before: string, after: string): Deed {
   const { settings } = session
   // A second setting of the same name before it would change nothing today.
   if (isDeepStrictEqual(parseOrNothing(after), parseOrNothing(before) ?? after))
     throw new Refused('That changes nothing.')
-  judgeConfigText(after, { before, ...yardstick(session) })
+  judgeConfigText(before, after, yardstick(session))
   return () => {
-    // Somebody else may be editing it, too.
     if (readConfig(settings)?.text !== before) throw new Refused('The config was changed meanwhile: read it again.')
     session.keepConfig()
     writeFileAtomic(realpathSync(settings.configPath), after)
     session.noteConfig()
     return 'Done. Validate it, then restart the gateway.'
   }
-}
-
-/**
- * Rolls back what a session changed in the config, when nobody has changed it since.
- * @returns whether anything was rolled back
- */
-export function rollBackEdits(session: Pick<Session, 'settings' | 'state'>): boolean {
-  const { configBefore, configAfter } = session.state
-  const present = readConfig(session.settings)
-  if (configBefore === undefined || configAfter === undefined) return false
-  if (present?.hash !== configAfter || present.text === configBefore) return false
-  writeFileAtomic(realpathSync(session.settings.configPath), configBefore)
-  return true
 }

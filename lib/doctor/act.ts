@@ -1,33 +1,31 @@
 /** Instruments that treat the gateway: start, restart, end, repair, reinstall, and the report. */
 import { appendFileSync } from 'node:fs'
 import { readConfig } from '../gateway/config.ts'
+import { leavesOf, parseOrNothing } from '../gateway/config-tree.ts'
 import { describeExamination } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { type RemedyResult, restart, start } from '../gateway/remedies.ts'
-import { lostByRepair, reinstallation } from '../gateway/repairs.ts'
 import { askOpenclaw, installedPackage } from '../gateway/service-program.ts'
 import { waitAfterStart } from '../gateway/wait.ts'
 import { endProcess } from '../services/bare.ts'
-import { type CommandResult, outputOf, runCommand } from '../tier/command.ts'
 import { DEED, formatLine, localIso } from '../tier/contract.ts'
+import { type Answer, outputOf, shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { rollBackEdits } from './act-config.ts'
-import { type Argument, type Arguments, asData, type Instrument, type Report, type Session } from './instrument.ts'
-import { Refused } from './refused.ts'
+import { type Argument, type Arguments, asData, type Instrument, Refused } from './instrument.ts'
+import type { Report, Session } from './session.ts'
 
 const NPM_LIMIT_SEC = 900
+const RESTART = { acts: true, most: 6, group: 'restart', limitSec: 420 } as const
 
-const field = (description: string): Argument => ({ type: 'string', description, max: 4000 })
+const heading = (description: string): Argument => ({ type: 'string', description, max: 4000 })
+const option = (description: string): Argument => ({ ...heading(description), optional: true })
 
 export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   start_gateway: {
     description: 'Starts the gateway that is down: through its supervisor, or as a process where it has none.',
-    acts: true,
-    most: 6,
-    group: 'restart',
-    limitSec: 420,
+    ...RESTART,
     prepare: async (session) => {
       const seen = await notComing(session)
       if (seen.process) throw new Refused(`Its process is there (pid ${seen.process.pid}): use restart_gateway.`)
@@ -37,10 +35,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   restart_gateway: {
     description:
       'Ends the gateway, if it runs, and starts it: through its supervisor, or as a process where it has none.',
-    acts: true,
-    most: 6,
-    group: 'restart',
-    limitSec: 420,
+    ...RESTART,
     prepare: async (session) => {
       const seen = await notComing(session)
       return () => treated(session, () => restart(session.settings, seen))
@@ -70,13 +65,12 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     arguments: { seconds: { type: 'integer', description: 'at most so long, 5 to 300', optional: true } },
     limitSec: 330,
     prepare:
-      (session, { seconds }) =>
+      ({ settings }, { seconds }) =>
       async () => {
-        const { settings } = session
         const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
-        const options = { httpTimeoutSec: settings.healthCheckHttpTimeoutSec, deep: true }
         const record = readRecord(settings).value
-        const seen = await waitAfterStart(settings, { ...options, record }, limitSec, new AbortController().signal)
+        const options = { httpTimeoutSec: settings.healthCheckHttpTimeoutSec, deep: true, record }
+        const seen = await waitAfterStart(settings, options, limitSec, new AbortController().signal)
         return describeExamination(seen, settings)
       },
   },
@@ -95,12 +89,14 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     limitSec: NPM_LIMIT_SEC + 20,
     prepare: async (session) => {
       const { settings } = session
-      const installed = await installedPackage(settings, await session.service())
+      const { folder, ...installed } = await installedPackage(settings, await session.service())
       const version = installed.version ?? readRecord(settings).value.version
       if (!version || !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
         throw new Refused('Which version was installed cannot be told: that is for a human.')
-      const [program, args] = reinstallation(installed.folder, version)
-      return () => run(session, program, args)
+      const manager = folder?.includes('/pnpm/') ? 'pnpm' : folder?.includes('/.bun/') ? 'bun' : 'npm'
+      const $ = shell(settings, { timeoutSec: NPM_LIMIT_SEC })
+      const verb = manager === 'npm' ? 'install' : 'add'
+      return async () => answer(session, await $`${manager} ${verb} -g ${`openclaw@${version}`}`)
     },
   },
   rebuild_native_modules: {
@@ -111,12 +107,13 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     prepare: async (session) => {
       const { folder } = await installedPackage(session.settings, await session.service())
       if (!folder) throw new Refused('OpenClaw’s package was not found.')
-      return () => run(session, 'npm', ['rebuild', '--prefix', folder])
+      const $ = shell(session.settings, { timeoutSec: NPM_LIMIT_SEC })
+      return async () => answer(session, await $`npm rebuild --prefix ${folder}`)
     },
   },
   refresh_service_definition: {
     description:
-      'Lets OpenClaw write its service definition anew (`openclaw gateway install --force`), for one that names a Node or a program that is gone. It starts the gateway.',
+      'Lets OpenClaw write its service definition again (`openclaw gateway install --force`), for one that names a Node or a program that is gone. It starts the gateway.',
     acts: true,
     most: 1,
     limitSec: 320,
@@ -125,31 +122,30 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       if (service.kind !== 'launchd' && service.kind !== 'systemd')
         throw new Refused('No supervisor of this account has the gateway: whether it gets one is for a human.')
       return async () =>
-        answer(session, await askOpenclaw(session.settings, undefined, ['gateway', 'install', '--force'], 300_000))
+        answer(session, await askOpenclaw(session.settings, undefined, ['gateway', 'install', '--force'], 300))
     },
   },
   write_report: {
     description: 'Writes the report of this session. Call it once, at the end, whether the gateway is healthy or not.',
     arguments: {
-      symptom: field('what was seen'),
-      root_cause: field('why it was down'),
-      fix: field('everything that was changed, also what did not help'),
-      prevention: { ...field('how it can be prevented'), optional: true },
-      decision_making: { ...field('why this way'), optional: true },
-      lessons: { ...field('what the next doctor should do first when it meets this again'), optional: true },
-      human_needed: { ...field('why a human has to see to it; leave out when none has to'), optional: true },
-      keep_config_edits: {
-        ...field(
-          'why edits of the config shall stay although the gateway is not healthy; leave out to have them rolled back',
-        ),
-        optional: true,
-      },
+      symptom: heading('what was seen'),
+      root_cause: heading('why it was down'),
+      fix: heading('everything that was changed, also what did not help'),
+      prevention: option('how it can be prevented'),
+      decision_making: option('why this way'),
+      lessons: option('what the next doctor should do first when it meets this again'),
+      human_needed: option('why a human has to see to it; leave out when none has to'),
+      keep_config_edits: option(
+        'why edits of the config should stay although the gateway is not healthy; leave out to have them rolled back',
+      ),
     },
     most: 5,
     limitSec: 10,
     prepare: (session, args) => () => writeReport(session, args),
   },
 }
+
+const ON_ITS_WAY = 'It is on its way'
 
 /** A gateway that is on its way is waited for; a doctor that asks for the third time may know that it never comes. */
 async function notComing(session: Session): Promise<Examination> {
@@ -160,80 +156,72 @@ async function notComing(session: Session): Promise<Examination> {
   return seen
 }
 
-const ON_ITS_WAY = 'It is on its way'
-
-async function treated(session: Session, remedy: () => Promise<RemedyResult>): Promise<string> {
+async function treated({ context }: Session, remedy: () => Promise<RemedyResult>): Promise<string> {
   const { done, failure } = await remedy()
   if (failure) throw new Error(`${done}: ${failure}`)
-  const { context } = session
-  // The restart stands in the log as those of the other levels do: who healed the gateway is told by it.
-  appendFileSync(context.logPath, `${formatLine(new Date(), context.tier, 'INFO', DEED.restart(done))}\n`, {
-    mode: 0o600,
-  })
+  // Logged as the restarts of the other levels are: the recovery is attributed by it.
+  const line = formatLine(new Date(), context.tier, 'INFO', DEED.restart(done))
+  appendFileSync(context.logPath, `${line}\n`, { mode: 0o600 })
   return `${done}. Now wait_until_healthy.`
 }
 
-/** The end of what a command said. Throws it when the command failed. */
-async function answer(session: Session, result: CommandResult): Promise<string> {
+async function answer(session: Session, result: Answer): Promise<string> {
   const output = (await session.hide(outputOf(result))).slice(-8000)
   if (result.code !== 0) throw new Error(asData('it said', output))
   return asData('done; it said', output || 'nothing')
-}
-
-async function run(session: Session, program: string, args: string[]): Promise<string> {
-  const env = session.settings.childEnv
-  return answer(session, await runCommand(program, args, { timeoutMs: NPM_LIMIT_SEC * 1000, env }))
 }
 
 async function doctorFix(session: Session): Promise<string> {
   const { settings } = session
   session.keepConfig()
   const before = readConfig(settings)?.text
-  const args = ['doctor', '--fix', '--yes', '--non-interactive']
-  const result = await askOpenclaw(settings, await session.service(), args, 600_000)
+  const fix = ['doctor', '--fix', '--yes', '--non-interactive']
+  const result = await askOpenclaw(settings, await session.service(), fix, 600)
   const after = readConfig(settings)?.text
   if (before !== undefined && after !== before) {
     session.noteConfig()
-    const lost = after === undefined ? 'the config' : lostByRepair(before, after)
-    if (lost && rollBackEdits(session))
+    const lost = after === undefined ? 'the config' : lostByFix(before, after)
+    if (lost && session.rollBackEdits())
       throw new Error(`It changed ${lost}; the config is again what it was. That is for a human.`)
   }
   return answer(session, result)
 }
 
-const HEADINGS: Readonly<Record<Exclude<keyof Report, 'humanNeeded' | 'keepConfigEdits'>, string>> = {
-  symptom: 'Symptom',
-  rootCause: 'Root cause',
-  fix: 'Fix',
-  prevention: 'Prevention',
-  decisions: 'Decision making',
-  lessons: 'Lessons',
+const GUARDED =
+  /^(?:gateway\.(?:auth|bind|tailscale|trustedProxies|controlUi)|tools|hooks|mcp|plugins|env|approvals)\b|(?:Policy|allowFrom|\.allow|\.deny|sandbox\.mode)\b/
+
+/** What OpenClaw's repair must not change: who may use the gateway, and where it listens. It has stripped configs (#78848). */
+function lostByFix(before: string, after: string): string | undefined {
+  const [was, is] = [before, after].map((text) =>
+    leavesOf(parseOrNothing(text) ?? {}).map(({ path, value }) => `${path.join('.')}=${value}`),
+  ) as [string[], string[]]
+  if (was.length - is.length > 12) return `${was.length - is.length} settings`
+  const guarded = (lines: string[]) => lines.filter((line) => GUARDED.test(line)).join('\n')
+  return was.length > 0 && guarded(was) !== guarded(is) ? 'who may use the gateway or what it may do' : undefined
 }
 
+const REPORT: readonly [argument: string, key: keyof Report, heading?: string][] = [
+  ['symptom', 'symptom', 'Symptom'],
+  ['root_cause', 'rootCause', 'Root cause'],
+  ['fix', 'fix', 'Fix'],
+  ['prevention', 'prevention', 'Prevention'],
+  ['decision_making', 'decisions', 'Decision making'],
+  ['lessons', 'lessons', 'Lessons'],
+  ['human_needed', 'humanNeeded'],
+  ['keep_config_edits', 'keepConfigEdits'],
+]
+
 async function writeReport(session: Session, args: Arguments): Promise<string> {
-  // Headings of its own would pass for ours.
-  const text = async (name: string) =>
-    (await session.hide(String(args[name] ?? ''))).trim().replace(/^(\s*)#/gm, '$1\\#')
-  const report: Report = {
-    symptom: await text('symptom'),
-    rootCause: await text('root_cause'),
-    fix: await text('fix'),
-    prevention: await text('prevention'),
-    decisions: await text('decision_making'),
-    lessons: await text('lessons'),
-    humanNeeded: await text('human_needed'),
-    keepConfigEdits: await text('keep_config_edits'),
-  }
+  const report = {} as Report
+  // A heading of its own would pass for one of ours.
+  for (const [argument, key] of REPORT)
+    report[key] = (await session.hide(String(args[argument] ?? ''))).trim().replace(/^(\s*)#/gm, '$1\\#')
   if (!report.symptom || !report.rootCause || !report.fix)
     throw new Refused('symptom, root_cause and fix must say something.')
-  const parts = Object.entries(HEADINGS).map(
-    ([name, heading]) => `## ${heading}\n\n${report[name as keyof Report] || 'not reported'}`,
-  )
+  const parts = REPORT.flatMap(([, key, title]) => (title ? [`## ${title}\n\n${report[key] || 'not reported'}`] : []))
   const human = report.humanNeeded ? [`## For a human\n\n${report.humanNeeded}`] : []
-  writeFileAtomic(
-    session.context.reportPath,
-    `${[`# Emergency recovery, ${localIso(new Date())}`, ...parts, ...human].join('\n\n')}\n`,
-  )
+  const text = [`# Emergency recovery, ${localIso(new Date())}`, ...parts, ...human].join('\n\n')
+  writeFileAtomic(session.context.reportPath, `${text}\n`)
   session.change((state) => {
     state.report = report
   })

@@ -1,17 +1,14 @@
-/**
- * The briefing that the doctor is given. What comes from outside (logs, command output, earlier reports) may have been
- * written by anybody who can make the gateway log a line: it is redacted, cleaned, cut, and put between fences that it
- * cannot close, and it is called data there.
- */
+/** The briefing. Anyone may have written what a log says: it is redacted, cut, and put between fences that it cannot close. */
 import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
 import { describeExamination, whatWasTried } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
-import { logEnd } from '../gateway/logs.ts'
 import { downSec } from '../incidents/history.ts'
 import { cleanText } from '../tier/contract.ts'
-import { readable, type Session } from './instrument.ts'
+import { readTail } from '../tier/journal.ts'
 import { INSTRUMENTS } from './instruments.ts'
+import { readableLog } from './look-files.ts'
+import { readable, type Session } from './session.ts'
 
 const MAX_FINDING_CHARS = 6000
 const MAX_LINE_CHARS = 400
@@ -20,22 +17,18 @@ const MAX_DATA_CHARS = 40_000
 const LOG_BYTES = 24 * 1024
 const MAX_LOGS = 4
 
-/** Looks at everything at once, as the doctor would first, and writes the briefing. */
+/** Writes the briefing, with what the doctor would look at first. */
 export async function writeBriefing(session: Session, seen: Examination, learnings: string): Promise<string> {
   const { settings } = session
   // Before the commands below write their own lines into the shared log.
   const shared = sharedLog(settings)
   const logs = [...gatewayLogs(settings).slice(0, MAX_LOGS), ...(shared ? [shared] : [])].map((path) => ({
     title: `End of ${path}${path === shared ? ' (may hold lines of other gateways)' : ''}`,
-    text: logEnd(path, LOG_BYTES),
+    text: readableLog(readTail(path, LOG_BYTES)),
   }))
-  const looks = [
-    'validate_config',
-    'openclaw_status',
-    'host_facts',
-    ...(seen.service?.kind === 'systemd' ? ['read_journal'] : []),
-  ]
-  const looked = await Promise.all(looks.map(async (name) => ({ title: name, text: await lookAt(session, name) })))
+  const names = ['validate_config', 'openclaw_status', 'host_facts']
+  if (seen.service?.kind === 'systemd') names.push('read_journal')
+  const looked = await Promise.all(names.map(async (name) => ({ title: name, text: await lookAt(session, name) })))
   return compose(session, [
     { title: 'Verdict of the examination', text: describeExamination(seen, settings) },
     { title: 'Similar incidents of the past', text: learnings, isBestFirst: true },
@@ -57,7 +50,6 @@ async function lookAt(session: Session, name: string): Promise<string> {
 interface Finding {
   title: string
   text: string
-  /** What matters most stands at its beginning, and not, as in a log, at its end. */
   isBestFirst?: boolean
 }
 
@@ -124,7 +116,6 @@ function beginningOf(text: string, maxChars: number): string {
   return `${text.slice(0, text.lastIndexOf('\n', maxChars))}\n(the end was left out)`
 }
 
-/** In logs the newest lines stand there. */
 function endOf(text: string, maxChars: number): string {
   if (text.length <= maxChars) return text
   const tail = text.slice(-maxChars)

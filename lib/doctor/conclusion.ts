@@ -1,38 +1,33 @@
-/** What is made of a session at its end: whose recovery it was, what is rolled back, the report, what was learned. */
+/** What follows a session: whose recovery it was, what is rolled back, the report, what was learned. */
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addLearning } from '../incidents/learnings.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { rollBackEdits } from './act-config.ts'
-import type { InstrumentCall, Session } from './instrument.ts'
-import { reportText } from './run-files.ts'
-import { ENDINGS, type SessionEnd } from './session.ts'
+import { ENDINGS, type SessionEnd } from './run-doctor.ts'
+import type { InstrumentCall, Session } from './session.ts'
 
 /** True for a call that can heal the gateway. */
 export const isTreatment = ({ acts, decision }: InstrumentCall) => acts && decision === 'done'
+const isRefused = ({ decision }: InstrumentCall) => decision === 'refused'
 
-/** A doctor is credited only on evidence: before the gateway was healthy it did something that can heal. */
-export function isCredit(calls: readonly InstrumentCall[], end: SessionEnd): boolean {
-  const healthyAt = end.healthySince ?? Number.POSITIVE_INFINITY
-  return calls.some((one) => isTreatment(one) && one.at <= healthyAt)
+/** A recovery is the doctor's only if it did something that can heal before the gateway was healthy. */
+export function isCredit(calls: readonly InstrumentCall[], { healthySince }: SessionEnd): boolean {
+  return calls.some((one) => isTreatment(one) && one.at <= (healthySince ?? Number.POSITIVE_INFINITY))
 }
 
 export function whyNotHealed(title: string, { ending, detail }: SessionEnd): string {
   return `${ENDINGS[ending].replace('%', title)} (${detail})`
 }
 
-/** What the doctor changed, and what it was refused, as one line. */
 export function changesTried(calls: readonly InstrumentCall[]): string {
   const named = (some: readonly InstrumentCall[]) => oneLine(some.map(describeCall).join('; '), 400)
-  const did = calls.filter(isTreatment)
-  const refused = calls.filter(({ decision }) => decision === 'refused')
-  return [
-    did.length > 0 ? `the doctor tried: ${named(did)}` : 'the doctor changed nothing',
-    ...(refused.length > 0 ? [`it was refused ${refused.length} calls: ${named(refused)}`] : []),
-  ].join('; ')
+  const [did, refused] = [calls.filter(isTreatment), calls.filter(isRefused)]
+  const changed = did.length > 0 ? `the doctor tried: ${named(did)}` : 'the doctor changed nothing'
+  return refused.length > 0 ? `${changed}; it was refused ${refused.length} calls: ${named(refused)}` : changed
 }
 
-export function describeCall({ name, args }: Pick<InstrumentCall, 'name' | 'args'>): string {
+function describeCall({ name, args }: InstrumentCall): string {
   const given = Object.values(args).map((value) => (typeof value === 'string' ? value : JSON.stringify(value)))
   return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
 }
@@ -47,47 +42,41 @@ export interface Conclusion {
   hide: (text: string) => string
 }
 
-/**
- * Rolls back edits that did not help, completes the report and adds the incident to the learnings. A failure here
- * changes no verdict. Returns lines for the log.
- */
-export function conclude(session: Session, of: Conclusion): string[] {
-  const { context, state } = session
+/** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
+export function conclude(session: Session, { title, end, isUp, seconds, hide, ...of }: Conclusion): string[] {
+  const { report, configAfter, calls } = session.state
+  const { reportPath } = session.context
   const said: string[] = []
-  const keeps = state.report?.keepConfigEdits
-  if (!of.isUp && keeps) said.push(`the doctor's edits of the config stay: ${oneLine(keeps, 200)}`)
-  else if (!of.isUp && rollBackEdits(session))
-    said.push("rolled back the doctor's edits of the config: they did not help")
-  else if (!of.isUp && state.configAfter !== undefined)
-    said.push('the config was written by another hand since: no edit was rolled back')
-  if (!of.end.wasAtWork) return said
-  const how = isCredit(state.calls, of.end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
-  const outcome = of.hide(of.isUp ? how : `not recovered: ${whyNotHealed(of.title, of.end)}`)
+  if (!isUp) {
+    const keeps = report?.keepConfigEdits
+    if (keeps) said.push(`the doctor's edits of the config stay: ${oneLine(keeps, 200)}`)
+    else if (session.rollBackEdits()) said.push("rolled back the doctor's edits of the config: they did not help")
+    else if (configAfter !== undefined)
+      said.push('the config was written by another hand since: no edit was rolled back')
+  }
+  if (!end.wasAtWork) return said
+  const how = isCredit(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
+  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(title, end)}`)
   try {
-    const refused = state.calls.filter(({ decision }) => decision === 'refused')
-    const cost = of.end.costUsd === undefined ? [] : [`- cost: $${of.end.costUsd.toFixed(2)}, as it says itself`]
-    const parts = [
-      reportText(context) || '# Emergency recovery\n\nThe doctor left no report.',
-      [
-        '## Outcome as seen from outside',
-        '',
-        `- ${outcome}`,
-        `- the session of ${of.title} ended: ${of.end.ending} (${of.end.detail}), after ${Math.round(of.seconds)} s`,
-        `- ${state.calls.length} calls of instruments, ${refused.length} of them refused`,
-        ...refused.map((one) => `  - refused \`${describeCall(one)}\`: ${one.why}`),
-        ...cost,
-        ...said.map((line) => `- ${line}`),
-      ].join('\n'),
-    ]
-    writeFileAtomic(context.reportPath, `${of.hide(parts.join('\n\n'))}\n`)
-    said.push(`report: ${context.reportPath}${state.report ? '' : ' (the doctor wrote none)'}`)
+    const refused = calls.filter(isRefused)
+    const written = existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
+    const text = [
+      written || '# Emergency recovery\n\nThe doctor left no report.',
+      '',
+      '## Outcome as seen from outside',
+      '',
+      `- ${outcome}`,
+      `- the session of ${title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
+      `- ${calls.length} calls of instruments, ${refused.length} of them refused`,
+      ...refused.map((one) => `  - refused \`${describeCall(one)}\`: ${one.why}`),
+      ...(end.costUsd === undefined ? [] : [`- cost: $${end.costUsd.toFixed(2)}, as it says itself`]),
+      ...said.map((line) => `- ${line}`),
+    ].join('\n')
+    writeFileAtomic(reportPath, `${hide(text)}\n`)
+    said.push(`report: ${reportPath}${report ? '' : ' (the doctor wrote none)'}`)
+    const evidence = hide(oneLine(of.evidence, 300))
     addLearning(learningsPath(session), {
-      at: localIso(new Date()),
-      verdict: of.verdict,
-      evidence: of.hide(oneLine(of.evidence, 300)),
-      outcome,
-      seconds: of.seconds,
-      report: state.report,
+      ...{ at: localIso(new Date()), verdict: of.verdict, evidence, outcome, seconds, report },
     })
   } catch (error) {
     said.push(`the report could not be completed: ${oneLine(String(error))}`)

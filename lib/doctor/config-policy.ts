@@ -1,48 +1,182 @@
-/** The gateway's config in the doctor's hands: what it is shown of it, and which edits are allowed. */
+/** What a doctor may change in the gateway's config (default: nothing), how its edits are judged, and what it is shown. */
 import JSON5 from 'json5'
-import { type Changes, changesOf, type Leaf, leavesOf, lenientLeaves, parseOrNothing } from '../gateway/config-tree.ts'
+import { changesOf, type Leaf, lastName, leavesOf, lenientLeaves, parseOrNothing } from '../gateway/config-tree.ts'
+import { isSecretName } from '../tier/redact.ts'
 import { isRecord } from '../tier/state.ts'
-import { assertMayBecome, assertMayGo, assertNoHarm, isProtected, sectionsIn, type Yardstick } from './config-rules.ts'
-import { Refused } from './refused.ts'
+import { Refused } from './instrument.ts'
+
+/** Sections (2026.9) that decide who may use the gateway, what it runs, and where it sends things. */
+const PROTECTED_SECTIONS = new Set(
+  `accessGroups acp approvals auth browser cloudWorkers commands desktop discovery env hooks mcp nodeHost plugins proxy
+  secrets security skills surfaces telemetry tools update`.split(/\s+/),
+)
+
+/** Words that make a setting security-relevant wherever it stands; compared with the words of each part of its path. */
+const PROTECTED_WORDS = new Set(
+  `$include accept access account accounts admin allow allowed allowlist approval approvals approve approver
+  approvers args attestation audit auth authorization authorized autoapprove bind bindings binds block blocked bot
+  browser ca cap capture cert certificate chat cidr cidrs command commands consent cors credential credentials
+  dangerously denied deny denylist device devices directory dirs docker domain domains elevated encrypt encryption
+  endpoint endpoints env exec executable export exporter expose exposed external file files fingerprint from
+  funnel grant grants group groups guard guest header headers hook hooks host hostname hostnames hosts http https
+  identity include ingress insecure install instructions invite invites ip ips join key keys load lockout mcp mdns
+  members network node nodes oauth origin origins otel owner owners pair pairing passphrase passwd password path
+  paths peer peers permission permissions pin plugin plugins policies policy portal portals private prompt prompts
+  proxies proxy public rate recipient recipients redact relay remote require role roles root roots sandbox scope
+  scopes script scripts seccomp secret secrets secure security session-share share sharing shell signature signing
+  skill skills socket spawn ssh ssl sso ssrf strict tailscale target targets template templates tenant terminal
+  tls to token tool tools transform trust trusted unsafe untrusted uri url urls user username users verification
+  verify webhook webhooks whitelist workspace write writes`.split(/\s+/),
+)
+const HARMLESS_NAMES = new Set(['hostname', 'sessionKey', 'mainKey', 'keepRecentTokens', 'userTimezone'])
+
+/** What a repair may set to any value. `*` stands for one name; what lies below a path belongs to it. */
+const REPAIRABLE = `logging.level logging.consoleLevel logging.consoleStyle
+  models.mode models.providers.*.maxTokens models.providers.*.timeoutSeconds models.providers.*.models
+  agents.defaults.models agents.*.*.models`
+  .split(/\s+/)
+  .map((path) => path.split('.'))
+const MODEL_NAME = /^(?:\w+M|m)odel$/
+const BOUND_NAME =
+  /^(?:(?:\w+T|t)imeout(?:Ms|Seconds)|max(?:Concurrent|ChildrenPerAgent|Tokens|Chars|Turns)|\w+Max(?:Chars|Mb|Pages)|debounceMs|thinkingDefault)$/
+
+/** The sections of OpenClaw 2026.9.6's config; it does not know any other. */
+const SECTIONS = new Set(
+  `$schema accessGroups acp agents approvals attachments auth bindings broadcast browser channels cloudWorkers commands cron
+  desktop diagnostics discovery env gateway hooks logging mcp memory messages meta models nodeHost plugins proxy secrets
+  security session skills surfaces talk telemetry tools transcripts tts ui update web wizard worktreeAcceleration
+  worktreeRoot`.split(/\s+/),
+)
+const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'models', 'ui'])
+/** Names that switch, schedule or keep something: their default may do more than what the user set. */
+const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
+
+export interface Yardstick {
+  /** The port that is watched: the only one that `gateway.port` may be set to. */
+  port: number
+  /** The last config that booted; undefined when there is none. */
+  good: Record<string, unknown> | undefined
+  known: readonly Leaf[]
+}
+
+export function yardstickOf(knownGood: string | undefined, port: number): Yardstick {
+  const good = knownGood === undefined ? undefined : parseOrNothing(knownGood)
+  return { port, good, known: leavesOf(good ?? {}) }
+}
+
+function assertMayBecome(leaf: Leaf, { port, known }: Yardstick): void {
+  const name = leaf.path.join('.')
+  assertNoHarm(leaf, port)
+  if (name === 'gateway.port' || (name === 'gateway.mode' && leaf.value === 'local')) return
+  if (isSwitch(leaf.path) || isRepairable(leaf.path)) return
+  const id = (one: Leaf) => [placeOf(one.path), one.kind, one.value].join('\0')
+  if (known.some((one) => id(one) === id(leaf))) return
+  throw new Refused(
+    `${name} is none of the settings that a repair may set: gateway.mode to local, log levels, models, timeouts and limits of agents and messages, enabled to false, and what stood there in the known-good config. Write in the report what would have to change.`,
+  )
+}
+
+const ROUTING =
+  /^(?:data_?collection|zdr|routing?|route|provider|allow_?fallbacks|order|only|ignore|sort|transforms|params|extra_?body|store|metadata|privacy|retention)$/i
+/** A model that is a program on this machine: `claude-cli/opus`. */
+const PROGRAM_MODEL = /^[\w-]*cli\//i
+
+/** Throws `Refused` when this value in this place does harm, even where the known-good config has it. */
+function assertNoHarm(leaf: Leaf, port: number): void {
+  const name = leaf.path.join('.')
+  if (leaf.path.some((part) => /^(?:__proto__|constructor|prototype)$/.test(part)))
+    throw new Refused(`${name} is no name of a setting.`)
+  // OpenClaw puts the value of the variable there, and sends or prints it.
+  if ([leaf.value, ...leaf.path].some((text) => text.includes('${')))
+    throw new Refused(`${name} may not refer to an environment variable.`)
+  if (PROGRAM_MODEL.test(leaf.value) || leaf.path.some((part) => PROGRAM_MODEL.test(part)))
+    throw new Refused(`${name} would run a program as the model.`)
+  if (leaf.path.slice(2).some((part) => ROUTING.test(part)))
+    throw new Refused(`${name} decides where requests go and what is kept of them: that is for a human.`)
+  if (name === 'gateway.port' && (leaf.value !== String(port) || leaf.kind === 'string'))
+    throw new Refused(`gateway.port may only be ${port}, the port that is watched.`)
+  if (isSwitch(leaf.path)) {
+    // The text "false" is none of OpenClaw's switches, and counts as true elsewhere.
+    if (leaf.value === 'false' && leaf.kind !== 'string') return
+    throw new Refused(`${name} may be turned off, not on.`)
+  }
+  if (leaf.path.at(-1) === 'source' && /^(?:exec|env|file)$/.test(leaf.value))
+    throw new Refused(`${name} would take a value from a program, a variable or a file.`)
+  if (isProtected(leaf.path)) throw new Refused(`${name} may not be set or changed: security is for a human.`)
+}
+
+function assertMayGo(leaf: Leaf, { known }: Yardstick): void {
+  const name = leaf.path.join('.')
+  if (isProtected(leaf.path)) throw new Refused(`${name} may not be removed or changed: security is for a human.`)
+  if (name === 'gateway.port')
+    throw new Refused('Without gateway.port the gateway would listen where nothing watches it.')
+  if (name === 'gateway.mode') throw new Refused('Without gateway.mode the gateway does not start: set it to local.')
+  const [section = ''] = leaf.path
+  if (isRepairable(leaf.path) || !SECTIONS.has(section)) return
+  const isOff = leaf.value === 'false' && isSwitch(leaf.path)
+  const isNew = known.length > 0 && !known.some((one) => placeOf(one.path) === placeOf(leaf.path))
+  if (isNew && !isOff) return
+  if (TUNED_SECTIONS.has(section) && !leaf.path.some((part) => FATEFUL_NAMES.test(part))) return
+  throw new Refused(
+    `Without ${name} its default would hold, which may do more. A setting that OpenClaw does not know is removed by openclaw_doctor_fix.`,
+  )
+}
+
+function isRepairable(path: readonly string[]): boolean {
+  if (REPAIRABLE.some((open) => open.every((part, i) => part === path[i] || (part === '*' && path[i] !== undefined))))
+    return !path.some((part) => FATEFUL_NAMES.test(part) || /runtime|codeMode/i.test(part))
+  if (path[0] !== 'agents' && path[0] !== 'messages') return false
+  if (path.some((part) => FATEFUL_NAMES.test(part))) return false
+  return path.some((part) => MODEL_NAME.test(part)) || BOUND_NAME.test(path.at(-1) ?? '')
+}
+
+function isSwitch(path: readonly string[]): boolean {
+  if (path.at(-1) !== 'enabled') return false
+  return /^(?:plugins\.entries\.[^.]+|channels\.[^.]+)\.enabled$/.test(path.join('.')) || !isProtected(path)
+}
+
+export function isProtected(path: readonly string[]): boolean {
+  if (PROTECTED_SECTIONS.has(path[0] ?? '')) return true
+  return path.some((part) => {
+    if (HARMLESS_NAMES.has(part)) return false
+    return isSecretName(part) || wordsOf(part).some((word) => PROTECTED_WORDS.has(word))
+  })
+}
+
+function wordsOf(name: string): string[] {
+  return name
+    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .replace(/([A-Z])([A-Z][a-z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^a-z0-9$]+/)
+    .filter(Boolean)
+}
+
+// --- edits; a refusal is thrown as `Refused`, with the setting
 
 /** An edit may not throw away more settings than a repair plausibly does; whoever rewrites the file loses data. */
 const MOST_REMOVED = 12
 
-export interface ConfigEdit {
-  /** The file's text before. */
-  before: string
-  /** The text of the last config that booted, when it is known. */
-  knownGood: string | undefined
-  /** The port that is watched: the only one that `gateway.port` may be set to. */
-  gatewayPort: number
-}
-
 /** Judges the wish to set something before it is looked at what stands there: an answer must not tell a guess from it. */
-export function judgeSetting(
-  path: string[],
-  value: unknown,
-  { knownGood, gatewayPort }: Omit<ConfigEdit, 'before'>,
-): void {
-  const known = leavesOf((knownGood === undefined ? undefined : parseOrNothing(knownGood)) ?? {})
-  for (const leaf of leavesOf(value, path)) assertMayBecome(leaf, { port: gatewayPort, known })
+export function judgeSetting(path: string[], value: unknown, yardstick: Yardstick): void {
+  for (const leaf of leavesOf(value, path)) assertMayBecome(leaf, yardstick)
 }
 
-/** Judges a new text of the config by what changes, not by how it is written. Throws `Refused` with the setting. */
-export function judgeConfigText(after: string, { before, knownGood, gatewayPort }: ConfigEdit): void {
+/** Judges a new text of the config by what changes, not by how it is written. */
+export function judgeConfigText(before: string, after: string, yardstick: Yardstick): void {
   const value = parsedAfter(after)
-  const known = knownGood === undefined ? undefined : parseOrNothing(knownGood)
-  const yardstick = { port: gatewayPort, known: leavesOf(known ?? {}) }
   const readable = parseOrNothing(before)
-  // With a file that cannot be read only the last one can be compared that could.
-  const base = readable ?? known
+  const base = readable ?? yardstick.good
   if (!readable && isSlip(before, after, leavesOf(value), yardstick))
     assertFewLost(lenientLeaves(before), leavesOf(value))
-  else if (base) judgeChanges(base, value, known, yardstick)
+  else if (base) judgeChanges(base, value, yardstick)
   else throw new Refused(NOTHING_TO_COMPARE)
 }
 
 const NOTHING_TO_COMPARE =
   'In a config that cannot be parsed only marks (braces, brackets, quotes, commas, colons) may be added or taken away, and there is no known-good config to compare more with. Write in the report what would have to change.'
+
+type Config = Record<string, unknown>
 
 function parsedAfter(text: string): Config {
   let value: unknown
@@ -58,16 +192,14 @@ function parsedAfter(text: string): Config {
   return value
 }
 
-type Config = Record<string, unknown>
-
-/** Every setting that changed must be one that may. */
-function judgeChanges(before: Config, after: Config, known: Config | undefined, yardstick: Yardstick): void {
-  const { removed, added }: Changes = changesOf(before, after)
+function judgeChanges(before: Config, after: Config, yardstick: Yardstick): void {
+  const { good } = yardstick
+  const { removed, added } = changesOf(before, after)
   for (const leaf of added) assertMayBecome(leaf, yardstick)
-  const replaced = new Set(added.map((one) => one.path.join('\0')))
   // What was replaced was judged as the value that it became.
-  for (const leaf of removed) if (!replaced.has(leaf.path.join('\0'))) assertMayGo(leaf, yardstick)
-  const lost = sectionsIn(before).find((name) => !(name in after) && !(known && !(name in known)))
+  const replaced = new Set(added.map((one) => placeOf(one.path)))
+  for (const leaf of removed) if (!replaced.has(placeOf(leaf.path))) assertMayGo(leaf, yardstick)
+  const lost = Object.keys(before).find((name) => SECTIONS.has(name) && !(name in after) && !(good && !(name in good)))
   if (lost !== undefined) throw new Refused(`This edit would throw away the whole section ${lost}.`)
   assertFewLost(removed, added)
 }
@@ -79,52 +211,36 @@ function assertFewLost(before: readonly Leaf[], after: readonly Leaf[]): void {
 
 /** The same words with a mark added or taken away, what protects the gateway is all there, and nothing harmful appears. */
 function isSlip(text: string, afterText: string, after: Leaf[], { known, port }: Yardstick): boolean {
-  const protectedOnes = after.filter((leaf) => isProtected(leaf.path))
-  const names = new Set(protectedOnes.map((leaf) => leaf.path.join('\0')))
-  if (
-    !differsInMarksOnly(text, afterText) ||
-    !protectedOnes.every((leaf) => standsWhole(leaf.value, text)) ||
-    !known.every((leaf) => !isProtected(leaf.path) || names.has(leaf.path.join('\0')))
-  )
-    return false
+  const isGuard = (leaf: Leaf) => isProtected(leaf.path)
+  const guards = after.filter(isGuard)
+  const names = new Set(guards.map((leaf) => placeOf(leaf.path)))
+  if (!differsInMarksOnly(text, afterText) || !guards.every((leaf) => standsWhole(leaf.value, text))) return false
+  if (!known.filter(isGuard).every((leaf) => names.has(placeOf(leaf.path)))) return false
   const guessed = lenientLeaves(text)
-  const there = new Set(guessed.map(placeOf))
+  const spot = ({ path, value }: Leaf) => placeOf([...path.map((part) => part.replace(/^\d{1,4}$/, '*')), value])
+  const there = new Set(guessed.map(spot))
   // Nothing else tells then where a setting stood: a brace in the wrong place would take it away from what it protects.
-  if (
-    known.length === 0 &&
-    protectedOnes.some((leaf) => leaf.value && leaf.value !== '{}' && !there.has(placeOf(leaf)))
-  )
+  if (known.length === 0 && guards.some((leaf) => leaf.value && leaf.value !== '{}' && !there.has(spot(leaf))))
     return false
-  const stood = new Set(guessed.map(nearName))
-  for (const leaf of after) if (!isProtected(leaf.path) && !stood.has(nearName(leaf))) assertNoHarm(leaf, port)
+  // By its last name and its value: a missing brace shifts the rest of a guessed path.
+  const near = ({ path, value }: Leaf) => `${lastName(path)}\0${value}`
+  const stood = new Set(guessed.map(near))
+  for (const leaf of after) if (!isGuard(leaf) && !stood.has(near(leaf))) assertNoHarm(leaf, port)
   return true
 }
 
-/** A leaf by its last name and its value: a missing brace shifts the rest of a guessed path. */
-function nearName(leaf: Leaf): string {
-  return `${leaf.path.filter((part) => part !== '*' && !/^\d{1,4}$/.test(part)).at(-1)}\0${leaf.value}`
-}
+const placeOf = (path: readonly string[]) => path.join('\0')
 
-function placeOf({ path, value }: Leaf): string {
-  return [...path.map((part) => part.replace(/^\d{1,4}$/, '*')), value].join('\0')
-}
-
-/** What separates words; a mark is one of these that is no blank. */
 const WORD = /[^\s{}[\]:,"']+/g
-/** Slips of the keyboard are few. */
 const MOST_MARKS = 4
 
-/** True when both texts hold the same words in the same order, and no more than a few marks were added or taken away. */
 function differsInMarksOnly(before: string, after: string): boolean {
   if (before.match(WORD)?.join('\0') !== after.match(WORD)?.join('\0')) return false
-  const [a, b] = [before, after].map((text) => text.split(WORD).map((gap) => gap.replace(/\s/g, ''))) as [
-    string[],
-    string[],
-  ]
-  return a.reduce((sum, gap, place) => sum + marksBetween(gap, b[place]!), 0) <= MOST_MARKS
+  const marks = (text: string) => text.split(WORD).map((gap) => gap.replace(/\s/g, ''))
+  const now = marks(after)
+  return marks(before).reduce((sum, gap, place) => sum + marksBetween(gap, now[place]!), 0) <= MOST_MARKS
 }
 
-/** How many marks differ between two words. */
 function marksBetween(a: string, b: string): number {
   let start = 0
   while (start < a.length && start < b.length && a[start] === b[start]) start++
@@ -147,11 +263,11 @@ function standsWhole(value: string, text: string): boolean {
 // --- what is shown
 
 const HIDDEN = '[hidden]'
-/** Settings whose text says how the gateway works and nothing of whose it is. */
+/** Settings whose text says how the gateway works, and nothing of its owner. */
 const SHOWN_PATH =
   /^(?:gateway\.(?:mode|bind|auth\.mode)|logging\.(?:level|consoleLevel|consoleStyle)|models\.mode|models\.providers\.[^.]+\.api|meta\.\w+|update\.channel|(?:agents|messages)(?:\.[^.]+)*\.(?:(?:\w+M|m)odel(?:\.(?:primary|fallbacks\.\d+))?|thinkingDefault))$/
 const PLAIN_WORD = /^[\w.:/-]{1,80}$/
-/** The name of a setting; one that looks otherwise is a number of somebody's, or an address. */
+/** A name that looks otherwise may be a phone number or an address. */
 const PLAIN_NAME = /^[A-Za-z_$][\w$-]{0,40}$/
 
 /** What may be shown of a value: switches, small numbers, and the texts of an allow list. */
@@ -181,26 +297,18 @@ const SHOWN_WORDS = new Set(
 )
 const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|[{}[\]:,"'\s]|[^\s{}[\]:,"']+/g
 
-/** Replaces in a text whatever is neither a mark, a blank, nor a word that is known to be a name. */
 function hidden(text: string, names: ReadonlySet<string>, hide: (word: string) => string): string {
   const isShown = (word: string) => /^[{}[\]:,"'\s]$/.test(word) || SHOWN_WORDS.has(word) || names.has(word)
-  // An address holds `//`, too; nothing of it is shown either way.
   return text.replace(TOKEN, (word) => (isShown(word) ? word : hide(word)))
 }
 
-/**
- * A config that cannot be parsed, so that nothing tells names from values: marks, blanks, and the words that are known
- * to be names. Every other word is hidden, comments too.
- * @param names the names of settings that stood in a config that could be read
- */
+/** A config that cannot be parsed: marks, blanks, and words known to be names; nothing else tells names from values. */
 export function shownBrokenConfig(text: string, names: ReadonlySet<string>): string {
   return hidden(text, names, (word) => (/^\/[/*]/.test(word) ? word.replace(/[^\n]+/g, '// [hidden]') : HIDDEN))
 }
 
-/** A character of Unicode's private use area. */
 export const VEIL = '\ue000'
 
-/** The same with this in the place of every hidden character: what is found in it is found in what is shown. */
 export function veiledConfig(text: string, names: ReadonlySet<string>): string {
   return hidden(text, names, (word) => word.replace(/[^\n]/g, VEIL))
 }

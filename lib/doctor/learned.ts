@@ -1,8 +1,4 @@
-/**
- * Learned remedies: the calls of instruments that healed the same failure twice. A human approves them (or
- * LEARNED_REMEDIES=on does); then Level 2 makes the same calls before it calls a doctor.
- */
-import { createHash } from 'node:crypto'
+/** Learned remedies: the calls that healed one failure twice. Approved, Level 2 makes them before it calls a doctor. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Examination } from '../gateway/examine.ts'
@@ -10,46 +6,33 @@ import { localIso, oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
 import { isTreatment } from './conclusion.ts'
-import type { Arguments, InstrumentCall } from './instrument.ts'
+import type { Arguments } from './instrument.ts'
+import { fingerprintOf } from './limits.ts'
+import type { InstrumentCall } from './session.ts'
 
 /** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
-export type RemedyStatus = 'seen' | 'proposed' | 'approved' | 'rejected' | 'dropped'
+const STATUSES = ['seen', 'proposed', 'approved', 'rejected', 'dropped'] as const
+export type RemedyStatus = (typeof STATUSES)[number]
 
 export interface LearnedRemedy {
-  /** The same for the same failure. */
+  /** The same for the same failure, which verdict and evidence describe. */
   fingerprint: string
-  /** The failure, for people. */
   verdict: string
   evidence: string
   calls: { name: string; args: Arguments }[]
   status: RemedyStatus
-  /** How often these calls healed it. */
   healed: number
   /** ISO time, local, of the last change here. */
   at: string
 }
 
-/** How many healings make a proposal. */
-const ENOUGH = 2
-
-/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
-export function fingerprintOf(seen: { verdict: string; evidence: string }): string {
-  const words = seen.evidence.replace(/\d+/g, '#')
-  return createHash('sha256').update(`${seen.verdict}\n${words}`).digest('hex').slice(0, 12)
-}
+const HEALINGS_FOR_A_PROPOSAL = 2
 
 export function readRemedies(settings: Settings, dryRun = false): StateRead<LearnedRemedy[]> {
   return readState(remediesPath(settings), check, [], !dryRun)
 }
 
-export function writeRemedies(settings: Settings, remedies: readonly LearnedRemedy[]): void {
-  writeState(remediesPath(settings), remedies)
-}
-
-/**
- * The approved remedy for a failure. With LEARNED_REMEDIES=off all that was learned is forgotten.
- * @param warn is told when what was learned cannot be read
- */
+/** The approved remedy for a failure. With LEARNED_REMEDIES=off all that was learned is deleted. */
 export function approvedRemedy(
   settings: Settings,
   seen: Examination,
@@ -67,10 +50,7 @@ export function approvedRemedy(
   return value.find((one) => one.fingerprint === fingerprint && statuses.includes(one.status))
 }
 
-/**
- * Learns from a session that healed the gateway.
- * @returns a sentence when the remedy is proposed or approved by this
- */
+/** Learns from a session that healed the gateway. Returns a sentence when a remedy is proposed or approved by this. */
 export function learn(
   settings: Settings,
   seen: { verdict: string; evidence: string },
@@ -79,7 +59,6 @@ export function learn(
 ): string | undefined {
   if (settings.learnedRemedies === 'off') return undefined
   const did = calls.filter(isTreatment).map(({ name, args }) => ({ name, args }))
-  // What a human is to approve must be seen at a glance.
   if (did.length === 0 || did.length > 5) return undefined
   const fingerprint = fingerprintOf(seen)
   const { value: all, problem } = readRemedies(settings)
@@ -88,13 +67,13 @@ export function learn(
   // What a human rejected, or what failed once, is not proposed again.
   if (same?.status === 'rejected' || same?.status === 'dropped') return undefined
   const healed = (same?.healed ?? 0) + 1
-  const isEnough = healed >= ENOUGH && (same === undefined || same.status === 'seen')
+  const isEnough = healed >= HEALINGS_FOR_A_PROPOSAL && (same === undefined || same.status === 'seen')
   const status = isEnough ? (settings.learnedRemedies === 'on' ? 'approved' : 'proposed') : (same?.status ?? 'seen')
   const one: LearnedRemedy = {
     ...{ fingerprint, verdict: seen.verdict, evidence: oneLine(seen.evidence, 300) },
     ...{ calls: did, status, healed, at: localIso(new Date()) },
   }
-  writeRemedies(settings, [...all.filter((other) => other !== same), one])
+  writeState(remediesPath(settings), [...all.filter((other) => other !== same), one])
   if (!isEnough) return undefined
   const what = `${describeRemedy(one)} healed "${one.verdict}" ${healed} times`
   return status === 'approved'
@@ -102,7 +81,6 @@ export function learn(
     : `a remedy was learned: ${what}; approve it with \`npm run learned approve ${fingerprint}\`, and Level 2 applies it before it calls a doctor`
 }
 
-/** The remedy of that fingerprint in the first of these states in which there is one. */
 export function findRemedy(all: readonly LearnedRemedy[], fingerprint: string, from: readonly RemedyStatus[]) {
   return from.flatMap((status) => all.filter((one) => one.fingerprint === fingerprint && one.status === status))[0]
 }
@@ -118,14 +96,11 @@ export function setStatus(
   const one = findRemedy(all, fingerprint, from)
   if (!one) return undefined
   const changed = { ...one, status, at: localIso(new Date()) }
-  writeRemedies(
-    settings,
-    all.map((other) => (other === one ? changed : other)),
-  )
+  const kept = all.map((other) => (other === one ? changed : other))
+  writeState(remediesPath(settings), kept)
   return changed
 }
 
-/** `restore_known_good_config, restart_gateway` */
 export function describeRemedy({ calls }: Pick<LearnedRemedy, 'calls'>): string {
   return calls
     .map(({ name, args }) => [name, ...Object.values(args).map((value) => JSON.stringify(value))].join(' '))
@@ -136,15 +111,13 @@ function remediesPath(settings: Settings): string {
   return join(settings.watchdogDir, 'learned-remedies.json')
 }
 
-const STATUSES: readonly string[] = ['seen', 'proposed', 'approved', 'rejected', 'dropped']
-
 function check(value: unknown): LearnedRemedy[] | undefined {
   if (!Array.isArray(value)) return undefined
   const isCall = (call: unknown) => isRecord(call) && typeof call.name === 'string' && isRecord(call.args)
   const isRemedy = (one: unknown) =>
     isRecord(one) &&
     ['fingerprint', 'verdict', 'evidence', 'at'].every((name) => typeof one[name] === 'string') &&
-    STATUSES.includes(String(one.status)) &&
+    STATUSES.includes(one.status as RemedyStatus) &&
     typeof one.healed === 'number' &&
     Array.isArray(one.calls) &&
     one.calls.every(isCall)

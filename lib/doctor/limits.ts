@@ -7,35 +7,33 @@ import { localIso } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
 
-/** A visit as it is remembered. */
-export interface PastVisit {
-  /** Epoch milliseconds at which it began. */
+/** A session as it is remembered: when it began (epoch milliseconds), and what identifies the unchanged failure. */
+interface PastVisit {
   at: number
-  /** The same for the same unchanged failure. */
   failure: string
 }
 
 const DAY_MS = 86_400_000
 
-/** Reads the visits of the last days. */
 export function readVisits(settings: Settings, dryRun: boolean): StateRead<PastVisit[]> {
   return readState(visitsPath(settings), check, [], !dryRun)
 }
 
-/** Notes a visit before it begins: one that kills the machine counts, too. Throws when it cannot be written. */
+/** Noted before it begins: a session that kills the machine counts, too. Throws when it cannot be written. */
 export function noteVisit(settings: Settings, visits: readonly PastVisit[], visit: PastVisit): void {
   const kept = visits.filter(({ at }) => at > visit.at - 7 * DAY_MS)
   writeState(visitsPath(settings), [...kept, visit])
 }
 
-/**
- * What makes a failure the same one: its verdict, its evidence without the numbers that differ every time, the config as
- * it stands. A config that was changed since is a reason to call a doctor again.
- */
+/** Identifies a failure together with the config: after an edit a doctor may be called again. */
 export function failureKey(settings: Settings, seen: Examination): string {
-  const evidence = seen.evidence.replace(/\d+/g, '#')
-  const config = readConfig(settings)?.hash ?? 'no config'
-  return createHash('sha256').update(`${seen.verdict}\n${evidence}\n${config}`).digest('hex').slice(0, 16)
+  return `${fingerprintOf(seen)} ${readConfig(settings)?.hash ?? 'no config'}`
+}
+
+/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
+export function fingerprintOf({ verdict, evidence }: { verdict: string; evidence: string }): string {
+  const words = evidence.replace(/\d+/g, '#')
+  return createHash('sha256').update(`${verdict}\n${words}`).digest('hex').slice(0, 12)
 }
 
 /** Why no doctor may be called now, as a sentence; undefined when one may. */
@@ -45,7 +43,7 @@ export function whyNoDoctor(
   failure: string,
   nowMs: number,
 ): string | undefined {
-  // A clock that was set back must not keep the doctor away: visits of the future do not count.
+  // After a clock was set back, sessions of the future do not count.
   const past = visits.filter(({ at }) => at <= nowMs)
   const today = past.filter(({ at }) => at > nowMs - DAY_MS)
   if (today.length >= settings.doctorMaxPerDay)

@@ -1,16 +1,26 @@
 /** Instruments that look at files: the logs, and what may be read of the package, the service and the reports. */
-import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
-import { lastLines, lineCount, logTail, namedLogs } from '../gateway/logs.ts'
+import { createReadStream, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { constants, createGunzip } from 'node:zlib'
+import { gatewayLogs } from '../gateway/clues.ts'
+import { readConfig } from '../gateway/config.ts'
+import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
 import { installedPackage, withoutEnvironment } from '../gateway/service-program.ts'
 import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
-import { isOurLog } from '../tier/journal.ts'
-import { type Argument, asData, type Instrument, look, type Session } from './instrument.ts'
-import { Refused } from './refused.ts'
+import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
+import { isForeignLog, rollingLogName } from '../tier/profile.ts'
+import type { Settings } from '../tier/settings.ts'
+import { isRecord, tried } from '../tier/state.ts'
+import { type Argument, asData, type Instrument, look, Refused } from './instrument.ts'
+import type { Session } from './session.ts'
 
 const LARGEST_FILE_BYTES = 2 * 1024 * 1024
 const MOST_SEARCHED_FILES = 6000
 const MOST_HITS = 80
+const LOG_BYTES = 8 * 1024 * 1024
+/** A log that packs to nothing unpacks to terabytes. */
+const LARGEST_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
 
 export const LINES: Argument = {
   type: 'integer',
@@ -53,7 +63,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'Lists a folder of the gateway’s package, its plugins, its records of fatal exits, or its service definition.',
     20,
     async (session, { place, path }) => {
-      const at = await resolved(session, String(place), String(path ?? ''))
+      const at = await resolved(session, place, path)
       if (!statOf(at)?.isDirectory()) return `${basename(at)}  ${statOf(at)?.size ?? 0} bytes`
       const isShown = (name: string) => place !== 'reports' || isReport(name)
       const names = readdirSync(at).filter(isShown).sort()
@@ -70,14 +80,12 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'Reads lines of a text file of the gateway’s package, its plugins, its records of fatal exits, its service definition, or a report.',
     20,
     async (session, { place, path, from_line: from, lines }) => {
-      const text = textOf(await resolved(session, String(place), String(path ?? '')))
+      const text = textOf(await resolved(session, place, path))
       const all = (await shownText(session, place, text)).split('\n')
       const first = Math.max(1, Number(from ?? 1))
       const part = all.slice(first - 1, first - 1 + lineCount(lines))
-      return asData(
-        `${place}/${path ?? ''}, lines ${first} to ${first + part.length - 1} of ${all.length}`,
-        part.join('\n'),
-      )
+      const range = `lines ${first} to ${first + part.length - 1} of ${all.length}`
+      return asData(`${place}/${path ?? ''}, ${range}`, part.join('\n'))
     },
     {
       place: PLACE,
@@ -89,10 +97,8 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   search_files: look(
     'Searches a plain text in the files of one of those places.',
     60,
-    async (session, { place, path, text }) => {
-      const root = await resolved(session, String(place), String(path ?? ''))
-      return searchBelow(session, String(place), root, String(text).toLowerCase())
-    },
+    async (session, { place, path, text }) =>
+      searchBelow(session, place, await resolved(session, place, path), String(text).toLowerCase()),
     {
       place: PLACE,
       path: BELOW,
@@ -105,21 +111,20 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
 const SECRET_FILE =
   /^(?:\.env.*|.*\.env|\.netrc|\.npmrc|\.git-credentials|\.pgpass|auth-profiles.*|credentials.*|oauth.*\.json|secrets?(?:\..*)?|.*\.(?:pem|p12|pfx|key|keychain(?:-db)?|kdbx|sqlite.*|db)|id_(?:rsa|dsa|ecdsa|ed25519).*|.*_history|(?:.*[._-])?(?:api[._-]?keys?|creds?|credentials?|tokens?|passwords?|passwd|cookies?)\.(?:txt|jsonl?5?|ya?ml|toml|ini|cfg|conf|csv)|token|password|passwd)$/i
 
-/** The real path of something below a place. Throws when it leads out of it. */
-async function resolved(session: Session, place: string, path: string): Promise<string> {
+async function resolved(session: Session, place: unknown, below: unknown): Promise<string> {
+  const path = String(below ?? '')
   const roots = (await placesOf(session)).filter(([name]) => name === place).map(([, root]) => realOf(root))
   const found = roots.map((root) => ({ root, at: realOf(join(root ?? '', path)) }))
   const inside = found.find(({ root, at }) => root !== undefined && (at === root || at?.startsWith(`${root}/`)))
   if (!inside?.at) throw new Refused(`There is no ${path || place} in ${place} that may be read.`)
-  const below = inside.at.slice(inside.root!.length).split('/')
-  if (below.some((part) => SECRET_FILE.test(part)))
+  const parts = inside.at.slice(inside.root!.length).split('/')
+  if (parts.some((part) => SECRET_FILE.test(part)))
     throw new Refused(`${basename(inside.at)} is a place where secrets are kept.`)
   if (place === 'reports' && statOf(inside.at)?.isFile() && !isReport(inside.at))
     throw new Refused(`${basename(inside.at)} is no report.`)
   return inside.at
 }
 
-/** Of the copies of the config that lie there more can be seen than may be. */
 function isReport(path: string): boolean {
   return isOurLog(basename(path)) && !path.endsWith('.json5')
 }
@@ -139,15 +144,10 @@ async function placesOf(session: Session): Promise<[string, string][]> {
   ]
 }
 
-function realOf(path: string): string | undefined {
-  try {
-    return realpathSync(path)
-  } catch {
-    return undefined
-  }
-}
+const realOf = (path: string) => tried(() => realpathSync(path))
+const statOf = (path: string) => tried(() => statSync(path))
+const namesIn = (folder: string) => tried(() => readdirSync(folder)) ?? []
 
-/** A text as it may be shown; of a service's definition without the values of its environment. */
 function shownText(session: Session, place: unknown, text: string): Promise<string> {
   return session.hide(place === 'service' ? withoutEnvironment(text) : text)
 }
@@ -161,7 +161,7 @@ function textOf(path: string): string {
   return text
 }
 
-async function searchBelow(session: Session, place: string, root: string, wanted: string): Promise<string> {
+async function searchBelow(session: Session, place: unknown, root: string, wanted: string): Promise<string> {
   const hits: string[] = []
   let seen = 0
   const queue = [root]
@@ -183,18 +183,115 @@ async function searchBelow(session: Session, place: string, root: string, wanted
   return asData(`${hits.length} hits`, [...hits.slice(0, MOST_HITS), ...end].join('\n'))
 }
 
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
+// --- the logs
+
+const LOG_NAME = /^(?:gateway|openclaw)[\w.-]*\.log(?:\.\d+)?(?:\.gz)?$/
+
+/** The logs of this gateway and of the self-healing system, by the names under which they can be read. */
+function namedLogs(settings: Settings): Map<string, string> {
+  const own = valueAt(parseOrNothing(readConfig(settings)?.text ?? ''), ['logging', 'file'])
+  // All profiles write into these; of a file with another name nothing tells whose it is.
+  const rolling = new RegExp(`^${rollingLogName(settings.profile)}-\\d{4}-\\d\\d-\\d\\d\\.`)
+  const shared = logsIn('/tmp/openclaw').filter((path) => rolling.test(basename(path)))
+  const state = [...new Set(gatewayLogs(settings).map(dirname)), join(settings.stateDir, 'logs')]
+    .flatMap(logsIn)
+    .filter((path) => !isForeignLog(basename(path).replace(/(\.log)(?:\.\d+)?(?:\.gz)?$/, '$1'), settings.profile))
+  const ours = logFolders(settings).flatMap((folder) =>
+    namesIn(folder)
+      // A copy of the config shows more of it than may be seen.
+      .filter((name) => (isOurLog(name) && !name.endsWith('.json5')) || name === 'recovery-learnings.md')
+      .map((name) => join(folder, name)),
+  )
+  const paths = new Set([
+    ...(typeof own === 'string' && /^\/.*\.log$/.test(own) ? [own] : []),
+    ...gatewayLogs(settings),
+    ...state,
+    ...shared,
+    ...ours,
+  ])
+  const named = new Map<string, string>()
+  for (const path of paths) {
+    if (!isLogFile(path)) continue
+    const name = named.has(basename(path)) ? `${basename(dirname(path))}/${basename(path)}` : basename(path)
+    named.set(name, path)
   }
+  return named
 }
 
-function statOf(path: string) {
+/** A plain file; a link only to one that is itself called like a log. */
+function isLogFile(path: string): boolean {
+  if (!statOf(path)?.isFile()) return false
+  const real = basename(realpathSync(path))
+  return real === basename(path) || LOG_NAME.test(real) || isOurLog(real)
+}
+
+function logsIn(folder: string): string[] {
+  return namesIn(folder)
+    .filter((name) => LOG_NAME.test(name))
+    .map((name) => join(folder, name))
+}
+
+/** The end of a log as lines for a reader, unpacked if it must be. Throws for one that cannot be. */
+async function logTail(path: string): Promise<string> {
+  return readableLog(path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES))
+}
+
+async function unpackedTail(path: string): Promise<string> {
+  const tail: Buffer[] = []
+  let kept = 0
+  let all = 0
+  // What a power cut left of an archive is still read.
+  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH })
   try {
-    return statSync(path)
+    await pipeline(createReadStream(path), gunzip, async (source: AsyncIterable<Buffer>) => {
+      for await (const chunk of source) {
+        tail.push(chunk)
+        kept += chunk.length
+        all += chunk.length
+        if (all > LARGEST_UNPACKED_BYTES) throw new Error('it is too large')
+        while (kept - tail[0]!.length > LOG_BYTES) kept -= tail.shift()!.length
+      }
+    })
+  } catch (error) {
+    throw new Error(`${basename(path)} cannot be unpacked: ${(error as Error).message}`)
+  }
+  const text = Buffer.concat(tail).toString('utf8')
+  return all === kept ? text : wholeLines(text)
+}
+
+/** The end of a private key whose beginning was cut off is nothing that redaction could know. */
+function wholeKeys(text: string): string {
+  const end = /-----END [A-Z ]*PRIVATE KEY-----/.exec(text)
+  const begin = text.search(/-----BEGIN [A-Z ]*PRIVATE KEY-----/)
+  return end && (begin < 0 || begin > end.index) ? text.slice(end.index + end[0].length) : text
+}
+
+/** The last lines of a text that was redacted as a whole, those with the searched words alone if asked. */
+export function lastLines(text: string, lines: unknown, search: unknown): string {
+  const wanted = String(search ?? '').toLowerCase()
+  const found = text.split('\n').filter((line) => line.toLowerCase().includes(wanted))
+  return found.slice(-lineCount(lines)).join('\n') || '(no such line)'
+}
+
+function lineCount(lines: unknown): number {
+  return Math.min(400, Math.max(1, Number(lines ?? 100)))
+}
+
+/** OpenClaw's JSON log lines as time, level and message; other lines as they are. */
+export function readableLog(text: string): string {
+  // A power cut, or a log that was emptied under its writer, leaves zeros in the midst of good lines.
+  const plain = text.replaceAll('\0', '')
+  const odd = plain.match(/[\u0001-\u0008\u000e-\u001a\u001c-\u001f\ufffd]/g)?.length ?? 0
+  if (odd * 10 > plain.length || (plain === '' && text !== '')) return '(it holds binary data, which is not shown)'
+  return wholeKeys(plain).trimEnd().split('\n').map(messageOf).join('\n')
+}
+
+function messageOf(line: string): string {
+  try {
+    const { time, message, _meta: meta } = line.startsWith('{') ? JSON.parse(line) : ({} as Record<string, unknown>)
+    if (typeof message !== 'string') return line
+    return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
   } catch {
-    return undefined
+    return line
   }
 }

@@ -4,16 +4,15 @@ import { readConfig, validateConfig } from '../gateway/config.ts'
 import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
 import { describeExamination, knownNames, whatWasTried } from '../gateway/describe.ts'
 import { hostFacts } from '../gateway/host.ts'
-import { lastLines, readableLog } from '../gateway/logs.ts'
 import { portOwners } from '../gateway/processes.ts'
 import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
-import { outputOf, runCommand } from '../tier/command.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
+import { outputOf, shell } from '../tier/shell.ts'
 import { shownBrokenConfig, shownConfig } from './config-policy.ts'
-import { asData, type Instrument, look, type Session } from './instrument.ts'
-import { LINES, SEARCH } from './look-files.ts'
-import { Refused } from './refused.ts'
+import { asData, type Instrument, look, Refused } from './instrument.ts'
+import { LINES, lastLines, readableLog, SEARCH } from './look-files.ts'
+import type { Session } from './session.ts'
 
 export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   gateway_status: look(
@@ -38,10 +37,8 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'Asks the service’s own OpenClaw whether it accepts the config, and why not.',
     90,
     async (session) => {
-      const validation = await validateConfig(
-        session.settings,
-        await openclawCommand(session.settings, await session.service()),
-      )
+      const program = await openclawCommand(session.settings, await session.service())
+      const validation = await validateConfig(session.settings, program)
       if (validation === undefined) return 'OpenClaw gave no verdict.'
       return validation.valid ? 'valid (which does not mean that it boots)' : `not valid: ${validation.issues}`
     },
@@ -49,18 +46,16 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   openclaw_doctor_lint: look(
     'OpenClaw’s own read-only health checks (`openclaw doctor --lint --json`); works when the gateway is down.',
     120,
-    (session) => ask(session, ['doctor', '--lint', '--json'], 110_000),
+    (session) => ask(session, ['doctor', '--lint', '--json'], 110),
   ),
-  openclaw_status: look('`openclaw status`, for people.', 70, (session) => ask(session, ['status'], 60_000)),
+  openclaw_status: look('`openclaw status`, for people.', 70, (session) => ask(session, ['status'], 60)),
   past_incidents: look(
     'What was logged in this incident, and what was learned in earlier ones.',
     20,
     async (session) => {
       const learned = readTail(join(session.settings.memoryDir, 'recovery-learnings.md'), 12_000)
-      return [
-        asData('this incident', await session.hide(whatWasTried(session.settings))),
-        asData('earlier ones', await session.hide(learned)),
-      ].join('\n')
+      const now = asData('this incident', await session.hide(whatWasTried(session.settings)))
+      return `${now}\n${asData('earlier ones', await session.hide(learned))}`
     },
   ),
   processes_and_ports: look(
@@ -68,13 +63,10 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     30,
     async (session) => {
       const { settings } = session
-      const ps = await runCommand('ps', ['-axo', 'pid=,ppid=,user=,stat=,rss=,etime=,comm='], {
-        timeoutMs: 10_000,
-        env: settings.childEnv,
-      })
-      const owners = await portOwners(settings)
+      const ps = await shell(settings, { timeoutSec: 10 })`ps -axo pid=,ppid=,user=,stat=,rss=,etime=,comm=`
+      const owners = (await portOwners(settings)).map((one) => `pid ${one.pid}`).join(', ')
       return [
-        `port ${settings.gatewayPort}: ${owners.map((one) => `pid ${one.pid}`).join(', ') || 'nobody listens, or a process of another user'}`,
+        `port ${settings.gatewayPort}: ${owners || 'nobody listens, or a process of another user'}`,
         asData('PID PPID USER STAT RSS-KB AGE NAME', await session.hide(ps.stdout.trimEnd() || outputOf(ps))),
       ].join('\n')
     },
@@ -90,18 +82,15 @@ async function journal(session: Session): Promise<string> {
   const service = await session.service()
   if (service.kind !== 'systemd')
     throw new Refused('No systemd unit supervises the gateway; read its logs with read_log.')
-  const args = ['--user', '-u', service.name, '-n', '2000', '-o', 'short-iso', '--no-pager']
-  const { stdout, failure } = await runCommand('journalctl', args, {
-    timeoutMs: 25_000,
-    env: session.settings.childEnv,
-  })
+  const $ = shell(session.settings, { timeoutSec: 25 })
+  const { stdout, failure } = await $`journalctl --user -u ${service.name} -n 2000 -o short-iso --no-pager`
   return stdout || (failure ?? '')
 }
 
-/** The output of an OpenClaw command, or why there is none: a failure is an answer, too. */
-async function ask(session: Session, args: string[], timeoutMs: number): Promise<string> {
-  const result = await askOpenclaw(session.settings, await session.service(), args, timeoutMs)
-  return asData(`openclaw ${args.join(' ')}`, await session.hide(outputOf(result)))
+/** The output of an OpenClaw command; a failure is an answer, too. */
+async function ask(session: Session, words: string[], timeoutSec: number): Promise<string> {
+  const result = await askOpenclaw(session.settings, await session.service(), words, timeoutSec)
+  return asData(`openclaw ${words.join(' ')}`, await session.hide(outputOf(result)))
 }
 
 function describeConfig(settings: Settings, path: string | undefined): string {

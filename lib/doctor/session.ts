@@ -1,262 +1,241 @@
-/**
- * One session of one doctor: it is started in its terminal, its stream of events is made readable, and the gateway is
- * checked until it is healthy, the doctor cannot go on or has finished, or the time is over. What counts as recovered is
- * what the gateway answers, never what the doctor says.
- */
-import { appendFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { type Doctor, type DoctorEvent, eventsOf, type Trouble } from '../agents/doctors.ts'
+/** One session of one doctor (or of a learned remedy): its context, its record of calls, its edits and its files. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { knownSecrets } from '../alerts/secrets.ts'
+import { readConfig } from '../gateway/config.ts'
+import { type Examination, examine } from '../gateway/examine.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
-import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
-import { cleanText, oneLine } from '../tier/contract.ts'
-import { readFrom, readTail } from '../tier/journal.ts'
-import { pauseReason } from '../tier/pause.ts'
-import type { Settings } from '../tier/settings.ts'
-import { readable, readSession } from './instrument.ts'
+import { readRecord } from '../gateway/record.ts'
+import { gatewayService, type Service } from '../services/supervisor.ts'
+import { closeLeftTerminals } from '../services/terminal.ts'
+import { cleanText, localStamp, type TierName } from '../tier/contract.ts'
+import { lockHolder } from '../tier/lock.ts'
+import { redact } from '../tier/redact.ts'
+import { loadSettings, type Settings } from '../tier/settings.ts'
+import { isRecord, tried, writeFileAtomic } from '../tier/state.ts'
 
-export type Ending =
-  /** Healthy three times in a row. */
-  | 'recovered'
-  /** It ended its work, and the gateway is not healthy. */
-  | 'finished'
-  | Trouble
-  /** It ended without a word of why. */
-  | 'exited'
-  | 'idle'
-  | 'time-limit'
-  | 'paused'
-  /** tmux opened no session, or has gone. */
-  | 'terminal'
-
-/** What each ending means, for the alert. `%`: the doctor's name. */
-export const ENDINGS: Readonly<Record<Ending, string>> = {
-  recovered: 'the gateway was healthy for a while and is not any more',
-  finished: '% has finished, and the gateway is not healthy',
-  login: '% is not signed in',
-  quota: '% has no quota or credit left',
-  service: '% cannot reach its service',
-  instruments: '% was not connected to its instruments',
-  exited: '% ended early',
-  idle: '% showed no sign of work',
-  'time-limit': 'the time of % was over',
-  paused: 'everything was paused while % was at work',
-  terminal: 'the tmux session of % is gone',
-}
-
-/** What the gateway is seen to be; `coming`: down, but on its way up, so that an end of the session can wait. */
-export interface Check {
-  up: boolean
-  coming: boolean
-  text: string
-}
-
-export interface SessionEnd {
-  ending: Ending
-  /** One line: what was seen. */
-  detail: string
-  /** It was connected and told what to do. */
-  wasAtWork: boolean
-  /** When the gateway was first seen healthy and stayed so (epoch milliseconds). */
-  healthySince?: number
-  costUsd?: number
-}
-
-export interface SessionOptions {
-  settings: Settings
-  doctor: Doctor
-  launch: Launch
-  /** The session's own folder (0700). */
+interface SessionContext {
   folder: string
-  briefing: string
-  recordingPath: string
-  hide: (text: string) => string
-  check: () => Promise<Check>
-  say: (text: string) => void
-  signal: AbortSignal
-  onExit: (cleanup: () => Promise<void>) => void
+  /** The tier that started it, its process, and its log: every call becomes a line there. */
+  tier: TierName
+  tierPid: number
+  logPath: string
+  reportPath: string
+  /** The tier's environment: the instruments find the same gateway that it watches. */
+  env: Record<string, string>
 }
 
-const HEALTHY_CHECKS = 3
+export interface InstrumentCall {
+  at: number
+  by?: number
+  name: string
+  args: Record<string, unknown>
+  acts: boolean
+  /** `started`: it was allowed, and has not come back yet. */
+  decision: 'started' | 'done' | 'failed' | 'refused'
+  why?: string
+}
 
-/** Thrown inside the session when it ends before the gateway is healthy. */
-class Over extends Error {
-  readonly ending: Ending
-  constructor(ending: Ending, detail: string) {
-    super(oneLine(detail, 300))
-    this.ending = ending
+/** What the doctor reported; an empty text where it left one out. */
+export type Report = Record<
+  'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons' | 'humanNeeded' | 'keepConfigEdits',
+  string
+>
+
+export interface SessionState {
+  calls: InstrumentCall[]
+  /** The config's text before the first edit, and the hash of what the last edit left. */
+  configBefore?: string
+  configAfter?: string
+  report?: Report
+}
+
+const STATE = 'session.json'
+const CONTEXT = 'context.json'
+
+export function readSession(folder: string): SessionState {
+  const value: unknown = tried(() => JSON.parse(readFileSync(join(folder, STATE), 'utf8')))
+  return isRecord(value) && Array.isArray(value.calls) ? (value as unknown as SessionState) : { calls: [] }
+}
+
+export function openSession(settings: Settings, tier: TierName, logPath: string): Session {
+  const stamp = /-(\d{4}-\d\d-\d\d-\d{6})\.log$/.exec(logPath)?.[1] ?? localStamp(new Date())
+  const folder = join(runsFolder(settings), stamp)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const reportPath = join(dirname(logPath), `emergency-recovery-report-${stamp}.md`)
+  const context = { folder, tier, tierPid: process.pid, logPath, reportPath, env: settings.childEnv }
+  const session = new Session(context)
+  writeFileSync(session.contextPath, JSON.stringify(context), { mode: 0o600 })
+  return session
+}
+
+/** The session whose context lies in that file. Throws a sentence when it is none. */
+export function readSessionOf(contextPath: string): Session {
+  const value: unknown = JSON.parse(readFileSync(contextPath, 'utf8'))
+  const isWhole =
+    isRecord(value) &&
+    isRecord(value.env) &&
+    ['folder', 'tier', 'logPath', 'reportPath'].every((name) => typeof value[name] === 'string')
+  if (!isWhole) throw new Error(`${contextPath} is not the context of a session`)
+  return new Session(value as unknown as SessionContext)
+}
+
+export class Session {
+  readonly context: SessionContext
+  readonly settings: Settings
+  state: SessionState
+
+  constructor(context: SessionContext) {
+    this.context = context
+    this.settings = loadSettings(context.env)
+    this.state = readSession(context.folder)
+  }
+
+  get contextPath(): string {
+    return join(this.context.folder, CONTEXT)
+  }
+
+  /** A file beside the report, with the same stamp. */
+  pathBeside(name: (stamp: string) => string): string {
+    const { reportPath } = this.context
+    return join(dirname(reportPath), name(basename(reportPath).replace(/^emergency-recovery-report-|\.md$/g, '')))
+  }
+
+  examine(deep = true): Promise<Examination> {
+    const options = { httpTimeoutSec: this.settings.healthCheckHttpTimeoutSec, deep }
+    return examine(this.settings, { ...options, record: readRecord(this.settings).value })
+  }
+
+  service(): Promise<Service> {
+    return gatewayService(this.settings)
+  }
+
+  reload(): void {
+    this.state = readSession(this.context.folder)
+  }
+
+  /** Changes the session's state, one process at a time. Throws when it cannot be written. */
+  change(edit: (state: SessionState) => void): void {
+    const lock = join(this.context.folder, 'lock')
+    // A process that was killed here leaves the lock behind.
+    for (let tries = 0; tries < 300 && !isMade(lock); tries++) Atomics.wait(PAUSE, 0, 0, 10)
+    try {
+      this.reload()
+      edit(this.state)
+      writeFileAtomic(join(this.context.folder, STATE), JSON.stringify(this.state))
+    } finally {
+      rmSync(lock, { recursive: true, force: true })
+    }
+  }
+
+  /** Keeps what the config was, before it is changed for the first time. */
+  keepConfig(): void {
+    this.change((state) => {
+      const present = readConfig(this.settings)
+      // What was written by another hand since the last edit is not ours to roll back.
+      if (state.configBefore === undefined || present?.hash !== state.configAfter) state.configBefore = present?.text
+    })
+  }
+
+  /** Notes what an edit left: only that may be rolled back later. */
+  noteConfig(): void {
+    this.change((state) => {
+      state.configAfter = readConfig(this.settings)?.hash
+    })
+  }
+
+  /** Rolls back the session's edits of the config, unless it was changed since; returns whether there were any. */
+  rollBackEdits(): boolean {
+    const { configBefore, configAfter } = this.state
+    const present = readConfig(this.settings)
+    if (configBefore === undefined || configAfter === undefined) return false
+    if (present?.hash !== configAfter || present.text === configBefore) return false
+    writeFileAtomic(realpathSync(this.settings.configPath), configBefore)
+    return true
+  }
+
+  /** Takes out secrets, and what a terminal would act on or an eye would not see: of a text as a whole, before it is cut. */
+  async hide(text: string): Promise<string> {
+    return redact(readable(cleanText(text)), await knownSecrets(this.settings))
+  }
+
+  /** Puts what the session changed in the config beside the log, and removes the session's folder. */
+  close(hide: (text: string) => string): void {
+    const { settings, context, state } = this
+    const after = readConfig(settings)?.text
+    const { configBefore } = state
+    if (configBefore !== undefined && after !== configBefore) {
+      for (const [when, text] of Object.entries({ before: configBefore, after }))
+        if (text !== undefined) {
+          const path = this.pathBeside((stamp) => `emergency-recovery-${stamp}.config-${when}.json5`)
+          writeFileSync(path, hide(text), { mode: 0o600 })
+        }
+      // Whole, with its secrets, only where the config itself is.
+      const stamp = /\d{4}-\d\d-\d\d-\d{6}/.exec(basename(context.reportPath))?.[0] ?? localStamp(new Date())
+      const path = existsSync(settings.configPath) ? realpathSync(settings.configPath) : settings.configPath
+      writeFileAtomic(`${path}.before-doctor-${stamp}`, configBefore)
+    }
+    rmSync(context.folder, { recursive: true, force: true })
   }
 }
 
-/**
- * Runs one session to its end. Whatever happens, nothing of the doctor goes on running.
- * @throws only the abort of `signal` and what the file system throws
- */
-export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
-  const { folder, recordingPath, launch } = options
-  writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
-  writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
-  const terminal = await openTerminal(launch, folder, recordingPath, isGatewayCommand)
-  if ('failure' in terminal) return { ending: 'terminal', detail: terminal.failure, wasAtWork: false }
-  options.onExit(() => terminal.close())
-  const work = new Work(options, terminal)
-  const end = (ending: Ending, detail: string): SessionEnd => ({
-    ...{ ending, detail, wasAtWork: work.isConnected },
-    ...(work.costUsd === undefined ? {} : { costUsd: work.costUsd }),
-  })
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+function isMade(lock: string): boolean {
   try {
-    const healthySince = await watch(work, options)
-    return { ...end('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
+    mkdirSync(lock)
+    return true
   } catch (error) {
-    if (!(error instanceof Over)) throw error
-    return end(error.ending, error.message)
-  } finally {
-    // What it says last, before and while it is ended, belongs into the recording.
-    await work.read().catch(() => {})
-    await terminal.close()
-    await work.read().catch(() => {})
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
   }
 }
 
-/** Checks the gateway and the doctor until the gateway is healthy. Throws `Over` for every other end. */
-async function watch(work: Work, options: SessionOptions): Promise<number> {
-  const { settings, signal, say } = options
-  const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
-  // While it is being confirmed that it stays up, a minute between checks would only cost time.
-  const confirmMs = Math.min(intervalMs, 10_000)
-  const deadline = performance.now() + settings.emergencyRecoveryTimeoutSec * 1000
-  let healthy = 0
-  let healthySince = 0
-  let nextCheck = performance.now() + intervalMs
-  let wasOver = false
-  let lastSaid = ''
-  for (;;) {
-    await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
-    const over = await work.read()
-    const pause = pauseReason(settings)
-    if (pause) throw new Over('paused', pause)
-    // At its end the verdict is the gateway's, not the doctor's: one check at once.
-    if (over && !wasOver) nextCheck = 0
-    wasOver = over !== undefined
-    if (performance.now() >= nextCheck) {
-      const check = await options.check()
-      if (check.up && healthy === 0) healthySince = Date.now()
-      healthy = check.up ? healthy + 1 : 0
-      // Ages and times differ at every check, and are no news.
-      const summary = check.text.replace(/\d+/g, '#')
-      if (summary !== lastSaid) say(`gateway: ${check.text}`)
-      lastSaid = summary
-      if (healthy >= HEALTHY_CHECKS) {
-        await untilReported(work, options)
-        return healthySince
-      }
-      nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
-      if (over && !check.up && !check.coming) throw over
-    }
-    if (performance.now() >= deadline && healthy === 0 && !work.isActing)
-      throw new Over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
-  }
+/** Nothing invisible (zero-width and tag characters can carry words that only a model reads), broken UTF-8 as `�`. */
+export function readable(text: string): string {
+  return text
+    .replace(/[\u00ad\u200b-\u200f\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e0fff}]|[\ufe00-\ufe0f]/gu, '')
+    .replace(/[\ud800-\udfff]/gu, '\ufffd')
 }
 
-/** The gateway is healthy: the doctor gets a little time to write the report and to end by itself. */
-async function untilReported(work: Work, { settings, say, signal }: SessionOptions): Promise<void> {
-  const deadline = performance.now() + settings.emergencyRecoveryReportWaitSec * 1000
-  while (!(await work.read())) {
-    // Half an installation would be worse than none.
-    if (performance.now() >= deadline && !work.isActing)
-      return say('the doctor was still at work when the time for the report was over')
-    await delay(500, undefined, { signal })
-  }
+function runsFolder(settings: Settings): string {
+  return join(settings.watchdogDir, 'doctor')
 }
 
-/** What the doctor's streams tell of its work. */
-class Work {
-  isConnected = false
-  /** An instrument that changes something is at work right now. */
-  isActing = false
-  costUsd: number | undefined
-  #options: SessionOptions
-  #terminal: Terminal
-  #over: Over | undefined
-  #startedAt = performance.now()
-  #lastSign = performance.now()
-  #calls = 0
-  #seen: Record<string, { at: number; rest: string }> = {}
-
-  constructor(options: SessionOptions, terminal: Terminal) {
-    this.#options = options
-    this.#terminal = terminal
-  }
-
-  /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
-  async read(): Promise<Over | undefined> {
-    const { doctor, folder, settings } = this.#options
-    // Asked first: what was written before the end is read after it.
-    const state = await this.#terminal.state()
-    for (const line of this.#newLines(STREAM.events)) for (const event of eventsOf(doctor, line)) this.#take(event)
-    for (const line of this.#newLines(STREAM.errors)) {
-      this.#show(`! ${line}`)
-      for (const event of doctor.readError?.(line) ?? []) this.#take(event)
+/** What killed runs left: doctors are ended, edits rolled back unless the gateway is up, folders go. Returns lines for the log. */
+export async function clearLeftSessions(
+  settings: Settings,
+  isUp: boolean,
+  hide: (text: string) => string,
+): Promise<string[]> {
+  const runs = runsFolder(settings)
+  const ended = await closeLeftTerminals(settings, runs, isGatewayCommand)
+  const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
+  for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
+    if (!existsSync(join(folder, CONTEXT))) {
+      removeLeftoversOfOldVersion(folder)
+      continue
     }
-    const calls = readSession(folder).calls
-    if (calls.length !== this.#calls || calls.some(({ decision }) => decision === 'started'))
-      this.#lastSign = performance.now()
-    this.#calls = calls.length
-    this.isActing = calls.some(({ acts, decision }) => acts && decision === 'started')
-    if (this.#over) return this.#over
-    const quietSec = (performance.now() - this.#lastSign) / 1000
-    if (state === 'gone') this.#over = new Over('terminal', 'its tmux session has gone')
-    else if (state === 'ended') this.#over = new Over('exited', this.#lastWords())
-    else if (!this.isConnected && (performance.now() - this.#startedAt) / 1000 > settings.doctorStartupWaitSec)
-      this.#over = new Over('instruments', `not connected within ${settings.doctorStartupWaitSec} s`)
-    else if (quietSec > settings.emergencyRecoveryIdleLimitSec)
-      this.#over = new Over('idle', `nothing for ${Math.round(quietSec)} s`)
-    return this.#over
-  }
-
-  #take(event: DoctorEvent): void {
-    this.#lastSign = performance.now()
-    if (event.kind === 'connected') this.isConnected = true
-    if (event.kind === 'trouble') this.#over ??= new Over(event.trouble, event.detail)
-    if (event.kind === 'finished') {
-      this.costUsd = event.costUsd
-      this.#over ??= new Over('finished', 'it ended its work')
+    try {
+      const left = readSessionOf(join(folder, CONTEXT))
+      // Level 2 may be at work with a learned remedy.
+      if ((await lockHolder(settings, left.context.tier))?.pid === left.context.tierPid) continue
+      // Weeks may lie between: an edit that the gateway was healthy on has helped, whatever is wrong with it now.
+      const lastAct = left.state.calls.findLast(({ acts }) => acts)?.at ?? 0
+      if (!isUp && readRecord(left.settings).value.lastHealthyMs <= lastAct && left.rollBackEdits())
+        said.push('rolled back what a doctor that was cut short had changed in the config')
+      left.close(hide)
+    } catch (error) {
+      said.push(`an earlier session in ${folder} cannot be read: ${(error as Error).message}`)
+      rmSync(folder, { recursive: true, force: true })
     }
-    const { doctor } = this.#options
-    if (event.kind === 'connected') this.#show(`${doctor.title} is connected to its instruments.`)
-    if (event.kind === 'said') this.#show(`\n${event.text}`)
-    if (event.kind === 'called') this.#show(`\n> ${event.text}`)
-    if (event.kind === 'answered')
-      this.#show(
-        event.text
-          .split('\n')
-          .slice(0, 40)
-          .map((line) => `  ${line}`)
-          .join('\n'),
-      )
-    if (event.kind === 'trouble') this.#show(`\n! ${event.detail}`)
-    if (event.kind === 'finished') this.#show('\nDone.')
   }
+  return said
+}
 
-  /** In the terminal and in the recording, which is one file. */
-  #show(text: string): void {
-    appendFileSync(this.#options.recordingPath, `${this.#options.hide(readable(cleanText(text)))}\n`)
-  }
-
-  #lastWords(): string {
-    const words = Object.values(this.#seen)
-      .map(({ rest }) => rest)
-      .join(' ')
-      .trim()
-    return words || oneLine(readTail(join(this.#options.folder, STREAM.errors), 2000), 300) || 'it said nothing'
-  }
-
-  #newLines(name: string): string[] {
-    const seen = (this.#seen[name] ??= { at: 0, rest: '' })
-    const { text, end } = readFrom(join(this.#options.folder, name), seen.at)
-    seen.at = end
-    const lines = (seen.rest + text).split('\n')
-    seen.rest = lines.pop()!.slice(-1_000_000)
-    return lines.filter((line) => line.trim() !== '')
-  }
+/** The first version kept copies of the config there, which stay as long as its logs do. */
+function removeLeftoversOfOldVersion(folder: string): void {
+  for (const name of readdirSync(folder))
+    if (!name.startsWith('config-before-')) rmSync(join(folder, name), { recursive: true, force: true })
+  if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true, force: true })
 }

@@ -1,31 +1,28 @@
-/** The gateway's config as a tree of settings: read, changed, flattened, and guessed where it cannot be parsed. */
+/** The gateway's config: as a tree of settings, as a text that is edited in place, and guessed where it cannot be parsed. */
 import { isDeepStrictEqual } from 'node:util'
 import JSON5 from 'json5'
 import { secretValues } from '../tier/redact.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, tried } from '../tier/state.ts'
 
-/** One value and where it stands: the names on the way to it, in an array its place; in a guessed tree `*` for any place. */
+/** One value and the names on the way to it, in an array its place (in a guessed tree `*`). `true` and `"true"` differ in kind. */
 export interface Leaf {
   path: string[]
   value: string
-  /** Of what kind the value is: `true` and `"true"` are different settings. */
   kind: string
 }
 
-/**
- * The config with one setting set. A number names the place in a list.
- * @throws where a value stands in the way that is neither an object nor a list
- */
+/** The config with one setting set; a number names the place in a list. Throws where a value stands in the way. */
 export function configWith(before: unknown, names: readonly string[], value: unknown): Record<string, unknown> {
   const root = structuredClone(isRecord(before) ? before : {})
   let parent: Record<string, unknown> = root
   for (const [depth, name] of names.entries()) {
     const here = names.slice(0, depth + 1).join('.')
+    if (name === '__proto__') throw new Error(`${here} is no name of a setting`)
     if (Array.isArray(parent) && !(/^\d+$/.test(name) && Number(name) <= parent.length))
       throw new Error(`${here} is no place in that list`)
     if (depth === names.length - 1) parent[name] = value
     else {
-      const next = (parent[name] ??= {})
+      const next = (Object.hasOwn(parent, name) ? parent[name] : undefined) ?? (parent[name] = {})
       if (typeof next !== 'object' || next === null) throw new Error(`${here} is no object`)
       parent = next as Record<string, unknown>
     }
@@ -33,7 +30,6 @@ export function configWith(before: unknown, names: readonly string[], value: unk
   return root
 }
 
-/** The config without one setting. A number names the place in a list. */
 export function configWithout(before: unknown, names: readonly string[]): Record<string, unknown> {
   const root = structuredClone(isRecord(before) ? before : {})
   const parent = valueAt(root, names.slice(0, -1))
@@ -43,7 +39,6 @@ export function configWithout(before: unknown, names: readonly string[]): Record
   return root
 }
 
-/** What stands at a path; undefined for nothing. */
 export function valueAt(tree: unknown, names: readonly string[]): unknown {
   return names.reduce<unknown>(
     (at, name) =>
@@ -53,15 +48,10 @@ export function valueAt(tree: unknown, names: readonly string[]): unknown {
 }
 
 export function parseOrNothing(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON5.parse(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
+  const value: unknown = tried(() => JSON5.parse(text))
+  return isRecord(value) ? value : undefined
 }
 
-/** Every value in the tree; an empty array or object counts as one. */
 export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
   if (Array.isArray(value)) {
     if (value.length === 0) return [{ path, value: '', kind: 'array' }]
@@ -75,12 +65,11 @@ export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
   return [{ path, value: String(value), kind: typeof value }]
 }
 
-export interface Changes {
+interface Changes {
   removed: Leaf[]
   added: Leaf[]
 }
 
-/** What differs between two trees. Items of an array are compared with those in the same place. */
 export function changesOf(before: unknown, after: unknown, path: string[] = []): Changes {
   if (isDeepStrictEqual(before, after)) return { removed: [], added: [] }
   if (isRecord(before) && isRecord(after)) {
@@ -113,38 +102,33 @@ function joined(all: readonly Changes[]): Changes {
   return { removed: all.flatMap(({ removed }) => removed), added: all.flatMap(({ added }) => added) }
 }
 
-/**
- * Reads settings out of a text that JSON5 refuses. Names and values take turns, so a missing colon or comma does no harm;
- * a quote without its partner on the same line is passed over.
- */
+/** Settings of a text that JSON5 refuses: names and values take turns; a quote without its partner on the line is skipped. */
 export function lenientLeaves(text: string): Leaf[] {
   const leaves: Leaf[] = []
-  interface Level {
-    path: string[]
-    isArray: boolean
-    key: string | undefined
-  }
-  const stack: Level[] = [{ path: [], isArray: false, key: undefined }]
+  const stack: { path: string[]; isArray: boolean; key: string | undefined }[] = [
+    { path: [], isArray: false, key: undefined },
+  ]
+  const add = (path: string[], name: string, value: string) =>
+    leaves.push({ path: [...path, name], value, kind: 'guess' })
   const token =
     /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?!\s*[:,}\]])(?:\\.|[^"\\\n])*"|'(?!\s*[:,}\]])(?:\\.|[^'\\\n])*'|[{}[\],:]|[^\s{}[\],:"']+/g
   for (const [word] of text.matchAll(token)) {
     const top = stack.at(-1)!
-    const isComment = word.startsWith('//') || word.startsWith('/*')
-    if (isComment || word === ':') continue
+    if (isComment(word) || word === ':') continue
     if (word === '{' || word === '[') {
       const path = top.isArray ? [...top.path, '*'] : top.key === undefined ? top.path : [...top.path, top.key]
       top.key = undefined
       stack.push({ path, isArray: word === '[', key: undefined })
     } else if (word === '}' || word === ']' || word === ',') {
-      if (top.key !== undefined) leaves.push({ path: [...top.path, top.key], value: '', kind: 'guess' })
+      if (top.key !== undefined) add(top.path, top.key, '')
       top.key = undefined
       if (word !== ',' && stack.length > 1) stack.pop()
     } else if (top.isArray) {
-      leaves.push({ path: [...top.path, '*'], value: plain(word), kind: 'guess' })
+      add(top.path, '*', plain(word))
     } else if (top.key === undefined) {
       top.key = plain(word)
     } else {
-      leaves.push({ path: [...top.path, top.key], value: plain(word), kind: 'guess' })
+      add(top.path, top.key, plain(word))
       top.key = undefined
     }
   }
@@ -168,23 +152,91 @@ export function configSecrets(text: string): string[] {
 
 /** A token's text without its quotes and without what a missing quote let slip in. */
 function plain(word: string): string {
-  try {
-    return String(JSON5.parse(word))
-  } catch {
-    return word.replace(/^["']/, '').replace(/[\s,;}\]"']+$/, '')
+  return tried(() => String(JSON5.parse(word))) ?? word.replace(/^["']/, '').replace(/[\s,;}\]"']+$/, '')
+}
+
+export function lastName(path: readonly string[]): string {
+  return path.findLast((part) => part !== '*' && !/^\d{1,4}$/.test(part)) ?? ''
+}
+
+/** The text with one setting set; all else stays. Throws where a value stands in the way that is no object or list. */
+export function withSetting(text: string, names: readonly string[], value: unknown): string {
+  const wanted = configWith(JSON5.parse(text), names, value)
+  const written = JSON.stringify(value)
+  const spans = spansOf(text)
+  const found = spans.get(keyOf(names))
+  if (found) return checked(`${text.slice(0, found.valueStart)}${written}${text.slice(found.end)}`, wanted)
+  // The deepest object on the way that is there gets a new member.
+  for (let depth = names.length - 1; depth >= 0; depth--) {
+    const parent = spans.get(keyOf(names.slice(0, depth)))
+    if (parent === undefined || text[parent.valueStart] !== '{') continue
+    const [head, tail] = [text.slice(0, parent.valueStart + 1), text.slice(parent.valueStart + 1)]
+    const member = names.slice(depth + 1).reduceRight((inner, name) => `{ ${JSON.stringify(name)}: ${inner} }`, written)
+    return checked(`${head} ${JSON.stringify(names[depth])}: ${member}${/^\s*}/.test(tail) ? ' ' : ','}${tail}`, wanted)
   }
+  return checked('', wanted)
 }
 
-/** The name of a setting; for an item of an array, the array's. */
-function lastName(path: readonly string[]): string {
-  return path.filter(isName).at(-1) ?? ''
+export function withoutSetting(text: string, names: readonly string[]): string {
+  const wanted = configWithout(JSON5.parse(text), names)
+  const found = spansOf(text).get(keyOf(names))
+  if (!found) return checked(text, wanted)
+  const { start, end, commaBefore, commaBehind } = found
+  const rest = commaBehind === undefined ? text.slice(end) : text.slice(end, commaBehind) + text.slice(commaBehind + 1)
+  const comma = commaBehind === undefined ? commaBefore : undefined
+  const head = comma === undefined ? text.slice(0, start) : text.slice(0, comma) + text.slice(comma + 1, start)
+  const isLineOfItsOwn = /\n[ \t]*$/.test(head) && /^[ \t]*(?:\r?\n|$)/.test(rest)
+  return checked(isLineOfItsOwn ? head.replace(/\r?\n[ \t]*$/, '') + rest.replace(/^[ \t]*/, '') : head + rest, wanted)
 }
 
-/** Identifies a leaf by its whole path and its value. */
-export function fullId(leaf: Leaf): string {
-  return [...leaf.path, leaf.kind, leaf.value].join('\0')
+/** The edited text; where the edit in place does not parse to what is wanted, that is written out whole. */
+function checked(text: string, wanted: unknown): string {
+  const isWanted = tried(() => isDeepStrictEqual(JSON5.parse(text), wanted))
+  return isWanted ? text : `${JSON.stringify(wanted, null, 2)}\n`
 }
 
-function isName(part: string): boolean {
-  return part !== '*' && !/^\d{1,4}$/.test(part)
+/** Where a member stands in the text: from its name to behind its value, and the commas beside it. */
+interface Span {
+  start: number
+  valueStart: number
+  end: number
+  commaBefore: number | undefined
+  commaBehind: number | undefined
 }
+
+const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|[{}[\],:]|[^\s{}[\],:"'/]+/g
+
+/** Every member by its path; of several with one name the last, as a parser takes it. */
+function spansOf(text: string): Map<string, Span> {
+  const tokens = [...text.matchAll(TOKEN)].filter(([word]) => !isComment(word))
+  const spans = new Map<string, Span>()
+  let next = 0
+  const is = (...words: string[]) => words.includes(tokens[next]?.[0] ?? '')
+  const comma = () => (is(',') ? tokens[next]!.index : undefined)
+  const read = (path: readonly string[], start: number, commaBefore?: number) => {
+    const token = tokens[next]
+    if (!token) return
+    next++
+    const [word] = token
+    let before: number | undefined
+    if (word === '{' || word === '[')
+      for (let place = 0; next < tokens.length && !is('}', ']'); place++) {
+        const from = tokens[next]!.index
+        const name = word === '[' ? String(place) : nameOf(tokens[next++]![0])
+        if (is(':')) next++
+        read([...path, name], from, before)
+        before = comma() ?? before
+        if (is(',')) next++
+      }
+    if (word === '{' || word === '[') next++
+    const end = tokens[next - 1] ?? token
+    const span = { start, valueStart: token.index, end: end.index + end[0].length }
+    spans.set(keyOf(path), { ...span, commaBefore, commaBehind: comma() })
+  }
+  read([], tokens[0]?.index ?? 0)
+  return spans
+}
+
+const keyOf = (names: readonly string[]) => names.map((name) => `\0${name}`).join('')
+const isComment = (word: string) => word.startsWith('//') || word.startsWith('/*')
+const nameOf = (word: string) => (/^["']/.test(word) ? String(JSON5.parse(word)) : word)

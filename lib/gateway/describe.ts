@@ -7,7 +7,6 @@ import type { Examination } from './examination.ts'
 import { knownGoods } from './known-good.ts'
 import { describeProcess } from './processes.ts'
 
-/** The whole examination for a reader. */
 export function describeExamination(seen: Examination, settings: Settings): string {
   return [
     `${seen.verdict}: ${seen.evidence}`,
@@ -33,12 +32,12 @@ export function whatWasTried(settings: Settings): string {
   ].join('\n')
 }
 
+const USUAL_NAMES =
+  'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
+
 /** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */
 export function knownNames(settings: Settings): ReadonlySet<string> {
   const kept = knownGoods(settings).flatMap(({ text }) => leavesOf(parseOrNothing(text) ?? {}))
-  const usual =
-    'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
-  return new Set(
-    [...kept.flatMap(({ path }) => path), ...usual.split(' ')].filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)),
-  )
+  const names = [...kept.flatMap(({ path }) => path), ...USUAL_NAMES.split(' ')]
+  return new Set(names.filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)))
 }

@@ -10,7 +10,7 @@ import { isRecord } from '../tier/state.ts'
 
 /** A sentence when OpenClaw's own triage or embedded repair agent is at work right now. */
 export async function ownTriage(settings: Settings): Promise<string | undefined> {
-  const all = await listProcesses(settings.childEnv)
+  const all = await listProcesses(settings)
   // The lock stays behind after a kill, and its pid becomes somebody else's.
   const embedded = embeddedAgents(settings).find((pid) =>
     all.some((one) => one.pid === pid && /openclaw/.test(one.command)),

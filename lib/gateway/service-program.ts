@@ -3,13 +3,11 @@ import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { gatewayPlist, type Service } from '../services/supervisor.ts'
 import { systemctl } from '../services/systemd.ts'
-import { type CommandResult, runCommand } from '../tier/command.ts'
 import type { Settings } from '../tier/settings.ts'
+import { type Answer, shell } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
 
-/**
- * The words in front of `gateway` in the service's definition (`/usr/bin/node …/openclaw/dist/index.js`), or `openclaw`
- * where there is none, or where its files are gone.
- */
+/** The words in front of `gateway` in the service's definition; `openclaw` where there is none, or its files are gone. */
 export async function openclawCommand(settings: Settings, service: Service | undefined): Promise<string[]> {
   const words =
     service?.kind === 'systemd' ? await execStart(settings, service.name) : launchdProgram(settings, service)
@@ -19,15 +17,14 @@ export async function openclawCommand(settings: Settings, service: Service | und
   return isWhole ? own : ['openclaw']
 }
 
-/** Runs an OpenClaw command with the service's own program. */
+/** Runs an OpenClaw command with the service's own program. Never throws. */
 export async function askOpenclaw(
   settings: Settings,
   service: Service | undefined,
-  args: string[],
-  timeoutMs: number,
-): Promise<CommandResult> {
-  const [file = '', ...own] = await openclawCommand(settings, service)
-  return runCommand(file, [...own, ...args], { timeoutMs, env: settings.childEnv })
+  words: readonly string[],
+  timeoutSec: number,
+): Promise<Answer> {
+  return shell(settings, { timeoutSec })`${await openclawCommand(settings, service)} ${words}`
 }
 
 /** `ExecStart={ path=/usr/bin/node ; argv[]=/usr/bin/node … gateway --port 18789 ; ignore_errors=no ; … }` */
@@ -42,7 +39,6 @@ function launchdProgram(settings: Settings, service: Service | undefined): strin
   return [...(list ?? '').matchAll(/<string>([^<]*)<\/string>/g)].map((m) => m[1]!.replaceAll('&amp;', '&'))
 }
 
-/** Where the service's openclaw package is installed, and its version as far as it can be told. */
 export async function installedPackage(
   settings: Settings,
   service: Service | undefined,
@@ -55,10 +51,10 @@ export async function installedPackage(
   return { ...(folder ? { folder } : {}), ...(version ? { version } : {}) }
 }
 
-/** Variables of a service's environment whose values say how it runs, and hold nobody's secret. */
+/** Variables of a service's environment whose values hold no secret. */
 const PLAIN_VARIABLE = /^(?:PATH|HOME|TMPDIR|NODE_[A-Z_]+|OPENCLAW_(?:GATEWAY_PORT|STATE_DIR|CONFIG_PATH|PROFILE))$/
 
-/** A unit or property list without the values of its environment, but for a few: any of them may be a secret. */
+/** A unit or property list with `[hidden]` for the values of its environment, but for a few. */
 export function withoutEnvironment(definition: string): string {
   const shown = (name: string, value: string) => (PLAIN_VARIABLE.test(name) ? value : '[hidden]')
   return definition
@@ -77,10 +73,4 @@ export function withoutEnvironment(definition: string): string {
     })
 }
 
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
+const readText = (path: string) => tried(() => readFileSync(path, 'utf8')) ?? ''

@@ -1,18 +1,18 @@
 /**
- * The doctor's terminal: a tmux session on a server of its own, which a human can attach to and which takes everything
- * with it when it is closed. The user's own tmux (server, sessions, ~/.tmux.conf) is never touched.
+ * The doctor's terminal: a tmux session on a server of its own, which a human can attach to and which ends everything in
+ * it when it is closed. The user's own tmux (server, sessions, ~/.tmux.conf) is never touched.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCommand } from '../tier/command.ts'
-import { isRecord } from '../tier/state.ts'
+import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
+import { isRecord, tried } from '../tier/state.ts'
 import { endTree, processTree } from './process-tree.ts'
 
-/** How a program is started in it. */
+/** How a program is started in it; `env` is its whole environment. */
 export interface Launch {
   program: string
   args: string[]
-  /** The whole environment. */
   env: Record<string, string>
 }
 
@@ -26,25 +26,23 @@ export interface Terminal {
 /** The doctor's streams, in the folder of its session. */
 export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors: 'errors.log', ended: 'ended' } as const
 
-/** What was started from the terminal and outlives it, by its command: the gateway. */
+/** Tells the gateway, which may be started from the terminal and outlives it, by its command. */
 type Spared = (command: string) => boolean
 
 interface Notes {
   socket: string
   socketPath?: string
-  /** The shell in the terminal. */
-  pid?: number
 }
 const NOTES = 'terminal.json'
-/** How many terminals this process has opened. */
 let opened = 0
 
 /**
- * Opens the terminal and starts the doctor in it. Returns why it could not be opened, as a sentence.
+ * Opens the terminal and starts the doctor in it; or returns why it could not be opened, as a sentence.
  * Measured on tmux 3.3a: a server that is being killed and a new one on the same socket race, hence a socket per run.
  * @param recordingPath what is appended there is what the terminal shows
  */
 export async function openTerminal(
+  settings: Settings,
   launch: Launch,
   folder: string,
   recordingPath: string,
@@ -52,104 +50,79 @@ export async function openTerminal(
 ): Promise<Terminal | { failure: string }> {
   opened++
   const socket = `openclaw-doctor-${process.pid}${opened === 1 ? '' : `-${opened}`}`
-  // Another doctor may have been here before.
+  // An earlier doctor of this session may have left its own.
   for (const name of [STREAM.events, STREAM.errors, STREAM.ended]) rmSync(join(folder, name), { force: true })
-  const { env } = launch
-  // Before there is a terminal: a run that is killed while it opens one must leave a trace of it, too.
+  const $ = shell(settings, { timeoutSec: 20, env: launch.env })
+  // Noted before there is a terminal: a run that is killed while it opens one must leave a trace of it, too.
   const note = (notes: Notes) => writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
   note({ socket })
-  writeFileSync(join(folder, 'doctor.sh'), scriptOf(launch, folder, recordingPath), { mode: 0o700 })
-  // `-u`: without a UTF-8 locale (launchd, cron) tmux would print every character beyond ASCII as `_`.
-  const answer = await tmux(
-    env,
-    ['-u', '-L', socket, '-f', '/dev/null', 'new-session', '-d', '-s', 'doctor'],
-    [
-      ...['-x', '160', '-y', '50', '-c', folder, '--', 'sh', join(folder, 'doctor.sh')],
-      ...[';', 'display-message', '-p', '-t', 'doctor', '#{pane_pid} #{socket_path}'],
-    ],
-  )
-  const m = /^(\d+) (\/.+)$/m.exec(answer.stdout)
-  if (!m) {
-    await tmux(env, ['-L', socket, 'kill-server'])
-    return { failure: answer.missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${answer.failure}` }
+  const script = join(folder, 'doctor.sh')
+  writeFileSync(script, scriptOf(launch, folder, recordingPath), { mode: 0o700 })
+  // `-u`: without a UTF-8 locale (launchd, cron) tmux prints every character beyond ASCII as `_`.
+  const tmux =
+    await $`tmux -u -L ${socket} -f /dev/null new-session -d -s doctor -x 160 -y 50 -c ${folder} -- sh ${script} ';' display-message -p -t doctor '#{socket_path}'`
+  const socketPath = /^\/.+$/m.exec(tmux.stdout)?.[0]
+  if (!socketPath) {
+    await $`tmux -L ${socket} kill-server`
+    return { failure: tmux.missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${tmux.failure}` }
   }
-  const notes = { socket, socketPath: m[2]!, pid: Number(m[1]) }
-  note(notes)
+  note({ socket, socketPath })
+  const hasEnded = () => existsSync(join(folder, STREAM.ended))
   let closing: Promise<unknown> | undefined
   return {
     state: async () => {
-      if (existsSync(join(folder, STREAM.ended))) return 'ended'
-      const { code, timedOut } = await tmux(env, ['-S', notes.socketPath, 'has-session', '-t', 'doctor'])
+      if (hasEnded()) return 'ended'
+      const { code, timedOut } = await $`tmux -S ${socketPath} has-session -t doctor`
       // A tmux that is slow to answer says nothing about the doctor.
       if (code === 0 || timedOut) return 'running'
-      return existsSync(join(folder, STREAM.ended)) ? 'ended' : 'gone'
+      return hasEnded() ? 'ended' : 'gone'
     },
-    close: async () => void (await (closing ??= clear(notes, env, isSpared))),
+    close: async () => void (await (closing ??= clear(settings, { socket, socketPath }, isSpared))),
   }
 }
 
-/** What runs in the terminal: the doctor with its streams in files, and beside it what is made readable of them. */
 function scriptOf({ program, args }: Launch, folder: string, recordingPath: string): string {
   const file = (name: string) => quoted(join(folder, name))
-  return [
-    `tail -n +1 -f ${quoted(recordingPath)} &`,
-    'shown=$!',
-    `${[program, ...args].map(quoted).join(' ')} <${file(STREAM.briefing)} >${file(STREAM.events)} 2>${file(STREAM.errors)}`,
-    `echo $? >${file(STREAM.ended)}`,
-    'sleep 1',
-    'kill "$shown"',
-    '',
-  ].join('\n')
+  return `tail -n +1 -f ${quoted(recordingPath)} &
+shown=$!
+${[program, ...args].map(quoted).join(' ')} <${file(STREAM.briefing)} >${file(STREAM.events)} 2>${file(STREAM.errors)}
+echo $? >${file(STREAM.ended)}
+sleep 1
+kill "$shown"
+`
 }
 
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-function tmux(env: Record<string, string>, args: string[], more: string[] = []) {
-  return runCommand('tmux', [...args, ...more], { timeoutMs: 20_000, env })
-}
-
-/**
- * Closes the terminals of runs that were killed before they could do it themselves. Only called by the one tier that
- * holds the doctor's lock. Returns how many doctors were still at work.
- */
-export async function closeLeftTerminals(runs: string, env: Record<string, string>, isSpared: Spared): Promise<number> {
-  if (!existsSync(runs)) return 0
+/** Closes the terminals that killed runs left, and returns how many doctors were still at work. Needs the doctor's lock. */
+export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {
   let running = 0
-  for (const folder of readdirSync(runs).map((name) => join(runs, name))) {
+  for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
     const left = readNotes(join(folder, NOTES))
     if (!left) continue
-    if ((await clear(left, env, isSpared)) > 0) running++
+    if ((await clear(settings, left, isSpared)) > 0) running++
     rmSync(join(folder, NOTES), { force: true })
   }
   return running
 }
 
 function readNotes(path: string): Notes | undefined {
-  try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    return isRecord(value) && typeof value.socket === 'string' && value.socket !== ''
-      ? (value as unknown as Notes)
-      : undefined
-  } catch {
-    return undefined
-  }
+  const value: unknown = tried(() => JSON.parse(readFileSync(path, 'utf8')))
+  return isRecord(value) && typeof value.socket === 'string' && value.socket ? (value as unknown as Notes) : undefined
 }
 
-/**
- * Ends the tmux server and then whatever of the doctor's processes outlives it. After a reboot a noted pid may be
- * another program's: only what tmux still names is ours.
- * @returns how many processes there were
- */
-async function clear({ socket, socketPath }: Notes, env: Record<string, string>, isSpared: Spared): Promise<number> {
+/** Ends the server and what of the doctor outlives it, and returns how many processes it had. After a reboot a noted pid is not ours. */
+async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared: Spared): Promise<number> {
+  const $ = shell(settings, { timeoutSec: 20 })
   const server = socketPath ? ['-S', socketPath] : ['-L', socket]
-  const panes = await tmux(env, [...server, 'list-panes', '-a', '-F', '#{pane_pid} #{socket_path}'])
-  const m = /^(\d+) (\/.+)$/m.exec(panes.stdout)
-  const tree = m ? await processTree(Number(m[1]), env, isSpared) : []
-  await tmux(env, [...server, 'kill-server'])
+  const { stdout } = await $`tmux ${server} list-panes -a -F '#{pane_pid} #{socket_path}'`
+  const m = /^(\d+) (\/.+)$/m.exec(stdout)
+  const tree = m ? await processTree(settings, Number(m[1]), isSpared) : []
+  await $`tmux ${server} kill-server`
   // The hangup that tmux sends gives the doctor the time to end by itself.
-  await endTree(tree, env, 3000)
+  await endTree(settings, tree, 3000)
   const path = socketPath ?? m?.[2]
   if (path) rmSync(path, { force: true })
   return tree.length

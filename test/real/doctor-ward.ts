@@ -1,7 +1,7 @@
 /**
- * What a doctor's program is locked into, tried out: a home full of settings, context files and secrets that would loosen
- * it, a neighbour on the loopback interface that nobody may call, and the program started exactly as `prepare()` says,
- * with the fake instruments. Every connection that its Node processes open is noted.
+ * What a doctor's program is locked into, tried out: a home for settings, context files and secrets that would loosen it,
+ * a neighbour on the loopback interface that it must not call, and the program started exactly as `prepare()` says, with
+ * the fake instruments. Every connection that its Node processes open is noted.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -20,8 +20,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { onTestFinished } from 'vitest'
-import type { Doctor, DoctorEvent, Trouble } from '../../lib/agents/doctors.ts'
+import type { TestContext } from 'vitest'
+import type { Doctor, DoctorEvent, Trouble } from '../../lib/agents/agent.ts'
 import { loadSettings, type Settings } from '../../lib/tier/settings.ts'
 import { processesOfHome } from '../support/processes-of-home.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -31,31 +31,14 @@ import { node24Bin } from './parts.ts'
 export const SECRET = 'planted-7f3a9c51e2'
 export const INSTRUMENTS = ['gateway_status', 'set_config', 'write_report']
 
-export interface Ward {
-  home: string
-  /** The run's own folder, below the home as in reality. */
-  folder: string
-  /** The address of the neighbour that nobody may call, and what it was asked for. */
-  neighbour: { url: string; asked: string[] }
-  /** A file that is created by whatever must not run. */
-  canary: string
-  /** The environment of the tier; a test may change it before a visit. */
-  env: Record<string, string>
-  settings(): Settings
-  plant(path: string, content: unknown): void
-  /** The files below the home by path, the run's folder left out. */
-  files(): Record<string, string>
-  visit(doctor: Doctor, options?: VisitOptions): Promise<Visit>
-  /** Starts the program and does not wait for its end. */
-  start(doctor: Doctor, options?: VisitOptions): { child: ChildProcess; events: DoctorEvent[]; ended: Promise<Visit> }
-}
+export type Ward = Awaited<ReturnType<typeof createWard>>
 
-export interface VisitOptions {
+interface VisitOptions {
   prompt?: string
   instruments?: 'late' | 'dead' | 'dies' | 'long' | 'slow'
 }
 
-export interface Visit {
+interface Visit {
   /** Null when the visit was ended because of a trouble. */
   code: number | null
   events: DoctorEvent[]
@@ -75,7 +58,7 @@ export interface Visit {
  * @param bin the folder with the program
  * @param env the environment of the tier, beside HOME and PATH
  */
-export async function createWard(bin: string, env: Record<string, string>): Promise<Ward> {
+export async function createWard({ onTestFinished }: TestContext, bin: string, env: Record<string, string>) {
   const root = realpathSync(mkdtempSync(join(tmpdir(), 'doctor-ward-')))
   const home = join(root, 'home')
   const folder = join(home, '.openclaw', 'doctor', 'run')
@@ -88,23 +71,20 @@ export async function createWard(bin: string, env: Record<string, string>): Prom
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const canary = join(root, 'canary')
   writeFileSync(join(root, 'connections.cjs'), NOTES_CONNECTIONS)
+  const processes = () => [...processesOfHome(home), ...processesOfHome(join(folder, 'codex-home'))]
   onTestFinished(async () => {
-    for (const pid of processesOfHome(home)) process.kill(pid, 'SIGKILL')
+    for (const pid of processes()) process.kill(pid, 'SIGKILL')
     server.closeAllConnections()
     server.close()
     rmSync(root, { recursive: true, force: true, maxRetries: 5 })
   })
-  const start: Ward['start'] = (doctor, { prompt = '# Briefing\n\nThe gateway is down.', instruments } = {}) => {
+  /** Starts the program and does not wait for its end. */
+  const start = (doctor: Doctor, { prompt = '# Briefing\n\nThe gateway is down.', instruments }: VisitOptions = {}) => {
     const [calls, connections] = [join(root, 'calls'), join(root, 'connections')]
     const script = join(import.meta.dirname, '..', 'support', 'fake-instruments-openai.mjs')
     const args = [script, calls, ...(instruments ? [instruments] : [])]
-    const commission = {
-      settings: ward.settings(),
-      folder,
-      server: { command: process.execPath, args },
-      instruments: INSTRUMENTS,
-    }
-    const launch = doctor.prepare(commission)
+    const server = { command: process.execPath, args }
+    const launch = doctor.prepare({ settings: ward.settings(), folder, server, instruments: INSTRUMENTS })
     const noting = { NODE_OPTIONS: `--require ${join(root, 'connections.cjs')}`, CONNECTIONS: connections }
     const startedAt = performance.now()
     const child = spawn(launch.program, launch.args, { cwd: folder, env: { ...launch.env, ...noting }, detached: true })
@@ -126,7 +106,7 @@ export async function createWard(bin: string, env: Record<string, string>): Prom
     child.stdin.end(prompt)
     const ended = (async (): Promise<Visit> => {
       const [code] = (await once(child, 'close')) as [number | null]
-      await waitFor(() => processesOfHome(home).length === 0, 'everything of the doctor to have ended', 10_000)
+      await waitFor(() => processes().length === 0, 'everything of the doctor to have ended', 15_000)
       const lines = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [])
       return {
         ...seen,
@@ -141,18 +121,26 @@ export async function createWard(bin: string, env: Record<string, string>): Prom
     })()
     return { child, events: seen.events, ended }
   }
-  const ward: Ward = {
-    ...{ home, folder, canary, start },
-    env: { ...env, HOME: home, PATH: `${bin}:${node24Bin}:/usr/bin:/bin` },
-    settings: () => loadSettings(ward.env),
+  const ward = {
+    home,
+    /** The session's own folder, below the home as in reality. */
+    folder,
+    /** A file that is created by whatever must not run. */
+    canary,
+    start,
+    processes,
+    /** The environment of the tier; a test may change it before a visit. */
+    env: { ...env, HOME: home, PATH: `${bin}:${node24Bin}:/usr/bin:/bin` } as Record<string, string>,
+    settings: (): Settings => loadSettings(ward.env),
     neighbour: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked },
-    plant: (path, content) => {
+    plant: (path: string, content: unknown) => {
       const whole = join(home, path)
       mkdirSync(dirname(whole), { recursive: true })
       writeFileSync(whole, typeof content === 'string' ? content : JSON.stringify(content))
     },
+    /** The files below the home by path, the session's folder left out. */
     files: () => filesBelow(home, folder),
-    visit: (doctor, options) => start(doctor, options).ended,
+    visit: (doctor: Doctor, options?: VisitOptions) => start(doctor, options).ended,
   }
   return ward
 }
