@@ -26,7 +26,7 @@ export function screen(status: Status, { home, childEnv }: Settings): string[] {
     say('paused', status.paused ? paint('yellow', status.paused) : 'no'),
     say(
       'doctor',
-      `${doctor.visits} of ${doctor.limit} visits in 24 hours${doctor.last ? `; the last at ${time(doctor.last)}` : ''}`,
+      `${doctor.visits} of ${doctor.limit} sessions in 24 hours${doctor.last ? `; the last at ${time(doctor.last)}` : ''}`,
     ),
     say('restarts', coolingSec > 0 ? `${counted}; the next one in ${spell(coolingSec)} at the earliest` : counted),
     say('alerts', alertsWaiting === 0 ? 'none waits' : paint('red', `${alertsWaiting} wait to be delivered`)),

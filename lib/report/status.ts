@@ -161,7 +161,7 @@ async function lookAtTier(
 async function lastRunOf(settings: Settings, tier: TierName, { last, lastStart, cannotStart }: TierRuns) {
   const none = { lastRun: lastStart ?? last?.at, exitCode: undefined, ended: '', isRunning: false }
   if (cannotStart) return { ...none, lastRun: cannotStart.at, ended: `cannot start: ${cannotStart.why}` }
-  // Both have whole seconds: a run that began in the second in which the one before ended is told by its lock.
+  // Lines have whole seconds: in the second in which the run before ended, the lock shows the new one.
   const holder = lastStart && (!last || lastStart >= last.at) ? await lockHolder(settings, tier) : undefined
   if (holder) return { ...none, isRunning: true, ended: `running, pid ${holder.pid}` }
   if (lastStart && (!last || lastStart > last.at)) return { ...none, ended: 'ended without a last line' }
