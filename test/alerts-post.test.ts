@@ -127,28 +127,27 @@ test.each([
   expect(requests).toBe(1)
 })
 
-test.each<[expected: [string, number], answers: [number, string?, string?][]]>([
-  [
-    ['delivered', 3],
-    [[429, '0.05'], [503, '0.05'], [204]],
-  ],
-  [['later', 1], [[429, '600']]],
-  [
-    ['later', 3],
-    [[500, '0'], [500, '0'], [500, '0'], [204]],
-  ],
-  [['refused', 1], [[404]]],
+// Each answer: a status, a Retry-After, a body.
+test.each([
+  ['delivered 3', '429:0.05 503:0.05 204'],
+  ['later 1', '429:600'],
+  ['later 3', '500:0 500:0 500:0 204'],
+  ['refused 1', '404'],
   // The service behind that gateway may have taken it.
-  [['later', 1], [[504, '0']]],
-  [['later', 1], [[524]]],
+  ['later 1', '504:0'],
+  ['later 1', '524'],
   // How long to wait stands in the body alone: it is for the next run.
-  [['later', 1], [[429, undefined, '{"parameters":{"retry_after":20}}']]],
-])('a short Retry-After and a passing server error are waited out within the run: %s', async (expected, answers) => {
-  let requests = 0
-  const url = await serve((_, res) => {
-    const [code, retryAfter, body] = answers[requests++]!
-    res.writeHead(code, retryAfter ? { 'retry-after': retryAfter } : {}).end(body)
-  })
-  const { kind } = await post(url, WHAT, { timeoutSec: 60, signal: new AbortController().signal })
-  expect([kind, requests]).toEqual(expected)
-})
+  ['later 1', '429::{"parameters":{"retry_after":20}}'],
+])(
+  'a short Retry-After and a passing server error are waited out within the run: %s after %s',
+  async (expected, script) => {
+    const answers = script.split(' ').map((one) => /^(\d+):?([\d.]*):?(.*)$/.exec(one)!.slice(1))
+    let requests = 0
+    const url = await serve((_, res) => {
+      const [code, retryAfter, body] = answers[requests++]!
+      res.writeHead(Number(code), retryAfter ? { 'retry-after': retryAfter } : {}).end(body)
+    })
+    const { kind } = await post(url, WHAT, { timeoutSec: 60, signal: new AbortController().signal })
+    expect(`${kind} ${requests}`).toBe(expected)
+  },
+)

@@ -27,19 +27,13 @@ export interface Alert {
   evidence?: string
   tried: { who: string; what: string }[]
   finding?: string
-  /** What to do next, commands in backticks. */
   todo: string[]
   log?: { path: string; lines: string[] }
 }
 
 /** True when the human has to act. */
-export function isUrgent({ kind }: Alert): boolean {
-  return ['failure', 'update', 'reminder', 'flapping', 'several'].includes(kind)
-}
-
-export function signOf({ kind }: Alert): string {
-  return SIGNS[kind] ?? SIGNS.failure
-}
+export const isUrgent = ({ kind }: Alert) => ['🚨', '⏰'].includes(SIGNS[kind])
+export const signOf = ({ kind }: Alert) => SIGNS[kind] ?? SIGNS.failure
 
 /** `02:14:08`, with the date when it is not today's: the clock of the machine that is in trouble. */
 export function clockTime(at: Date | string, now: Date): string {
@@ -47,7 +41,6 @@ export function clockTime(at: Date | string, now: Date): string {
   return Number.isNaN(date.getTime()) ? '(unknown time)' : secondOf(date, now)
 }
 
-const MAX_ENTRIES = 30
 /** Alerts that had to wait, oldest first, as one message: the newest open trouble in full, the others a line each. */
 export function mergeAlerts(alerts: readonly Alert[], now: Date): Alert {
   const [first, last] = [alerts[0]!, alerts.at(-1)!]
@@ -57,7 +50,7 @@ export function mergeAlerts(alerts: readonly Alert[], now: Date): Alert {
   const open = alerts.findLast((one, i) => isUrgent(one) && !isOver(one, i))
   const resolved = alerts.findLast(({ kind }) => kind === 'resolved')
   const main = open ?? resolved ?? last
-  const entries = alerts.slice(-MAX_ENTRIES).map((one) => {
+  const entries = alerts.slice(-30).map((one) => {
     const words = [one.lead, ...one.whys].filter(Boolean).join(' / ')
     return oneLine(`${clockTime(one.writtenAt, now)} ${signOf(one)} ${one.title}${words && `: ${words}`}`, 600)
   })

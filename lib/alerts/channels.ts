@@ -26,7 +26,6 @@ export function noChannel(settings: Settings): string {
   return `no alert channel is configured: set DISCORD_WEBHOOK_URL (or Slack's, Telegram's, ntfy's) in ${file}`
 }
 
-/** Sends one message. Never throws. */
 export async function send(channel: Channel, alert: Alert, circumstances: Circumstances, limits: Limits) {
   const { url, bare, goneWords, todo } = channel
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': circumstances.id, ...channel.headers }
@@ -42,7 +41,6 @@ export async function send(channel: Channel, alert: Alert, circumstances: Circum
   return answer.kind === 'refused' && bare ? attempt(bare(words)) : answer
 }
 
-/** What a human has to do about an answer, for the end of a sentence. */
 export function todoOf(answer: Answer): string {
   return answer.kind === 'gone' ? `; ${answer.todo}` : ''
 }

@@ -11,7 +11,7 @@ import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Alert, clockTime, type Scope } from './alert.ts'
-import { healerOf, type News } from './news.ts'
+import type { News } from './news.ts'
 import { hiding } from './secrets.ts'
 
 const MAX_WHYS = 10
@@ -80,17 +80,16 @@ function composeTrouble(settings: Settings, news: Trouble, history: History, hid
 
 function leadOf(news: Trouble, now: Date): string {
   if (news.kind === 'reminder') {
-    const { openedAt, lastSeenAt } = news.open
-    const openSec = (now.getTime() - Date.parse(openedAt)) / 1000
-    return `It has needed you for ${spell(openSec)}, last seen ${clockTime(lastSeenAt, now)}.`
+    const openSec = (now.getTime() - Date.parse(news.open.openedAt)) / 1000
+    return `It has needed you for ${spell(openSec)}, last seen ${clockTime(news.open.lastSeenAt, now)}.`
   }
   if (news.kind !== 'flapping') return ''
   return `Failed ${news.failedAt.length} times since ${clockTime(news.failedAt[0] ?? '', now)}. No more messages about its coming and going until it has been steady for two hours; a call for another reason, and that it stays down, are still sent.`
 }
 
 function composeGood(settings: Settings, news: Good, history: History, now: Date): Alert {
-  const [subject, , back] = WORDS[news.scope]
   const isSteady = news.kind === 'steady'
+  const [subject, , back] = WORDS[news.scope]
   const title = `${subject} ${place(settings)} ${isSteady ? 'is steady again' : back}`
   const lead = isSteady ? `No failure since ${clockTime(news.since, now)}.` : howItEnded(news, history)
   return { ...blank('resolved', title, now), scope: news.scope, lead }
@@ -100,11 +99,10 @@ function howItEnded({ scope, open, at }: Extract<Good, { kind: 'resolved' }>, { 
   const afterCall = `${spell((at.getTime() - Date.parse(open.openedAt)) / 1000)} after the alert`
   if (scope !== 'gateway') return `${afterCall}.`
   const incident = incidents.findLast(({ end }) => end?.getTime() === at.getTime())
-  if (!incident || (incident.healedBy === 'outside' && !incident.steps.some(({ said }) => said.kind === 'recovered')))
+  if (!incident || incident.healedBy === 'outside')
     return `Repaired by hand, or it came back by itself, ${afterCall}: none of the levels did it.`
   const felt = incident.feltSec > incident.downSec ? ` (up to ${spell(incident.feltSec)} for its users)` : ''
-  const who = healerOf(incident)
-  return `${who[0]!.toUpperCase()}${who.slice(1)}, after ${spell(incident.downSec)} down${felt}.`
+  return `By level ${incident.healedBy}, after ${spell(incident.downSec)} down${felt}.`
 }
 
 const LEVELS = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor' } as const

@@ -20,10 +20,10 @@ const CASE = {
 const FLAPS = { scope: 'gateway' as Scope, failedAt: [''], isFlapping: false, calledFor: [''] }
 
 /** How far one alert has come through one channel. `isBeingSent` at the start of a run: the last one died meanwhile. */
-const DELIVERY = { done: false, uncertainTries: 0, isBeingSent: false, notBeforeMs: 0 }
+export const NOT_TRIED = { done: false, uncertainTries: 0, isBeingSent: false, notBeforeMs: 0 }
 
 /** The last answer of a channel. `fingerprint`: of its address, for with another one it is another channel. */
-const CHANNEL = { fingerprint: '', notBeforeMs: 0, problem: '', isGone: false }
+export const NO_PROBLEM = { fingerprint: '', notBeforeMs: 0, problem: '', isGone: false }
 
 const ALERT = {
   ...{ kind: 'failure', scope: undefined, writtenAt: '', host: '', title: '', lead: '', whys: [''] },
@@ -39,15 +39,15 @@ const LEDGER = {
   /** Up to here the first version has taken the events of the logs. */
   toldUntil: '',
   book: { cases: [CASE], histories: [FLAPS] },
-  outbox: [{ id: '', alert: ALERT, deliveries: { '*': DELIVERY } }],
-  channels: { '*': CHANNEL },
+  outbox: [{ id: '', alert: ALERT, deliveries: { '*': NOT_TRIED } }],
+  channels: { '*': NO_PROBLEM },
   digestUntil: '',
 }
 
 export type Case = typeof CASE
 export type Flaps = typeof FLAPS
-export type Delivery = typeof DELIVERY
-export type ChannelState = typeof CHANNEL
+export type Delivery = typeof NOT_TRIED
+export type ChannelState = typeof NO_PROBLEM
 export interface QueuedAlert {
   id: string
   alert: Alert
@@ -58,8 +58,6 @@ export interface Ledger extends Omit<typeof LEDGER, 'outbox' | 'channels'> {
   channels: Record<string, ChannelState>
 }
 
-export const NOT_TRIED: Delivery = DELIVERY
-export const NO_PROBLEM: ChannelState = CHANNEL
 const BLANK = like(LEDGER, {}) as unknown as Ledger
 
 /** Reads the newest copy. Damaged ones are kept aside (not in a dry run), and said in `problems`. */

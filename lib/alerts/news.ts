@@ -71,7 +71,9 @@ function take(book: Book, one: Happening, news: News[]): void {
     if (!flaps.isFlapping) news.push({ kind: 'resolved', scope, open, at })
   } else if (!open && one.recovery) {
     failed(flaps, at, [], news)
-    const what = `recovered ${healerOf(one.recovery)} after ${Math.round(one.recovery.downSec)} s`
+    const { healedBy, downSec } = one.recovery
+    const by = typeof healedBy === 'number' ? `level ${healedBy}` : 'itself or by hand'
+    const what = `recovered by ${by} after ${Math.round(downSec)} s`
     if (!flaps.isFlapping) news.push({ kind: 'notice', scope, what })
   }
 }
@@ -79,8 +81,7 @@ function take(book: Book, one: Happening, news: News[]): void {
 function call(book: Book, one: Call, open: Case | undefined, flaps: Flaps, news: News[]): void {
   const { scope, log } = one
   const at = one.at.toISOString()
-  // Pids, seconds and counts differ each time that the same thing is said.
-  const reason = hash(one.why.replace(/\d+/g, '#'))
+  const reason = fingerprint(one)
   const isIn = (reasons: string[]) => reasons.includes(reason) || reasons.length >= MAX_REASONS
   if (!open) failed(flaps, one.at, [one], news)
   const isTold = (open && isIn(open.failures)) || (flaps.isFlapping && isIn(flaps.calledFor))
@@ -105,7 +106,7 @@ function failed(flaps: Flaps, at: Date, calls: Call[], news: News[]): void {
   flaps.failedAt = flaps.failedAt.filter((one) => at.getTime() - Date.parse(one) < FLAPPING_MS).slice(-50)
   flaps.failedAt.push(at.toISOString())
   if (flaps.isFlapping || flaps.failedAt.length < FLAPPING_FAILURES) return
-  Object.assign(flaps, { isFlapping: true, calledFor: calls.map(({ why }) => hash(why.replace(/\d+/g, '#'))) })
+  Object.assign(flaps, { isFlapping: true, calledFor: calls.map(fingerprint) })
   news.push({ kind: 'flapping', scope: flaps.scope, failedAt: [...flaps.failedAt], calls })
 }
 
@@ -127,6 +128,11 @@ function isUnsteady(flaps: Flaps, book: Book, news: News[], now: Date): boolean 
   return false
 }
 
+/** Pids, seconds and counts differ each time that the same thing is said. */
+function fingerprint({ why }: Call): string {
+  return hash(why.replace(/\d+/g, '#'))
+}
+
 function seen(open: Case | undefined, at: Date): void {
   if (open && at.toISOString() > open.lastSeenAt) open.lastSeenAt = at.toISOString()
 }
@@ -135,10 +141,6 @@ function flapsOf(book: Book, scope: Scope): Flaps {
   let flaps = book.histories.find((one) => one.scope === scope)
   if (!flaps) book.histories.push((flaps = { scope, failedAt: [], isFlapping: false, calledFor: [] }))
   return flaps
-}
-
-export function healerOf({ healedBy }: Incident): string {
-  return typeof healedBy === 'number' ? `by level ${healedBy}` : 'by itself or by hand'
 }
 
 export function hash(text: string): string {

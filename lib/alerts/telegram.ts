@@ -3,7 +3,6 @@ import type { Alert } from './alert.ts'
 import { type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
 import { cleanLine, cutEscaped, defuse, lastLines, partsThatFit } from './safe-text.ts'
 
-/** Telegram counts the text without its markup; counted with it, it fits in any case. */
 const MAX_TEXT = 4096
 const ROOM_FOR_LOG = 1200
 

@@ -6,7 +6,6 @@ export function webhookChannel(url: string): Channel {
   return { name: 'webhook', address: url, url, payload: webhookPayload, todo: () => 'check ALERT_WEBHOOK_URL' }
 }
 
-/** `version` goes up when a field changes its meaning or goes away. */
 export function webhookPayload(alert: Alert, circumstances: Circumstances) {
   const { id, mayBeRepetition } = circumstances
   const text = `${headline(alert, 200)}\n${plainBody(alert, circumstances, 3799)}`
