@@ -128,7 +128,7 @@ describe.concurrent('setup', () => {
       expect(screen()).not.toContain('token_0123456789')
       answer('Enter')
       await see('Do this?')
-      expect(screen()).toContain('systemd user timers')
+      expect(screen()).toContain('start com.openclaw.watchdog.timer')
       expect(machine.systemd!.active()).toEqual([])
       answer('Enter')
       await see('exit 0')

@@ -70,7 +70,7 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     machine.launchd.plan(bootstrap, { code: 125, stderr: 'no\n' })
     const failed = await machine.setup(['--replace'])
     expect(failed.code).toBe(1)
-    expect(failed.stderr).toContain('everything that this run had done was taken back')
+    expect(failed.stderr).toContain('everything that this run had done was rolled back')
     expect(loads() - loadsBefore).toBe(2)
     isUntouched()
 
@@ -92,15 +92,14 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     machine.refuseCrontab()
     const { child, finished } = machine.startSetup(['--replace'])
     child.stdout.on('data', (text: string) => {
-      if (!text.includes(`✓ LaunchAgent ${HEALTHCHECK}`)) return
+      if (!text.includes(`✓ start ${HEALTHCHECK}`)) return
       const answer = { code: 1, stderr: 'Boot-out failed: 1: Operation not permitted\n' }
       machine.launchd.plan(`bootout ${DOMAIN}/${HEALTHCHECK}`, answer)
     })
     const { code, stderr } = await finished
     expect(code).toBe(1)
-    expect(stderr).toMatch(/taken back, but for: .*Operation not permitted/)
+    expect(stderr).toMatch(/rolled back, but for: .*Operation not permitted/)
     const aside = join(machine.watchdogDir, 'set-aside', `${HEALTHCHECK}.plist`)
-    expect(stderr).toContain(`what was set aside stays at ${aside}`)
     expect(readFileSync(aside, 'utf8')).toBe(plist)
     expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
 
@@ -136,7 +135,7 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     writeFileSync(stray, 'somebody put it there')
     const { code, stderr } = await machine.setup(['--uninstall'])
     expect(code).toBe(1)
-    expect(stderr).toContain('set-aside still holds stray.plist')
+    expect(stderr).toContain('still holds stray.plist')
     expect(readFileSync(stray, 'utf8')).toBe('somebody put it there')
     expect(plistsIn(machine.agentsDir)).toEqual(before)
     expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)

@@ -37,7 +37,7 @@ describe('installed on a Mac', () => {
     const untouched = machine.listing()
     const { code, stdout } = await machine.setup(['--dry-run'])
     expect(code).toBe(0)
-    for (const text of ['Would do:', '~/Library/LaunchAgents/com.openclaw.watchdog.plist', 'crontab: add our block'])
+    for (const text of ['Would do:', '~/Library/LaunchAgents/com.openclaw.watchdog.plist', 'crontab: write our block'])
       expect(stdout).toContain(text)
     expect(machine.listing()).toEqual(untouched)
     expect(machine.crontab()).toBe(CRONTAB)

@@ -110,13 +110,13 @@ describe.concurrent('setup for several profiles', () => {
     // Lingering is switched off by the last one only, whoever switched it on.
     const lingering = () => machine.schedulerCalls().filter((call) => call.startsWith('loginctl'))
     expect((await machine.setup('default', ['--uninstall'])).stdout).toContain(
-      'left lingering on, for the profile rescue',
+      'leave lingering on, for the profile rescue',
     )
     expect(machine.systemd!.active()).toHaveLength(4)
     expect((await machine.setup('rescue', ['--uninstall', '--purge'])).code).toBe(0)
     expect(existsSync(join(machine.home, 'openclaw-rescue'))).toBe(false)
     expect(existsSync(join(machine.home, 'openclaw-work', 'memory'))).toBe(true)
-    expect(lingering()).toEqual(['loginctl enable-linger', 'loginctl enable-linger', 'loginctl enable-linger'])
+    expect(lingering()).toEqual(['loginctl enable-linger'])
     await machine.setup('work', ['--uninstall'])
     expect(lingering().at(-1)).toBe('loginctl disable-linger')
     expect(traces(machine)).toEqual(before)

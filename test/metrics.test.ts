@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { uninstall } from '../lib/install/undo.ts'
 import { GATEWAY_VERDICTS, noteMarker, noteRun, noteVerdict } from '../lib/tier/metrics.ts'
 import { metricsPath, openMeter, readMetrics } from '../lib/tier/metrics-file.ts'
 import { loadSettings } from '../lib/tier/settings.ts'
@@ -160,18 +159,6 @@ test('a folder of node_exporter’s can be named; profiles and tiers have files 
     'openclaw-self-healing-work-watchdog.prom',
   ])
   expect(work.value('incidents_total')).toBe(0)
-})
-
-test('uninstalling takes the numbers out of node_exporter’s folder, and nobody else’s', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'oc-textfiles-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  const main = machine({ PROMETHEUS_TEXTFILE_DIR: folder })
-  const work = machine({ PROMETHEUS_TEXTFILE_DIR: folder, OPENCLAW_PROFILE: 'work' })
-  for (const tier of ['watchdog', 'monitor'] as const) main.open(tier).flush()
-  work.open().flush()
-  writeFileSync(join(folder, 'backup.prom'), 'backup 1\n')
-  expect(await uninstall(main.settings, [], false, () => {})).toEqual([])
-  expect(readdirSync(folder)).toEqual(['backup.prom', 'openclaw-self-healing-work-watchdog.prom'])
 })
 
 test('a dry run writes nothing', () => {

@@ -1,30 +1,23 @@
-/** The installation's receipt: what was put on this machine, so that it can be revived, shown and taken away again. */
+/**
+ * The installation's receipt: what is to be known about it beside the names of its jobs, which are fixed. While it is
+ * there, the jobs are meant to run.
+ */
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { receiptPath } from '../tier/peers.ts'
+import { DEFAULT_PROFILE, parseProfile } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord, readState, writeState } from '../tier/state.ts'
+import { isRecord, readState } from '../tier/state.ts'
 
-/** One thing that the uninstallation undoes. Each can be undone twice, or when it was never done. */
+/** What cannot be found again by its name. Receipts of 1.x list jobs, files and folders, too. */
 export type Entry =
-  /** A folder that was not there before: removed when it is empty. */
-  | { kind: 'folder'; path: string }
-  /** A file of ours. */
-  | { kind: 'file'; path: string }
-  /** A file of ours that people may have filled since (`.env`): removed only by --purge, and only if it is unchanged. */
+  /** The `.env` that setup wrote: removed only by --purge, and only if it is unchanged. */
   | { kind: 'kept-file'; path: string; sha256: string }
-  /**
-   * A file of somebody else's that was moved out of the way; its job is loaded again if it was loaded (undefined: that is
-   * not known any more).
-   */
-  | { kind: 'set-aside'; path: string; aside: string; label: string | undefined; wasLoaded: boolean | undefined }
-  | { kind: 'launchd-job'; label: string; plist: string }
-  | { kind: 'systemd-timer'; unit: string }
+  /** A file of the bash version that was moved away; its job is started again if it was loaded. */
+  | { kind: 'set-aside'; path: string; aside: string; label?: string; wasLoaded?: boolean }
   /** Lingering was switched on for this user. */
   | { kind: 'linger' }
-  /** Our crontab block; `existed`: the user had a crontab before. */
+  /** Whether the user had a crontab before. */
   | { kind: 'cron-block'; existed: boolean }
-  /** Foreign crontab lines that were commented out. */
-  | { kind: 'cron-commented' }
 
 export interface Receipt {
   /** ISO time of the (last) installation. */
@@ -33,13 +26,17 @@ export interface Receipt {
   root: string
   /** Who starts Level 1 and Level 2. */
   scheduler: 'launchd' | 'systemd' | 'cron'
-  /** What the profiles must not share, so that the next one that is installed can tell. Absent in receipts of before. */
+  /** What no other profile may use. Absent in the oldest receipts. */
   memoryDir?: string
   gatewayPort?: number
   /** The lines between the crontab's marker lines. */
   cronLines: string[]
-  /** In the order in which it was done; undone backwards. */
   entries: Entry[]
+}
+
+/** While this file is there, the jobs are meant to run. */
+export function receiptPath(settings: Settings): string {
+  return join(settings.watchdogDir, 'receipt.json')
 }
 
 /** The receipt, or undefined when nothing is installed or the receipt cannot be read. Changes nothing. */
@@ -47,10 +44,7 @@ export function readReceipt(settings: Settings): Receipt | undefined {
   return readReceiptAt(receiptPath(settings))
 }
 
-/**
- * While this is there, an uninstallation has begun, or a first installation failed and was not wholly taken back: peers
- * see no receipt, so nobody revives what is being removed.
- */
+/** The receipt during an uninstallation, and after a failed one: the watchers see none then, and revive no job. */
 export function leavingPath(settings: Settings): string {
   return join(settings.watchdogDir, 'receipt.leaving.json')
 }
@@ -60,17 +54,22 @@ export function readReceiptOrRest(settings: Settings): Receipt | undefined {
   return readReceipt(settings) ?? readReceiptAt(leavingPath(settings))
 }
 
-/** The receipt in that file. Changes nothing. */
-export function readReceiptAt(path: string): Receipt | undefined {
+/** The installations of this user's other profiles; one with a state folder elsewhere is not found. */
+export function otherInstallations({ home, profile }: Settings): { profile: string; receipt: Receipt }[] {
+  if (!existsSync(home)) return []
+  return readdirSync(home)
+    .sort()
+    .flatMap((name) => {
+      const m = /^\.openclaw(?:-(.+))?$/.exec(name)
+      const other = m && parseProfile(m[1] ?? DEFAULT_PROFILE)
+      if (!other || other === profile) return []
+      const receipt = readReceiptAt(join(home, name, 'watchdog', 'receipt.json'))
+      return receipt ? [{ profile: other, receipt }] : []
+    })
+}
+
+function readReceiptAt(path: string): Receipt | undefined {
   return readState<Receipt | undefined>(path, check, undefined, false).value
-}
-
-export function writeReceipt(settings: Settings, receipt: Receipt): void {
-  writeReceiptAt(receiptPath(settings), receipt)
-}
-
-export function writeReceiptAt(path: string, receipt: Receipt): void {
-  writeState(path, receipt)
 }
 
 function check(value: unknown): Receipt | undefined {

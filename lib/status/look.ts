@@ -1,5 +1,4 @@
 /** One look at everything: the gateway, the tiers, the doctor's budget, the last incidents. Changes nothing. */
-import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { readLedger } from '../alerts/ledger.ts'
 import { readVisits } from '../doctor/limits.ts'
@@ -10,8 +9,7 @@ import { readRecord } from '../gateway/record.ts'
 import { readWatchState } from '../gateway/watch-state.ts'
 import { type History, lastDays, readHistory } from '../incidents/history.ts'
 import type { Incident } from '../incidents/incident.ts'
-import { neighbours } from '../install/neighbours.ts'
-import { readReceipt } from '../services/receipt.ts'
+import { otherInstallations, readReceipt } from '../services/receipt.ts'
 import { oneLine } from '../tier/contract.ts'
 import { currentIncident } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
@@ -150,7 +148,7 @@ export async function look(settings: Settings, history: History, now = new Date(
     ].map(hide),
     logs: settings.memoryDir,
     envFile: settings.envFile,
-    otherProfiles: existsSync(settings.home) ? neighbours(settings).map((one) => one.profile) : [],
+    otherProfiles: otherInstallations(settings).map((one) => one.profile),
   }
 }
 
