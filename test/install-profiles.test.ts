@@ -53,13 +53,13 @@ describe.concurrent('setup for several profiles', () => {
     )
     for (const profile of PROFILES) {
       const label = `${WATCHDOG}${suffix(profile, '.')}`
-      expect(plistOf(machine as never, label).Label).toBe(label)
-      const environment = plistOf(machine as never, label).EnvironmentVariables as Record<string, string>
+      expect(plistOf(machine, label).Label).toBe(label)
+      const environment = plistOf(machine, label).EnvironmentVariables as Record<string, string>
       expect(environment.OPENCLAW_PROFILE).toBe(profile === 'default' ? undefined : profile)
       expect((await machine.setup(profile, ['--yes'])).stdout).toMatch(/^unchanged\n/)
     }
     const watched = `${machine.home}/openclaw-work/memory/escalations.log`
-    expect(plistOf(machine as never, `${HEALTHCHECK}.work`).WatchPaths).toEqual([watched])
+    expect(plistOf(machine, `${HEALTHCHECK}.work`).WatchPaths).toEqual([watched])
 
     // The first that was installed goes first: what is left is what the other two alone would have left.
     for (const profile of ['default', 'rescue', 'work'])
