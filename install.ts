@@ -50,20 +50,18 @@ const say = (line: string) => process.stdout.write(`${line}\n`)
 const sayDone = ({ lines }: Step) => say(`✓ ${lines.join('\n  ')}`)
 const complain = (line: string) => process.stderr.write(`setup: ${line}\n`)
 
+const webhookProblem = problemWith.bind(undefined, 'discordWebhookUrl')
+const portProblem = problemWith.bind(undefined, 'gatewayPort')
+
 /** A reason to end with an exit code of our own. */
-class Stop extends Error {
-  code: ExitCode
-  constructor(code: ExitCode, message: string) {
-    super(message)
-    this.code = code
-  }
-}
+const stop = (exitCode: ExitCode, message: string) => Object.assign(new Error(message), { exitCode })
 
 try {
   process.exitCode = await main()
 } catch (error) {
   complain((error as Error).message)
-  process.exitCode = error instanceof Stop ? error.code : error instanceof SettingsError ? EXIT.unusable : EXIT.down
+  process.exitCode =
+    error instanceof SettingsError ? EXIT.unusable : ((error as { exitCode?: number }).exitCode ?? EXIT.down)
 }
 
 async function main(): Promise<ExitCode> {
@@ -82,7 +80,7 @@ async function main(): Promise<ExitCode> {
     return status.isWell ? EXIT.healthy : EXIT.down
   }
   const found = obstacles(settings.home, root)
-  if (found.length > 0) throw new Stop(EXIT.unusable, found.join('\nsetup: '))
+  if (found.length > 0) throw stop(EXIT.unusable, found.join('\nsetup: '))
   return flags.uninstall ? remove(settings, flags, overlooked) : install(settings, flags)
 }
 
@@ -94,7 +92,7 @@ function readFlags() {
     if (values.purge && !values.uninstall) throw new Error('--purge goes with --uninstall')
     return values
   } catch (error) {
-    throw new Stop(EXIT.unusable, `${(error as Error).message}\nTry --help.`)
+    throw stop(EXIT.unusable, `${(error as Error).message}\nTry --help.`)
   }
 }
 
@@ -110,22 +108,25 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
 
   // 2. One setup at a time.
   const lock = dryRun ? undefined : await takeLock(settings, 'setup')
-  if (lock && !isLock(lock)) throw new Stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
+  if (lock && !isLock(lock)) throw stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
   let outcome: Outcome = 'rolled back'
   try {
     // 3. Questions, and a bash version that has to give way.
-    const answers = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
+    const given = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
+    const answers = settings.envFile ? {} : given
     const inTheWay = plans.clashes(settings, answers)
-    if (inTheWay.length > 0) throw new Stop(EXIT.unusable, inTheWay.join('\nsetup: '))
+    if (inTheWay.length > 0) throw stop(EXIT.unusable, inTheWay.join('\nsetup: '))
     const bash = await findBashVersion(settings)
     if (bash) say(['\nThe bash version of this system is installed:', ...bash.found].join('\n  '))
     const question = 'Unload it and keep its files aside, so that two watchdogs never fight?'
     if (bash && !flags.replace && !dryRun && !(interactive && (await askYesNo(question))))
-      throw new Stop(EXIT.down, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
+      throw stop(EXIT.down, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
 
     // 4. The plan.
     const plan = await plans.makePlan(settings, root, here, answers, bash)
     const notes = [...warnings(settings, root), ...plan.notes]
+    if (answers !== given && (given.port || given.webhook))
+      notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
     const isUnchanged = plan.steps.length === 0
     if (!isUnchanged) say(`node        ${here.node.path} (${here.node.version})`)
     for (const { name, path, without } of prerequisites(settings))
@@ -148,20 +149,20 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
 
 /** What the flags answer. Throws when it cannot be used. */
 async function readAnswers(settings: Settings, { port, ...flags }: Flags): Promise<plans.Answers> {
-  let webhook = ''
-  if (flags['webhook-stdin']) for await (const chunk of process.stdin.setEncoding('utf8')) webhook += chunk
-  webhook = webhook.trim()
-  if (port === '' || (flags['webhook-stdin'] && webhook === '')) throw new Stop(EXIT.unusable, 'an empty answer')
-  for (const [name, problem] of [
-    ['--port', problemWith('gatewayPort', port, settings)],
-    ['the webhook', problemWith('discordWebhookUrl', webhook, settings)],
-  ])
-    if (problem) throw new Stop(EXIT.unusable, `${name}: ${problem}`)
-  return { webhook: webhook || undefined, port: port ? Number(port) : undefined }
+  let webhook: string | undefined
+  if (flags['webhook-stdin']) {
+    webhook = ''
+    for await (const chunk of process.stdin.setEncoding('utf8')) webhook += chunk
+    webhook = webhook.trim()
+  }
+  if (port === '' || webhook === '') throw stop(EXIT.unusable, 'an empty answer')
+  const problems = { '--port': portProblem(settings, port), 'the webhook': webhookProblem(settings, webhook) }
+  for (const [name, problem] of Object.entries(problems)) if (problem) throw stop(EXIT.unusable, `${name}: ${problem}`)
+  return { webhook, port: port ? Number(port) : undefined }
 }
 
 /** What is wrong with a value for `.env`; undefined when it can be used. Empty can. */
-function problemWith(key: 'discordWebhookUrl' | 'gatewayPort', value = '', { home }: Settings): string | undefined {
+function problemWith(key: 'discordWebhookUrl' | 'gatewayPort', { home }: Settings, value = ''): string | undefined {
   if (/["'`\\$\s]/.test(value.trim())) return 'it holds a blank, a quote, a $ or a backslash'
   try {
     if (value.trim() !== '') SETTINGS[key].read(value.trim(), home)
@@ -171,29 +172,26 @@ function problemWith(key: 'discordWebhookUrl' | 'gatewayPort', value = '', { hom
   }
 }
 
-/** Asks for what goes into `.env`. Throws when the person breaks off. */
+/** Asks for what goes into `.env`. Throws when the person cancels. */
 async function askAnswers(settings: Settings): Promise<plans.Answers> {
   const { group, password, text } = await import('@clack/prompts')
-  const webhook = () =>
-    password({
-      message: 'Discord webhook URL, where Level 4 calls you (Enter: none)',
-      validate: (value) => problemWith('discordWebhookUrl', value, settings),
-    })
-  const port = () =>
-    text({
-      message: "The gateway's port",
-      initialValue: String(settings.gatewayPort),
-      validate: (value) => problemWith('gatewayPort', value, settings),
-    })
   const onCancel = () => {
-    throw new Stop(EXIT.stoodDown, 'broken off; nothing was changed')
+    throw stop(EXIT.stoodDown, 'cancelled; nothing was changed')
   }
-  const answers = await group({ webhook, port }, { onCancel })
-  const isOther = answers.port !== '' && Number(answers.port) !== settings.gatewayPort
-  return { webhook: answers.webhook?.trim() || undefined, port: isOther ? Number(answers.port) : undefined }
+  const asked = 'Discord webhook URL, where Level 4 calls you (Enter: none)'
+  const initialValue = String(settings.gatewayPort)
+  const { webhook, port } = await group(
+    {
+      webhook: () => password({ message: asked, validate: (value) => webhookProblem(settings, value) }),
+      port: () =>
+        text({ message: "The gateway's port", initialValue, validate: (value) => portProblem(settings, value) }),
+    },
+    { onCancel },
+  )
+  return { webhook: webhook?.trim() || undefined, port: port && port !== initialValue ? Number(port) : undefined }
 }
 
-/** A yes or no; breaking off counts as no. */
+/** A yes or no; cancelling counts as no. */
 async function askYesNo(message: string): Promise<boolean> {
   const { confirm } = await import('@clack/prompts')
   return (await confirm({ message })) === true
@@ -206,9 +204,9 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
   for (const tier of ['emergency-recovery', 'healthcheck'] as const) {
     const holder = await lockHolder(settings, tier)
     if (holder?.atWork)
-      throw new Stop(EXIT.stoodDown, `${tier} is at work on the gateway (pid ${holder.pid}); run setup when it is done`)
+      throw stop(EXIT.stoodDown, `${tier} is at work on the gateway (pid ${holder.pid}); run setup when it is done`)
   }
-  if (interactive && !(await askYesNo('Do this?'))) throw new Stop(EXIT.stoodDown, 'nothing was changed')
+  if (interactive && !(await askYesNo('Do this?'))) throw stop(EXIT.stoodDown, 'nothing was changed')
   const abort = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort())
   const startedMs = Date.now()
@@ -241,7 +239,7 @@ async function remove(found: Settings, flags: Flags, overlooked: string[]): Prom
   const memoryDir = readReceiptOrRest(found)?.memoryDir
   for (const problem of overlooked) say(`note: ${problem}; going by the receipt`)
   if (purge && overlooked.length > 0 && memoryDir === undefined)
-    throw new Stop(EXIT.unusable, 'where the logs are is unknown; repair .env, or leave out --purge')
+    throw stop(EXIT.unusable, 'where the logs are is unknown; repair .env, or leave out --purge')
   const settings = { ...found, memoryDir: memoryDir ?? found.memoryDir }
   const plan = await planRemoval(settings, purge)
   if (!plan) say('not installed: nothing to do')
@@ -249,7 +247,7 @@ async function remove(found: Settings, flags: Flags, overlooked: string[]): Prom
     say(['Would do:', ...[...plan.steps, ...plan.last].flatMap(({ lines }) => lines)].join('\n  '))
   if (!plan || flags['dry-run']) return EXIT.healthy
   const lock = await takeLock(settings, 'setup')
-  if (!isLock(lock)) throw new Stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
+  if (!isLock(lock)) throw stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
   try {
     const failures = await uninstall(settings, purge, sayDone)
     for (const failure of failures) complain(`NOT done: ${failure}`)

@@ -58,15 +58,6 @@ describe('the crontab block', () => {
     expect(withoutBlock(damage(withBlock(rest, lines)))).toBe(rest)
   })
 
-  test('what somebody wrote between the markers stays', () => {
-    const text = withBlock('', lines).replace('# END', '5 5 * * * mine\n# END')
-    expect(withoutBlock(text)).toBe('5 5 * * * mine\n')
-  })
-
-  test('a last line without a line break gets one, as crontab(1) demands', () => {
-    expect(withBlock('0 1 * * * x', lines).endsWith('0 1 * * * x\n')).toBe(true)
-  })
-
   test('the tiers that a crontab starts are read back from it', () => {
     expect(cronTiers(withBlock('', lines))).toEqual(['monitor', 'guardian'])
     expect(cronTiers(withBlock('', cronLines(facts("/it's 100% ours"), true)))).toEqual([
@@ -98,12 +89,6 @@ describe('the crontab block', () => {
       }),
       { numRuns: 300 },
     )
-  })
-
-  test('a block whose end is gone takes nothing of another profile’s with it', () => {
-    const work = withBlock('', lines, 'work')
-    const damaged = withBlock('', lines).replace('# END openclaw-self-healing\n', '')
-    expect(withoutBlock(damaged + work)).toBe(work)
   })
 })
 

@@ -1,6 +1,5 @@
 /** What this machine has: prerequisites, a scheduler, a Node for the jobs; and what setup refuses or warns of. */
 import { existsSync, realpathSync, statSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Receipt } from '../services/receipt.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -8,25 +7,25 @@ import { shell } from '../tier/shell.ts'
 import { LAUNCHD_DOMAIN, tilde } from './change.ts'
 
 const isMac = process.platform === 'darwin'
-const systemPackage = (name: string) => (isMac ? `brew install ${name}` : `sudo apt-get install ${name}`)
+const systemPackage = (name: string) => (isMac ? `\`brew install ${name}\`` : `\`sudo apt-get install ${name}\``)
 
-const NEEDED: [names: string[], without: string][] = [
-  [['openclaw'], 'no level can restart the gateway through its own command; `npm install -g openclaw`'],
-  [['tmux'], `Level 3 cannot give the doctor a terminal; \`${systemPackage('tmux')}\``],
-  [['bash'], `Level 1 keeps less evidence of a hung gateway; \`${systemPackage('bash')}\``],
-  [['curl'], `a tier that cannot start can send no alert; \`${systemPackage('curl')}\``],
-  [['crontab'], `Level 4 and the guardian are not started; \`${systemPackage('cron')}\``],
-  [['lsof', 'ss'], `the owner of the gateway's port stays unknown; \`${systemPackage('lsof')}\``],
-]
+const NEEDED = [
+  ['openclaw', 'no level can restart the gateway through its own command; `npm install -g openclaw`'],
+  ['tmux', `Level 3 cannot give the doctor a terminal; ${systemPackage('tmux')}`],
+  ['bash', `Level 1 keeps less evidence of a hung gateway; ${systemPackage('bash')}`],
+  ['curl', `a tier that cannot start can send no alert; ${systemPackage('curl')}`],
+  ['crontab', `Level 4 and the guardian are not started; ${systemPackage('cron')}`],
+  ['lsof or ss', `the owner of the gateway's port stays unknown; ${systemPackage('lsof')}`],
+] as const
+const NO_DOCTOR =
+  'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
 
 /** What the system needs, where it is on this shell's PATH, and what suffers without it. */
 export function prerequisites({ childEnv, doctors }: Settings): { name: string; path?: string; without: string }[] {
-  const hint = '`npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
-  return [...NEEDED, [[...doctors], `Level 3 has no doctor; ${hint}`] as const].map(([names, without]) => ({
-    name: names.join(' or '),
-    path: names.map((name) => findOnPath(name, childEnv.PATH)).find((path) => path !== undefined),
-    without,
-  }))
+  return [...NEEDED, [doctors.join(' or '), NO_DOCTOR] as const].map(([name, without]) => {
+    const found = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))
+    return { name, without, path: found.find((path) => path !== undefined) }
+  })
 }
 
 /** The program of that name on a PATH, or undefined. */
@@ -42,16 +41,17 @@ export function obstacles(home: string, root: string): string[] {
     .filter((path) => /[\n\r\0]/.test(path))
     .map((path) => `a path with a line break in it cannot be scheduled: ${JSON.stringify(path)}`)
   const owner = statSync(home, { throwIfNoEntry: false })?.uid
+  const cure = 'run setup as the user who runs the gateway, without sudo'
   if (owner === undefined) found.push(`the home folder ${home} does not exist`)
-  else if (process.getuid !== undefined && owner !== process.getuid())
-    found.push(
-      `the home folder ${home} belongs to another user (uid ${owner}): run setup as the user who runs the gateway, without sudo`,
-    )
+  else if (owner !== (process.getuid?.() ?? owner))
+    found.push(`the home folder ${home} belongs to another user (uid ${owner}): ${cure}`)
   return found
 }
 
 /** macOS keeps these from background jobs without the user's permission. */
 const PROTECTED = /^(?:~\/(?:Desktop|Documents|Downloads|Library\/(?:Mobile Documents|CloudStorage))|\/Volumes)\//
+const NO_LOGIN =
+  'Claude Code started by launchd may not get at a login in the keychain: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env'
 
 /** What the user should know and what stops nothing. */
 export function warnings(settings: Settings, root: string): string[] {
@@ -59,51 +59,31 @@ export function warnings(settings: Settings, root: string): string[] {
   const found = [root, memoryDir, stateDir]
     .filter((path) => isMac && PROTECTED.test(tilde(path, home)))
     .map((path) => `${path} is protected by macOS: launchd and cron may be refused there. Keep it elsewhere`)
-  if (isMac && !settings.claudeOauthToken && !settings.anthropicApiKey)
-    found.push(
-      'Claude Code started by launchd may not get at a login in the keychain: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env',
-    )
+  if (isMac && !settings.claudeOauthToken && !settings.anthropicApiKey) found.push(NO_LOGIN)
   // Profile and state folder have to be known before .env can be found: the jobs are given them.
-  const inShell = fromEnvironment.filter((name) => !['OPENCLAW_STATE_DIR', 'OPENCLAW_PROFILE'].includes(name))
-  if (inShell.length > 0)
-    found.push(`set in this shell, which no job will see: ${inShell.join(', ')}; put it into .env`)
+  const names = fromEnvironment.filter((name) => !['OPENCLAW_STATE_DIR', 'OPENCLAW_PROFILE'].includes(name))
+  if (names.length > 0) found.push(`set in this shell, which no job will see: ${names.join(', ')}; put it into .env`)
   return found
 }
 
-/**
- * Who starts Level 1 and Level 2 here. Throws, with advice, when there is launchd or systemd and this session cannot
- * reach it.
- */
+/** Who starts Level 1 and Level 2 here. Throws, with advice, when this session cannot reach launchd or systemd. */
 export async function schedulerHere(settings: Settings): Promise<Receipt['scheduler']> {
   const $ = shell(settings)
   if (findOnPath('launchctl', settings.childEnv.PATH)) {
     const { failure } = await $`launchctl print ${LAUNCHD_DOMAIN}`
-    if (failure)
-      throw new Error(
-        `launchd has no ${LAUNCHD_DOMAIN} for you (${failure}): log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again`,
-      )
-    return 'launchd'
+    if (!failure) return 'launchd'
+    const cure = "log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again"
+    throw new Error(`launchd has no ${LAUNCHD_DOMAIN} for you (${failure}): ${cure}`)
   }
   if (findOnPath('systemctl', settings.childEnv.PATH)) {
     const { failure } = await $`systemctl --user show --property=Version`
     if (!failure) return 'systemd'
+    const cure = '`sudo loginctl enable-linger $USER` starts it; then run setup again'
     if (existsSync('/run/systemd/system'))
-      throw new Error(
-        `systemd's user manager does not answer (${failure}). \`sudo loginctl enable-linger ${account().username}\` starts it; then run setup again`,
-      )
+      throw new Error(`systemd's user manager does not answer (${failure}). ${cure}`)
   }
-  if (!findOnPath('crontab', settings.childEnv.PATH))
-    throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
-  return 'cron'
-}
-
-/** The user's name and home in the password database, which may lack the user of a container. */
-export function account(): { username: string; homedir: string } {
-  try {
-    return userInfo()
-  } catch {
-    return { username: String(process.getuid?.()), homedir: '' }
-  }
+  if (findOnPath('crontab', settings.childEnv.PATH)) return 'cron'
+  throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
 }
 
 /** What macOS and Linux have everywhere; a PATH that lacks it is completed. */

@@ -19,10 +19,10 @@ import { shell } from '../tier/shell.ts'
 import { writeState } from '../tier/state.ts'
 import { type BashVersion, withoutItsLines } from './bash-version.ts'
 import * as change from './change.ts'
-import { account, findOnPath, type NodeForJobs } from './machine.ts'
+import { findOnPath, type NodeForJobs } from './machine.ts'
 import { cronLines, filledTemplate, type JobFacts } from './templates.ts'
 
-/** What the person (or the flags) wants to have in `.env`. */
+/** What is to stand in `.env`; nothing when there is one, which is kept. */
 export interface Answers {
   webhook?: string
   port?: number
@@ -78,22 +78,18 @@ export function sha256(text: string | Buffer): string {
 }
 
 /** Why this profile cannot be installed beside the others, one line each: each would treat the other's gateway. */
-export function clashes(settings: Settings, answers: Answers): string[] {
-  const { memoryDir } = settings
-  const port = plannedPort(settings, answers)
-  return otherInstallations(settings).flatMap(({ profile, receipt }) => [
-    ...(receipt.memoryDir === memoryDir
-      ? [`OPENCLAW_MEMORY_DIR: ${memoryDir} is where the profile ${profile} has its logs; give this one its own`]
-      : []),
-    ...(receipt.gatewayPort === port
-      ? [`port ${port} is that of the profile ${profile}'s gateway; OPENCLAW_GATEWAY_PORT in .env sets another`]
-      : []),
-  ])
-}
-
-/** The gateway's port after the installation: an `.env` that is there is kept. */
-function plannedPort(settings: Settings, answers: Answers): number {
-  return (settings.envFile ? undefined : answers.port) ?? settings.gatewayPort
+export function clashes(settings: Settings, { port }: Answers): string[] {
+  const { memoryDir, gatewayPort } = settings
+  const found: string[] = []
+  for (const { profile, receipt } of otherInstallations(settings)) {
+    if (receipt.memoryDir === memoryDir)
+      found.push(
+        `OPENCLAW_MEMORY_DIR: ${memoryDir} is where the profile ${profile} has its logs; give this one its own`,
+      )
+    if (receipt.gatewayPort === (port ?? gatewayPort))
+      found.push(`port ${receipt.gatewayPort} is that of the profile ${profile}'s gateway; give this one its own`)
+  }
+  return found
 }
 
 /** Makes the plan; changes nothing. Throws when the crontab cannot be read. */
@@ -113,31 +109,28 @@ export async function makePlan(
 
   files.set(launcherRecord(settings), { content: `${node.path}\n${node.searchPath}\n`, mode: 0o600 })
   const webhook = answers.webhook ? `DISCORD_WEBHOOK_URL="${answers.webhook}"\n` : ''
-  const env = webhook + (answers.port ? `OPENCLAW_GATEWAY_PORT="${answers.port}"\n` : '')
-  if (env && settings.envFile)
-    notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
-  else if (env) {
+  const content = webhook + (answers.port ? `OPENCLAW_GATEWAY_PORT="${answers.port}"\n` : '')
+  if (content !== '') {
     const path = join(stateDirOfJobs, '.env')
-    files.set(path, { content: env, mode: 0o600 })
-    entries.push({ kind: 'kept-file', path, sha256: sha256(env) })
+    files.set(path, { content, mode: 0o600 })
+    entries.push({ kind: 'kept-file', path, sha256: sha256(content) })
   }
   for (const { path, aside, label } of bash?.files ?? []) {
     wanted.stop.set(label!, path)
     files.set(aside, change.readFile(path)).set(path, undefined)
   }
-  const ofProfile = {
+  const environment = {
+    HOME: home,
     ...(profile === DEFAULT_PROFILE ? {} : { OPENCLAW_PROFILE: profile }),
     ...(stateDirOfJobs === profileStateDir(home, profile) ? {} : { OPENCLAW_STATE_DIR: stateDirOfJobs }),
   }
-  const ofJobs = { PATH: node.searchPath, HOME: home, ...ofProfile }
+  const ofJobs = { PATH: node.searchPath, ...environment }
   await addJobs({ files, ...wanted }, { settings, root, environment: ofJobs }, scheduler)
   for (const [path, file] of files) if (change.isAsWanted(path, file)) files.delete(path)
 
   let lines: string[] = []
   let crontab: change.Change['crontab']
   if (findOnPath('crontab', settings.childEnv.PATH)) {
-    // cron sets HOME to the one in the password database.
-    const environment = { ...(home === account().homedir ? {} : { HOME: home }), ...ofProfile }
     lines = cronLines({ settings, root, environment }, scheduler === 'cron')
     const now = await readCrontab(settings)
     if ('failure' in now) throw new Error(now.failure)
@@ -151,10 +144,10 @@ export async function makePlan(
 
   const all = { files, ...wanted, crontab }
   const steps = change.stepsOf(settings, all)
-  if (scheduler === 'systemd') steps.push(...lingerSteps(settings, entries, before === undefined, notes))
+  if (scheduler === 'systemd') steps.push(...(await lingerSteps(settings, entries, before === undefined, notes)))
   if (steps.length === 0 && !readReceipt(settings)) steps.push({ lines: ['write the receipt, which was lost'] })
   const installedAt = new Date().toISOString()
-  const gatewayPort = plannedPort(settings, answers)
+  const gatewayPort = answers.port ?? settings.gatewayPort
   const receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
   return { change: all, steps, receipt, notes }
 }
@@ -162,14 +155,17 @@ export async function makePlan(
 /** Level 1 and Level 2 as LaunchAgents, or as systemd user services with timers. */
 async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, scheduler: Receipt['scheduler']) {
   const { settings } = facts
+  const empty = { content: '', mode: 0o600 }
+  // launchd watches this file, which has to be there before that; with it comes the log folder.
+  const escalations = join(settings.memoryDir, 'escalations.log')
+  files.set(escalations, change.readFile(escalations) ?? empty)
   for (const { tier, label, main, second } of ourJobs(settings).filter((job) => job.scheduler === scheduler)) {
     const fill = (template: string) => ({ content: filledTemplate(template, facts), mode: 0o644 })
     let isOn = await change.isLoaded(settings, label)
     if (scheduler === 'launchd') {
       files.set(main, fill(`launchagents/com.openclaw.${tier}.plist`))
-      // launchd starts no job whose error log it cannot open, and watches what is there when the job is loaded.
-      for (const path of [second, join(settings.memoryDir, 'escalations.log')])
-        files.set(path, change.readFile(path) ?? { content: '', mode: 0o600 })
+      // launchd starts no job whose error log it cannot open.
+      files.set(second, change.readFile(second) ?? empty)
     } else {
       files
         .set(main, fill(`systemd/com.openclaw.${tier}.service`))
@@ -183,8 +179,9 @@ async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, s
 }
 
 /** Without lingering the user manager, and all it runs, ends with the user's last session. Asked for once. */
-function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolean, notes: string[]): change.Step[] {
-  const { username } = account()
+async function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolean, notes: string[]) {
+  const $ = shell(settings)
+  const username = (await $`id -un`).stdout.trim()
   const cure = `while ${username} is not logged in, nothing runs; \`sudo loginctl enable-linger ${username}\` helps`
   const isLinger = ({ kind }: Entry) => kind === 'linger'
   // The last profile that is uninstalled switches off what the first one switched on.
@@ -194,7 +191,7 @@ function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolean, not
   if (!isFirst) notes.push(`lingering is off: ${cure}`)
   const lines = [`switch lingering on for ${username}, so that the timers run while you are not logged in`]
   const act = async () => {
-    const { failure } = await shell(settings)`loginctl enable-linger`
+    const { failure } = await $`loginctl enable-linger`
     if (failure) lines[0] = `NOT DONE: lingering could not be switched on (${failure}): ${cure}`
     else entries.push({ kind: 'linger' })
   }

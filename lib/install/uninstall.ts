@@ -27,7 +27,7 @@ export async function planRemoval(
   const receipt = readReceiptOrRest(settings)
   const change: Change = { stop: new Map(), files: new Map(), start: new Map() }
   for (const { label, main, second } of ourJobs(settings)) {
-    // A job of this name may be the bash version's or, where we are not installed, anybody's.
+    // A job of this name may be the bash version's or, where we are not installed, another program's.
     const isOurs = receipt ? !isItsFile(main) : readFile(main)?.content.includes('/scripts/run-tier.sh') !== false
     const files = [main, second].filter((path) => existsSync(path))
     if (!isOurs || (files.length === 0 && !(await isLoaded(settings, label)))) continue

@@ -1,14 +1,11 @@
-/**
- * The installation's receipt: what is to be known about it beside the names of its jobs, which are fixed. While it is
- * there, the jobs are meant to run.
- */
+/** The installation's receipt: what cannot be found again by its name. While it is there, the jobs are meant to run. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULT_PROFILE, parseProfile } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState } from '../tier/state.ts'
 
-/** What cannot be found again by its name. Receipts of 1.x list jobs, files and folders, too. */
+/** Receipts of 1.x have more kinds: for jobs, files and folders, all of which have fixed names. */
 export type Entry =
   /** The `.env` that setup wrote: removed only by --purge, and only if it is unchanged. */
   | { kind: 'kept-file'; path: string; sha256: string }
@@ -34,49 +31,37 @@ export interface Receipt {
   entries: Entry[]
 }
 
-/** While this file is there, the jobs are meant to run. */
-export function receiptPath(settings: Settings): string {
-  return join(settings.watchdogDir, 'receipt.json')
-}
-
-/** The receipt, or undefined when nothing is installed or the receipt cannot be read. Changes nothing. */
-export function readReceipt(settings: Settings): Receipt | undefined {
-  return readReceiptAt(receiptPath(settings))
-}
-
+export const receiptPath = ({ watchdogDir }: Settings) => join(watchdogDir, 'receipt.json')
 /** The receipt during an uninstallation, and after a failed one: the watchers see none then, and revive no job. */
-export function leavingPath(settings: Settings): string {
-  return join(settings.watchdogDir, 'receipt.leaving.json')
+export const leavingPath = ({ watchdogDir }: Settings) => join(watchdogDir, 'receipt.leaving.json')
+
+/** The receipt; undefined when nothing is installed, or it cannot be read. Changes nothing. */
+export function readReceipt(settings: Settings, path = receiptPath(settings)): Receipt | undefined {
+  return readState<Receipt | undefined>(path, check, undefined, false).value
 }
 
 /** The receipt, or what an interrupted uninstallation has left of it. */
 export function readReceiptOrRest(settings: Settings): Receipt | undefined {
-  return readReceipt(settings) ?? readReceiptAt(leavingPath(settings))
+  return readReceipt(settings) ?? readReceipt(settings, leavingPath(settings))
 }
 
 /** The installations of this user's other profiles; one with a state folder elsewhere is not found. */
-export function otherInstallations({ home, profile }: Settings): { profile: string; receipt: Receipt }[] {
-  if (!existsSync(home)) return []
-  return readdirSync(home)
-    .sort()
-    .flatMap((name) => {
-      const m = /^\.openclaw(?:-(.+))?$/.exec(name)
-      const other = m && parseProfile(m[1] ?? DEFAULT_PROFILE)
-      if (!other || other === profile) return []
-      const receipt = readReceiptAt(join(home, name, 'watchdog', 'receipt.json'))
-      return receipt ? [{ profile: other, receipt }] : []
-    })
-}
-
-function readReceiptAt(path: string): Receipt | undefined {
-  return readState<Receipt | undefined>(path, check, undefined, false).value
+export function otherInstallations(settings: Settings): { profile: string; receipt: Receipt }[] {
+  const { home } = settings
+  const found: { profile: string; receipt: Receipt }[] = []
+  for (const name of existsSync(home) ? readdirSync(home).sort() : []) {
+    const m = /^\.openclaw(?:-(.+))?$/.exec(name)
+    const profile = m && parseProfile(m[1] ?? DEFAULT_PROFILE)
+    const receipt = profile ? readReceipt(settings, join(home, name, 'watchdog', 'receipt.json')) : undefined
+    if (receipt && profile && profile !== settings.profile) found.push({ profile, receipt })
+  }
+  return found
 }
 
 function check(value: unknown): Receipt | undefined {
   if (!isRecord(value) || typeof value.installedAt !== 'string' || typeof value.root !== 'string') return undefined
-  if (!Array.isArray(value.entries) || !Array.isArray(value.cronLines)) return undefined
-  if (!['launchd', 'systemd', 'cron'].includes(String(value.scheduler))) return undefined
-  if (!value.entries.every((entry) => isRecord(entry) && typeof entry.kind === 'string')) return undefined
-  if (!value.cronLines.every((line) => typeof line === 'string')) return undefined
-  return value as unknown as Receipt
+  if (!Array.isArray(value.entries) || !value.entries.every(isRecord)) return undefined
+  if (!Array.isArray(value.cronLines) || !value.cronLines.every((line) => typeof line === 'string')) return undefined
+  const isKnown = ['launchd', 'systemd', 'cron'].includes(String(value.scheduler))
+  return isKnown ? (value as unknown as Receipt) : undefined
 }
