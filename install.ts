@@ -53,7 +53,6 @@ const complain = (line: string) => process.stderr.write(`setup: ${line}\n`)
 const webhookProblem = problemWith.bind(undefined, 'discordWebhookUrl')
 const portProblem = problemWith.bind(undefined, 'gatewayPort')
 
-/** A reason to end with an exit code of our own. */
 const stop = (exitCode: ExitCode, message: string) => Object.assign(new Error(message), { exitCode })
 
 try {
@@ -147,7 +146,6 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   }
 }
 
-/** What the flags answer. Throws when it cannot be used. */
 async function readAnswers(settings: Settings, { port, ...flags }: Flags): Promise<plans.Answers> {
   let webhook: string | undefined
   if (flags['webhook-stdin']) {
@@ -172,7 +170,6 @@ function problemWith(key: 'discordWebhookUrl' | 'gatewayPort', { home }: Setting
   }
 }
 
-/** Asks for what goes into `.env`. Throws when the person cancels. */
 async function askAnswers(settings: Settings): Promise<plans.Answers> {
   const { group, password, text } = await import('@clack/prompts')
   const onCancel = () => {
@@ -191,7 +188,6 @@ async function askAnswers(settings: Settings): Promise<plans.Answers> {
   return { webhook: webhook?.trim() || undefined, port: port && port !== initialValue ? Number(port) : undefined }
 }
 
-/** A yes or no; cancelling counts as no. */
 async function askYesNo(message: string): Promise<boolean> {
   const { confirm } = await import('@clack/prompts')
   return (await confirm({ message })) === true

@@ -1,7 +1,4 @@
-/**
- * The bash version of this system: two watchdogs on one gateway would fight, so it is set aside. It is recognised by
- * the names of its scripts, whatever its jobs are called (`ai.openclaw.watchdog`, `openclaw-watchdog.timer`, …).
- */
+/** The bash version of this system, recognised by the names of its scripts: set aside, for two watchdogs would fight. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { readCrontab } from '../services/cron.ts'
@@ -12,13 +9,11 @@ import { agentsFolder, isLoaded, tilde, unitFolder } from './change.ts'
 
 const ITS_SCRIPTS =
   /\/(?:gateway-watchdog|gateway-healthcheck|emergency-recovery|launchd-guardian|watchdog-guardian)[\w.-]*\.sh\b/
-/** A crontab line of it that was taken out of service stands behind this. */
 const SET_ASIDE = '# set aside by openclaw-self-healing: '
 
 type SetAside = Extract<Entry, { kind: 'set-aside' }>
 
 export interface BashVersion {
-  /** Its files and crontab lines. */
   found: string[]
   files: SetAside[]
 }
@@ -42,12 +37,10 @@ export async function findBashVersion(settings: Settings): Promise<BashVersion |
 }
 
 function filesIn(folder: string): string[] {
-  // Names with a dot in front are the file manager's.
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith('.')) : []
   return names.sort().map((name) => join(folder, name))
 }
 
-/** True for a job's file of the bash version. */
 export function isItsFile(path: string): boolean {
   // latin1: a property list may be binary, and then holds its strings byte by byte.
   const content = existsSync(path) ? readFileSync(path, 'latin1') : ''
@@ -85,12 +78,10 @@ function isItsLine(line: string): boolean {
   return ITS_SCRIPTS.test(line) && !line.trimStart().startsWith('#')
 }
 
-/** The crontab with the bash version's lines commented out. */
 export function withoutItsLines(text: string): string {
   return text.replace(/^.+$/gm, (line) => (isItsLine(line) ? SET_ASIDE + line : line))
 }
 
-/** The crontab with the lines that were commented out in service again. */
 export function withItsLines(text: string): string {
   return text.replace(/^.+$/gm, (line) => (line.startsWith(SET_ASIDE) ? line.slice(SET_ASIDE.length) : line))
 }

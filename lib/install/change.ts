@@ -1,7 +1,4 @@
-/**
- * A change of this machine: jobs to stop, files to write or remove, jobs to start, the crontab. An installation is one,
- * so is its rollback, and so is an uninstallation. A job goes by its label in launchd or its systemd unit's name.
- */
+/** A change of this machine: an installation is one, so is its rollback, and so is an uninstallation. */
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -17,7 +14,7 @@ export interface File {
 }
 
 export interface Change {
-  /** Labels, with the files that define the jobs. */
+  /** By launchd's labels or the names of systemd's units; with the files that define the jobs. */
   stop: Map<string, string>
   /** By path; undefined: the file goes. */
   files: Map<string, File | undefined>
@@ -26,13 +23,12 @@ export interface Change {
 }
 
 export interface Step {
-  /** What it does: a title, and details. */
   lines: string[]
   /** Throws an Error with a message of one line. */
   act?(): Promise<unknown>
 }
 
-/** A job gets 60 s to end (ExitTimeOut, TimeoutStopSec). */
+/** Longer than ExitTimeOut and TimeoutStopSec. */
 const END_LIMIT_SEC = 75
 
 export const LAUNCHD_DOMAIN = `gui/${process.getuid?.() ?? 501}`
@@ -108,7 +104,6 @@ export function readFile(path: string): File | undefined {
   return existsSync(path) ? { content: readFileSync(path), mode: statSync(path).mode & 0o777 } : undefined
 }
 
-/** True when the file has this content and these permissions, or is gone. */
 export function isAsWanted(path: string, file: File | undefined): boolean {
   const now = readFile(path)
   if (!now || !file) return now === file
@@ -126,7 +121,6 @@ export async function isLoaded(settings: Settings, label: string): Promise<boole
   return (await shell(settings)`launchctl print ${`${LAUNCHD_DOMAIN}/${label}`}`).code === 0
 }
 
-/** A property of a systemd unit. */
 export async function property(settings: Settings, unit: string, name: string): Promise<string> {
   const { stdout } = await shell(settings)`systemctl --user show ${unit} ${`--property=${name}`}`
   return stdout.trim().slice(name.length + 1)
@@ -141,7 +135,6 @@ async function startJob(settings: Settings, label: string, path: string): Promis
   if (!(await isLoaded(settings, label))) throw new Error(`${label} was started without an error, but is not active`)
 }
 
-/** Stops the job, if it is there, and waits until it is gone. */
 async function stopJob(settings: Settings, label: string): Promise<void> {
   if (isUnit(label)) {
     const service = label.replace(/timer$/, 'service')
@@ -166,12 +159,10 @@ async function systemctl(settings: Settings, ...args: string[]): Promise<void> {
   must(await shell(settings, { timeoutSec: END_LIMIT_SEC + 15 })`systemctl --user ${args}`)
 }
 
-/** Throws when a command has failed. */
 export function must({ failure }: { failure: string | undefined }): void {
   if (failure) throw new Error(failure)
 }
 
-/** `~/…` for what lies in the home folder. */
 export function tilde(path: string, home: string): string {
   return path.startsWith(`${home}/`) ? `~/${path.slice(home.length + 1)}` : path
 }

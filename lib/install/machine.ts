@@ -28,7 +28,6 @@ export function prerequisites({ childEnv, doctors }: Settings): { name: string; 
   })
 }
 
-/** The program of that name on a PATH, or undefined. */
 export function findOnPath(name: string, searchPath = ''): string | undefined {
   const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))
   const paths = folders.map((folder) => join(folder, name))
@@ -53,7 +52,6 @@ const PROTECTED = /^(?:~\/(?:Desktop|Documents|Downloads|Library\/(?:Mobile Docu
 const NO_LOGIN =
   'Claude Code started by launchd may not get at a login in the keychain: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env'
 
-/** What the user should know and what stops nothing. */
 export function warnings(settings: Settings, root: string): string[] {
   const { home, memoryDir, stateDir, fromEnvironment } = settings
   const found = [root, memoryDir, stateDir]
@@ -86,13 +84,11 @@ export async function schedulerHere(settings: Settings): Promise<Receipt['schedu
   throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
 }
 
-/** What macOS and Linux have everywhere; a PATH that lacks it is completed. */
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
 
 export interface NodeForJobs {
   path: string
   version: string
-  /** PATH of the jobs. */
   searchPath: string
 }
 

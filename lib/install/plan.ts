@@ -22,7 +22,7 @@ import * as change from './change.ts'
 import { findOnPath, type NodeForJobs } from './machine.ts'
 import { cronLines, filledTemplate, type JobFacts } from './templates.ts'
 
-/** What is to stand in `.env`; nothing when there is one, which is kept. */
+/** What is to stand in `.env`. */
 export interface Answers {
   webhook?: string
   port?: number
@@ -32,7 +32,6 @@ export interface Plan {
   change: change.Change
   steps: change.Step[]
   receipt: Receipt
-  /** What the person should know; stops nothing. */
   notes: string[]
 }
 
@@ -42,20 +41,15 @@ export function ourFolders(settings: Settings): string[] {
   return [settings.watchdogDir, settings.memoryDir, change.agentsFolder(settings), logs, change.unitFolder(settings)]
 }
 
-/** The folder and those above it, as far as they are missing; outermost first. */
 export function missingFolders(path: string): string[] {
   return existsSync(path) ? [] : [...missingFolders(dirname(path)), path]
 }
 
-/** Removes the folder if it is there and empty. */
 export function removeIfEmpty(folder: string): void {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
-/**
- * What the jobs and their files are called. Level 1 first: stopped in mid-run it has failed in systemd's eyes, which
- * then starts Level 2 (OnFailure=).
- */
+/** What the jobs are called. Level 1 first: stopped in mid-run it has failed, and systemd starts Level 2 (OnFailure=). */
 export function ourJobs(settings: Settings) {
   return (['watchdog', 'healthcheck'] as const).flatMap((tier) => {
     const name = jobName(settings, tier)
@@ -77,7 +71,7 @@ export function sha256(text: string | Buffer): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** Why this profile cannot be installed beside the others, one line each: each would treat the other's gateway. */
+/** Why this profile cannot be installed beside the others: each would treat the other's gateway. */
 export function clashes(settings: Settings, { port }: Answers): string[] {
   const { memoryDir, gatewayPort } = settings
   const found: string[] = []
@@ -152,7 +146,6 @@ export async function makePlan(
   return { change: all, steps, receipt, notes }
 }
 
-/** Level 1 and Level 2 as LaunchAgents, or as systemd user services with timers. */
 async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, scheduler: Receipt['scheduler']) {
   const { settings } = facts
   const empty = { content: '', mode: 0o600 }
@@ -178,7 +171,7 @@ async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, s
   }
 }
 
-/** Without lingering the user manager, and all it runs, ends with the user's last session. Asked for once. */
+/** Without lingering the user manager, and all it runs, ends with the user's last session. */
 async function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolean, notes: string[]) {
   const $ = shell(settings)
   const username = (await $`id -un`).stdout.trim()
@@ -198,11 +191,7 @@ async function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolea
   return isFirst ? [{ lines, act }] : []
 }
 
-/**
- * Does the steps. The receipt is written first, so that nothing is done unrecorded. When a step fails, or `signal` is
- * aborted between two, all is rolled back, the receipt too; where that fails it stays, for an uninstallation. Returns
- * what failed and what could not be rolled back.
- */
+/** Does the steps; when one fails all is rolled back, but the receipt stays where that fails as well. */
 export async function carryOut(
   settings: Settings,
   plan: Plan,

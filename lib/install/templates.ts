@@ -7,9 +7,7 @@ import type { Settings } from '../tier/settings.ts'
 
 export interface JobFacts {
   settings: Settings
-  /** The checkout whose scripts the jobs run. */
   root: string
-  /** Environment of the jobs; the rest they get from their scheduler. */
   environment: Record<string, string>
 }
 
@@ -34,7 +32,6 @@ const FORMATS: Record<string, { quote(text: string): string; variable(name: stri
   },
 }
 
-/** The template's text for these jobs. */
 export function filledTemplate(template: string, { settings, root, environment }: JobFacts): string {
   const { quote, variable } = FORMATS[extname(template)]!
   const variables = Object.entries(environment).map(([name, value]) => variable(name, value))

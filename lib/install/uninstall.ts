@@ -108,7 +108,6 @@ function keptFileStep({ path, sha256: written }: { path: string; sha256: string 
   return { lines: [`keep ${tilde(path, home)}: it was changed since it was written`] }
 }
 
-/** SIGTERM lets a run clean up; waits for its end. */
 async function endTiers(settings: Settings): Promise<void> {
   for (const tier of ALL_TIERS) {
     const holder = await lockHolder(settings, tier)

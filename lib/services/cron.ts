@@ -1,7 +1,4 @@
-/**
- * The user's crontab: each profile's lines stand between two marker lines, everything else stays byte for byte. A new
- * block goes to the top, where no `SHELL=`, `PATH=` or `MAILTO=` of the user's own applies to it.
- */
+/** The user's crontab: each profile's lines stand between two marker lines, everything else stays byte for byte. */
 import { TIERS, type TierName } from '../tier/contract.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -9,25 +6,20 @@ import { shell } from '../tier/shell.ts'
 import { readReceipt } from './receipt.ts'
 import type { ActionResult } from './supervisor.ts'
 
-/** Behind the marker's words stands the profile, unless it is the default one. */
 const MARKER = /^# (BEGIN|END) openclaw-self-healing(?: ([A-Za-z0-9_-]+))?$/
 const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? [a-z-]+/
 
-/** macOS asks for the user's consent in a dialog. */
 const CONSENT =
   process.platform === 'darwin'
     ? '. macOS asks for your consent in a dialog the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal'
     : ''
 
-/**
- * Reads the user's crontab, or says why that was not possible; `''`: there is none. One character per byte (latin1): it
- * may hold bytes that are no UTF-8.
- */
+/** The user's crontab as latin1, for it may hold bytes that are no UTF-8; `''`: there is none. */
 export async function readCrontab(settings: Settings): Promise<{ text: string } | { failure: string }> {
   const $ = shell(settings, { timeoutSec: 20, encoding: 'latin1' })
   const { code, stdout, stderr, failure } = await $`crontab -l`
   if (code === 0) return { text: stdout }
-  // Debian and macOS: "no crontab for alice"; busybox: "can't open 'alice': No such file or directory".
+  // The second is busybox's.
   if (/no crontab for|can't open/i.test(stderr)) return { text: '' }
   return { failure: failure ?? 'crontab -l: no answer' }
 }
@@ -49,7 +41,7 @@ export async function editCrontab(settings: Settings, edit: (text: string) => st
   return before
 }
 
-/** `text` with the profile's block; one that is there and differs is replaced by one at the top. */
+/** `text` with the profile's block; a new one goes to the top, where no `PATH=` of the user's own applies to it. */
 export function withBlock(text: string, lines: readonly string[], profile = DEFAULT_PROFILE): string {
   const name = profile === DEFAULT_PROFILE ? '' : ` ${profile}`
   const marked = [`# BEGIN openclaw-self-healing${name}`, ...lines, `# END openclaw-self-healing${name}`]
@@ -60,10 +52,7 @@ export function withBlock(text: string, lines: readonly string[], profile = DEFA
   return block + rest + (rest === '' || rest.endsWith('\n') ? '' : '\n')
 }
 
-/**
- * `text` without the profile's block: without its marker lines and the lines between them that call our launcher. What
- * a user wrote between the markers stays, and so does everything behind a marker whose other half is missing.
- */
+/** `text` without the profile's marker lines and the lines between them that call our launcher. */
 export function withoutBlock(text: string, profile = DEFAULT_PROFILE): string {
   let inside = false
   return linesOf(text)
@@ -107,7 +96,6 @@ export async function putBackCronLines(settings: Settings): Promise<ActionResult
   }
 }
 
-/** Lines with their line breaks, so that joining them gives the text again. */
 function linesOf(text: string): string[] {
   return text.match(/[^\n]*\n|[^\n]+$/g) ?? []
 }

@@ -17,11 +17,8 @@ export type Entry =
   | { kind: 'cron-block'; existed: boolean }
 
 export interface Receipt {
-  /** ISO time of the (last) installation. */
   installedAt: string
-  /** The checkout whose scripts the jobs run. */
   root: string
-  /** Who starts Level 1 and Level 2. */
   scheduler: 'launchd' | 'systemd' | 'cron'
   /** What no other profile may use. Absent in the oldest receipts. */
   memoryDir?: string
