@@ -1,30 +1,27 @@
 #!/usr/bin/env -S npx tsx
 /**
- * Setup: `npm run setup` plans what this machine needs, shows the plan, applies it and writes a receipt.
- * A second run changes only what is not as it should be; --uninstall takes back what the receipt says.
+ * Setup: `npm run setup` plans what this machine needs, shows the plan, applies it and writes a receipt. A second run
+ * changes only what is not as it should be; --uninstall removes what has our names.
  *
  * Exit 0  done, or nothing to do (--status: all is well)
- *      1  failed: what this run had done was taken back (--status: something is not well)
+ *      1  failed, and rolled back (--status: something is not well)
  *      2  unusable flags, settings or surroundings; nothing was touched
- *      3  stood down: another setup is running, or Level 2 or 3 is at work
+ *      3  not done now: another setup is running, or Level 2 or 3 is at work
  */
-import { existsSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type BashVersion, findBashVersion } from './lib/install/bash-version.ts'
-import { launcherRecord } from './lib/install/launcher-record.ts'
-import { clashes } from './lib/install/neighbours.ts'
-import { type Answers, makePlan, ourFolderSteps, type Plan, plannedPort } from './lib/install/plan.ts'
-import { obstacles, prerequisites, warnings } from './lib/install/prerequisites.ts'
-import { askAnswers, askYesNo, problemWith } from './lib/install/questions.ts'
-import { applySteps } from './lib/install/step.ts'
-import { describe, entriesToUndo, uninstall } from './lib/install/undo.ts'
+import { findBashVersion } from './lib/install/bash-version.ts'
+import type { Step } from './lib/install/change.ts'
+import { nodeForJobs, obstacles, prerequisites, schedulerHere, warnings } from './lib/install/machine.ts'
+import * as plans from './lib/install/plan.ts'
+import { planRemoval, uninstall } from './lib/install/uninstall.ts'
 import { readReceiptOrRest } from './lib/services/receipt.ts'
 import { EXIT, type ExitCode } from './lib/tier/contract.ts'
 import { lastHeartbeat } from './lib/tier/journal.ts'
 import { isLock, lockHolder, takeLock } from './lib/tier/lock.ts'
-import { DEFAULT_PROFILE } from './lib/tier/profile.ts'
+import { SETTINGS } from './lib/tier/setting-table.ts'
 import { loadSettings, type Settings, SettingsError } from './lib/tier/settings.ts'
 
 const HELP = `Installs openclaw-self-healing for this user: npm run setup [-- flags]
@@ -39,37 +36,39 @@ At a terminal and without flags it asks; with any of these it does not:
 
   --dry-run         print the plan and change nothing (also with --uninstall)
   --status          the same as \`npm run status\`: every tier, the gateway, the last incidents
-  --uninstall       take back what the receipt says; logs and .env stay
+  --uninstall       remove what setup installed; logs and .env stay
   --purge           with --uninstall: remove logs, learnings and the .env that setup wrote, too
   --help            print this`
 
+const [flag, text] = [{ type: 'boolean' }, { type: 'string' }] as const
+const options = {
+  ...{ yes: flag, port: text, 'webhook-stdin': flag, replace: flag, profile: text },
+  ...{ 'dry-run': flag, status: flag, uninstall: flag, purge: flag, help: flag },
+}
+
 const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '')
 const say = (line: string) => process.stdout.write(`${line}\n`)
+const sayDone = ({ lines }: Step) => say(`✓ ${lines.join('\n  ')}`)
 const complain = (line: string) => process.stderr.write(`setup: ${line}\n`)
 
-/** A reason to end with an exit code of our own. */
-class Stop extends Error {
-  code: ExitCode
-  constructor(code: ExitCode, message: string) {
-    super(message)
-    this.code = code
-  }
-}
+const webhookProblem = problemWith.bind(undefined, 'discordWebhookUrl')
+const portProblem = problemWith.bind(undefined, 'gatewayPort')
+
+const stop = (exitCode: ExitCode, message: string) => Object.assign(new Error(message), { exitCode })
 
 try {
   process.exitCode = await main()
 } catch (error) {
   complain((error as Error).message)
-  process.exitCode = error instanceof Stop ? error.code : error instanceof SettingsError ? EXIT.unusable : EXIT.down
+  process.exitCode =
+    error instanceof SettingsError ? EXIT.unusable : ((error as { exitCode?: number }).exitCode ?? EXIT.down)
 }
 
 async function main(): Promise<ExitCode> {
   const flags = readFlags()
-  if (flags.help) {
-    say(HELP)
-    return EXIT.healthy
-  }
-  // What stands in `.env` must not keep anybody from removing us: the receipt says what there is to remove.
+  if (flags.help) say(HELP)
+  if (flags.help) return EXIT.healthy
+  // What stands in `.env` must not prevent an uninstallation.
   const overlooked: string[] = []
   const overlook = flags.uninstall ? (problem: string) => overlooked.push(problem) : undefined
   const settings = loadSettings(undefined, { profile: flags.profile, overlook })
@@ -81,192 +80,173 @@ async function main(): Promise<ExitCode> {
     return status.isWell ? EXIT.healthy : EXIT.down
   }
   const found = obstacles(settings.home, root)
-  if (found.length > 0) throw new Stop(EXIT.unusable, found.join('\nsetup: '))
+  if (found.length > 0) throw stop(EXIT.unusable, found.join('\nsetup: '))
   return flags.uninstall ? remove(settings, flags, overlooked) : install(settings, flags)
 }
 
 type Flags = ReturnType<typeof readFlags>
 
 function readFlags() {
-  const options = {
-    yes: { type: 'boolean' },
-    port: { type: 'string' },
-    'webhook-stdin': { type: 'boolean' },
-    replace: { type: 'boolean' },
-    profile: { type: 'string' },
-    'dry-run': { type: 'boolean' },
-    status: { type: 'boolean' },
-    uninstall: { type: 'boolean' },
-    purge: { type: 'boolean' },
-    help: { type: 'boolean' },
-  } as const
   try {
     const { values } = parseArgs({ options })
     if (values.purge && !values.uninstall) throw new Error('--purge goes with --uninstall')
     return values
   } catch (error) {
-    throw new Stop(EXIT.unusable, `${(error as Error).message}\nTry --help.`)
+    throw stop(EXIT.unusable, `${(error as Error).message}\nTry --help.`)
   }
 }
 
 async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   const dryRun = flags['dry-run'] === true
-  const asks = [flags.yes, flags.port, flags['webhook-stdin'], flags.replace, dryRun].every((flag) => !flag)
+  const asks = ![flags.yes, flags.port, flags['webhook-stdin'], flags.replace, dryRun].some(Boolean)
   const interactive = asks && process.stdin.isTTY && process.stdout.isTTY
-  const answersByFlag = await readAnswers(settings, flags)
 
-  // 1. What is here already, before anything is touched.
-  const record = await launcherRecord(settings, root)
-  const folders = ourFolderSteps(settings)
-  const hadState = existsSync(settings.watchdogDir)
+  // 1. What is here already, before the lock makes our folders.
+  const answersByFlag = await readAnswers(settings, flags)
+  const here = { scheduler: await schedulerHere(settings), node: await nodeForJobs(settings, root) }
+  const missing = plans.ourFolders(settings).flatMap(plans.missingFolders)
 
   // 2. One setup at a time.
   const lock = dryRun ? undefined : await takeLock(settings, 'setup')
-  if (lock && !isLock(lock)) throw new Stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
-  let failed = true
-  let isTakenBack = true
+  if (lock && !isLock(lock)) throw stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
+  let outcome: Outcome = 'rolled back'
   try {
     // 3. Questions, and a bash version that has to give way.
-    const answers = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
-    if (answers === undefined) throw new Stop(EXIT.stoodDown, 'broken off; nothing was changed')
-    const inTheWay = clashes(settings, plannedPort(settings, answers))
-    if (inTheWay.length > 0) throw new Stop(EXIT.unusable, inTheWay.join('\nsetup: '))
-    const bash = await bashVersion(settings, flags, interactive)
+    const given = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
+    const answers = settings.envFile ? {} : given
+    const inTheWay = plans.clashes(settings, answers)
+    if (inTheWay.length > 0) throw stop(EXIT.unusable, inTheWay.join('\nsetup: '))
+    const bash = await findBashVersion(settings)
+    if (bash) say(['\nThe bash version of this system is installed:', ...bash.found].join('\n  '))
+    const question = 'Unload it and keep its files aside, so that two watchdogs never fight?'
+    if (bash && !flags.replace && !dryRun && !(interactive && (await askYesNo(question))))
+      throw stop(EXIT.down, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
 
     // 4. The plan.
-    const plan = await makePlan(settings, root, record, answers, folders, bash)
+    const plan = await plans.makePlan(settings, root, here, answers, bash)
     const notes = [...warnings(settings, root), ...plan.notes]
-    const needed = prerequisites(settings.childEnv.PATH ?? '', settings.doctors)
-    if (plan.steps.length > 0) say(`node        ${record.node} (${record.version})`)
-    for (const { name, path, without } of needed.filter(({ path }) => plan.steps.length > 0 || path === undefined))
-      say(`${name.padEnd(11)} ${path ?? `MISSING: ${without}`}`)
-    if (plan.steps.length === 0) {
-      say('unchanged')
-      failed = false
-    } else {
-      say('')
-      if (dryRun || interactive) {
-        say(dryRun ? 'Would do:' : 'Plan:')
-        for (const line of plan.steps.flatMap((step) => step.lines)) say(`  ${line}`)
-      }
-      if (dryRun && bash && !flags.replace) notes.push('the bash version is only set aside with --replace')
-      const outcome = dryRun ? 'done' : await carryOut(settings, plan, interactive)
-      failed = outcome !== 'done'
-      isTakenBack = outcome !== 'partly taken back'
-    }
+    if (answers !== given && (given.port || given.webhook))
+      notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
+    const isUnchanged = plan.steps.length === 0
+    if (!isUnchanged) say(`node        ${here.node.path} (${here.node.version})`)
+    for (const { name, path, without } of prerequisites(settings))
+      if (!isUnchanged || path === undefined) say(`${name.padEnd(11)} ${path ?? `MISSING: ${without}`}`)
+    say(isUnchanged ? 'unchanged' : '')
+    if (!isUnchanged && (dryRun || interactive))
+      say([dryRun ? 'Would do:' : 'Plan:', ...plan.steps.flatMap(({ lines }) => lines)].join('\n  '))
+    if (dryRun && bash && !flags.replace) notes.push('the bash version is only set aside with --replace')
+    outcome = dryRun || isUnchanged ? 'done' : await apply(settings, plan, interactive)
     for (const note of notes) say(`note: ${note}`)
-    return failed ? EXIT.down : EXIT.healthy
+    return outcome === 'done' ? EXIT.healthy : EXIT.down
   } finally {
     lock?.release()
-    // The lock alone made these folders, or what was taken back left them.
-    if (!dryRun && failed && isTakenBack && !hadState) {
-      rmSync(settings.watchdogDir, { recursive: true, force: true })
-      for (const folder of folders.reverse()) await folder.rollback()
+    if (lock && outcome === 'rolled back') {
+      if (missing.includes(settings.watchdogDir)) rmSync(settings.watchdogDir, { recursive: true, force: true })
+      for (const folder of missing.reverse()) plans.removeIfEmpty(folder)
     }
   }
 }
 
-/** What the flags answer. Throws when it cannot be used. */
-async function readAnswers(settings: Settings, flags: Flags): Promise<Answers> {
-  const { port } = flags
-  const webhook = flags['webhook-stdin'] ? (await readStandardInput()).trim() : ''
-  const problems = [
-    ['--port', problemWith('gatewayPort', port ?? '', settings)],
-    ['the webhook', problemWith('discordWebhookUrl', webhook, settings)],
-  ].filter(([, problem]) => problem !== undefined)
-  if (port === '' || (flags['webhook-stdin'] && webhook === '')) throw new Stop(EXIT.unusable, 'an empty answer')
-  if (problems.length > 0) throw new Stop(EXIT.unusable, problems.map((parts) => parts.join(': ')).join('; '))
-  return { webhook: webhook || undefined, port: port ? Number(port) : undefined }
+async function readAnswers(settings: Settings, { port, ...flags }: Flags): Promise<plans.Answers> {
+  let webhook: string | undefined
+  if (flags['webhook-stdin']) {
+    webhook = ''
+    for await (const chunk of process.stdin.setEncoding('utf8')) webhook += chunk
+    webhook = webhook.trim()
+  }
+  if (port === '' || webhook === '') throw stop(EXIT.unusable, 'an empty answer')
+  const problems = { '--port': portProblem(settings, port), 'the webhook': webhookProblem(settings, webhook) }
+  for (const [name, problem] of Object.entries(problems)) if (problem) throw stop(EXIT.unusable, `${name}: ${problem}`)
+  return { webhook, port: port ? Number(port) : undefined }
 }
 
-async function readStandardInput(): Promise<string> {
-  let text = ''
-  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk
-  return text
+/** What is wrong with a value for `.env`; undefined when it can be used. Empty can. */
+function problemWith(key: 'discordWebhookUrl' | 'gatewayPort', { home }: Settings, value = ''): string | undefined {
+  if (/["'`\\$\s]/.test(value.trim())) return 'it holds a blank, a quote, a $ or a backslash'
+  const { expected, read } = SETTINGS[key]
+  return value.trim() === '' || read(value.trim(), home) !== undefined ? undefined : `expected ${expected}`
 }
 
-/** The bash version, if it is there and may be set aside; throws when it is there and may not. */
-async function bashVersion(settings: Settings, flags: Flags, interactive: boolean): Promise<BashVersion | undefined> {
-  // It knows the default gateway only.
-  const bash = settings.profile === DEFAULT_PROFILE ? await findBashVersion(settings) : undefined
-  if (!bash) return undefined
-  say('\nThe bash version of this system is installed:')
-  for (const line of bash.found) say(`  ${line}`)
-  if (flags.replace || flags['dry-run']) return bash
-  if (interactive && (await askYesNo('Unload it and keep its files aside, so that two watchdogs never fight?')))
-    return bash
-  throw new Stop(EXIT.down, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
+async function askAnswers(settings: Settings): Promise<plans.Answers> {
+  const { group, password, text } = await import('@clack/prompts')
+  const onCancel = () => {
+    throw stop(EXIT.stoodDown, 'cancelled; nothing was changed')
+  }
+  const asked = 'Discord webhook URL, where Level 4 calls you (Enter: none)'
+  const initialValue = String(settings.gatewayPort)
+  const { webhook, port } = await group(
+    {
+      webhook: () => password({ message: asked, validate: (value) => webhookProblem(settings, value) }),
+      port: () =>
+        text({ message: "The gateway's port", initialValue, validate: (value) => portProblem(settings, value) }),
+    },
+    { onCancel },
+  )
+  return { webhook: webhook?.trim() || undefined, port: port && port !== initialValue ? Number(port) : undefined }
 }
 
-type Outcome = 'done' | 'taken back' | 'partly taken back'
+async function askYesNo(message: string): Promise<boolean> {
+  const { confirm } = await import('@clack/prompts')
+  return (await confirm({ message })) === true
+}
 
-/** Applies the plan; throws when it must not be done now, or is not wanted. */
-async function carryOut(settings: Settings, plan: Plan, interactive: boolean): Promise<Outcome> {
+type Outcome = 'done' | 'rolled back' | 'partly rolled back'
+
+/** Carries the plan out; throws when that must not be done now, or is not wanted. */
+async function apply(settings: Settings, plan: plans.Plan, interactive: boolean): Promise<Outcome> {
   for (const tier of ['emergency-recovery', 'healthcheck'] as const) {
     const holder = await lockHolder(settings, tier)
     if (holder?.atWork)
-      throw new Stop(EXIT.stoodDown, `${tier} is at work on the gateway (pid ${holder.pid}); run setup when it is done`)
+      throw stop(EXIT.stoodDown, `${tier} is at work on the gateway (pid ${holder.pid}); run setup when it is done`)
   }
-  if (interactive && !(await askYesNo('Do this?'))) throw new Stop(EXIT.stoodDown, 'nothing was changed')
+  if (interactive && !(await askYesNo('Do this?'))) throw stop(EXIT.stoodDown, 'nothing was changed')
   const abort = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort())
   const startedMs = Date.now()
-  const { failure } = await applySteps(settings, plan.steps, plan.receipt, abort.signal, ({ lines }) => {
-    for (const [i, line] of lines.entries()) say(`${i === 0 ? '✓' : ' '} ${line}`)
-  })
-  if (failure) {
-    complain(`${failure.step}: FAILED: ${failure.why}`)
-    if (failure.notTakenBack.length === 0) {
-      complain('everything that this run had done was taken back')
-      return 'taken back'
-    }
-    complain(`taken back, but for: ${failure.notTakenBack.join('; ')}`)
-    complain('when that is put right, run setup again, or uninstall: it is on record')
-    return 'partly taken back'
+  const failed = await plans.carryOut(settings, plan, abort.signal, sayDone)
+  if (!failed) {
+    say(`\nInstalled. \`npm run setup -- --status\` shows how it is going.`)
+    if (plan.change.start.size > 0) say(await firstRun(settings, startedMs))
+    return 'done'
   }
-  await seeFirstRun(settings, plan, startedMs)
-  return 'done'
+  complain(failed.failure)
+  if (failed.notRolledBack.length > 0) {
+    complain(`rolled back, but for: ${failed.notRolledBack.join('; ')}`)
+    complain('when that is put right, run setup again, or uninstall: it is on record')
+    return 'partly rolled back'
+  }
+  complain('everything that this run had done was rolled back')
+  return 'rolled back'
 }
 
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */
-async function seeFirstRun(settings: Settings, plan: Plan, startedMs: number): Promise<void> {
-  const which = settings.profile === DEFAULT_PROFILE ? '' : `--profile ${settings.profile} `
-  say(`\nInstalled. \`npm run setup -- ${which}--status\` shows how it is going.`)
-  if (!plan.startsLevels) return
-  for (const deadline = performance.now() + 30_000; performance.now() < deadline; await delay(250)) {
-    const heartbeat = lastHeartbeat(settings, 'watchdog')
-    if (heartbeat && heartbeat.getTime() >= startedMs - 1000) {
-      say('The watchdog has written its first line.')
-      return
-    }
-  }
-  say('note: the watchdog has written nothing for 30 s; see "Troubleshooting" in the README')
+async function firstRun(settings: Settings, startedMs: number): Promise<string> {
+  for (const deadline = performance.now() + 30_000; performance.now() < deadline; await delay(250))
+    if ((lastHeartbeat(settings, 'watchdog')?.getTime() ?? 0) >= startedMs - 1000)
+      return 'The watchdog has written its first line.'
+  return 'note: the watchdog has written nothing for 30 s; see "Troubleshooting" in the README'
 }
 
 async function remove(found: Settings, flags: Flags, overlooked: string[]): Promise<ExitCode> {
+  const purge = flags.purge === true
   const memoryDir = readReceiptOrRest(found)?.memoryDir
   for (const problem of overlooked) say(`note: ${problem}; going by the receipt`)
-  if (flags.purge && overlooked.length > 0 && memoryDir === undefined)
-    throw new Stop(EXIT.unusable, 'where the logs are cannot be told; repair .env, or leave out --purge')
-  const settings = memoryDir === undefined ? found : { ...found, memoryDir }
-  const entries = await entriesToUndo(settings)
-  if (entries.length === 0 && !existsSync(settings.watchdogDir)) {
-    say('not installed: nothing to do')
-    return EXIT.healthy
-  }
-  if (flags['dry-run']) {
-    say('Would undo:')
-    for (const entry of [...entries].reverse()) say(`  ${describe(entry)}`)
-    say(`  remove ${settings.watchdogDir}${flags.purge ? ', our logs, learnings and .env' : ''}`)
-    return EXIT.healthy
-  }
+  if (purge && overlooked.length > 0 && memoryDir === undefined)
+    throw stop(EXIT.unusable, 'where the logs are is unknown; repair .env, or leave out --purge')
+  const settings = { ...found, memoryDir: memoryDir ?? found.memoryDir }
+  const plan = await planRemoval(settings, purge)
+  if (!plan) say('not installed: nothing to do')
+  else if (flags['dry-run'])
+    say(['Would do:', ...[...plan.steps, ...plan.last].flatMap(({ lines }) => lines)].join('\n  '))
+  if (!plan || flags['dry-run']) return EXIT.healthy
   const lock = await takeLock(settings, 'setup')
-  if (!isLock(lock)) throw new Stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
+  if (!isLock(lock)) throw stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
   try {
-    const failures = await uninstall(settings, await entriesToUndo(settings), flags.purge === true, say)
-    for (const failure of failures) complain(`NOT undone: ${failure}`)
-    if (failures.length > 0) complain('run it again when that is put right')
-    return failures.length > 0 ? EXIT.down : EXIT.healthy
+    const failures = await uninstall(settings, purge, sayDone)
+    for (const failure of failures) complain(`NOT done: ${failure}`)
+    if (failures.length === 0) return EXIT.healthy
+    complain('run it again when that is put right')
+    return EXIT.down
   } finally {
     lock.release()
   }

@@ -12,6 +12,7 @@ import {
   plistOf,
   WATCHDOG,
 } from './support/mac.ts'
+import { createMachine } from './support/machine.ts'
 
 type OnFinished = (close: () => Promise<void>) => void
 
@@ -70,7 +71,7 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     machine.launchd.plan(bootstrap, { code: 125, stderr: 'no\n' })
     const failed = await machine.setup(['--replace'])
     expect(failed.code).toBe(1)
-    expect(failed.stderr).toContain('everything that this run had done was taken back')
+    expect(failed.stderr).toContain('everything that this run had done was rolled back')
     expect(loads() - loadsBefore).toBe(2)
     isUntouched()
 
@@ -92,36 +93,19 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     machine.refuseCrontab()
     const { child, finished } = machine.startSetup(['--replace'])
     child.stdout.on('data', (text: string) => {
-      if (!text.includes(`✓ LaunchAgent ${HEALTHCHECK}`)) return
+      if (!text.includes(`✓ start ${HEALTHCHECK}`)) return
       const answer = { code: 1, stderr: 'Boot-out failed: 1: Operation not permitted\n' }
       machine.launchd.plan(`bootout ${DOMAIN}/${HEALTHCHECK}`, answer)
     })
     const { code, stderr } = await finished
     expect(code).toBe(1)
-    expect(stderr).toMatch(/taken back, but for: .*Operation not permitted/)
+    expect(stderr).toMatch(/rolled back, but for: .*Operation not permitted/)
     const aside = join(machine.watchdogDir, 'set-aside', `${HEALTHCHECK}.plist`)
-    expect(stderr).toContain(`what was set aside stays at ${aside}`)
     expect(readFileSync(aside, 'utf8')).toBe(plist)
     expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
 
     await installed(machine, ['--uninstall'])
     isUntouched()
-  })
-
-  test('without a receipt its files and crontab lines come back all the same, and how to load them is said', async ({
-    onTestFinished,
-  }) => {
-    const { machine } = await macWithBashVersion(onTestFinished)
-    const before = plistsIn(machine.agentsDir)
-    await installed(machine, ['--replace'])
-    rmSync(join(machine.watchdogDir, 'receipt.json'))
-    expect(await installed(machine, ['--uninstall', '--dry-run'])).toContain(`set-aside/${OLD_WATCHDOG}.plist`)
-    const stdout = await installed(machine, ['--uninstall'])
-    expect(plistsIn(machine.agentsDir)).toEqual(before)
-    expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)
-    for (const label of [OLD_WATCHDOG, HEALTHCHECK])
-      expect(stdout).toContain(`launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/${label}.plist`)
-    expect(existsSync(machine.watchdogDir)).toBe(false)
   })
 
   test('a receipt that was lost and written anew knows what was set aside; what it does not know is not removed', async ({
@@ -134,15 +118,51 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     expect(await installed(machine)).toContain('write the receipt, which was lost')
     const stray = join(machine.watchdogDir, 'set-aside', 'stray.plist')
     writeFileSync(stray, 'somebody put it there')
-    const { code, stderr } = await machine.setup(['--uninstall'])
+    const { code, stdout, stderr } = await machine.setup(['--uninstall'])
     expect(code).toBe(1)
-    expect(stderr).toContain('set-aside still holds stray.plist')
+    expect(stderr).toContain('still holds stray.plist')
+    // Whether they were loaded stood in the receipt.
+    for (const label of [OLD_WATCHDOG, HEALTHCHECK])
+      expect(stdout).toContain(`launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/${label}.plist`)
     expect(readFileSync(stray, 'utf8')).toBe('somebody put it there')
     expect(plistsIn(machine.agentsDir)).toEqual(before)
     expect(machine.crontab()).toBe(`${CRONTAB}${CRON_LINE}`)
     rmSync(stray)
     await installed(machine, ['--uninstall'])
     expect(existsSync(machine.watchdogDir)).toBe(false)
+  })
+
+  test('its systemd timers and services are set aside and come back, also where they are called like ours', async ({
+    onTestFinished,
+  }) => {
+    const machine = await createMachine('linux')
+    onTestFinished(machine.close)
+    const systemd = machine.systemd!
+    writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
+    mkdirSync(machine.unitsDir, { recursive: true })
+    for (const name of ['openclaw-watchdog', 'com.openclaw.healthcheck']) {
+      const script = `%h/.openclaw/skills/openclaw-self-healing/scripts/gateway-${name.split(/\W/).at(-1)}.sh`
+      writeFileSync(join(machine.unitsDir, `${name}.service`), `[Service]\nExecStart=/bin/bash ${script}\n`)
+      writeFileSync(join(machine.unitsDir, `${name}.timer`), '[Timer]\nOnUnitActiveSec=3min\n')
+    }
+    const old = ['com.openclaw.healthcheck.timer', 'openclaw-watchdog.timer']
+    await systemd.call('--user', 'daemon-reload')
+    await systemd.call('--user', 'enable', '--now', ...old)
+    const before = listingWithoutLogs(machine)
+    const isUntouched = () => {
+      expect(systemd.active()).toEqual(old)
+      expect(listingWithoutLogs(machine)).toEqual(before)
+    }
+    expect((await machine.setup(['--yes'])).code).toBe(1)
+    isUntouched()
+    machine.refuseCrontab()
+    expect((await machine.setup(['--replace'])).code).toBe(1)
+    isUntouched()
+    rmSync(join(machine.controlDir, 'crontab.refuses'))
+    expect(await machine.setup(['--replace'])).toMatchObject({ code: 0, stderr: '' })
+    expect(systemd.active()).toEqual(['com.openclaw.healthcheck.timer', 'com.openclaw.watchdog.timer'])
+    expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
+    isUntouched()
   })
 })
 

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { uninstall } from '../lib/install/undo.ts'
 import type { TierName } from '../lib/tier/contract.ts'
 import { GATEWAY_VERDICTS, metricsPath, noteMarker, noteRun, openMeter, readMetrics } from '../lib/tier/metrics.ts'
 import { loadSettings } from '../lib/tier/settings.ts'
@@ -110,7 +109,7 @@ test.each([
   expect(said).toEqual([expect.stringContaining(path)])
 })
 
-test('files for all to read, one for each profile and tier in a folder that may be shared; uninstalling takes ours', async () => {
+test('files for all to read, one for each profile and tier in a folder that may be shared', async () => {
   const folder = join(mkdtempSync(join(tmpdir(), 'oc-textfiles-')), 'textfiles')
   const before = process.umask(0o077)
   onTestFinished(() => {
@@ -129,9 +128,6 @@ test('files for all to read, one for each profile and tier in a folder that may 
   ])
   expect([folder, main.path].map((path) => statSync(path).mode & 0o777)).toEqual([0o755, 0o644])
   expect(work.value('incidents_total')).toBe(0)
-  writeFileSync(join(folder, 'backup.prom'), 'backup 1\n')
-  expect(await uninstall(main.settings, [], false, () => {})).toEqual([])
-  expect(readdirSync(folder)).toEqual(['backup.prom', 'openclaw-self-healing-work-watchdog.prom'])
 })
 
 test('a folder that cannot be written does a tier no harm, and is said once a day', async () => {

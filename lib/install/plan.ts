@@ -1,172 +1,219 @@
-/** What an installation has to do on this machine: everything that is not as it should be, in order. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { launchctl } from '../services/launchd.ts'
-import { type Receipt, readReceipt } from '../services/receipt.ts'
-import { systemctl } from '../services/systemd.ts'
+/** An installation: what is not as it should be on this machine, and how it is put right or rolled back. */
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { readCrontab, withBlock, withoutBlock } from '../services/cron.ts'
+import { jobName, jobPlist } from '../services/jobs.ts'
+import {
+  type Entry,
+  leavingPath,
+  otherInstallations,
+  type Receipt,
+  readReceipt,
+  readReceiptOrRest,
+  receiptPath,
+} from '../services/receipt.ts'
 import { DEFAULT_PROFILE, profileStateDir } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import type { BashVersion } from './bash-version.ts'
-import { cronStep } from './cron-jobs.ts'
-import { fileStep, findOnPath, folderSteps, sha256 } from './files.ts'
-import { launchdSteps } from './launchd-jobs.ts'
-import { type LauncherRecord, recordStep } from './launcher-record.ts'
-import type { Step } from './step.ts'
-import { account, isLingering, systemdSteps } from './systemd-jobs.ts'
-import { cronLines, type JobFacts } from './templates.ts'
-import { entriesToUndo } from './undo.ts'
+import { shell } from '../tier/shell.ts'
+import { writeState } from '../tier/state.ts'
+import { type BashVersion, withoutItsLines } from './bash-version.ts'
+import * as change from './change.ts'
+import { findOnPath, type NodeForJobs } from './machine.ts'
+import { cronLines, filledTemplate, type JobFacts } from './templates.ts'
 
-/** What the person (or the flags) wants to have in `.env`. */
+/** What is to stand in `.env`. */
 export interface Answers {
   webhook?: string
   port?: number
 }
 
 export interface Plan {
-  scheduler: Receipt['scheduler']
-  steps: Step[]
-  /** launchd or systemd is told to start Level 1 and Level 2, which then show a sign of life. */
-  startsLevels: boolean
+  change: change.Change
+  steps: change.Step[]
   receipt: Receipt
-  /** What the person should know; stops nothing. */
   notes: string[]
 }
 
-/**
- * Who starts Level 1 and Level 2 here. Throws, with advice, when there is launchd or systemd but this session cannot
- * speak to it.
- */
-export async function schedulerHere(settings: Settings): Promise<Receipt['scheduler']> {
-  const searchPath = settings.childEnv.PATH ?? ''
-  if (findOnPath('launchctl', searchPath)) {
-    const domain = `gui/${process.getuid?.() ?? 501}`
-    const { failure } = await launchctl(settings, ['print', domain])
-    if (failure)
-      throw new Error(
-        `launchd has no ${domain} for you (${failure}): log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again`,
-      )
-    return 'launchd'
-  }
-  if (findOnPath('systemctl', searchPath)) {
-    const { failure } = await systemctl(settings, ['show', '--property=Version'])
-    if (!failure) return 'systemd'
-    if (existsSync('/run/systemd/system'))
-      throw new Error(
-        `systemd's user manager does not answer (${failure}). \`sudo loginctl enable-linger ${account().username}\` starts it; then run setup again`,
-      )
-  }
-  return 'cron'
+/** The folders that an installation makes where they are missing. */
+export function ourFolders(settings: Settings): string[] {
+  const logs = join(settings.home, 'Library', 'Logs')
+  return [settings.watchdogDir, settings.memoryDir, change.agentsFolder(settings), logs, change.unitFolder(settings)]
 }
 
-/**
- * Makes the plan.
- * @param folders the steps for our folders, made before anything else touched them
- * @param bash the bash version, when it is to be set aside
- */
+export function missingFolders(path: string): string[] {
+  return existsSync(path) ? [] : [...missingFolders(dirname(path)), path]
+}
+
+export function removeIfEmpty(folder: string): void {
+  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
+}
+
+/** What the jobs are called. Level 1 first: stopped in mid-run it has failed, and systemd starts Level 2 (OnFailure=). */
+export function ourJobs(settings: Settings) {
+  return (['watchdog', 'healthcheck'] as const).flatMap((tier) => {
+    const name = jobName(settings, tier)
+    const units = join(change.unitFolder(settings), name)
+    const errorLog = join(settings.home, 'Library', 'Logs', `${name}.err.log`)
+    return [
+      { tier, scheduler: 'launchd', label: name, main: jobPlist(settings, tier), second: errorLog },
+      { tier, scheduler: 'systemd', label: `${name}.timer`, main: `${units}.service`, second: `${units}.timer` },
+    ]
+  })
+}
+
+/** Where scripts/run-tier.sh looks for the Node and the PATH: it knows the state folder from the environment alone. */
+export function launcherRecord(settings: Settings): string {
+  return join(settings.stateDirOfJobs, 'watchdog', 'launcher')
+}
+
+export function sha256(text: string | Buffer): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** Why this profile cannot be installed beside the others: each would treat the other's gateway. */
+export function clashes(settings: Settings, { port }: Answers): string[] {
+  const { memoryDir, gatewayPort } = settings
+  const found: string[] = []
+  for (const { profile, receipt } of otherInstallations(settings)) {
+    if (receipt.memoryDir === memoryDir)
+      found.push(
+        `OPENCLAW_MEMORY_DIR: ${memoryDir} is where the profile ${profile} has its logs; give this one its own`,
+      )
+    if (receipt.gatewayPort === (port ?? gatewayPort))
+      found.push(`port ${receipt.gatewayPort} is that of the profile ${profile}'s gateway; give this one its own`)
+  }
+  return found
+}
+
+/** Makes the plan; changes nothing. Throws when the crontab cannot be read. */
 export async function makePlan(
   settings: Settings,
   root: string,
-  record: LauncherRecord,
+  { scheduler, node }: { scheduler: Receipt['scheduler']; node: NodeForJobs },
   answers: Answers,
-  folders: Step[],
   bash: BashVersion | undefined,
 ): Promise<Plan> {
-  const scheduler = await schedulerHere(settings)
-  const before = readReceipt(settings)
+  const { home, profile, stateDirOfJobs, memoryDir } = settings
+  const { files, ...wanted }: change.Change = { stop: new Map(), files: new Map(), start: new Map() }
   const notes: string[] = []
-  const { profile, stateDirOfJobs } = settings
-  const ofProfile = {
+  const isNeeded = ({ kind }: Entry) => ['kept-file', 'set-aside', 'linger', 'cron-block'].includes(kind)
+  const before = readReceiptOrRest(settings)
+  const entries = [...(before?.entries ?? []).filter(isNeeded), ...(bash?.files ?? [])]
+
+  files.set(launcherRecord(settings), { content: `${node.path}\n${node.searchPath}\n`, mode: 0o600 })
+  const webhook = answers.webhook ? `DISCORD_WEBHOOK_URL="${answers.webhook}"\n` : ''
+  const content = webhook + (answers.port ? `OPENCLAW_GATEWAY_PORT="${answers.port}"\n` : '')
+  if (content !== '') {
+    const path = join(stateDirOfJobs, '.env')
+    files.set(path, { content, mode: 0o600 })
+    entries.push({ kind: 'kept-file', path, sha256: sha256(content) })
+  }
+  for (const { path, aside, label } of bash?.files ?? []) {
+    wanted.stop.set(label!, path)
+    files.set(aside, change.readFile(path)).set(path, undefined)
+  }
+  const environment = {
+    HOME: home,
     ...(profile === DEFAULT_PROFILE ? {} : { OPENCLAW_PROFILE: profile }),
-    ...(stateDirOfJobs === profileStateDir(settings.home, profile) ? {} : { OPENCLAW_STATE_DIR: stateDirOfJobs }),
+    ...(stateDirOfJobs === profileStateDir(home, profile) ? {} : { OPENCLAW_STATE_DIR: stateDirOfJobs }),
   }
-  const facts = (environment: Record<string, string>): JobFacts => ({
-    settings,
-    root,
-    environment: { ...environment, ...ofProfile },
-  })
-  const jobFacts = facts({ PATH: record.path, HOME: settings.home })
-  // cron sets HOME to the one in the password database.
-  const lines = cronLines(
-    facts(settings.home === account().homedir ? {} : { HOME: settings.home }),
-    scheduler === 'cron',
-  )
+  const ofJobs = { PATH: node.searchPath, ...environment }
+  await addJobs({ files, ...wanted }, { settings, root, environment: ofJobs }, scheduler)
+  for (const [path, file] of files) if (change.isAsWanted(path, file)) files.delete(path)
 
-  const jobSteps = [
-    ...(scheduler === 'launchd' ? await launchdSteps(jobFacts) : []),
-    ...(scheduler === 'systemd' ? await systemdSteps(jobFacts, before === undefined) : []),
-  ]
-  const steps: (Step | undefined)[] = [
-    ...folders,
-    recordStep(settings, record),
-    envStep(settings, answers, notes),
-    ...(bash?.steps ?? []),
-    ...jobSteps,
-  ]
-  const hasCron = findOnPath('crontab', settings.childEnv.PATH ?? '') !== undefined
-  if (hasCron) steps.push(await cronStep(settings, lines))
-  else if (scheduler === 'cron')
-    throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
-  if (scheduler === 'systemd' && before !== undefined && !isLingering(account().username))
-    notes.push(
-      `lingering is off: while ${account().username} is not logged in, nothing runs; \`sudo loginctl enable-linger ${account().username}\``,
-    )
-
-  const receipt: Receipt = {
-    installedAt: new Date().toISOString(),
-    root,
-    scheduler,
-    memoryDir: settings.memoryDir,
-    gatewayPort: plannedPort(settings, answers),
-    cronLines: hasCron ? lines : [],
-    entries: await entriesToUndo(settings),
+  let lines: string[] = []
+  let crontab: change.Change['crontab']
+  if (findOnPath('crontab', settings.childEnv.PATH)) {
+    lines = cronLines({ settings, root, environment }, scheduler === 'cron')
+    const now = await readCrontab(settings)
+    if ('failure' in now) throw new Error(now.failure)
+    const edit = (text: string) => withBlock(bash ? withoutItsLines(text) : text, lines, profile)
+    const its = bash && withoutItsLines(now.text) !== now.text ? ", comment out the bash version's lines" : ''
+    const line = [`crontab: write our block${its}, leave the rest as it is`, ...lines].join('\n  ')
+    if (edit(now.text) !== now.text) crontab = { line, edit }
+    const existed = withoutBlock(now.text, profile) !== ''
+    if (!entries.some(({ kind }) => kind === 'cron-block')) entries.push({ kind: 'cron-block', existed })
   }
-  const needed = withoutDoubles(steps.filter((step) => step !== undefined))
-  return {
-    scheduler,
-    steps: needed.length > 0 || before ? needed : [RECEIPT_ONLY],
-    startsLevels: jobSteps.length > 0,
-    receipt,
-    notes,
+
+  const all = { files, ...wanted, crontab }
+  const steps = change.stepsOf(settings, all)
+  if (scheduler === 'systemd') steps.push(...(await lingerSteps(settings, entries, before === undefined, notes)))
+  if (steps.length === 0 && !readReceipt(settings)) steps.push({ lines: ['write the receipt, which was lost'] })
+  const installedAt = new Date().toISOString()
+  const gatewayPort = answers.port ?? settings.gatewayPort
+  const receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
+  return { change: all, steps, receipt, notes }
+}
+
+async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, scheduler: Receipt['scheduler']) {
+  const { settings } = facts
+  const empty = { content: '', mode: 0o600 }
+  // launchd watches this file, which has to be there before that; with it comes the log folder.
+  const escalations = join(settings.memoryDir, 'escalations.log')
+  files.set(escalations, change.readFile(escalations) ?? empty)
+  for (const { tier, label, main, second } of ourJobs(settings).filter((job) => job.scheduler === scheduler)) {
+    const fill = (template: string) => ({ content: filledTemplate(template, facts), mode: 0o644 })
+    let isOn = await change.isLoaded(settings, label)
+    if (scheduler === 'launchd') {
+      files.set(main, fill(`launchagents/com.openclaw.${tier}.plist`))
+      // launchd starts no job whose error log it cannot open.
+      files.set(second, change.readFile(second) ?? empty)
+    } else {
+      files
+        .set(main, fill(`systemd/com.openclaw.${tier}.service`))
+        .set(second, fill(`systemd/com.openclaw.${tier}.timer`))
+      isOn &&= (await change.property(settings, label, 'UnitFileState')) === 'enabled'
+    }
+    if (isOn && [main, second].every((path) => change.isAsWanted(path, files.get(path)))) continue
+    if (scheduler === 'launchd') stop.set(label, main)
+    start.set(label, main)
   }
 }
 
-/** The gateway's port as it will be once the plan is done: an `.env` that is there is kept. */
-export function plannedPort(settings: Settings, answers: Answers): number {
-  return (settings.envFile ? undefined : answers.port) ?? settings.gatewayPort
-}
-
-/** All is in place but the receipt, without which nobody would miss a job. Applying any plan writes it. */
-const RECEIPT_ONLY: Step = {
-  lines: ['write the receipt, which was lost'],
-  entries: [],
-  apply: async () => {},
-  rollback: async () => {},
-}
-
-/** Our folders: the log folder and the state folder, with all that has to be made above them. */
-export function ourFolderSteps(settings: Settings): Step[] {
-  const folders = [settings.stateDir, settings.watchdogDir, settings.memoryDir]
-  return withoutDoubles(folders.flatMap((path) => folderSteps(path, 0o700, settings.home)))
-}
-
-/** Two folders may need the same one above them. */
-function withoutDoubles(steps: Step[]): Step[] {
-  return steps.filter((step, i) => steps.findIndex(({ lines }) => lines[0] === step.lines[0]) === i)
-}
-
-/** Writes `.env` with what was answered. One that is there already is kept, here or at ~/openclaw/.env. */
-function envStep(settings: Settings, { webhook, port }: Answers, notes: string[]): Step | undefined {
-  const lines = [
-    ...(webhook ? [`DISCORD_WEBHOOK_URL="${webhook}"`] : []),
-    ...(port ? [`OPENCLAW_GATEWAY_PORT="${port}"`] : []),
-  ]
-  if (lines.length === 0) return undefined
-  if (settings.envFile) {
-    notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
-    return undefined
+/** Without lingering the user manager, and all it runs, ends with the user's last session. */
+async function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolean, notes: string[]) {
+  const $ = shell(settings)
+  const username = (await $`id -un`).stdout.trim()
+  const cure = `while ${username} is not logged in, nothing runs; \`sudo loginctl enable-linger ${username}\` helps`
+  const isLinger = ({ kind }: Entry) => kind === 'linger'
+  // The last profile that is uninstalled switches off what the first one switched on.
+  const isOn = otherInstallations(settings).some(({ receipt }) => receipt.entries.some(isLinger))
+  if (isOn && !entries.some(isLinger)) entries.push({ kind: 'linger' })
+  if (isOn || existsSync(`/var/lib/systemd/linger/${username}`)) return []
+  if (!isFirst) notes.push(`lingering is off: ${cure}`)
+  const lines = [`switch lingering on for ${username}, so that the timers run while you are not logged in`]
+  const act = async () => {
+    const { failure } = await $`loginctl enable-linger`
+    if (failure) lines[0] = `NOT DONE: lingering could not be switched on (${failure}): ${cure}`
+    else entries.push({ kind: 'linger' })
   }
-  const path = join(settings.stateDirOfJobs, '.env')
-  const content = `${lines.join('\n')}\n`
-  const entry = { kind: 'kept-file' as const, path, sha256: sha256(content) }
-  return fileStep({ path, content, mode: 0o600 }, settings.home, entry, 'your answers; only you can read it')
+  return isFirst ? [{ lines, act }] : []
+}
+
+/** Does the steps; when one fails all is rolled back, but the receipt stays where that fails as well. */
+export async function carryOut(
+  settings: Settings,
+  plan: Plan,
+  signal: AbortSignal,
+  say: (step: change.Step) => void,
+): Promise<{ failure: string; notRolledBack: string[] } | undefined> {
+  const path = receiptPath(settings)
+  const inverse = await change.inverseOf(settings, plan.change)
+  inverse.files.set(path, change.readFile(path))
+  writeState(path, plan.receipt)
+  for (const step of plan.steps) {
+    try {
+      if (signal.aborted) throw new Error('interrupted')
+      await step.act?.()
+      say(step)
+    } catch (error) {
+      const notRolledBack = await change.tryAll(change.stepsOf(settings, inverse))
+      if (notRolledBack.length > 0) writeState(existsSync(path) ? path : leavingPath(settings), plan.receipt)
+      return { failure: `${step.lines[0]}: FAILED: ${(error as Error).message}`, notRolledBack }
+    }
+  }
+  writeState(path, plan.receipt)
+  rmSync(leavingPath(settings), { force: true })
+  return undefined
 }

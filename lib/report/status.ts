@@ -1,5 +1,4 @@
 /** One look at everything: the gateway, the tiers, the doctor's budget, the last incidents. Changes nothing. */
-import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { readLedger } from '../alerts/ledger.ts'
 import { readVisits } from '../doctor/limits.ts'
@@ -8,10 +7,9 @@ import { examine, isUp } from '../gateway/examine.ts'
 import { readRecord } from '../gateway/record.ts'
 import { readWatchState } from '../gateway/watch-state.ts'
 import { currentIncident, type History, lastDays, readHistory, type TierRuns } from '../incidents/history.ts'
-import { neighbours } from '../install/neighbours.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
 import { askJobs } from '../services/jobs.ts'
-import { type Receipt, readReceipt } from '../services/receipt.ts'
+import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
 import { oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { pauseReason } from '../tier/pause.ts'
@@ -99,7 +97,7 @@ export async function look(settings: Settings, now = new Date()) {
     ].map(hide),
     logs: settings.memoryDir,
     envFile: settings.envFile,
-    otherProfiles: existsSync(settings.home) ? neighbours(settings).map((one) => one.profile) : [],
+    otherProfiles: otherInstallations(settings).map((one) => one.profile),
   }
 }
 

@@ -1,177 +1,101 @@
-/**
- * The user's crontab: our lines stand between two marker lines, everything else in it stays as it is, byte for byte.
- * The block goes to the top: then no `SHELL=`, `PATH=` or `MAILTO=` of the user's own applies to it. Every profile has a
- * block of its own, in the order of their names.
- */
-import type { CommandResult } from '../tier/command.ts'
-import { oneLine, TIERS, type TierName } from '../tier/contract.ts'
+/** The user's crontab: each profile's lines stand between two marker lines, everything else stays byte for byte. */
+import { TIERS, type TierName } from '../tier/contract.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
 import { readReceipt } from './receipt.ts'
 import type { ActionResult } from './supervisor.ts'
 
-const BEGIN = '# BEGIN openclaw-self-healing'
-const END = '# END openclaw-self-healing'
-/** Behind the marker's words stands the profile; nothing does for the default one. */
 const MARKER = /^# (BEGIN|END) openclaw-self-healing(?: ([A-Za-z0-9_-]+))?$/
+const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? [a-z-]+/
 
-/** On macOS writing the crontab may wait for the user's consent in a dialog. */
-const WRITE_TIMEOUT_MS = 120_000
-const READ_TIMEOUT_MS = 20_000
+const CONSENT =
+  process.platform === 'darwin'
+    ? '. macOS asks for your consent in a dialog the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal'
+    : ''
 
-/** The crontab, one character per byte (latin1): it may hold bytes that are no UTF-8. */
-export interface Crontab {
-  text: string
-  /** False: the user has none, which is not the same as an empty one. */
-  exists: boolean
+/** The user's crontab as latin1, for it may hold bytes that are no UTF-8; `''`: there is none. */
+export async function readCrontab(settings: Settings): Promise<{ text: string } | { failure: string }> {
+  const $ = shell(settings, { timeoutSec: 20, encoding: 'latin1' })
+  const { code, stdout, stderr, failure } = await $`crontab -l`
+  if (code === 0) return { text: stdout }
+  // The second is busybox's.
+  if (/no crontab for|can't open/i.test(stderr)) return { text: '' }
+  return { failure: failure ?? 'crontab -l: no answer' }
 }
 
-/** Reads the user's crontab, or says why that was not possible. */
-export async function readCrontab(settings: Settings): Promise<Crontab | { failure: string }> {
-  const result = await crontab(settings, ['-l'], READ_TIMEOUT_MS)
-  if (result.code === 0) return { text: result.stdout, exists: true }
-  // Debian and macOS: "no crontab for alice"; busybox: "can't open 'alice': No such file or directory".
-  if (/no crontab for|can't open/i.test(result.stderr)) return { text: '', exists: false }
-  return { failure: result.failure ?? 'crontab -l gave no answer' }
+/** Changes the user's crontab and reads it back; an empty one is removed. Returns what was there before. Throws. */
+export async function editCrontab(settings: Settings, edit: (text: string) => string): Promise<string> {
+  const read = async () => {
+    const crontab = await readCrontab(settings)
+    if ('failure' in crontab) throw new Error(crontab.failure)
+    return crontab.text
+  }
+  const before = await read()
+  const text = edit(before)
+  if (text === before) return before
+  const $ = shell(settings, { timeoutSec: 120, encoding: 'latin1', input: text })
+  const { failure } = text === '' ? await $`crontab -r` : await $`crontab -`
+  if (failure) throw new Error(failure + CONSENT)
+  if ((await read()) !== text) throw new Error('the crontab was written, but holds something else')
+  return before
 }
 
-/** Replaces the user's crontab; `exists: false` removes it. Returns what went wrong, or undefined. */
-export async function writeCrontab(settings: Settings, { text, exists }: Crontab): Promise<string | undefined> {
-  const result = exists
-    ? await crontab(settings, ['-'], WRITE_TIMEOUT_MS, text)
-    : await crontab(settings, ['-r'], WRITE_TIMEOUT_MS)
-  return result.failure
-}
-
-/** `text` with the profile's block at its top, in place of one that it may hold already. */
+/** `text` with the profile's block; a new one goes to the top, where no `PATH=` of the user's own applies to it. */
 export function withBlock(text: string, lines: readonly string[], profile = DEFAULT_PROFILE): string {
   const name = profile === DEFAULT_PROFILE ? '' : ` ${profile}`
-  const block = [BEGIN + name, ...lines.map((line) => Buffer.from(line).toString('latin1')), END + name]
+  const marked = [`# BEGIN openclaw-self-healing${name}`, ...lines, `# END openclaw-self-healing${name}`]
+  const block = marked.map((line) => `${Buffer.from(line).toString('latin1')}\n`).join('')
   const rest = withoutBlock(text, profile)
-  // crontab(1) takes no text without a line break at its end; one that was put into the spool by hand may lack it.
-  const end = rest === '' || rest.endsWith('\n') ? '' : '\n'
-  const at = placeOf(profile, rest)
-  return `${rest.slice(0, at)}${block.join('\n')}\n${rest.slice(at)}${end}`
+  if (text.includes(block) && rest.length + block.length === text.length) return text
+  // crontab(1) refuses a text without a line break at its end; one that was put into the spool by hand may lack it.
+  return block + rest + (rest === '' || rest.endsWith('\n') ? '' : '\n')
 }
 
-/** Where the profile's block goes: behind those at the top whose profiles come before it, so that none ever moves. */
-function placeOf(profile: string, text: string): number {
-  let place = 0
-  let at = 0
-  let inside: string | undefined
-  for (const line of splitLines(text)) {
-    const marker = markerIn(line)
-    if (inside === undefined && (marker?.half !== 'BEGIN' || !comesBefore(marker.profile, profile))) return place
-    if (marker?.half === 'BEGIN') inside = marker.profile
-    at += line.length
-    if (marker?.half === 'END' && marker.profile === inside && line.endsWith('\n')) {
-      place = at
-      inside = undefined
-    }
-  }
-  return place
-}
-
-function comesBefore(one: string, other: string): boolean {
-  return other !== DEFAULT_PROFILE && (one === DEFAULT_PROFILE || one < other)
-}
-
-function markerIn(line: string): { half: 'BEGIN' | 'END'; profile: string } | undefined {
-  const m = MARKER.exec(line.trimEnd())
-  return m ? { half: m[1] as 'BEGIN' | 'END', profile: m[2] ?? DEFAULT_PROFILE } : undefined
-}
-
-/**
- * `text` without the profile's block. Only the marker lines and lines that call our launcher go: what a user has written
- * between the markers stays, and so does everything behind a marker whose other half is missing.
- */
+/** `text` without the profile's marker lines and the lines between them that call our launcher. */
 export function withoutBlock(text: string, profile = DEFAULT_PROFILE): string {
-  return strip(text, (one) => one === profile)
-}
-
-/** The same for the blocks of all profiles: what is the user's own. */
-export function withoutBlocks(text: string): string {
-  return strip(text, () => true)
-}
-
-function strip(text: string, isMeant: (profile: string) => boolean): string {
   let inside = false
-  return splitLines(text)
+  return linesOf(text)
     .filter((line) => {
-      const marker = markerIn(line)
-      if (marker) {
-        const goes = isMeant(marker.profile)
-        inside = goes && marker.half === 'BEGIN'
-        return !goes
-      }
-      return !(inside && callsLauncher(line))
+      const marker = MARKER.exec(line.trimEnd())
+      if (!marker) return !(inside && CALLS_LAUNCHER.test(line))
+      const isOurs = (marker[2] ?? DEFAULT_PROFILE) === profile
+      inside = isOurs && marker[1] === 'BEGIN'
+      return !isOurs
     })
     .join('')
 }
 
-/** The tiers that this crontab starts for the profile: through lines of ours that are not commented out. */
+/** The tiers that this crontab starts for the profile, by lines of ours that are not commented out. */
 export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
-  const calls = splitLines(text).filter(
-    (line) => callsLauncher(line) && !line.trimStart().startsWith('#') && profileIn(line) === profile,
+  const profileOf = (line: string) => /\sOPENCLAW_PROFILE='?([A-Za-z0-9_-]+)'?\s/.exec(line)?.[1] ?? DEFAULT_PROFILE
+  const calls = linesOf(text).filter(
+    (line) => CALLS_LAUNCHER.test(line) && !line.trimStart().startsWith('#') && profileOf(line) === profile,
   )
   return (Object.keys(TIERS) as TierName[]).filter((tier) =>
     calls.some((line) => new RegExp(`run-tier\\.sh'? ${TIERS[tier].script}(?:\\s|$)`).test(line)),
   )
 }
 
-function profileIn(line: string): string {
-  return /\sOPENCLAW_PROFILE='?([A-Za-z0-9_-]+)'?\s/.exec(line)?.[1] ?? DEFAULT_PROFILE
-}
-
 /** Puts back the lines that the installation wrote, when the crontab does not hold them (any more). */
 export async function putBackCronLines(settings: Settings): Promise<ActionResult> {
   const done = 'putting our crontab lines back'
-  const receipt = readReceipt(settings)
-  const lines = receipt?.cronLines ?? []
-  if (!receipt || lines.length === 0) return { done, failure: 'the installation wrote no crontab lines' }
-  const before = await readCrontab(settings)
-  if ('failure' in before) return { done, failure: before.failure }
-  // On a Mac a job without Full Disk Access may be told that there is no crontab: writing would replace the user's own.
-  const hadOne = receipt.entries.some((entry) => entry.kind === 'cron-block' && entry.existed)
-  if (!before.exists && hadOne && receipt.scheduler === 'launchd')
-    return { done, failure: 'crontab -l says that there is no crontab, and there was one: nothing is written over it' }
-  const text = withBlock(before.text, lines, settings.profile)
-  if (text === before.text) return { done: 'our crontab lines are in place' }
-  return { done, failure: await writeCrontab(settings, { text, exists: true }) }
+  const { cronLines = [], entries = [], scheduler } = readReceipt(settings) ?? {}
+  if (cronLines.length === 0) return { done, failure: 'the installation wrote no crontab lines' }
+  const hadOne = entries.some((entry) => entry.kind === 'cron-block' && entry.existed)
+  try {
+    await editCrontab(settings, (text) => {
+      // On a Mac a job without Full Disk Access may see no crontab: writing would replace the user's own.
+      if (text === '' && hadOne && scheduler === 'launchd')
+        throw new Error('crontab -l says that there is no crontab, and there was one: nothing is written over it')
+      return withBlock(text, cronLines, settings.profile)
+    })
+    return { done }
+  } catch (error) {
+    return { done, failure: (error as Error).message }
+  }
 }
 
-/** Lines with their line breaks, so that joining them gives the text again. */
-function splitLines(text: string): string[] {
+function linesOf(text: string): string[] {
   return text.match(/[^\n]*\n|[^\n]+$/g) ?? []
-}
-
-function callsLauncher(line: string): boolean {
-  return /\/scripts\/run-tier\.sh'? [a-z-]+/.test(line)
-}
-
-/** execa and not `runCommand`: bytes must come back as they are, the last line break included. */
-async function crontab(
-  settings: Settings,
-  args: string[],
-  timeoutMs: number,
-  input?: string,
-): Promise<Pick<CommandResult, 'code' | 'stdout' | 'stderr' | 'failure'>> {
-  const { execa } = await import('execa')
-  const result = await execa('crontab', args, {
-    env: settings.childEnv,
-    extendEnv: false,
-    cwd: '/',
-    encoding: 'latin1',
-    stripFinalNewline: false,
-    reject: false,
-    timeout: timeoutMs,
-    ...(input === undefined ? { stdin: 'ignore' as const } : { input: Buffer.from(input, 'latin1') }),
-  })
-  const { stdout, stderr } = result
-  const name = `crontab ${args.join(' ')}`
-  let failure: string | undefined
-  if (result.code === 'ENOENT') failure = 'crontab is not on the PATH (is cron installed?)'
-  else if (result.timedOut) failure = `\`${name}\` gave no answer within ${timeoutMs / 1000} s`
-  else if (result.exitCode !== 0) failure = `\`${name}\`: exit ${result.exitCode}: ${oneLine(stderr || stdout)}`
-  return { code: result.exitCode ?? null, stdout, stderr, failure }
 }

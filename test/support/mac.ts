@@ -38,7 +38,7 @@ export function listingWithoutLogs(machine: { listing(): Record<string, string> 
   return Object.fromEntries(Object.entries(machine.listing()).filter(([path]) => !path.startsWith('openclaw')))
 }
 
-export function plistOf(machine: Mac, label: string): Record<string, unknown> {
+export function plistOf(machine: { agentsDir: string }, label: string): Record<string, unknown> {
   return parsePlist(readFileSync(join(machine.agentsDir, `${label}.plist`), 'utf8')) as Record<string, unknown>
 }
 

@@ -1,0 +1,168 @@
+/** A change of this machine: an installation is one, so is its rollback, and so is an uninstallation. */
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { editCrontab } from '../services/cron.ts'
+import { bootstrap } from '../services/launchd.ts'
+import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
+import { writeFileAtomic } from '../tier/state.ts'
+
+export interface File {
+  content: string | Buffer
+  mode: number
+}
+
+export interface Change {
+  /** By launchd's labels or the names of systemd's units; with the files that define the jobs. */
+  stop: Map<string, string>
+  /** By path; undefined: the file goes. */
+  files: Map<string, File | undefined>
+  start: Map<string, string>
+  crontab?: { line: string; edit(text: string): string; undo?: Change['crontab'] }
+}
+
+export interface Step {
+  lines: string[]
+  /** Throws an Error with a message of one line. */
+  act?(): Promise<unknown>
+}
+
+/** Longer than ExitTimeOut and TimeoutStopSec. */
+const END_LIMIT_SEC = 75
+
+export const LAUNCHD_DOMAIN = `gui/${process.getuid?.() ?? 501}`
+export const agentsFolder = ({ home }: Settings) => join(home, 'Library', 'LaunchAgents')
+export const unitFolder = ({ home }: Settings) => join(home, '.config', 'systemd', 'user')
+const isUnit = (name: string) => /\.(?:timer|service)$/.test(name)
+
+/** The change in the order in which it is made: what is stopped cannot write a file that was just removed. */
+export function stepsOf(settings: Settings, { stop, files, start, crontab }: Change): Step[] {
+  // The files of a job that could not be stopped stay as they are, for the next attempt.
+  const stuck: string[] = []
+  const isStuck = (path: string) => stuck.some((label) => basename(path).startsWith(label.replace(/timer$|$/, '.')))
+  const steps: Step[] = []
+  for (const label of stop.keys())
+    steps.push({
+      lines: [`stop ${label}`],
+      act: async () => {
+        stuck.push(label)
+        await stopJob(settings, label)
+        stuck.pop()
+      },
+    })
+  for (const [path, file] of files)
+    steps.push({
+      lines: [`${file ? (existsSync(path) ? 'change' : 'write') : 'remove'} ${tilde(path, settings.home)}`],
+      act: async () => isStuck(path) || putFile(path, file),
+    })
+  if ([...files.keys()].some(isUnit))
+    steps.push({ lines: ['systemctl --user daemon-reload'], act: () => systemctl(settings, 'daemon-reload') })
+  for (const [label, path] of start)
+    steps.push({ lines: [`start ${label}`], act: async () => isStuck(path) || startJob(settings, label, path) })
+  if (crontab)
+    steps.push({
+      lines: crontab.line.split('\n'),
+      act: async () => {
+        const before = await editCrontab(settings, crontab.edit)
+        crontab.undo = { line: 'crontab', edit: () => before }
+      },
+    })
+  return steps
+}
+
+/** Does all steps, also when some of them fail. Returns what failed. */
+export async function tryAll(steps: Step[], say: (step: Step) => void = () => {}): Promise<string[]> {
+  const failures: string[] = []
+  for (const step of steps)
+    try {
+      await step.act?.()
+      say(step)
+    } catch (error) {
+      failures.push(`${step.lines[0]}: ${(error as Error).message}`)
+    }
+  return failures
+}
+
+/** What puts everything back as it is now, however much of the change was made. */
+export async function inverseOf(settings: Settings, change: Change): Promise<Change> {
+  const loaded = new Map<string, string>()
+  for (const [label, path] of [...change.stop, ...change.start])
+    if (await isLoaded(settings, label)) loaded.set(label, path)
+  return {
+    // A timer that is only restarted ends no run.
+    stop: new Map([...change.start].filter(([label]) => !(isUnit(label) && loaded.has(label)))),
+    files: new Map([...change.files.keys()].map((path) => [path, readFile(path)])),
+    start: loaded,
+    get crontab() {
+      return change.crontab?.undo
+    },
+  }
+}
+
+export function readFile(path: string): File | undefined {
+  return existsSync(path) ? { content: readFileSync(path), mode: statSync(path).mode & 0o777 } : undefined
+}
+
+export function isAsWanted(path: string, file: File | undefined): boolean {
+  const now = readFile(path)
+  if (!now || !file) return now === file
+  return now.mode === file.mode && Buffer.from(file.content).equals(now.content as Buffer)
+}
+
+function putFile(path: string, file: File | undefined): void {
+  if (file) writeFileAtomic(path, file.content, file.mode)
+  else rmSync(path, { force: true })
+}
+
+/** True when launchd has the job, or the unit is active. */
+export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
+  if (isUnit(label)) return (await property(settings, label, 'ActiveState')) === 'active'
+  return (await shell(settings)`launchctl print ${`${LAUNCHD_DOMAIN}/${label}`}`).code === 0
+}
+
+export async function property(settings: Settings, unit: string, name: string): Promise<string> {
+  const { stdout } = await shell(settings)`systemctl --user show ${unit} ${`--property=${name}`}`
+  return stdout.trim().slice(name.length + 1)
+}
+
+async function startJob(settings: Settings, label: string, path: string): Promise<void> {
+  if (isUnit(label)) {
+    await systemctl(settings, 'enable', label)
+    // Not `start`: a timer that is active goes by its old file until it is restarted.
+    await systemctl(settings, 'restart', label)
+  } else must(await bootstrap(settings, label, path))
+  if (!(await isLoaded(settings, label))) throw new Error(`${label} was started without an error, but is not active`)
+}
+
+async function stopJob(settings: Settings, label: string): Promise<void> {
+  if (isUnit(label)) {
+    const service = label.replace(/timer$/, 'service')
+    const isKnown = async (unit: string) => (await property(settings, unit, 'LoadState')) === 'loaded'
+    if (await isKnown(label)) await systemctl(settings, 'disable', '--now', label)
+    if (await isKnown(service)) await systemctl(settings, 'stop', service)
+    // A service whose last run failed would stay in systemd's list as "not found, failed".
+    await shell(settings)`systemctl --user reset-failed ${label} ${service}`
+    return
+  }
+  if (!(await isLoaded(settings, label))) return
+  const $ = shell(settings, { timeoutSec: END_LIMIT_SEC })
+  const { failure, timedOut } = await $`launchctl bootout ${`${LAUNCHD_DOMAIN}/${label}`}`
+  for (const deadline = performance.now() + END_LIMIT_SEC * 1000; performance.now() < deadline; await delay(200)) {
+    if (!(await isLoaded(settings, label))) return
+    if (failure && !timedOut && !/in progress/i.test(failure)) throw new Error(failure)
+  }
+  throw new Error(`launchd still has it after ${END_LIMIT_SEC} s`)
+}
+
+async function systemctl(settings: Settings, ...args: string[]): Promise<void> {
+  must(await shell(settings, { timeoutSec: END_LIMIT_SEC + 15 })`systemctl --user ${args}`)
+}
+
+export function must({ failure }: { failure: string | undefined }): void {
+  if (failure) throw new Error(failure)
+}
+
+export function tilde(path: string, home: string): string {
+  return path.startsWith(`${home}/`) ? `~/${path.slice(home.length + 1)}` : path
+}

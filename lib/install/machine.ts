@@ -1,0 +1,112 @@
+/** What this machine has: prerequisites, a scheduler, a Node for the jobs; and what setup refuses or warns of. */
+import { existsSync, realpathSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Receipt } from '../services/receipt.ts'
+import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
+import { LAUNCHD_DOMAIN, tilde } from './change.ts'
+
+const isMac = process.platform === 'darwin'
+const systemPackage = (name: string) => (isMac ? `\`brew install ${name}\`` : `\`sudo apt-get install ${name}\``)
+
+const NEEDED = [
+  ['openclaw', 'no level can restart the gateway through its own command; `npm install -g openclaw`'],
+  ['tmux', `Level 3 cannot give the doctor a terminal; ${systemPackage('tmux')}`],
+  ['bash', `Level 1 keeps less evidence of a hung gateway; ${systemPackage('bash')}`],
+  ['curl', `a tier that cannot start can send no alert; ${systemPackage('curl')}`],
+  ['crontab', `Level 4 and the guardian are not started; ${systemPackage('cron')}`],
+  ['lsof or ss', `the owner of the gateway's port stays unknown; ${systemPackage('lsof')}`],
+] as const
+const NO_DOCTOR =
+  'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
+
+/** What the system needs, where it is on this shell's PATH, and what suffers without it. */
+export function prerequisites({ childEnv, doctors }: Settings): { name: string; path?: string; without: string }[] {
+  return [...NEEDED, [doctors.join(' or '), NO_DOCTOR] as const].map(([name, without]) => {
+    const found = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))
+    return { name, without, path: found.find((path) => path !== undefined) }
+  })
+}
+
+export function findOnPath(name: string, searchPath = ''): string | undefined {
+  const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))
+  const paths = folders.map((folder) => join(folder, name))
+  return paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
+}
+
+/** Why setup cannot run here, or as this user; one line each. */
+export function obstacles(home: string, root: string): string[] {
+  const found = [home, root]
+    .filter((path) => /[\n\r\0]/.test(path))
+    .map((path) => `a path with a line break in it cannot be scheduled: ${JSON.stringify(path)}`)
+  const owner = statSync(home, { throwIfNoEntry: false })?.uid
+  const cure = 'run setup as the user who runs the gateway, without sudo'
+  if (owner === undefined) found.push(`the home folder ${home} does not exist`)
+  else if (owner !== (process.getuid?.() ?? owner))
+    found.push(`the home folder ${home} belongs to another user (uid ${owner}): ${cure}`)
+  return found
+}
+
+/** macOS keeps these from background jobs without the user's permission. */
+const PROTECTED = /^(?:~\/(?:Desktop|Documents|Downloads|Library\/(?:Mobile Documents|CloudStorage))|\/Volumes)\//
+const NO_LOGIN =
+  'Claude Code started by launchd may not get at a login in the keychain: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env'
+
+export function warnings(settings: Settings, root: string): string[] {
+  const { home, memoryDir, stateDir, fromEnvironment } = settings
+  const found = [root, memoryDir, stateDir]
+    .filter((path) => isMac && PROTECTED.test(tilde(path, home)))
+    .map((path) => `${path} is protected by macOS: launchd and cron may be refused there. Keep it elsewhere`)
+  if (isMac && !settings.claudeOauthToken && !settings.anthropicApiKey) found.push(NO_LOGIN)
+  // Profile and state folder have to be known before .env can be found: the jobs are given them.
+  const names = fromEnvironment.filter((name) => !['OPENCLAW_STATE_DIR', 'OPENCLAW_PROFILE'].includes(name))
+  if (names.length > 0) found.push(`set in this shell, which no job will see: ${names.join(', ')}; put it into .env`)
+  return found
+}
+
+/** Who starts Level 1 and Level 2 here. Throws, with advice, when this session cannot reach launchd or systemd. */
+export async function schedulerHere(settings: Settings): Promise<Receipt['scheduler']> {
+  const $ = shell(settings)
+  if (findOnPath('launchctl', settings.childEnv.PATH)) {
+    const { failure } = await $`launchctl print ${LAUNCHD_DOMAIN}`
+    if (!failure) return 'launchd'
+    const cure = "log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again"
+    throw new Error(`launchd has no ${LAUNCHD_DOMAIN} for you (${failure}): ${cure}`)
+  }
+  if (findOnPath('systemctl', settings.childEnv.PATH)) {
+    const { failure } = await $`systemctl --user show --property=Version`
+    if (!failure) return 'systemd'
+    const cure = '`sudo loginctl enable-linger $USER` starts it; then run setup again'
+    if (existsSync('/run/systemd/system'))
+      throw new Error(`systemd's user manager does not answer (${failure}). ${cure}`)
+  }
+  if (findOnPath('crontab', settings.childEnv.PATH)) return 'cron'
+  throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
+}
+
+const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
+
+export interface NodeForJobs {
+  path: string
+  version: string
+  searchPath: string
+}
+
+/** The Node that the jobs use, by its name on the PATH so that an upgrade does not lose it. */
+export async function nodeForJobs(settings: Settings, root: string): Promise<NodeForJobs> {
+  const folders = (settings.childEnv.PATH ?? '')
+    .split(':')
+    .filter((folder) => folder.startsWith('/') && !folder.endsWith('/node-gyp-bin'))
+    // npm puts node_modules/.bin of the checkout and of every folder above it first.
+    .filter((folder) => !(folder.endsWith('/node_modules/.bin') && `${root}/`.startsWith(folder.slice(0, -17))))
+    // fnm gives every shell a folder of its own, with a link to where Node really is.
+    .map((folder) => (folder.includes('/fnm_multishells/') && existsSync(folder) ? realpathSync(folder) : folder))
+  const searchPath = [...new Set([...folders, ...SYSTEM_FOLDERS])].join(':')
+  const path = findOnPath('node', searchPath)
+  const says = path ? (await shell(settings)`${path} --version`).stdout : ''
+  const [, version, major, minor] = /^v((\d+)\.(\d+)\.\S+)/.exec(says) ?? []
+  if (path && version && Number(major) * 1000 + Number(minor) >= 20_019) return { path, version, searchPath }
+  // Started by a Node that is not on the PATH (an absolute path, a version manager's shell function).
+  const { execPath, versions } = process
+  return { path: execPath, version: versions.node, searchPath: `${searchPath}:${dirname(execPath)}` }
+}
