@@ -12,9 +12,8 @@ import { createInterface } from 'node:readline'
 import type { Argument, Instrument } from '../lib/doctor/instrument.ts'
 import { callInstrument, INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { readSessionOf, type Session } from '../lib/doctor/session.ts'
-import * as command from '../lib/tier/command.ts'
 import { EXIT } from '../lib/tier/contract.ts'
-import * as shell from '../lib/tier/shell.ts'
+import { endRunningCommands } from '../lib/tier/shell.ts'
 import { isRecord } from '../lib/tier/state.ts'
 
 /** Revisions of the protocol whose initialize, tools/list and tools/call are the same. */
@@ -32,12 +31,6 @@ else if (!contextPath || contextPath.startsWith('-')) {
     process.stderr.write(`doctor-tools: ${(error as Error).message}\n`)
     process.exitCode = EXIT.unusable
   }
-}
-
-// What is not converted yet runs its commands there.
-function endRunningCommands(): void {
-  command.endRunningCommands()
-  shell.endRunningCommands()
 }
 
 /** Answers one request after the other: two calls at once would undo each other's checks. */

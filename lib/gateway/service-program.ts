@@ -2,7 +2,6 @@
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { gatewayPlist, type Service } from '../services/supervisor.ts'
-import { systemctl } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import { tried } from '../tier/state.ts'
@@ -29,7 +28,7 @@ export async function askOpenclaw(
 
 /** `ExecStart={ path=/usr/bin/node ; argv[]=/usr/bin/node … gateway --port 18789 ; ignore_errors=no ; … }` */
 async function execStart(settings: Settings, unit: string): Promise<string[]> {
-  const { stdout } = await systemctl(settings, ['show', unit, '--property=ExecStart'])
+  const { stdout } = await shell(settings)`systemctl --user show ${unit} --property=ExecStart`
   return /argv\[\]=(.*?) ; /.exec(stdout)?.[1]?.split(' ') ?? []
 }
 

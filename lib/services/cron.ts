@@ -4,7 +4,6 @@ import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { readReceipt } from './receipt.ts'
-import type { ActionResult } from './supervisor.ts'
 
 const MARKER = /^# (BEGIN|END) openclaw-self-healing(?: ([A-Za-z0-9_-]+))?$/
 const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? [a-z-]+/
@@ -78,7 +77,7 @@ export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
 }
 
 /** Puts back the lines that the installation wrote, when the crontab does not hold them (any more). */
-export async function putBackCronLines(settings: Settings): Promise<ActionResult> {
+export async function putBackCronLines(settings: Settings): Promise<{ done: string; failure?: string }> {
   const done = 'putting our crontab lines back'
   const { cronLines = [], entries = [], scheduler } = readReceipt(settings) ?? {}
   if (cronLines.length === 0) return { done, failure: 'the installation wrote no crontab lines' }

@@ -96,10 +96,3 @@ async function staysLoaded(settings: Settings, label: string): Promise<boolean> 
 export function bootout(settings: Settings, label: string): Promise<Answer> {
   return shell(settings, { timeoutSec: BOOTOUT_TIMEOUT_SEC })`launchctl bootout ${launchdTarget(label)}`
 }
-
-export function launchctl(settings: Settings, args: string[], timeoutMs = 15_000): Promise<Answer> {
-  return shell(settings, { timeoutSec: timeoutMs / 1000 })`launchctl ${args}`
-}
-export function kickstart(settings: Settings, label: string, kill: boolean): Promise<Answer> {
-  return launchctl(settings, ['kickstart', ...(kill ? ['-k'] : []), launchdTarget(label)], 45_000)
-}

@@ -173,8 +173,3 @@ function describeUnit(unit: SystemdUnit): string {
   ]
   return `systemd: ${words.filter(Boolean).join(', ')}`
 }
-
-export interface ActionResult {
-  done: string
-  failure?: string
-}

@@ -66,7 +66,3 @@ export function readUnits(stdout: string): Map<string, Map<string, string>> {
     }),
   )
 }
-
-export function systemctl(settings: Settings, args: string[], timeoutMs = 15_000) {
-  return shell(settings, { timeoutSec: timeoutMs / 1000 })`systemctl --user ${args}`
-}
