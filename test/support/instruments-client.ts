@@ -40,7 +40,7 @@ export function startInstruments(box: Sandbox, parts: Record<string, unknown> = 
     reportPath,
     /** The session as the server keeps it. */
     state: () => JSON.parse(readFileSync(join(folder, 'session.json'), 'utf8')) as Record<string, unknown>,
-    /** Begins the session anew: nothing was done in it yet. */
+    /** Begins a new session: nothing was done in it yet. */
     reset: () => writeFileSync(join(folder, 'session.json'), '{"calls":[]}'),
     /** The lines of the recovery log. */
     log: () => (existsSync(logPath) ? readFileSync(logPath, 'utf8').split('\n').filter(Boolean) : []),
