@@ -223,7 +223,7 @@ async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<stri
     onExit(() => taken.release())
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    journal.warn(`whether the doctor of another profile is at work cannot be told (${code}); going on`)
+    journal.warn(`whether the doctor of another profile is at work is not known (${code}); going on`)
   }
   return undefined
 }

@@ -46,6 +46,22 @@ const REINSTALL: DoctorScript = {
   report: REPORT,
 }
 
+/** A doctor that edits the config, and one that then goes on working. */
+const edit = (value: string) => ({ call: 'set_config', args: { path: 'logging.level', value } })
+const WORKING = { waitMs: 60_000 }
+const config = (box: Sandbox) => readFileSync(box.configPath, 'utf8')
+/** Level 3 with a doctor that takes these steps, as soon as it has its prompt. */
+async function atWork(t: TestContext, steps: DoctorScript['steps'], settings: Record<string, string> = {}) {
+  const box = await sandbox(t, { settings })
+  await breakPackage(box)
+  box.writeDoctorScript({ steps })
+  const run = box.startScript('emergency-recovery')
+  await waitFor(() => box.prompts().length === 1, 'the prompt')
+  return { box, run }
+}
+const edited = (box: Sandbox) =>
+  waitFor(() => box.events().some(({ what }) => what.startsWith('doctor called set_config')), 'the edit')
+
 const markers = (box: Sandbox) => box.log('emergency-recovery-2').match(/MANUAL INTERVENTION REQUIRED: .*/g) ?? []
 const doctors = (box: Sandbox) => box.events().filter(({ what }) => what === 'doctor started').length
 const soleFile = (box: Sandbox, beginning: string) => {
@@ -104,26 +120,17 @@ concurrently(
 )
 
 concurrently('a pause ends the session: the doctor goes, the report says why, and no human is called', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ call: 'validate_config' }, { waitMs: 60_000 }] })
-  const run = box.startScript('emergency-recovery')
-  await waitFor(() => box.prompts().length === 1, 'the prompt')
+  const { box, run } = await atWork(t, [{ call: 'validate_config' }, WORKING])
   writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
   const { code, stdout } = await run.finished
   expect(code, stdout).toBe(3)
-  expect(stdout).toMatch(/standing down: paused by/)
   expect(markers(box)).toEqual([])
   expect(soleFile(box, 'emergency-recovery-report')).toContain('everything was paused')
   expect(leftovers(box)).toEqual([])
 })
 
-concurrently('a recovery that somebody else made is not the doctor’s', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ call: 'validate_config' }, { waitMs: 60_000 }] })
-  const run = box.startScript('emergency-recovery')
-  await waitFor(() => box.prompts().length === 1, 'the prompt')
+concurrently('a recovery from outside is not the doctor’s', async (t) => {
+  const { box, run } = await atWork(t, [{ call: 'validate_config' }, WORKING])
   await box.startGateway({})
   const { code, stdout } = await run.finished
   expect(code, stdout).toBe(0)
@@ -131,15 +138,16 @@ concurrently('a recovery that somebody else made is not the doctor’s', async (
   expect(soleFile(box, 'recovery-learnings')).toMatch(/\*\*Outcome:\*\* recovered by itself or from outside/)
 })
 
-concurrently.for<[string, RegExp]>([
-  ['tmux', /tmux is not installed/],
-  ['claude', /claude \(Claude Code\) is not on the PATH/],
-])('without %s the human is called at once', async ([tool, words], t) => {
-  const box = await sandbox(t, { absent: [tool] })
+concurrently.for<[string, SandboxOptions, RegExp]>([
+  ['tmux', { absent: ['tmux'] }, /tmux is not installed/],
+  ['an agent', { absent: ['claude'] }, /claude \(Claude Code\) is not on the PATH/],
+  ['a session left for today', { settings: { DOCTOR_MAX_PER_DAY: '0' } }, /DOCTOR_MAX_PER_DAY=0/],
+])('without %s the human is called at once', async ([, options, words], t) => {
+  const box = await sandbox(t, options)
   await breakPackage(box)
-  const run = await recover(box)
-  expect(run.code).toBe(1)
+  expect((await recover(box)).code).toBe(1)
   expect(markers(box)).toEqual([expect.stringMatching(words)])
+  expect(doctors(box)).toBe(0)
 })
 
 concurrently.for<[string, DoctorScript, RegExp]>([
@@ -183,13 +191,8 @@ concurrently.for<[string, DoctorScript, RegExp]>([
 })
 
 concurrently('a terminal that is ended from outside ends the session, and the human is called', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
-  const run = box.startScript('emergency-recovery')
-  await waitFor(() => box.prompts().length === 1, 'the prompt')
-  const [socket] = sockets(box)
-  spawnSync('tmux', ['-S', join(box.root, 'tmp', socket!), 'kill-server'])
+  const { box, run } = await atWork(t, [WORKING])
+  spawnSync('tmux', ['-S', join(box.root, 'tmp', sockets(box)[0]!), 'kill-server'])
   expect((await run.finished).code).toBe(1)
   expect(markers(box)).toEqual([expect.stringMatching(/the tmux session of Claude Code is gone/)])
   expect(leftovers(box)).toEqual([])
@@ -198,12 +201,29 @@ concurrently('a terminal that is ended from outside ends the session, and the hu
 concurrently('a doctor that works for too long is ended', async (t) => {
   const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_TIMEOUT: '4' } })
   await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
-  const run = await recover(box)
-  expect(run.code).toBe(1)
+  box.writeDoctorScript({ steps: [WORKING] })
+  expect((await recover(box)).code).toBe(1)
   expect(markers(box)).toEqual([expect.stringMatching(/the time of Claude Code was over \(4 s\)/)])
   expect(leftovers(box)).toEqual([])
 })
+
+concurrently(
+  'told to stop, it leaves the marker, ends the doctor and everything that it started, and rolls its edit back',
+  async (t) => {
+    const { box, run } = await atWork(t, [edit('debug'), WORKING])
+    const before = config(box)
+    await edited(box)
+    process.kill(run.pid, 'SIGTERM')
+    expect((await run.finished).code).toBe(1)
+    expect(markers(box)).toEqual([expect.stringMatching(/stopped before it was done/)])
+    expect(config(box).replace('debug', 'info')).toBe(before.replace('debug', 'info'))
+    expect(config(box)).not.toContain('debug')
+    expect(readdirSync(box.stateDir).filter((name) => name.includes('before-doctor'))).toEqual([])
+    expect(leftovers(box)).toEqual([])
+    expect(sockets(box)).toEqual([])
+    expect(soleFile(box, 'claude-session')).toContain('connected to its instruments')
+  },
+)
 
 concurrently('what is refused is not done, and stands in the log and the report', async (t) => {
   const box = await sandbox(t)
@@ -221,71 +241,43 @@ concurrently('what is refused is not done, and stands in the log and the report'
   expect(soleFile(box, 'emergency-recovery-report')).toMatch(/refused `set_config gateway\.bind lan`/)
 })
 
-concurrently(
-  'a config edit that does not help is rolled back; one that shall stay stays, and the human hears why',
-  async (t) => {
-    const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
-    await breakPackage(box)
-    const config = readFileSync(box.configPath, 'utf8')
-    const edit = { call: 'set_config', args: { path: 'logging.level', value: 'debug' } }
-    box.writeDoctorScript({ steps: [edit], report: REPORT })
-    expect((await recover(box)).code).toBe(1)
-    expect(box.events().some(({ what }) => what.startsWith('doctor called set_config'))).toBe(true)
-    expect(readFileSync(box.configPath, 'utf8')).toBe(config)
-
-    const report = {
-      ...REPORT,
-      human_needed: 'The disk is failing.',
-      keep_config_edits: 'The log level helps to see it.',
-    }
-    box.writeDoctorScript({ steps: [edit], report })
-    expect((await recover(box)).code).toBe(1)
-    expect(JSON.parse(readFileSync(box.configPath, 'utf8')).logging.level).toBe('debug')
-    expect(box.log('emergency-recovery-2')).toContain(
-      "the doctor's edits of the config stay: The log level helps to see it.",
-    )
-  },
-)
+concurrently('an edit that does not help is rolled back; one that should stay stays', async (t) => {
+  const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
+  await breakPackage(box)
+  const before = config(box)
+  box.writeDoctorScript({ steps: [edit('debug')], report: REPORT })
+  expect((await recover(box)).code).toBe(1)
+  await edited(box)
+  expect(config(box)).toBe(before)
+  const keep_config_edits = 'The log level helps to see it.'
+  box.writeDoctorScript({ steps: [edit('debug')], report: { ...REPORT, keep_config_edits } })
+  expect((await recover(box)).code).toBe(1)
+  expect(JSON.parse(config(box)).logging.level).toBe('debug')
+  expect(box.log('emergency-recovery-2')).toContain(keep_config_edits)
+})
 
 concurrently(
   'a run that is killed after an edit: the doctor can change nothing more, and the next run rolls the edit back',
   async (t) => {
     const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
     await breakPackage(box)
-    const config = readFileSync(box.configPath, 'utf8')
+    const before = config(box)
     const goOn = join(box.root, 'go-on')
-    const edit = (value: string) => ({ call: 'set_config', args: { path: 'logging.level', value } })
-    box.writeDoctorScript({ steps: [edit('debug'), { untilFile: goOn }, edit('trace'), { waitMs: 60_000 }] })
+    box.writeDoctorScript({ steps: [edit('debug'), { untilFile: goOn }, edit('trace'), WORKING] })
     const run = box.startScript('emergency-recovery')
-    await waitFor(() => box.events().some(({ what }) => what.startsWith('doctor called set_config')), 'the edit')
+    await edited(box)
     process.kill(run.pid, 'SIGKILL')
     await run.finished
     writeFileSync(goOn, '')
-    await waitFor(
-      () => box.events().some(({ what }) => what.startsWith('doctor was refused set_config')),
-      'the refusal',
-    )
-    expect(JSON.parse(readFileSync(box.configPath, 'utf8')).logging.level).toBe('debug')
+    const isRefused = () => box.events().some(({ what }) => what.startsWith('doctor was refused set_config'))
+    await waitFor(isRefused, 'the refusal')
+    expect(JSON.parse(config(box)).logging.level).toBe('debug')
     box.writeDoctorScript({ steps: [] })
     expect((await recover(box)).code).toBe(1)
-    expect(readFileSync(box.configPath, 'utf8')).toBe(config)
+    expect(config(box)).toBe(before)
     expect(leftovers(box)).toEqual([])
   },
 )
-
-concurrently('told to stop after an edit, it rolls the edit back', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  const config = readFileSync(box.configPath, 'utf8')
-  const edit = { call: 'set_config', args: { path: 'logging.level', value: 'debug' } }
-  box.writeDoctorScript({ steps: [edit, { waitMs: 60_000 }] })
-  const run = box.startScript('emergency-recovery')
-  await waitFor(() => box.events().some(({ what }) => what.startsWith('doctor called set_config')), 'the edit')
-  process.kill(run.pid, 'SIGTERM')
-  expect((await run.finished).code).toBe(1)
-  expect(readFileSync(box.configPath, 'utf8')).toBe(config)
-  expect(readdirSync(box.stateDir).filter((name) => name.includes('before-doctor'))).toEqual([])
-})
 
 concurrently('a doctor that is not installed or not signed in is skipped for the next one of DOCTOR', async (t) => {
   const box = await sandbox(t, { settings: { DOCTOR: 'codex claude' } })
@@ -319,34 +311,14 @@ concurrently('a database that is newer than the gateway is the human’s: no doc
   expect(doctors(box)).toBe(0)
 })
 
-concurrently('told to stop, it leaves the marker, ends the doctor and everything that it started', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
-  const run = box.startScript('emergency-recovery')
-  await waitFor(() => box.prompts().length === 1, 'the prompt')
-  process.kill(run.pid, 'SIGTERM')
-  const { code } = await run.finished
-  expect(code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/stopped before it was done/)])
-  expect(leftovers(box)).toEqual([])
-  expect(sockets(box)).toEqual([])
-  expect(soleFile(box, 'claude-session')).toContain('connected to its instruments')
-})
-
 concurrently(
   'a second doctor stands down while one is at work; one that was killed is cleared away by the next',
   async (t) => {
-    const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
-    await breakPackage(box)
-    box.writeDoctorScript({ steps: [{ waitMs: 60_000 }] })
-    const first = box.startScript('emergency-recovery')
-    await waitFor(() => box.prompts().length === 1, 'the prompt')
+    const { box, run } = await atWork(t, [WORKING], { DOCTOR_SAME_FAILURE_HOURS: '0' })
     expect((await recover(box)).code).toBe(3)
     expect(doctors(box)).toBe(1)
-
-    process.kill(first.pid, 'SIGKILL')
-    await first.finished
+    process.kill(run.pid, 'SIGKILL')
+    await run.finished
     expect(leftovers(box)).not.toEqual([])
     box.writeDoctorScript(REINSTALL)
     const next = await recover(box)
@@ -367,15 +339,6 @@ concurrently('no second doctor for the same unchanged failure; a changed config 
   writeFileSync(box.configPath, `${readFileSync(box.configPath, 'utf8')}\n// edited\n`)
   expect((await recover(box)).code).toBe(1)
   expect(doctors(box)).toBe(2)
-})
-
-concurrently('DOCTOR_MAX_PER_DAY ends it for the day', async (t) => {
-  const box = await sandbox(t, { settings: { DOCTOR_MAX_PER_DAY: '0' } })
-  await breakPackage(box)
-  const run = await recover(box)
-  expect(run.code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/DOCTOR_MAX_PER_DAY=0/)])
-  expect(doctors(box)).toBe(0)
 })
 
 concurrently('the same fault again: the second prompt carries the first lesson, to be tried first', async (t) => {

@@ -262,7 +262,7 @@ const LEGITIMATE: [intent: string, says: RegExp, calls: string, given?: State | 
     'host_facts',
     manifest({ version: '2026.9.6', dependencies: { 'left-pad': '1' } }),
   ],
-  ['the processes of the account', /port \d+: nobody listens[\s\S]*sleep/, 'processes_and_ports'],
+  ['the processes of the account', /port \d+: no listener[\s\S]*sleep/, 'processes_and_ports'],
   [
     'what has its port',
     /impostor: .*node[\s\S]*owner of its port: node/,

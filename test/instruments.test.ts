@@ -20,13 +20,13 @@ import { createWorld, leaksIn, PLANTED, PRIVATE_KEY, type World } from './suppor
 import { type Answer, type Instruments, spawnServer, startInstruments } from './support/instruments-client.ts'
 import { waitFor } from './support/sandbox.ts'
 
+const words = (text: string) => text.trim().split(/\s+/)
 const LOOKS =
-  `gateway_status read_journal read_config validate_config openclaw_doctor_lint openclaw_status past_incidents
-  processes_and_ports host_facts list_logs read_log list_files read_file search_files`.split(/\s+/)
-const ACTS = `set_config unset_config replace_in_config restore_known_good_config start_gateway restart_gateway
-  end_gateway_process openclaw_doctor_fix reinstall_package rebuild_native_modules refresh_service_definition`.split(
-  /\s+/,
-)
+  words(`gateway_status read_journal read_config validate_config openclaw_doctor_lint openclaw_status past_incidents
+  processes_and_ports host_facts list_logs read_log list_files read_file search_files`)
+const ACTS = words(`set_config unset_config replace_in_config restore_known_good_config start_gateway restart_gateway
+  end_gateway_process openclaw_doctor_fix reinstall_package rebuild_native_modules refresh_service_definition`)
+const DEBUG = { path: 'logging.level', value: 'debug' }
 
 let world: World
 let doctor: Instruments
@@ -37,16 +37,14 @@ beforeAll(async () => {
 afterAll(() => world.close())
 
 /** Another server, in a session of its own, that is ended with the test. */
-function anotherServer(options: Parameters<typeof startInstruments>[1] = {}): Instruments {
+function anotherServer(context: Record<string, unknown> = {}): Instruments {
   const folder = join(world.box.root, `session-${Math.random().toString(36).slice(2)}`)
   mkdirSync(folder)
-  const server = startInstruments(world.box, {
-    ...options,
-    context: { folder, logPath: join(folder, 'log'), ...options.context },
-  })
+  const server = startInstruments(world.box, { folder, logPath: join(folder, 'log'), ...context })
   onTestFinished(() => void server.child.kill('SIGKILL'))
   return server
 }
+const config = () => readFileSync(world.box.configPath, 'utf8')
 
 describe('the protocol', () => {
   const asked = (method: string, params?: unknown) => doctor.request(method, params)
@@ -80,14 +78,14 @@ describe('the protocol', () => {
     expect((await asked('ping')).result).toEqual({})
     for (const method of ['resources/list', 'prompts/get', 'sampling/createMessage', '__proto__', ''])
       expect((await asked(method)).error).toMatchObject({ code: -32601 })
-    for (const params of [
+    const some = [
       { name: 'list_logs', arguments: [] },
       { name: 'list_logs', arguments: 'x' },
       { name: 7 },
       {},
       undefined,
-    ])
-      expect((await asked('tools/call', params)).error).toMatchObject({ code: -32602 })
+    ]
+    for (const params of some) expect((await asked('tools/call', params)).error).toMatchObject({ code: -32602 })
   })
 
   test('a line that is no request gets an answer that says so, and the next one is heard', async () => {
@@ -129,39 +127,28 @@ describe('arguments', () => {
   test('of a wrong type, missing, unknown, too long: each instrument says what is wrong and does nothing', async () => {
     const { tools } = (await doctor.request('tools/list')).result as { tools: Tool[] }
     const before = world.snapshot()
-    const refused = async (name: string, args: Record<string, unknown>, says: RegExp) => {
-      const answer = await doctor.call(name, args)
-      expect(answer.text, `${name} ${JSON.stringify(args).slice(0, 100)}`).toMatch(says)
-      expect(answer.isError).toBe(true)
-    }
     for (const { name, inputSchema } of tools) {
       doctor.reset()
-      const given = (besides?: string) =>
-        Object.fromEntries(
-          inputSchema.required
-            .filter((one) => one !== besides)
-            .map((one) => [one, valueFor(inputSchema.properties[one]!)]),
-        )
-      await refused(name, { ...given(), further: 1 }, /^Refused: It has no argument further; its arguments: /)
-      await refused(name, { ...given(), constructor: 1 }, /^Refused: It has no argument constructor/)
-      for (const [argument, schema] of Object.entries(inputSchema.properties)) {
-        if (inputSchema.required.includes(argument))
-          await refused(name, given(argument), new RegExp(`The argument ${argument} is missing`))
-        for (const wrong of WRONG[String(schema.type)] ?? []) {
-          if (wrong === null && !inputSchema.required.includes(argument)) continue
-          await refused(
-            name,
-            { ...given(), [argument]: wrong },
-            new RegExp(`^Refused: (?:${argument} must be|The argument ${argument} is)`),
-          )
-        }
-        if (schema.type !== 'string') continue
-        await refused(
-          name,
-          { ...given(), [argument]: 'x'.repeat((schema.maxLength ?? 0) + 1) },
-          new RegExp(`${argument} (?:is longer than|must be one of)`),
-        )
-        if (!schema.enum) await refused(name, { ...given(), [argument]: 'a\u0000b' }, /holds a NUL character/)
+      const { properties, required } = inputSchema
+      const valueFor = ({ type, enum: choices }: Schema) => choices?.[0] ?? (type === 'integer' ? 1 : 'x')
+      const given = Object.fromEntries(required.map((one) => [one, valueFor(properties[one]!)]))
+      const refused = async (args: Record<string, unknown>, says: RegExp) => {
+        const answer = await doctor.call(name, { ...given, ...args })
+        expect(answer.text, `${name} ${JSON.stringify(args).slice(0, 100)}`).toMatch(says)
+        expect(answer.isError).toBe(true)
+      }
+      await refused({ further: 1 }, /^Refused: It has no argument further; its arguments: /)
+      await refused({ constructor: 1 }, /^Refused: It has no argument constructor/)
+      for (const [argument, { type, maxLength = 0, enum: choices }] of Object.entries(properties)) {
+        const isNeeded = required.includes(argument)
+        if (isNeeded) await refused({ [argument]: undefined }, new RegExp(`The argument ${argument} is missing`))
+        const wrong = (WRONG[String(type)] ?? []).filter((one) => one !== null || isNeeded)
+        const says = new RegExp(`^Refused: (?:${argument} must be|The argument ${argument} is)`)
+        for (const one of wrong) await refused({ [argument]: one }, says)
+        if (type !== 'string') continue
+        const tooLong = new RegExp(`${argument} (?:is longer than|must be one of)`)
+        await refused({ [argument]: 'x'.repeat(maxLength + 1) }, tooLong)
+        if (!choices) await refused({ [argument]: 'a\u0000b' }, /holds a NUL character/)
       }
     }
     expect(world.snapshot()).toEqual(before)
@@ -189,7 +176,6 @@ interface Tool {
   inputSchema: { properties: Record<string, Schema>; required: string[] }
   annotations: { readOnlyHint: boolean }
 }
-const valueFor = ({ type, enum: choices }: Schema) => choices?.[0] ?? (type === 'integer' ? 1 : 'x')
 
 describe('the recovery log', () => {
   test('holds one line for each call, with its decision, its arguments and why', async () => {
@@ -202,18 +188,14 @@ describe('the recovery log', () => {
     })
     await doctor.call('rebuild_native_modules')
     const lines = doctor.log().slice(before)
-    const text = (line: string) => line.replace(/^\[[^\]]+\] \[emergency-recovery\] /, '')
-    expect(lines.map(text)).toEqual([
-      '[INFO] INSTRUMENT allowed read_log {"log":"gateway.log","lines":3}',
-      expect.stringMatching(
-        /^\[WARN\] INSTRUMENT refused set_config \{"path":"gateway\.bind","value":"lan"\}: gateway\.bind may not be/,
-      ),
-      expect.stringMatching(
-        /^\[WARN\] INSTRUMENT refused bash \{"command":"cat\\nx .*: There is no instrument bash\.$/,
-      ),
-      '[INFO] INSTRUMENT allowed rebuild_native_modules {}',
-      expect.stringMatching(/^\[WARN\] INSTRUMENT failed rebuild_native_modules \{\}: it said .*not on the PATH/),
-    ])
+    const wanted = [
+      /\[INFO\] INSTRUMENT allowed read_log \{"log":"gateway.log","lines":3\}$/,
+      /\[WARN\] INSTRUMENT refused set_config \{"path":"gateway\.bind","value":"lan"\}: gateway\.bind may not be/,
+      /\[WARN\] INSTRUMENT refused bash \{"command":"cat\\nx .*: There is no instrument bash\.$/,
+      /\[INFO\] INSTRUMENT allowed rebuild_native_modules \{\}$/,
+      /\[WARN\] INSTRUMENT failed rebuild_native_modules \{\}: it said .*not on the PATH/,
+    ]
+    expect(lines).toEqual(wanted.map((line) => expect.stringMatching(line)))
     expect(doctor.state().calls).toMatchObject([
       { name: 'read_log', acts: false, decision: 'done' },
       { name: 'set_config', acts: true, decision: 'refused' },
@@ -231,10 +213,10 @@ describe('the recovery log', () => {
     const folder = join(world.box.root, `log-${Math.random().toString(36).slice(2)}`)
     mkdirSync(folder)
     prepare(folder)
-    const server = anotherServer({ context: { logPath: join(folder, name) } })
+    const server = anotherServer({ logPath: join(folder, name) })
     const before = world.snapshot()
     for (const [call, args] of [
-      ['set_config', { path: 'logging.level', value: 'debug' }],
+      ['set_config', DEBUG],
       ['start_gateway', {}],
       ['restore_known_good_config', {}],
       ['read_log', { log: 'gateway.log' }],
@@ -254,9 +236,9 @@ describe('the recovery log', () => {
     const server = anotherServer()
     await server.call('list_logs')
     rmSync(server.folder, { recursive: true })
-    const answer = await server.call('set_config', { path: 'logging.level', value: 'debug' })
+    const answer = await server.call('set_config', DEBUG)
     expect(answer.text).toMatch(/^It failed: ENOENT/)
-    expect(readFileSync(world.box.configPath, 'utf8')).toBe(world.config)
+    expect(config()).toBe(world.config)
   })
 })
 
@@ -280,13 +262,8 @@ describe('limits', () => {
 
   test('a session has a number of calls; then only the report is taken, and nothing more is written', async () => {
     await world.reset()
-    const calls = Array.from({ length: 300 }, (_, i) => ({
-      at: i,
-      name: 'list_logs',
-      args: {},
-      acts: false,
-      decision: 'done',
-    }))
+    const one = { name: 'list_logs', args: {}, acts: false, decision: 'done' }
+    const calls = Array.from({ length: 300 }, (_, at) => ({ ...one, at }))
     writeFileSync(join(doctor.folder, 'session.json'), JSON.stringify({ calls }))
     expect((await call('list_logs')).text).toMatch(/^Refused: 300 calls were made in this session/)
     const report = { symptom: 'a', root_cause: 'b', fix: 'c' }
@@ -302,13 +279,10 @@ describe('limits', () => {
     await world.reset()
     world.box.setFaults({ exitAtBoot: { code: 1, stderr: 'no' } })
     const one = anotherServer()
-    const two = anotherServer({ context: { folder: one.folder, logPath: one.logPath } })
+    const two = anotherServer({ folder: one.folder, logPath: one.logPath })
     one.reset()
-    const answers = await Promise.all(
-      Array.from({ length: 7 }, () => [one, two])
-        .flat()
-        .map((server) => server.call('start_gateway')),
-    )
+    const servers = Array.from({ length: 7 }, () => [one, two]).flat()
+    const answers = await Promise.all(servers.map((server) => server.call('start_gateway')))
     const started = answers.filter(({ isError }) => !isError)
     expect(started.length).toBeLessThanOrEqual(6)
     expect(answers.some(({ text }) => text.includes('may be used 6 times'))).toBe(true)
@@ -330,11 +304,11 @@ describe('limits', () => {
   test('the tier that began the session has ended: nothing is changed any more', async () => {
     await world.reset()
     const tier = spawnSync('true')
-    const server = anotherServer({ context: { tierPid: tier.pid } })
-    expect((await server.call('set_config', { path: 'logging.level', value: 'debug' })).text).toMatch(
+    const server = anotherServer({ tierPid: tier.pid })
+    expect((await server.call('set_config', DEBUG)).text).toMatch(
       /^Refused: The emergency-recovery that started this session has ended/,
     )
-    expect(readFileSync(world.box.configPath, 'utf8')).toBe(world.config)
+    expect(config()).toBe(world.config)
   })
 })
 
@@ -347,26 +321,22 @@ describe('logs', () => {
 
   test('of 200 MB: its end, quickly, and the newest lines with a word', async () => {
     const path = join(world.box.stateDir, 'logs', 'gateway-large.log')
-    const lines = Array.from(
-      { length: 20_000 },
-      (_, i) => `2026-11-22T05:44:10.000Z [agent] request ${i} was answered in ${i % 900} ms`,
-    )
-    const block = `${lines.join('\n')}\n`
+    const block = Array.from({ length: 20_000 }, (_, i) => `2026 [agent] request ${i} took ${i % 900} ms\n`).join('')
     const fd = openSync(path, 'w')
     for (let written = 0; written < 200 * 1024 * 1024; written += block.length) writeSync(fd, block)
     writeSync(fd, 'the last needle\nthe last line\n')
     closeSync(fd)
     const began = performance.now()
-    expect((await doctor.call('read_log', { log: 'gateway-large.log', lines: 1 })).text).toMatch(/\n\| the last line$/)
-    expect((await doctor.call('read_log', { log: 'gateway-large.log', search: 'needle', lines: 1 })).text).toMatch(
-      /\n\| the last needle$/,
-    )
+    const last = async (args = {}) =>
+      (await doctor.call('read_log', { log: 'gateway-large.log', lines: 1, ...args })).text
+    expect(await last()).toMatch(/\n\| the last line$/)
+    expect(await last({ search: 'needle' })).toMatch(/\n\| the last needle$/)
     expect(performance.now() - began).toBeLessThan(30_000)
     // As a writer leaves it whose log was emptied under it: zeros, then lines.
     truncateSync(path, 0)
     truncateSync(path, 200 * 1024 * 1024)
     appendFileSync(path, 'behind the zeros\na whole line\n')
-    expect((await doctor.call('read_log', { log: 'gateway-large.log' })).text).toMatch(/\n\| a whole line$/)
+    expect(await last()).toMatch(/\n\| a whole line$/)
     rmSync(path)
   })
 
@@ -375,11 +345,8 @@ describe('logs', () => {
     expect((await read('gateway-noise.log', noise)).text).toMatch(/binary data/)
     expect((await read('gateway-noise.log', Buffer.alloc(4096))).text).toMatch(/binary data/)
     expect((await read('gateway-noise.log', '')).text).toMatch(/\| \(no such line\)$/)
-    const mixed = Buffer.concat([
-      Buffer.from('a good line\n'),
-      Buffer.alloc(100),
-      Buffer.from('\nanother \xff one\n', 'latin1'),
-    ])
+    const good = Buffer.from('a good line\n')
+    const mixed = Buffer.concat([good, Buffer.alloc(100), Buffer.from('\nanother \xff one\n', 'latin1')])
     expect((await read('gateway-noise.log', mixed)).text).toMatch(/\| a good line\n[\s\S]*\| another � one$/)
     expect((await read('gateway-noise.log', 'x'.repeat(9 * 1024 * 1024))).isError).toBe(false)
   })
@@ -420,9 +387,8 @@ describe('logs', () => {
   })
 
   test('that are long: no answer is longer than a model can read, no line longer than an eye can', async () => {
-    const { text } = await read('gateway-long.log', `${`${'y'.repeat(390)}\n`.repeat(400)}${'z'.repeat(5000)}\n`, {
-      lines: 400,
-    })
+    const content = `${`${'y'.repeat(390)}\n`.repeat(400)}${'z'.repeat(5000)}\n`
+    const { text } = await read('gateway-long.log', content, { lines: 400 })
     expect(text.length).toBeLessThan(24_200)
     expect(text).toMatch(/\(cut here; \d+ characters more: ask for fewer lines, or search\)$/)
     const last = await doctor.call('read_log', { log: 'gateway-long.log', lines: 1 })
@@ -471,7 +437,7 @@ describe('the start', () => {
   })
 
   test('with a setting that cannot be used: exit 2, and the setting is named', async () => {
-    const server = anotherServer({ context: { env: { ...world.box.env, OPENCLAW_STARTUP_GRACE: 'soon' } } })
+    const server = anotherServer({ env: { ...world.box.env, OPENCLAW_STARTUP_GRACE: 'soon' } })
     expect(await server.ended).toBe(2)
     expect(server.stderr()).toMatch(/^doctor-tools: OPENCLAW_STARTUP_GRACE="soon": expected/)
   })
@@ -485,10 +451,15 @@ describe('the start', () => {
   })
 })
 
-describe('the end of standard input', () => {
+describe('the end', () => {
   const isGone = (pid: number) => !existsSync(`/proc/${pid}`)
+  const isChildOf = (pid: number, parent: number) => {
+    const status = `/proc/${pid}/status`
+    return existsSync(status) && readFileSync(status, 'utf8').includes(`PPid:\t${parent}\n`)
+  }
+  const children = ({ pid }: Instruments) => world.box.processes().filter((one) => isChildOf(one, pid))
 
-  test('ends it, at once when it has nothing to do', async () => {
+  test('comes with the end of standard input, at once when there is nothing to do', async () => {
     const server = anotherServer()
     await server.call('list_logs')
     const began = performance.now()
@@ -497,67 +468,46 @@ describe('the end of standard input', () => {
   })
 
   test.each([
-    ['a command that hangs', 'openclaw_status', {}],
-    ['a long wait', 'wait_until_healthy', { seconds: 300 }],
+    ['the end of standard input', 'a command that hangs', 'openclaw_status', {}],
+    ['the end of standard input', 'a long wait', 'wait_until_healthy', { seconds: 300 }],
+    ['a signal', 'a command that hangs', 'openclaw_status', {}],
   ])(
-    'ends it in the midst of %s; what was asked behind it is not done, and no child stays',
-    async (_what, name, args) => {
+    'by %s in the midst of %s: what was asked behind it is not done, and no child stays',
+    async (how, _what, name, args) => {
       await world.reset()
       world.box.planCli({ status: { hangs: true } })
       if (name === 'wait_until_healthy') world.box.startGateway({ startingMs: 600_000 }, 'listening').catch(() => {})
       const server = anotherServer()
       await server.call('list_logs')
-      const children = () => world.box.processes().filter((pid) => parentOf(pid) === server.pid)
       server.call(name, args).catch(() => {})
-      server.call('set_config', { path: 'logging.level', value: 'debug' }).catch(() => {})
-      await waitFor(() => server.state().calls && JSON.stringify(server.state()).includes(name), 'the call')
-      if (name === 'openclaw_status') await waitFor(() => children().length > 0, 'the command')
-      const started = children()
-      expect(await server.close()).toBe(0)
+      server.call('set_config', DEBUG).catch(() => {})
+      await waitFor(() => JSON.stringify(server.state()).includes(name), 'the call')
+      if (name === 'openclaw_status') await waitFor(() => children(server).length > 0, 'the command')
+      const started = children(server)
+      if (how === 'a signal') server.child.kill('SIGTERM')
+      expect(await (how === 'a signal' ? server.ended : server.close())).toBe(0)
       await waitFor(() => started.every(isGone), 'the end of its children')
-      expect(readFileSync(world.box.configPath, 'utf8')).toBe(world.config)
+      expect(config()).toBe(world.config)
       await world.reset()
     },
   )
-
-  test('a signal ends it and its children as well', async () => {
-    await world.reset()
-    world.box.planCli({ status: { hangs: true } })
-    const server = anotherServer()
-    server.call('openclaw_status').catch(() => {})
-    const children = () => world.box.processes().filter((pid) => parentOf(pid) === server.pid)
-    await waitFor(() => children().length > 0, 'the command')
-    const started = children()
-    server.child.kill('SIGTERM')
-    expect(await server.ended).toBe(0)
-    await waitFor(() => started.every(isGone), 'the end of its children')
-    await world.reset()
-  })
 })
 
-function parentOf(pid: number): number | undefined {
-  try {
-    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-  } catch {
-    return undefined
-  }
-}
-
-describe('a config that somebody else edits at the same time', () => {
+describe('a config that another hand edits at the same time', () => {
   test('between the check and the deed is not overwritten', async () => {
     await world.reset()
     // The line in the log is written between the two: a pipe without a reader holds it up there.
     const pipe = join(world.box.root, 'log-pipe')
     spawnSync('mkfifo', [pipe])
-    const server = anotherServer({ context: { logPath: pipe } })
-    const answer = server.call('set_config', { path: 'logging.level', value: 'debug' })
+    const server = anotherServer({ logPath: pipe })
+    const answer = server.call('set_config', DEBUG)
     await waitFor(() => existsSync(join(server.folder, 'lock')), 'the moment between them')
     const theirs = world.config.replace('"info"', '"warn"')
     writeFileSync(world.box.configPath, theirs)
     const reader = spawn('sh', ['-c', `while :; do cat '${pipe}' >/dev/null; done`], { stdio: 'ignore' })
     onTestFinished(() => void reader.kill('SIGKILL'))
     expect((await answer).text).toBe('Refused: The config was changed meanwhile: read it again.')
-    expect(readFileSync(world.box.configPath, 'utf8')).toBe(theirs)
+    expect(config()).toBe(theirs)
     await server.close()
   })
 
@@ -571,7 +521,7 @@ describe('a config that somebody else edits at the same time', () => {
     rmSync(box.configPath)
     symlinkSync(real, box.configPath)
     writeFileSync(box.gatewayLog, `telegram polls with ${PLANTED.remedyNote}\n`)
-    expect((await doctor.call('set_config', { path: 'logging.level', value: 'debug' })).text).toMatch(/^Done/)
+    expect((await doctor.call('set_config', DEBUG)).text).toMatch(/^Done/)
     expect(readFileSync(real, 'utf8')).toContain('"level": "debug"')
     expect(readFileSync(included, 'utf8')).toContain(PLANTED.remedyNote)
     expect((await doctor.call('unset_config', { path: '$include' })).text).toMatch(/^Refused/)
@@ -587,11 +537,10 @@ describe('a config that somebody else edits at the same time', () => {
 type Look = [name: string, args?: Record<string, unknown>]
 
 describe('no secret leaves', () => {
-  const journal = [
-    `Nov 22 openclaw: signs in with ${PLANTED.gatewayToken}`,
-    `Nov 22 openclaw: PIGEON ${PLANTED.mcpEnv}`,
-    '',
-  ].join('\n')
+  const journal = `Nov 22 openclaw: signs in with ${PLANTED.gatewayToken}\nNov 22 openclaw: PIGEON ${PLANTED.mcpEnv}\n`
+  const argv = words(
+    `--favourite ${PLANTED.psArgument} --shelf=${PLANTED.psArgument} -k ${PLANTED.psArgument} ${PLANTED.psArgument}`,
+  )
   const half = (secret: string) => [secret.slice(0, secret.length / 2), secret.slice(secret.length / 2)] as const
 
   /** Plants secrets in every form that a log, an output or an argument may hold them in. */
@@ -639,25 +588,14 @@ describe('no secret leaves', () => {
     )
     // What is quoted from the end of the log is cut at 240 characters.
     appendFileSync(box.gatewayLog, `Refusing to bind ${'s'.repeat(205)} ${gatewayToken}\n`)
+    const issues = [{ path: 'x', message: `${'o'.repeat(280)} ${gatewayToken}` }]
     box.planCli({
       status: { stdout: `${'r'.repeat(385)} ${gatewayToken}\n${half(gatewayToken)[0]}\n${half(gatewayToken)[1]}\n` },
       doctor: { code: 1, stderr: `${'q'.repeat(50)}${gatewayToken}${'p'.repeat(285)}\n` },
-      'config validate': {
-        code: 1,
-        stdout: JSON.stringify({
-          valid: false,
-          issues: [{ path: 'x', message: `${'o'.repeat(280)} ${gatewayToken}` }],
-        }),
-      },
+      'config validate': { code: 1, stdout: JSON.stringify({ valid: false, issues }) },
     })
     box.addTool('npm', `printf '%s' '${'n'.repeat(200)}${gatewayToken}${'m'.repeat(7985)}'; exit 1`)
-    const stranger = world.stranger('setInterval(() => {}, 1000)', [
-      '--favourite',
-      PLANTED.psArgument,
-      `--shelf=${PLANTED.psArgument}`,
-      PLANTED.psArgument,
-    ])
-    expect(stranger.pid).toBeGreaterThan(0)
+    expect(world.stranger('setInterval(() => {}, 1000)', argv).pid).toBeGreaterThan(0)
   }
 
   test('in any answer of any look, however it is asked', async () => {
@@ -665,10 +603,7 @@ describe('no secret leaves', () => {
     const paths = `gateway gateway.auth gateway.auth.token env.vars mcp.servers.notes mcp.servers.notes.args
       mcp.servers.far.headers channels.telegram models.providers.openai plugins`.split(/\s+/)
     const searches = [
-      'planted',
-      'TOKEN',
-      'private',
-      'redacted',
+      ...words('planted TOKEN private redacted'),
       ...Object.values(PLANTED).map((one) => one.slice(0, 12)),
     ]
     const large = ['gateway-key.log', 'gateway-cut.log', 'gateway.log.5.gz', 'gateway-single.log']
@@ -708,14 +643,7 @@ describe('no secret leaves', () => {
   test('through the command line of whoever has the port', async () => {
     await world.reset()
     const server = `require('http').createServer((q, r) => r.end('hi')).listen(${world.box.port}, '127.0.0.1', () => console.log('up'))`
-    const stranger = world.stranger(server, [
-      '--favourite',
-      PLANTED.psArgument,
-      `--shelf=${PLANTED.psArgument}`,
-      '-k',
-      PLANTED.psArgument,
-      PLANTED.psArgument,
-    ])
+    const stranger = world.stranger(server, argv)
     await new Promise((resolve) => stranger.stdout!.once('data', resolve))
     const answer = await doctor.call('gateway_status')
     expect(answer.text).toMatch(/^impostor: .*node \(pid \d+/)
@@ -750,7 +678,7 @@ describe('no secret leaves', () => {
   test('nor does an edit of a broken config tell a right piece from a wrong one', async () => {
     await world.reset()
     writeFileSync(world.box.configPath, world.config.replace('"mode": "local",', '"mode": "local"'))
-    const lines = readFileSync(world.box.configPath, 'utf8').split('\n')
+    const lines = config().split('\n')
     for (const secret of [PLANTED.gatewayToken, PLANTED.botToken, PLANTED.mcpArgs]) {
       const line = lines.findIndex((text) => text.includes(secret)) + 1
       const wrong = await doctor.call('replace_in_config', { line, old: '~~~', new: 'x' })

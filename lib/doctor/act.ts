@@ -92,7 +92,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const { folder, ...installed } = await installedPackage(settings, await session.service())
       const version = installed.version ?? readRecord(settings).value.version
       if (!version || !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
-        throw new Refused('Which version was installed cannot be told: that is for a human.')
+        throw new Refused('Which version was installed is not known: that is for a human.')
       const manager = folder?.includes('/pnpm/') ? 'pnpm' : folder?.includes('/.bun/') ? 'bun' : 'npm'
       const $ = shell(settings, { timeoutSec: NPM_LIMIT_SEC })
       const verb = manager === 'npm' ? 'install' : 'add'

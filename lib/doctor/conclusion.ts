@@ -32,7 +32,7 @@ function describeCall({ name, args }: InstrumentCall): string {
   return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
 }
 
-export interface Conclusion {
+interface Conclusion {
   title: string
   end: SessionEnd
   verdict: string

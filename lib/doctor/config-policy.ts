@@ -51,7 +51,7 @@ const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'mod
 /** Names that switch, schedule or keep something: their default may do more than what the user set. */
 const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
 
-export interface Yardstick {
+interface Yardstick {
   /** The port that is watched: the only one that `gateway.port` may be set to. */
   port: number
   /** The last config that booted; undefined when there is none. */
@@ -154,7 +154,7 @@ function wordsOf(name: string): string[] {
 
 // --- edits; a refusal is thrown as `Refused`, with the setting
 
-/** An edit may not throw away more settings than a repair plausibly does; whoever rewrites the file loses data. */
+/** An edit may not throw away more settings than a repair plausibly does: a rewrite of the file loses data. */
 const MOST_REMOVED = 12
 
 /** Judges the wish to set something before it is looked at what stands there: an answer must not tell a guess from it. */

@@ -12,7 +12,7 @@ import type { InstrumentCall } from './session.ts'
 
 /** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
 const STATUSES = ['seen', 'proposed', 'approved', 'rejected', 'dropped'] as const
-export type RemedyStatus = (typeof STATUSES)[number]
+type RemedyStatus = (typeof STATUSES)[number]
 
 export interface LearnedRemedy {
   /** The same for the same failure, which verdict and evidence describe. */

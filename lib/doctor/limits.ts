@@ -20,9 +20,9 @@ export function readVisits(settings: Settings, dryRun: boolean): StateRead<PastV
 }
 
 /** Noted before it begins: a session that kills the machine counts, too. Throws when it cannot be written. */
-export function noteVisit(settings: Settings, visits: readonly PastVisit[], visit: PastVisit): void {
-  const kept = visits.filter(({ at }) => at > visit.at - 7 * DAY_MS)
-  writeState(visitsPath(settings), [...kept, visit])
+export function noteVisit(settings: Settings, past: readonly PastVisit[], one: PastVisit): void {
+  const kept = past.filter(({ at }) => at > one.at - 7 * DAY_MS)
+  writeState(visitsPath(settings), [...kept, one])
 }
 
 /** Identifies a failure together with the config: after an edit a doctor may be called again. */

@@ -66,7 +66,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const ps = await shell(settings, { timeoutSec: 10 })`ps -axo pid=,ppid=,user=,stat=,rss=,etime=,comm=`
       const owners = (await portOwners(settings)).map((one) => `pid ${one.pid}`).join(', ')
       return [
-        `port ${settings.gatewayPort}: ${owners || 'nobody listens, or a process of another user'}`,
+        `port ${settings.gatewayPort}: ${owners || 'no listener, or a process of another user'}`,
         asData('PID PPID USER STAT RSS-KB AGE NAME', await session.hide(ps.stdout.trimEnd() || outputOf(ps))),
       ].join('\n')
     },

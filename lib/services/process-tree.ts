@@ -4,7 +4,7 @@ import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { tried } from '../tier/state.ts'
 
-export interface TreeProcess {
+interface TreeProcess {
   pid: number
   parent: number
   started: string

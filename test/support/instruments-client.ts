@@ -12,32 +12,22 @@ export interface Answer {
   isError: boolean
 }
 
-export interface InstrumentsOptions {
-  /** Replaces parts of the session's context. */
-  context?: Record<string, unknown>
-  /** Replaces the whole text of the context's file. */
-  contextText?: string
-}
-
 export type Instruments = ReturnType<typeof startInstruments>
 
 const STAMP = '2026-11-22-054410'
 
-/** Opens a session in a sandbox as Level 3 does, and starts the server for it. */
-export function startInstruments(box: Sandbox, options: InstrumentsOptions = {}) {
+/** Opens a session in a sandbox as Level 3 does, and starts the server for it. @param parts replace those of its context */
+export function startInstruments(box: Sandbox, parts: Record<string, unknown> = {}) {
   const own = {
     folder: join(box.stateDir, 'watchdog', 'doctor', STAMP),
     logPath: join(box.memoryDir, `emergency-recovery-${STAMP}.log`),
     reportPath: join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`),
   }
-  const context = {
-    ...{ tier: 'emergency-recovery', tierPid: process.pid, env: box.env, ...own },
-    ...options.context,
-  }
+  const context = { tier: 'emergency-recovery', tierPid: process.pid, env: box.env, ...own, ...parts }
   const { folder, logPath, reportPath } = context as typeof own
   for (const path of [folder, box.memoryDir]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const contextPath = join(folder, 'context.json')
-  writeFileSync(contextPath, options.contextText ?? JSON.stringify(context), { mode: 0o600 })
+  writeFileSync(contextPath, JSON.stringify(context), { mode: 0o600 })
   const child = spawnServer(box, [contextPath])
   const connection = connect(child)
 
@@ -50,7 +40,7 @@ export function startInstruments(box: Sandbox, options: InstrumentsOptions = {})
     reportPath,
     /** The session as the server keeps it. */
     state: () => JSON.parse(readFileSync(join(folder, 'session.json'), 'utf8')) as Record<string, unknown>,
-    /** Begins the session anew: nothing was done in it yet. */
+    /** Begins a new session: nothing was done in it yet. */
     reset: () => writeFileSync(join(folder, 'session.json'), '{"calls":[]}'),
     /** The lines of the recovery log. */
     log: () => (existsSync(logPath) ? readFileSync(logPath, 'utf8').split('\n').filter(Boolean) : []),
