@@ -6,7 +6,7 @@ const LIMITS = { testTimeout: 300_000, hookTimeout: 300_000 }
 const SAME_INPUTS_IN_EVERY_RUN = { setupFiles: ['test/support/seed.ts'] }
 // The tests mostly wait for processes: one more of them than there are cores.
 const maxWorkers = availableParallelism() + 1
-const REAL = ['test/real/**', 'test/prometheus/**', 'test/report/page.test.ts', 'test/faults/real-*']
+const REAL = ['test/real/**', 'test/prometheus/**', 'test/faults/real-*']
 
 // `--mode short`: what of `fire` takes a few minutes.
 export default defineConfig(({ mode }) => ({
@@ -25,8 +25,8 @@ export default defineConfig(({ mode }) => ({
         // Everything that runs as a process against stand-ins; of that, test/tiers is part of `npm test`.
         test: {
           name: 'process',
-          include: ['test/**/*.test.ts'],
-          exclude: ['test/unit/**', 'test/fire/**', ...REAL],
+          include: ['test/{tiers,process,faults}/**/*.test.ts'],
+          exclude: REAL,
           globalSetup: ['test/faults/table.ts'],
           ...LIMITS,
           ...SAME_INPUTS_IN_EVERY_RUN,
@@ -42,7 +42,7 @@ export default defineConfig(({ mode }) => ({
           testTimeout: 600_000,
           hookTimeout: 900_000,
           // These wait even more.
-          maxWorkers: 2 * availableParallelism(),
+          maxWorkers: availableParallelism(),
           sequence: { groupOrder: 1 },
         },
       },

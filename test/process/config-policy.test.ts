@@ -1,0 +1,477 @@
+/** The doctor's edits of the gateway's config, judged by what changes; what of the config is shown; edits of its text. */
+import fc from 'fast-check'
+import JSON5 from 'json5'
+import { describe, expect, test } from 'vitest'
+import {
+  isProtected,
+  judgeConfigText,
+  judgeSetting,
+  shownBrokenConfig,
+  shownConfig,
+  VEIL,
+  veiledConfig,
+  yardstickOf,
+} from '../../lib/doctor/config-policy.ts'
+import { Refused } from '../../lib/doctor/instrument.ts'
+import { configSecrets, configWith, configWithout, leavesOf, parseOrNothing } from '../../lib/gateway/config-tree.ts'
+import { configText, PLANTED } from '../support/doctor-world.ts'
+
+const PORT = 18789
+const CONFIG_TEXT = `// the gateway's config
+{
+  "gateway": {
+    "mode": "local", "port": 18789, "bind": "loopback",
+    "auth": { "mode": "token", "token": "planted-gateway-token-1" },
+  },
+  "logging": { "level": "info" },
+  "agents": { "defaults": { "model": { "primary": "anthropic/claude-x" }, "bogus": 1 } },
+  "channels": { "telegram": { "enabled": true, "botToken": "planted-bot-token-3", "allowFrom": ["1001"], "groupPolicy": "allowlist" } },
+  "plugins": { "entries": { "broken": { "enabled": true } } }, "bogus": 1
+}
+`
+
+function refusal(before: string, after: string, knownGood?: string): string | undefined {
+  try {
+    judgeConfigText(before, after, yardstickOf(knownGood, PORT))
+    return undefined
+  } catch (error) {
+    expect(error).toBeInstanceOf(Refused)
+    return (error as Refused).message
+  }
+}
+const parsed = () => JSON5.parse(CONFIG_TEXT) as Record<string, never>
+const text = (value: unknown) => JSON.stringify(value, null, 1)
+const swapped = (from: string, to: string) => {
+  expect(CONFIG_TEXT).toContain(from)
+  return CONFIG_TEXT.replace(from, to)
+}
+const words = (lines: string) => lines.trim().split(/\s+/)
+/** The protected settings of a text, each with its place and value. */
+const protectedOf = (config: string) =>
+  leavesOf(parseOrNothing(config) ?? {})
+    .filter(({ path }) => isProtected(path))
+    .map(({ path, value, kind }) => `${path.join('.')}=${kind} ${value}`)
+    .sort()
+
+/** The text without one of its marks, for each whose absence leaves nothing that can be parsed. */
+const breaksOf = (config: string) =>
+  [...config].flatMap((c, i) => {
+    if (!/["{}[\],:]/.test(c) || i < config.indexOf('{')) return []
+    const broken = config.slice(0, i) + config.slice(i + 1)
+    return parseOrNothing(broken) ? [] : [{ broken, at: i }]
+  })
+
+describe('a config that cannot be parsed', () => {
+  const breaks = breaksOf(CONFIG_TEXT)
+
+  test('may be brought back to what it was, mostly also when no earlier config is known', () => {
+    expect(breaks.length).toBeGreaterThan(80)
+    for (const { broken, at } of breaks)
+      expect(refusal(broken, CONFIG_TEXT, CONFIG_TEXT), `position ${at}`).toBeUndefined()
+    const repaired = breaks.filter(({ broken }) => refusal(broken, CONFIG_TEXT) === undefined)
+    expect(repaired.length / breaks.length).toBeGreaterThan(0.6)
+    const slips = swapped('"mode": "local",', '"mode" "local"')
+      .replace('"level":', 'level" =')
+      .replace('"allowlist" } }', '"allowlist" }')
+    expect(refusal(slips, CONFIG_TEXT, CONFIG_TEXT)).toBeUndefined()
+  })
+
+  test('may not lose or change its protection on the way, whatever is missing', () => {
+    const changes = ['none', 'password', ''].map((mode) => swapped('"mode": "token"', `"mode": "${mode}"`))
+    changes.push(swapped('"loopback"', '"lan"'), swapped('planted-gateway-token-1', 'other'))
+    changes.push(swapped('["1001"]', '["*"]'), swapped('"1001"', '"1001", "*"'))
+    changes.push(CONFIG_TEXT.replace(/"auth": \{[^}]*\},/, ''), swapped(', "groupPolicy": "allowlist"', ''))
+    changes.push(swapped('"info"', '"info", "file": "/etc/cron.d/x"'))
+    changes.push(swapped('"logging"', '"hooks": { "enabled": true }, "logging"'))
+    for (const { broken, at } of breaks)
+      for (const after of changes)
+        for (const known of [undefined, CONFIG_TEXT])
+          expect(refusal(broken, after, known), `position ${at}: ${after}`).toBeDefined()
+  })
+
+  test('a repair that moves a brace, a bracket or a quote elsewhere takes no setting away from what it protects', () => {
+    const marks = '{}[],:"'
+    const edits = fc.array(fc.tuple(fc.nat(), fc.constantFrom(...marks), fc.boolean()), { minLength: 1, maxLength: 3 })
+    const kept = protectedOf(CONFIG_TEXT)
+    let allowed = 0
+    const judge = (
+      one: (typeof breaks)[number],
+      isBack: boolean,
+      some: [number, string, boolean][],
+      known: boolean,
+    ) => {
+      // Mostly beside a mark, where an edit can leave something that parses.
+      let after = isBack ? CONFIG_TEXT : one.broken
+      for (const [where, mark, isAdded] of some) {
+        const isNear = (c: string, i: number) => marks.includes(c) || marks.includes(after[i - 1] ?? ' ')
+        const places = [...after].flatMap((c, i) => (isNear(c, i) ? [i] : []))
+        const place = places[where % places.length]!
+        if (isAdded) after = after.slice(0, place) + mark + after.slice(place)
+        else if (marks.includes(after[place]!)) after = after.slice(0, place) + after.slice(place + 1)
+      }
+      if (refusal(one.broken, after, known ? CONFIG_TEXT : undefined) !== undefined) return
+      allowed++
+      expect(protectedOf(after), `position ${one.at}: ${after}`).toEqual(kept)
+    }
+    fc.assert(fc.property(fc.constantFrom(...breaks), fc.boolean(), edits, fc.boolean(), judge), { numRuns: 4000 })
+    expect(allowed).toBeGreaterThan(40)
+  })
+
+  test.each(['"sandbox": { "mode": "all" }', '"groupPolicy": "allowlist"'])(
+    '%s does not fall out of its agent',
+    (guard) => {
+      const whole = `{ "agents": { "defaults": { "model": "a/b", ${guard}, "x": 1 } , "y": 2 }, "z": 3 }`
+      const broken = whole.replace('} , "y"', ', "y"')
+      const early = broken.replace(`, ${guard}`, ` }, ${guard}`)
+      expect([whole, broken, early].map((one) => parseOrNothing(one) !== undefined)).toEqual([true, false, true])
+      for (const known of [undefined, whole]) expect(refusal(broken, early, known)).toBeDefined()
+      expect(refusal(broken, whole, whole)).toBeUndefined()
+    },
+  )
+
+  test('has to be repaired in one edit, and what is said of it names no character of it', () => {
+    expect(refusal('{ "gateway": ', '{ "gateway": {')).toMatch(/one call/)
+    const secret = swapped('"planted-gateway', 'qlanted-gateway')
+    expect(refusal(swapped('"info" }', '"info"'), secret)).toMatch(
+      /^After this edit the config could still not be parsed in line 5\. /,
+    )
+  })
+
+  test('cut off in the middle it may be completed from the last config that booted, and from nothing else', () => {
+    for (const cut of [CONFIG_TEXT.slice(0, CONFIG_TEXT.indexOf('"channels"')), '']) {
+      expect(refusal(cut, CONFIG_TEXT, CONFIG_TEXT)).toBeUndefined()
+      expect(refusal(cut, CONFIG_TEXT)).toMatch(/only marks/)
+    }
+    expect(refusal('', '{ gateway: { mode: "local", port: 18789 } }', CONFIG_TEXT)).toMatch(/security is for a human/)
+  })
+
+  test('a token that was being changed when the syntax broke may stay the one that stands there', () => {
+    const broken = swapped('"planted-gateway-token-1"', '"new-token-of-the-user')
+    const repaired = swapped('planted-gateway-token-1', 'new-token-of-the-user')
+    expect(refusal(broken, repaired, CONFIG_TEXT)).toBeUndefined()
+    for (const by of ['', 'of-another'])
+      expect(refusal(broken, repaired.replace('of-the-user', by), CONFIG_TEXT)).toMatch(/security/)
+  })
+})
+
+describe('a config that can be parsed', () => {
+  test.each([
+    ['an unknown key is removed', '"bogus": 1 } }', '} }'],
+    ['a model is changed', 'claude-x', 'claude-y'],
+    ['a comment is removed', "// the gateway's config", ''],
+    ['a broken plugin is turned off', '"broken": { "enabled": true }', '"broken": { "enabled": false }'],
+    ['a log level is changed', '"info"', '"debug"'],
+  ])('%s', (_what, from, to) => expect(refusal(CONFIG_TEXT, swapped(from, to))).toBeUndefined())
+
+  test('what is missing or wrong may become right: the mode, the port; the same written differently is no change', () => {
+    for (const before of [swapped('"mode": "local", "port"', '"port"'), swapped('18789', '1878'), text(parsed())])
+      expect(refusal(before, CONFIG_TEXT)).toBeUndefined()
+    expect(refusal(CONFIG_TEXT, text(parsed()))).toBeUndefined()
+    expect(refusal(CONFIG_TEXT, swapped('18789', '8080'))).toMatch(/may only be 18789/)
+    expect(refusal(CONFIG_TEXT, swapped('"port": 18789,', ''))).toMatch(/nothing watches/)
+  })
+
+  test('a value of another kind is another value', () => {
+    expect(refusal(CONFIG_TEXT, swapped('"1001"', '1001'))).toMatch(/security/)
+    expect(refusal(swapped('["1001"]', '[]'), swapped('["1001"]', '[""]'))).toMatch(/security/)
+    const set = (path: string, value: unknown) =>
+      refusal(CONFIG_TEXT, text(configWith(parsed(), path.split('.'), value)))
+    expect(set('plugins.entries.broken.enabled', 'false')).toMatch(/turned off, not on/)
+    expect(set('channels.telegram.enabled', 0)).toMatch(/turned off, not on/)
+    expect(set('gateway.port', '18789')).toMatch(/may only be 18789/)
+  })
+
+  test('a rewrite that throws settings away is refused', () => {
+    const many = { ...parsed(), ui: Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`a${i}`, i])) }
+    expect(refusal(text(many), text({ ...many, ui: { a0: 0 } }))).toMatch(/throw away 19 settings/)
+    expect(refusal(CONFIG_TEXT, '{}')).toBeDefined()
+    for (const nothing of ['[]', 'null', '7', '"x"']) expect(refusal(CONFIG_TEXT, nothing)).toMatch(/hold no settings/)
+  })
+
+  test('setting, changing or removing anything under a protected name is refused', () => {
+    const name = fc.constantFrom(
+      ...words(`auth token allowFrom bind tls commands exec sandbox elevated trustedProxies baseUrl hooks mcp env scopes
+        roles groupPolicy dmPolicy allowedOrigins systemPrompt apiKey password webhookSecret approvals paths $include
+        dangerouslyDisableDeviceAuth`),
+    )
+    const around = fc.array(fc.constantFrom('agents', 'defaults', 'list', 'misc', 'channels', 'x'), { maxLength: 3 })
+    const items = fc.array(fc.string({ minLength: 1 }), { minLength: 1 })
+    const value = fc.oneof(fc.string(), fc.boolean(), fc.integer(), items)
+    const judge = (path: string[], leaf: string, one: unknown, two: unknown) => {
+      const nest = (last: Record<string, unknown>) =>
+        text({
+          ...parsed(),
+          extra: path.reduceRight<Record<string, unknown>>((inner, key) => ({ [key]: inner }), { other: 1, ...last }),
+        })
+      const [without, withOne, withTwo] = [nest({}), nest({ [leaf]: one }), nest({ [leaf]: two })]
+      expect(refusal(without, withOne)).toMatch(/security|variable|requests go/)
+      expect(refusal(withOne, without)).toMatch(/security/)
+      if (withOne !== withTwo) expect(refusal(withOne, withTwo)).toMatch(/security|variable/)
+    }
+    fc.assert(fc.property(around, name, value, value, judge), { numRuns: 500 })
+  })
+
+  test('whatever is allowed leaves every protected setting as it was, or as it was known to be', () => {
+    const names =
+      words(`gateway auth mode token bind port agents defaults model primary channels telegram allowFrom enabled
+      plugins entries broken logging level 0 list $include tools exec models`)
+    const path = fc.array(fc.constantFrom(...names), { minLength: 1, maxLength: 4 })
+    const values = ['local', 'lan', 'debug', false, true, PORT, 'a/b', '${X}', 'claude-cli/x', [], {}, ['*'], null]
+    const inner = fc.constantFrom<unknown>('x', false, true, 1, ['*'])
+    const value = fc.oneof(fc.constantFrom<unknown>(...values), fc.dictionary(fc.constantFrom(...names), inner))
+    const kept = protectedOf(CONFIG_TEXT)
+    const isOff = (one: string) => /^plugins\.entries\.[^.]+\.enabled=boolean false$/.test(one)
+    let allowed = 0
+    const judge = (where: string[], what: unknown) => {
+      let after: Record<string, unknown>
+      try {
+        after = what === undefined ? configWithout(parsed(), where) : configWith(parsed(), where, what)
+      } catch {
+        return
+      }
+      if (refusal(CONFIG_TEXT, text(after)) !== undefined) return
+      allowed++
+      const now = protectedOf(text(after)).filter((one) => !isOff(one))
+      const wanted = kept.filter((one) => now.includes(one) || !/^plugins/.test(one))
+      expect(now, `${where.join('.')} = ${JSON.stringify(what)}`).toEqual(wanted)
+      expect(text(after)).not.toMatch(/\$\{|claude-cli/)
+    }
+    fc.assert(fc.property(path, fc.option(value, { nil: undefined }), judge), { numRuns: 2500 })
+    expect(allowed).toBeGreaterThan(40)
+  })
+})
+
+describe('settings that trade places', () => {
+  const agent = (id: string, mode: string, tool: string) => ({ id, sandbox: { mode }, tools: { allow: [tool] } })
+  const both = (list: unknown[], [main, other] = ['main', 'public'] as const) => ({
+    ...parsed(),
+    agents: {
+      list,
+      entries: {
+        [main]: { runtime: { acp: { sandbox: 'all' } } },
+        [other]: { runtime: { acp: { sandbox: 'off' } } },
+      },
+    },
+    bindings: [
+      { agentId: main, match: { channel: 'telegram' } },
+      { agentId: other, match: { channel: 'irc' } },
+    ],
+  })
+  const [main, other] = [agent('main', 'all', 'read'), agent('public', 'off', 'exec')]
+  const before = text(both([main, other]))
+  const traded = (a: string, b: string) => before.replace(a, 'X').replace(b, a).replace('X', b)
+  const swaps: [string, string][] = [
+    ['the ids of two agents', traded('"id": "main"', '"id": "public"')],
+    ['two sandboxes', text(both([agent('main', 'off', 'read'), agent('public', 'all', 'exec')]))],
+    ['two lists of tools', text(both([agent('main', 'all', 'exec'), agent('public', 'off', 'read')]))],
+    ['the agents of two bindings', traded('"agentId": "main"', '"agentId": "public"')],
+    [
+      'the names of all',
+      text(
+        both(
+          [
+            { ...main, id: 'public' },
+            { ...other, id: 'main' },
+          ],
+          ['public', 'main'] as never,
+        ),
+      ),
+    ],
+    ['two agents, whole', text(both([other, main]))],
+    ['the names of two entries', traded('"main": {', '"public": {')],
+  ]
+  // No comma between two settings, far from what is swapped.
+  const broken = (whole: string) => whole.replace('"mode": "local",', '"mode": "local"')
+
+  test.each(swaps)('%s: refused, also in a config that cannot be parsed', (_what, after) => {
+    expect(JSON.parse(after)).not.toEqual(JSON.parse(before))
+    expect(() => JSON5.parse(broken(before))).toThrow()
+    for (const knownGood of [undefined, before])
+      for (const from of [before, broken(before)]) expect(refusal(from, after, knownGood)).toBeDefined()
+    expect(refusal(broken(before).slice(0, -40), after, before)).toBeDefined()
+  })
+
+  test('what stays in its place may be repaired around them, and what protects nothing taken out of a list', () => {
+    expect(refusal(broken(before), before)).toBeUndefined()
+    for (const cut of [broken(before), broken(before).slice(0, -40)])
+      expect(refusal(cut, before, before)).toBeUndefined()
+    const two = before.replace('"public"', '"public", "bogus": 1, "model": "a/b"')
+    expect(refusal(two, before)).toBeUndefined()
+    expect(refusal(before, two.replace(' "bogus": 1,', ''))).toBeUndefined()
+    const list = (...items: unknown[]) => text({ ...parsed(), agents: { list: items } })
+    const [a, b, c] = [agent('a', 'x', 'x'), agent('b', 'y', 'y'), agent('c', 'z', 'z')]
+    expect(refusal(list(a, b, c), list(a, c))).toMatch(/agents.list.1.sandbox.mode/)
+    expect(refusal(list(a, { bogus: 1 }, c), list(a, c))).toBeUndefined()
+  })
+})
+
+describe('what a repair needs is open, and nothing else', () => {
+  const config = {
+    ...parsed(),
+    cron: { enabled: false, bogus: 1 },
+    session: { store: '/a', maintenance: { mode: 'warn' }, bogus: 1 },
+    agents: { defaults: { model: { primary: 'a/b' }, heartbeat: { every: '0m' }, bogus: 1 } },
+    messages: { queue: { mode: 'steer' } },
+    legacy: { a: 1 },
+  }
+  const set = (path: string, value: unknown, known?: string) =>
+    refusal(text(config), text(configWith(config, path.split('.'), value)), known)
+  const unset = (path: string, known?: string) =>
+    refusal(text(config), text(configWithout(config, path.split('.'))), known)
+  const table = (lines: string) =>
+    lines
+      .trim()
+      .split('\n')
+      .map((line) => /^\s*(\S+) (.*)$/.exec(line)!)
+      .map((m): [string, unknown] => [m[1]!, JSON.parse(m[2]!)])
+
+  test.each(
+    table(String.raw`channels.matrix.homeserver "https://evil.example"
+      channels.nostr.relays ["wss://evil.example"]
+      channels.irc.server "evil.example"
+      channels.googlechat.audience "x"
+      channels.discord.actions.moderation true
+      channels.telegram.actions.deleteMessage true
+      session.maintenance.maxDiskBytes 1
+      session.maintenance.resetArchiveRetention "1s"
+      session.store "/tmp/x"
+      cron.sessionRetention "1s"
+      cron.store "/tmp/x"
+      cron.enabled true
+      cron.jobs [{ "at": "1m" }]
+      agents.defaults.heartbeat.every "1m"
+      agents.defaults.heartbeat.model "a/b"
+      agents.defaults.cwd "/"
+      transcripts.enabled true
+      gateway.discovery.wideArea.enabled true
+      gateway.mode "remote"
+      models.providers.x.models [{ "agentRuntime": { "id": "shell" } }]
+      models.providers.x.models [{ "id": "a", "zdr": false }]
+      models.providers.x.models [{ "id": "a", "provider": { "data_collection": "allow" } }]
+      agents.defaults.models { "a/b": { "params": { "transforms": [] } } }
+      agents.defaults.models { "codex-cli/gpt": {} }
+      agents.defaults.models { "a/\u0024{TOKEN}": {} }
+      agents.defaults.model.primary "claude-cli/opus"
+      agents.defaults.model.primary "\u0024{MY_BANK_LOGIN}"
+      agents.defaults.model { "source": "env", "id": "MY_BANK_LOGIN" }`),
+  )('%s may not become %j', (path, value) => expect(set(path, value)).toBeDefined())
+
+  test.each(
+    table(`gateway.mode "local"
+      gateway.port 18789
+      cron.enabled false
+      transcripts.enabled false
+      logging.consoleLevel "debug"
+      agents.defaults.model.fallbacks ["a/b", "c/d"]
+      agents.defaults.models { "a/b.c": {} }
+      agents.defaults.timeoutSeconds 600
+      agents.defaults.maxConcurrent 2
+      models.providers.x.timeoutSeconds 60
+      messages.inbound.debounceMs 10`),
+  )('%s may become %j', (path, value) => expect(set(path, value)).toBeUndefined())
+
+  test('a value that stood there when the gateway last booted may come back, and no other', () => {
+    const known = text({ ...config, session: { store: '/b', dmScope: 'main' }, cron: { enabled: true } })
+    expect(set('session.store', '/b', known)).toBeUndefined()
+    expect(set('session.store', '/c', known)).toMatch(/none of the settings/)
+    expect(set('session.dmScope', 'main', known)).toMatch(/security/)
+    expect(set('cron.enabled', true, known)).toMatch(/not on/)
+  })
+
+  test('what OpenClaw does not know may be removed; of what it knows only what a default replaces without harm', () => {
+    for (const path of words('legacy agents.defaults.bogus messages.queue.mode'))
+      expect(unset(path), path).toBeUndefined()
+    for (const path of words('cron.enabled session.store agents.defaults.heartbeat.every cron.bogus'))
+      expect(unset(path), path).toMatch(/its default would hold/)
+    expect(unset('gateway.mode')).toMatch(/does not start/)
+    const known = text({ ...config, session: { store: '/a' }, cron: {} })
+    expect(unset('session.bogus', known)).toBeUndefined()
+    for (const path of words('session.store cron.enabled')) expect(unset(path, known), path).toBeDefined()
+    // A whole section only when the gateway last booted without it.
+    for (const path of words('agents session messages logging')) expect(unset(path), path).toBeDefined()
+    const { messages: _messages, ...without } = config
+    expect(unset('messages', text(without))).toBeUndefined()
+  })
+
+  test('a wish is judged before it is looked at what stands there', () => {
+    const judge = (path: string, value: unknown) => () =>
+      judgeSetting(path.split('.'), value, yardstickOf(undefined, PORT))
+    for (const value of ['planted-gateway-token-1', 'wrong'])
+      expect(judge('gateway.auth.token', value)).toThrow(/^gateway\.auth\.token may not be set/)
+    expect(judge('logging.level', 'debug')).not.toThrow()
+  })
+
+  test('what protects a gateway is recognised in real paths of its config, what tunes it is not', () => {
+    for (const path of words(`gateway.auth.mode gateway.bind gateway.tls.enabled gateway.tailscale.mode
+      gateway.controlUi.allowedOrigins gateway.trustedProxies gateway.nodes.pairing.autoApproveCidrs
+      channels.discord.guilds.1.users channels.whatsapp.dmPolicy channels.slack.botToken tools.exec.security
+      agents.defaults.sandbox.mode agents.list.tools.elevated.enabled models.providers.openai.apiKey
+      models.providers.openai.baseUrl commands.restart hooks.token mcp.servers.x.command env.vars.PATH plugins.load.paths
+      approvals.exec.enabled security.installPolicy.enabled session.dmScope logging.file logging.redactPatterns
+      browser.enabled`))
+      expect(isProtected(path.split('.')), path).toBe(true)
+    for (const path of words(`gateway.mode gateway.reload.mode logging.level agents.defaults.model.primary
+      agents.defaults.timeoutSeconds session.reset.mode agents.defaults.maxConcurrent messages.queue.mode ui.seamColor
+      agents.defaults.thinkingDefault channels.telegram.streaming.mode`))
+      expect(isProtected(path.split('.')), path).toBe(false)
+  })
+})
+
+test('the secrets of a config are known even when it cannot be parsed, under whatever name they stand', () => {
+  const planted = ['planted-bot-token-3', 'planted-gateway-token-1']
+  for (const one of [CONFIG_TEXT, swapped('"gateway": {', '"gateway": ')])
+    expect(configSecrets(one).sort()).toEqual(planted)
+  const whole = configText(PORT, '/tmp/openclaw.log')
+  const { gatewayToken, envVars, mcpEnv, mcpArgs, mcpHeader, botToken, apiKey } = PLANTED
+  const inIt = [gatewayToken, envVars, mcpEnv, mcpArgs, mcpHeader, botToken, apiKey]
+  expect(configSecrets(whole)).toEqual(expect.arrayContaining(inIt))
+  for (const { broken, at } of breaksOf(whole).filter((_, i) => i % 7 === 0))
+    for (const secret of [gatewayToken, apiKey])
+      expect(configSecrets(broken).join(' '), `position ${at}`).toContain(secret)
+})
+
+describe('what is shown', () => {
+  const names = new Set(['gateway', 'auth', 'token', 'mode', 'botToken'])
+
+  test('of a config: switches, small numbers, modes, levels and models; everything else is hidden', () => {
+    const config = `{
+      gateway: { mode: 'local', port: 18789, bind: 'lan', auth: { mode: 'token', token: <'s3cret'> } },
+      logging: { level: 'debug', file: <'/home/me/x.log'> },
+      agents: { defaults: { model: { primary: 'a/b', fallbacks: ['c/d', <'not a model: 4711'>] }, timeoutSeconds: 600 } },
+      channels: { whatsapp: { enabled: true, phone: <4917012345678>, allowFrom: [<'+49'>], rateLimitPin: <4711> } },
+      env: { vars: { COLOUR: <'red'>, ON: true, N: <7> } },
+      models: { providers: { x: { api: 'openai-completions', models: [{ id: <'secret name'> }] } }, 'a/b:free': {} },
+      <'+49 170 1234567'>: 1,
+      nothing: null,
+    }`
+    const [whole, hidden] = [config.replace(/<(.*?)>/g, '$1'), config.replace(/<.*?>/g, "'[hidden]'")]
+    expect(shownConfig(JSON5.parse(whole))).toEqual(JSON5.parse(hidden))
+  })
+
+  test('of a broken one: marks, blanks and known names, never a word that is none of them', () => {
+    const isSecret = (word: string) => !names.has(word) && !/\/[/*]/.test(word)
+    const secret = fc.stringMatching(/^[A-Za-z0-9+/=_.-]{4,40}$/).filter(isSecret)
+    const around = fc.constantFrom('"', "'", '', ': "', '": ', '// ', '/* ', '", "', '\n')
+    const harmless = /^(?:[{}[\]:,"'\s]|gateway|auth|true|false|null|none|auto|lan|local)*$/
+    const judge = (parts: [string, string, string][]) => {
+      const broken = `{ "gateway": { "auth": ${parts.map((one) => one.join('')).join(' ')}`
+      const shown = shownBrokenConfig(broken, names)
+      expect(shown.split('\n')).toHaveLength(broken.split('\n').length)
+      expect(shown.replaceAll('[hidden]', '').replaceAll('//', '')).toMatch(harmless)
+      const veiled = veiledConfig(broken, names)
+      expect(veiled).toHaveLength(broken.length)
+      expect(veiled.replaceAll(VEIL, '')).toMatch(harmless)
+    }
+    fc.assert(fc.property(fc.array(fc.tuple(around, secret, around), { minLength: 1, maxLength: 6 }), judge))
+    expect(shownBrokenConfig('{ "pin": "12 345 678", "n": 7 // a secret 9\n }', names)).toBe(
+      '{ "[hidden]": "[hidden] [hidden] [hidden]", "[hidden]": [hidden] // [hidden]\n }',
+    )
+  })
+
+  test('a megabyte of it is shown without delay', () => {
+    const began = performance.now()
+    shownBrokenConfig(`{ "a": [${'"x", {"y": "z"}, '.repeat(60_000)}`, names)
+    veiledConfig('/*'.repeat(300_000), names)
+    expect(performance.now() - began).toBeLessThan(5000)
+  })
+})

@@ -1,0 +1,165 @@
+/** `npm run status`, as a process. */
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { expect, onTestFinished, test } from 'vitest'
+import { localIso, MARKER } from '../../lib/tier/contract.ts'
+import { createSandbox, projectDir, waitFor } from '../support/sandbox.ts'
+import { typescriptLoader } from '../support/script-process.ts'
+import { writeTierLog } from '../support/tier-logs.ts'
+
+/** Every file below the folder, with all that writing would change. */
+function listing(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((name) => {
+      const stat = statSync(join(folder, name))
+      return `${name} ${stat.isFile() ? `${stat.size} ${stat.mtimeMs}` : 'folder'}`
+    })
+    .sort()
+}
+
+async function box(settings: Record<string, string> = {}) {
+  const machine = await createSandbox({ settings })
+  onTestFinished(machine.close)
+  return machine
+}
+
+test('without an installation, logs and a gateway it says so, exits 1 and writes nothing; flags that cannot be used: exit 2', async () => {
+  const machine = await box()
+  const before = listing(machine.home)
+  const { code, stdout, stderr } = await machine.runScript('status', ['--dry-run'])
+  expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+  expect(stdout).toMatch(/gateway +○ absent: connection refused/)
+  expect(stdout).toMatch(/watchdog +NO .* never +- +-\n/)
+  expect(stdout.trim().split('\n').at(-1)).toContain('the gateway is absent; nothing is installed')
+  expect(stdout).not.toContain('\u001b')
+  expect(listing(machine.home)).toEqual(before)
+
+  expect(await machine.runScript('status', ['--help'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('--watch'),
+  })
+  expect(await machine.runScript('status', ['--jsn'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--jsn'),
+  })
+  machine.writeEnvFile('HEALTH_CHECK_RETRY_DELAY=abc\n')
+  const setting = await machine.runScript('status')
+  expect(setting).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^.*="abc": .*\n$/) })
+})
+
+test('gateway, tiers, the doctor’s budget, a pause and the last incidents; logs and state stay as they are', async () => {
+  const machine = await box({ DOCTOR_MAX_PER_DAY: '4' })
+  await machine.startGateway()
+  writeTierLog(
+    machine.memoryDir,
+    'watchdog',
+    { text: MARKER.runEnded('healthy', 0, 1), minutesAgo: 53 },
+    { text: MARKER.down('hung', 'no answer within 5 s \u001b[31mred'), minutesAgo: 50 },
+    { text: MARKER.recovered(1, 42), minutesAgo: 49 },
+    { text: MARKER.runEnded('healthy', 0, 1), minutesAgo: 48 },
+  )
+  for (const tick of ['gateway-watchdog', 'emergency-recovery-monitor']) await machine.runScript(tick)
+  const watchdogDir = join(machine.stateDir, 'watchdog')
+  const visit = { at: Date.now() - 3_600_000, failure: 'x' }
+  writeFileSync(join(watchdogDir, 'doctor-visits.json'), JSON.stringify([visit]))
+  writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
+  // What is damaged is worked around and said, and not put aside: that is the tiers' work.
+  writeFileSync(join(watchdogDir, 'alerts.json'), '{ half')
+  writeFileSync(join(machine.memoryDir, 'guardian-2026-01-01.log'), Buffer.alloc(5000))
+  const before = listing(machine.home)
+
+  const { stdout } = await machine.runScript('status')
+  expect(stdout).toMatch(/gateway +● healthy for \d+ (s|min), since /)
+  expect(stdout).toMatch(/version 2026\.9\.6, pid \d+, \d+ MB/)
+  expect(stdout).toMatch(/paused +paused by ~\/\.openclaw\/self-healing\.paused/)
+  expect(stdout).toMatch(/doctor +1 of 4 /)
+  expect(stdout).toMatch(/watchdog .* \d\d:\d\d:\d\d +0 \(healthy\)/)
+  expect(stdout).toMatch(/down for 60 s as seen; up to 4 min felt, .* 1: hung: no answer within 5 s red/)
+  expect(stdout).toMatch(/note: .*alerts\.json is damaged/)
+
+  const asJson = await machine.runScript('status', ['--json'])
+  expect(asJson.code).toBe(1)
+  const status = JSON.parse(asJson.stdout)
+  expect(status).toMatchObject({
+    isWell: false,
+    profile: 'default',
+    gateway: { verdict: 'healthy', isUp: true, version: '2026.9.6' },
+    installed: null,
+    doctor: { visits: 1, limit: 4 },
+    incidents: [{ verdict: 'hung', healedBy: 1, downSec: 60, feltSec: 240 }],
+  })
+  const tiers = ['watchdog', 'healthcheck', 'emergency-recovery', 'monitor', 'guardian']
+  expect(status.tiers.map(({ tier }: { tier: string }) => tier)).toEqual(tiers)
+  expect(listing(machine.home)).toEqual(before)
+})
+
+test('installed, registered and running: exit 0; a tier that is not registered, or late, is named', async () => {
+  const machine = await box()
+  await machine.startGateway()
+  const crontab = join(machine.root, 'crontab')
+  const scripts = ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery-monitor', 'watchdog-guardian']
+  const line = (script: string) => `*/5 * * * * /bin/sh '/srv/scripts/run-tier.sh' ${script}\n`
+  writeFileSync(crontab, scripts.map(line).join(''))
+  machine.addTool('crontab', `cat '${crontab}'`)
+  for (const script of scripts) await machine.runScript(script)
+  const installedAt = new Date(Date.now() - 86_400_000).toISOString()
+  const receipt = { installedAt, root: '/srv', scheduler: 'cron', cronLines: scripts.map(line), entries: [] }
+  writeFileSync(join(machine.stateDir, 'watchdog', 'receipt.json'), JSON.stringify(receipt))
+  const well = await machine.runScript('status')
+  expect(well.code, well.stdout).toBe(0)
+  expect(well.stdout).toMatch(/watchdog +yes .* about (?:[\d-]{10} )?\d\d:\d\d:00\n/)
+
+  writeFileSync(crontab, scripts.slice(1).map(line).join(''))
+  const log = join(machine.memoryDir, machine.memoryFiles('guardian')[0]!)
+  const longAgo = new Date(Date.now() - 3_600_000)
+  writeFileSync(log, readFileSync(log, 'utf8').replaceAll(/^\[[^\]]+\]/gm, `[${localIso(longAgo)}]`))
+  const unwell = await machine.runScript('status')
+  expect(unwell.code).toBe(1)
+  expect(unwell.stdout.trim().split('\n').at(-1)).toMatch(
+    /: watchdog is not registered .*; guardian has not run [^;]*$/,
+  )
+})
+
+test('at a terminal it is coloured, --watch draws over itself, and Ctrl-C gives the terminal back', async () => {
+  const machine = await box()
+  await machine.startGateway()
+  const tmux = async (...args: string[]) => {
+    const all = ['-u', '-L', `status-${process.pid}`, '-f', '/dev/null', ...args]
+    return (await execa('tmux', all, { env: machine.env, extendEnv: false })).stdout
+  }
+  onTestFinished(async () => void (await tmux('kill-server')))
+  const command = [process.execPath, ...typescriptLoader(), join(projectDir, 'scripts', 'status.ts')].join(' ')
+  await tmux('new-session', '-d', '-x', '100', '-y', '30', '-s', 'screen', 'sh')
+  await tmux('send-keys', '-t', 'screen', `echo before; ${command} --watch; echo "exit $?"`, 'Enter')
+  const shown = (...args: string[]) => tmux('capture-pane', '-p', '-t', 'screen', ...args)
+  const cursor = () => tmux('display-message', '-p', '-t', 'screen', '#{cursor_flag}')
+  await waitFor(async () => (await shown()).includes('● healthy'), 'the screen')
+  // The terminal's other screen: what was there before is not to be seen, and no line is wrapped.
+  const lines = (await shown()).trimEnd().split('\n')
+  expect(lines[0]).toMatch(/^OpenClaw self-healing on /)
+  expect(lines.findIndex((one) => one.startsWith('gateway'))).toBe(2)
+  expect(await shown('-e')).toMatch(/\u001b\[[0-9;]*m● healthy/)
+  expect(await cursor()).toContain('0')
+  await tmux('send-keys', '-t', 'screen', 'C-c')
+  await waitFor(async () => /exit 1(\n|$)/.test(await shown()), 'the shell')
+  expect(await shown()).toMatch(/^before$/m)
+  expect(await shown()).not.toContain('● healthy')
+  expect(await cursor()).toContain('1')
+  // NO_COLOR is honoured.
+  await tmux('send-keys', '-t', 'screen', `NO_COLOR=1 ${command}`, 'Enter')
+  await waitFor(async () => (await shown()).includes('● healthy'), 'the status without colours')
+  expect(await shown('-e')).not.toMatch(/\u001b\[[0-9;]*m● healthy/)
+})
+
+test('--watch into a pipe writes one look after the other, without control characters', async () => {
+  const machine = await box()
+  const running = machine.startScript('status', ['--watch', '--json'])
+  let text = ''
+  running.child.stdout!.on('data', (chunk) => (text += chunk))
+  await waitFor(() => text.split('\n').length > 2, 'two looks')
+  running.child.kill('SIGINT')
+  const { code, stdout } = await running.finished
+  expect(code).toBe(1)
+  expect(JSON.parse(stdout.split('\n')[1]!)).toMatchObject({ isWell: false, gateway: { verdict: 'absent' } })
+})

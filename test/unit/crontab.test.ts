@@ -1,0 +1,128 @@
+/** Our block in the user's crontab, and the templates' quoting: pure functions of text. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { cronLines, filledTemplate } from '../../lib/install/templates.ts'
+import { cronTiers, withBlock, withoutBlock } from '../../lib/services/cron.ts'
+import { loadSettings } from '../../lib/tier/settings.ts'
+import { parsePlist } from '../support/plist.ts'
+
+const settings = loadSettings({ HOME: '/home/alice' })
+const facts = (root: string, environment: Record<string, string> = {}) => ({ settings, root, environment })
+const lines = cronLines(facts('/home/alice/openclaw-self-healing'), false)
+
+/** Crontabs as bytes (latin1), with pieces that look like ours among them. */
+const crontabs = fc
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'binary-ascii' }),
+      fc.constantFrom(
+        '# BEGIN openclaw',
+        '# END openclaw-self-healing-x',
+        '*/5 * * * * sh /x/scripts/run-tier.sh gateway-watchdog',
+      ),
+      fc.uint8Array().map((bytes) => Buffer.from(bytes).toString('latin1')),
+    ),
+  )
+  .map((parts) => parts.map((part) => `${part.replaceAll('\n', ' ')}\n`).join(''))
+
+describe('the crontab block', () => {
+  test('goes in and comes out again, and the rest keeps every byte', () => {
+    fc.assert(
+      fc.property(crontabs, (text) => withoutBlock(withBlock(text, lines)) === text),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('is there once, however often it is put in, from wherever', () => {
+    const others = cronLines(facts('/somewhere/else'), true)
+    fc.assert(
+      fc.property(crontabs, (text) => withBlock(withBlock(text, others), lines) === withBlock(text, lines)),
+      { numRuns: 200 },
+    )
+  })
+
+  test.each([
+    ['the end marker is gone', (text: string) => text.replace('# END openclaw-self-healing\n', '')],
+    [
+      'the begin marker is gone too',
+      (text: string) => text.replace(/^# (?:BEGIN|END) openclaw-self-healing\n/gm, '').replace(/^.*run-tier.*\n/gm, ''),
+    ],
+    [
+      'lines have blanks behind them',
+      (text: string) => text.replaceAll('openclaw-self-healing\n', 'openclaw-self-healing  \n'),
+    ],
+    ['one of ours is commented out', (text: string) => text.replace(/^\*\/5(.*monitor)/m, '# */5$1')],
+    ['it stands twice', (text: string) => text.replace(/^(# BEGIN[\s\S]*# END openclaw-self-healing\n)/, '$1$1')],
+  ])('is taken out and nothing with it when %s', (_, damage) => {
+    const rest = 'MAILTO=me\n0 1 * * * echo hi\n'
+    expect(withoutBlock(damage(withBlock(rest, lines)))).toBe(rest)
+  })
+
+  test('the tiers that a crontab starts are read back from it', () => {
+    expect(cronTiers(withBlock('', lines))).toEqual(['monitor', 'guardian'])
+    expect(cronTiers(withBlock('', cronLines(facts("/it's 100% ours"), true)))).toEqual([
+      'watchdog',
+      'healthcheck',
+      'monitor',
+      'guardian',
+    ])
+    expect(cronTiers(withBlock('', lines).replace(/^\*/gm, '# *'))).toEqual([])
+    expect(cronTiers('0 1 * * * echo hi\n')).toEqual([])
+  })
+
+  test('every profile has its own, which come and go without moving another or a byte of the rest', () => {
+    const names = ['default', 'work', 'a-b', 'Z_9']
+    const block = (profile: string) =>
+      cronLines(facts('/x', profile === 'default' ? {} : { OPENCLAW_PROFILE: profile }), false)
+    fc.assert(
+      fc.property(crontabs, fc.shuffledSubarray(names, { minLength: 2 }), (text, some) => {
+        const put = (before: string, profile: string) => withBlock(before, block(profile), profile)
+        const all = some.reduce(put, text)
+        // A second installation of any changes nothing.
+        for (const profile of some) {
+          expect(put(all, profile)).toBe(all)
+          expect(cronTiers(all.slice(0, all.length - text.length), profile)).toEqual(['monitor', 'guardian'])
+        }
+        expect(some.reduce((rest, profile) => withoutBlock(rest, profile), all)).toBe(text)
+        const [gone, ...left] = some
+        expect(withoutBlock(all, gone)).toBe(left.reduce(put, text))
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('the templates', () => {
+  /** Anything that a path or a variable may hold: no line breaks, no NUL. */
+  const texts = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !/[\p{C}\r\n]/u.test(text))
+
+  test('a LaunchAgent says exactly the given launcher and environment', () => {
+    fc.assert(
+      fc.property(texts, texts, (root, value) => {
+        const plist = parsePlist(
+          filledTemplate('launchagents/com.openclaw.watchdog.plist', facts(`/${root}`, { PATH: value })),
+        ) as Record<string, unknown>
+        expect(plist.ProgramArguments).toEqual(['/bin/sh', `/${root}/scripts/run-tier.sh`, 'gateway-watchdog'])
+        expect(plist.EnvironmentVariables).toEqual({ PATH: value })
+      }),
+      { numRuns: 300, examples: [['a & <b> "c" \'d\'', ']]>']] },
+    )
+  })
+
+  test('a systemd unit holds nothing that systemd would expand or end a word at', () => {
+    const unit = filledTemplate(
+      'systemd/com.openclaw.watchdog.service',
+      facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' }),
+    )
+    expect(unit).toContain('ExecStart=/bin/sh "/a $$HOME \\"b\\" \\\\ 100%%/scripts/run-tier.sh" gateway-watchdog\n')
+    expect(unit).toContain('Environment="PATH=/x y:%%h:\\"z\\""\n')
+    expect(unit).not.toContain('{{')
+  })
+
+  test('a crontab line keeps below the thousand characters that cron takes, and % is no line break', () => {
+    const [line] = cronLines(facts(`/${'a'.repeat(200)}/100%`, { HOME: "/it's" }), false)
+    expect(line!.length).toBeLessThan(500)
+    expect(line).toContain("HOME='/it'\\''s' ")
+    expect(line).toContain('/100\\%/')
+  })
+})

@@ -1,0 +1,94 @@
+/** The probe against HTTP from hell: whatever speaks on the port, it ends in time and is not taken for the gateway. */
+import { createServer, type Socket } from 'node:net'
+import { gzipSync } from 'node:zlib'
+import { expect, onTestFinished, test } from 'vitest'
+import { probe } from '../../lib/gateway/probe.ts'
+import { loadSettings } from '../../lib/tier/settings.ts'
+import { freePort } from '../support/ports.ts'
+
+/** For servers that only the time limit ends. The others must be done long before theirs, also on a machine that stalls. */
+const LIMIT_MS = 700
+const GENEROUS_MS = 60_000
+const LIVE = '{"ok":true,"status":"live"}'
+const BOMB = bomb()
+
+function bomb(): Buffer {
+  const body = gzipSync(Buffer.alloc(50 * 1024 * 1024))
+  const head = `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`
+  return Buffer.concat([Buffer.from(head), body])
+}
+
+/** Asks a server that does this to every connection. */
+async function ask(behave: (socket: Socket) => void, limitMs = GENEROUS_MS) {
+  const port = await freePort()
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    behave(socket)
+  })
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const settings = loadSettings({ HOME: '/nonexistent', OPENCLAW_GATEWAY_PORT: String(port) })
+  const before = process.memoryUsage().rss
+  const answer = await probe(settings, limitMs)
+  expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 * 1024)
+  return answer
+}
+
+/** Answers with the beginning, and then with more of the same for as long as the other side takes it. */
+function endless(beginning: string, more: string, everyMs = 0) {
+  return (socket: Socket): void => {
+    const write = () => {
+      if (socket.destroyed) return
+      socket.write(more, () => void (everyMs ? setTimeout(write, everyMs) : setImmediate(write)))
+    }
+    socket.once('data', () => {
+      socket.write(beginning)
+      write()
+    })
+  }
+}
+
+const http = (text: string) => (socket: Socket) => void socket.once('data', () => socket.end(text))
+
+test.each<[string, (socket: Socket) => void, string]>([
+  ['a slow drip of the right words', (s) => drip(s, `HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n${LIVE}`), 'timeout'],
+  ['a body without end', endless('HTTP/1.1 200 OK\r\n\r\n', 'x'.repeat(65_536)), 'other'],
+  ['headers without end', endless('HTTP/1.1 200 OK\r\n', 'X-A: b\r\n'.repeat(4000)), 'broken'],
+  ['a length that never comes', http('HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"ok":true'), 'broken'],
+  ['a stream of 100 Continue', endless('', 'HTTP/1.1 100 Continue\r\n\r\n', 1), 'timeout'],
+  ['a redirect to itself', http('HTTP/1.1 302 Found\r\nLocation: /health\r\nContent-Length: 0\r\n\r\n'), 'other'],
+  ['a gzip bomb', (s) => void s.once('data', () => s.end(BOMB)), 'other'],
+  ['TLS on the plain port', (s) => void s.end(Buffer.from('15030100020228', 'hex')), 'broken'],
+  ['a reset', (s) => s.resetAndDestroy(), 'broken'],
+  ['an end without a word', (s) => void s.end(), 'broken'],
+  ['bytes that are no HTTP', (s) => void s.end(Buffer.from([0, 255, 13, 10, 7, 27])), 'broken'],
+  ['silence', () => {}, 'timeout'],
+  ['the right words with a wrong status', http(`HTTP/1.1 503 No\r\nContent-Length: 27\r\n\r\n${LIVE}`), 'other'],
+  ['nearly the right words', http('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"ok":1} '), 'other'],
+  ['JSON that is no object', http('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue'), 'other'],
+])('%s', async (_name, behave, kind) => {
+  const answer = await ask(behave, kind === 'timeout' ? LIMIT_MS : GENEROUS_MS)
+  expect(answer.kind).toBe(kind)
+})
+
+test('the right words with trouble behind them are still the right words', async () => {
+  let requests = 0
+  const answer = await ask((socket) => {
+    if (requests++ > 0) return
+    http(`HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n${LIVE}`)(socket)
+  }, 2000)
+  expect(answer).toMatchObject({ kind: 'live', phase: undefined, failing: [], suppressed: [] })
+})
+
+function drip(socket: Socket, text: string): void {
+  let i = 0
+  const timer = setInterval(() => {
+    if (socket.destroyed || i >= text.length) clearInterval(timer)
+    else socket.write(text[i++]!)
+  }, 50)
+}
