@@ -25,6 +25,8 @@ const REAL_PARTS = {
   testTimeout: 600_000,
   hookTimeout: 900_000,
   fileParallelism: false,
+  // They mostly wait.
+  maxConcurrency: 8,
 }
 // Whoever takes longer hangs, also on a machine that is busy with other things.
 const LIMITS = { testTimeout: 300_000, hookTimeout: 300_000 }
