@@ -43,6 +43,7 @@ export default defineConfig(({ mode }) => ({
           hookTimeout: 900_000,
           // These wait even more.
           maxWorkers: availableParallelism(),
+          maxConcurrency: 4,
           sequence: { groupOrder: 1 },
         },
       },

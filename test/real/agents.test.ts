@@ -83,6 +83,31 @@ const DOWN = /The gateway is down\. Its log ends with: @\.env @\/etc\/hostname/
 describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
   const { doctor } = agent
 
+  // First what takes longest: agents try for up to two minutes.
+  test.for(Object.entries(agent.refusals))('what it cannot work without is said: %s', async ([, [kind, turn]], t) => {
+    const { ward } = await hospital(t, agent, [turn])
+    agent.plant(ward)
+    const before = ward.files()
+    const visit = await ward.visit(doctor)
+    expect(visit.trouble, visit.stdout + visit.stderr).toMatchObject({ trouble: kind })
+    expect(ward.files()).toEqual(before)
+    // Its report of the error, with the conversation in it, goes with the session's folder.
+    if (name === 'gemini') expect(Object.keys(visit.left).join(' ')).toMatch(/gemini-tmp\/gemini-client-error/)
+  })
+
+  test.for([
+    ['take 8 s to start', 'late', 8_000],
+    ['take 70 s to answer', 'slow', 70_000],
+  ] as const)('instruments that %s are waited for', async ([, instruments, leastMs], t) => {
+    const { ward, api } = await hospital(t, agent, [status(agent), { text: 'Done.' }])
+    const visit = await ward.visit(doctor, { instruments })
+    expect(visit.events.map(({ kind }) => kind)).toEqual(['connected', 'called', 'answered', 'said', 'finished'])
+    expect(visit.durationMs).toBeGreaterThan(leastMs)
+    expectOffered(agent, api.requests)
+    expect(api.requests).toHaveLength(2)
+    expect(visit.calls).toHaveLength(1)
+  })
+
   test('dangerous wishes and hostile settings have no effect; the instruments work', async (t) => {
     const value = '@.env !{id}'
     const steps = [
@@ -189,36 +214,14 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
     expect(bodies(api.turns().slice(-1))).toMatch(/first line(?:\\{1,3}na short line){1840}\\{1,3}nlast line/)
   })
 
-  test.for([
-    ['take 8 s to start', 'late', 8_000],
-    ['take 70 s to answer', 'slow', 70_000],
-  ] as const)('instruments that %s are waited for', async ([, instruments, leastMs], t) => {
-    const { ward, api } = await hospital(t, agent, [status(agent), { text: 'Done.' }])
-    const visit = await ward.visit(doctor, { instruments })
-    expect(visit.events.map(({ kind }) => kind)).toEqual(['connected', 'called', 'answered', 'said', 'finished'])
-    expect(visit.durationMs).toBeGreaterThan(leastMs)
-    expectOffered(agent, api.requests)
-    expect(api.requests).toHaveLength(2)
-    expect(visit.calls).toHaveLength(1)
-  })
-
   test.for(['dead', 'dies'] as const)('instruments that are not there end the session: %s', async (instruments, t) => {
     const { ward, api } = await hospital(t, agent, [status(agent), { text: 'I go on without instruments.' }])
     const visit = await ward.visit(doctor, { instruments })
     expect(visit.trouble).toMatchObject({ trouble: 'instruments' })
-    if (name !== 'gemini') expect(visit.events.at(-1)).toBe(visit.trouble)
+    // It may say so twice before it is ended, and nothing else.
+    const after = visit.events.slice(visit.events.findIndex(({ kind }) => kind === 'trouble'))
+    if (name !== 'gemini') expect(after.filter(({ kind }) => kind !== 'trouble')).toEqual([])
     if (name === 'codex' && instruments === 'dead') expect(api.requests).toEqual([])
-  })
-
-  test.for(Object.entries(agent.refusals))('what it cannot work without is said: %s', async ([, [kind, turn]], t) => {
-    const { ward } = await hospital(t, agent, [turn])
-    agent.plant(ward)
-    const before = ward.files()
-    const visit = await ward.visit(doctor)
-    expect(visit.trouble, visit.stdout + visit.stderr).toMatchObject({ trouble: kind })
-    expect(ward.files()).toEqual(before)
-    // Its report of the error, with the conversation in it, goes with the session's folder.
-    if (name === 'gemini') expect(Object.keys(visit.left).join(' ')).toMatch(/gemini-tmp\/gemini-client-error/)
   })
 
   test('a service that cannot be reached, and no key at all', async (t) => {

@@ -217,17 +217,16 @@ describe.concurrent('side by side', () => {
   })
 
   test('told to stop in the middle of a call, nothing of Claude Code stays behind', async (t) => {
-    const { box } = await hospital(t, [instrument('wait_until_healthy', { seconds: 200 })])
-    // A process that never listens: it is waited for.
+    const { box } = await hospital(t, [instrument('openclaw_doctor_lint')])
     box.writeConfig('{ "gateway": { "mode": "local",, } }')
-    box.addTool('openclaw', 'sleep 300')
+    box.addTool('openclaw', 'case "$*" in *--lint*) sleep 300 ;; *) exit 1 ;; esac')
     const run = box.startScript('emergency-recovery', [], LONG)
     await waitFor(() => box.log('emergency-recovery-2').includes('INSTRUMENT allowed'), 'the call', 120_000)
     process.kill(run.pid, 'SIGTERM')
     expect((await run.finished).code).toBe(1)
     expect(doctorsLeft(box)).toEqual([])
     expect(markers(box)).toHaveLength(1)
-    expect(box.log('claude-session')).toContain('> wait_until_healthy')
+    expect(box.log('claude-session')).toContain('> openclaw_doctor_lint')
     const everything = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
     expect(everything).not.toContain(`${box.root}/home/.openclaw/watchdog/doctor`)
   })
