@@ -6,24 +6,23 @@
  * Exit 0  the gateway is healthy (the doctor brought it back, or it came back otherwise)
  *      1  it is not, and the log says MANUAL INTERVENTION REQUIRED: Level 4 calls the human
  *      2  unusable flags or settings, nothing was touched
- *      3  it stood down: paused, another doctor is at work, or the gateway was stopped on purpose
+ *      3  not acting: paused, another doctor is at work, or the gateway was stopped on purpose
  */
 import type { Doctor } from '../lib/agents/agent.ts'
 import { chosenDoctors, instrumentsServer } from '../lib/agents/choice.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
-import { changesTried, conclude, isCredit, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
+import { changesTried, conclude, isByDoctor, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
 import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
-import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
+import { failureKey, noteSession, readSessions, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
 import { clearLeftSessions, openSession, type Session } from '../lib/doctor/session.ts'
-import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
-import { ownTriage } from '../lib/gateway/own-triage.ts'
-import { readRecord } from '../lib/gateway/record.ts'
+import { type Examination, isUp } from '../lib/gateway/examine.ts'
+import { check, examineOptions, leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
+import { ownTriage } from '../lib/gateway/processes.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
+import { DRAIN_SEC, pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { downSec } from '../lib/incidents/history.ts'
 import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
@@ -45,13 +44,13 @@ instruments and nothing else, and writes a report. Started by Level 2; can be ru
   redact: hide,
   main: async (run) => {
     secretsOfConfig = await knownSecrets(run.settings)
-    // Whatever ends this run before its verdict (a signal, a bug), the human hears of it.
+    // Whatever ends this run before its verdict, a human is called.
     let isConcluded = run.dryRun
     const callHuman = () => {
       if (!isConcluded) run.journal.error(MARKER.manual('level 3 was stopped before it was done'))
       isConcluded = true
     }
-    // A signal: at once, for the cleanup takes seconds and a supervisor may not wait that long.
+    // At once: cleanup takes seconds, and a supervisor may not wait that long.
     run.signal.addEventListener('abort', callHuman)
     run.onExit(callHuman)
     const outcome = await main(run)
@@ -64,13 +63,13 @@ async function main(run: TierRun): Promise<Outcome> {
   const { settings, journal } = run
 
   // 0. What a killed run left behind goes, whatever is decided now.
-  let seen = await look(run)
+  let seen = await check(run, true)
   if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict), hide)) journal.warn(line)
 
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting for it`)
-    seen = await waitUntilUp(settings, options(run, true), 330 + settings.startupGraceSec, run.signal)
+    seen = await waitUntilUp(settings, examineOptions(run, true), DRAIN_SEC + settings.startupGraceSec, run.signal)
   }
   if (isUp(seen.verdict)) return healthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
@@ -83,10 +82,10 @@ async function main(run: TierRun): Promise<Outcome> {
   run.meter.set('doctorDailyLimit', settings.doctorMaxPerDay)
   const doctors = await findDoctors(run)
   if ('failure' in doctors) return noDoctor(run, seen, doctors.failure)
-  const visits = readVisits(settings, false)
-  if (visits.problem) journal.warn(visits.problem)
+  const past = readSessions(settings, false)
+  if (past.problem) journal.warn(past.problem)
   const failure = failureKey(settings, seen)
-  const refusal = whyNoDoctor(settings, visits.value, failure, Date.now())
+  const refusal = whyNoDoctor(settings, past.value, failure, Date.now())
   if (refusal) return noDoctor(run, seen, refusal)
 
   // 3. OpenClaw's own repair comes first, if it is at work, and so does the doctor of another profile: one at a time.
@@ -108,7 +107,6 @@ async function main(run: TierRun): Promise<Outcome> {
   let isConcluded = false
   run.onExit(() => {
     session.reload()
-    // Cut short: that what the doctor has changed helps is not known.
     if (!isConcluded && session.rollBackEdits()) journal.warn("cut short: rolled back the doctor's edits of the config")
     session.close(hide)
   })
@@ -119,7 +117,7 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 5. The doctor in tmux: up to 30 minutes of work, a check of the gateway every 30 s. One that cannot work is followed
   //    by the next.
-  noteVisit(settings, visits.value, { at: Date.now(), failure })
+  noteSession(settings, past.value, { at: Date.now(), failure })
   const begun = performance.now()
   let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
   let title = ''
@@ -132,7 +130,7 @@ async function main(run: TierRun): Promise<Outcome> {
   }
 
   // 6. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
-  seen = end.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
+  seen = end.ending === 'recovered' ? await check(run, true) : await checkUntilSure(run)
   isConcluded = true
   const seconds = (performance.now() - begun) / 1000
   const { calls } = session.state
@@ -142,10 +140,10 @@ async function main(run: TierRun): Promise<Outcome> {
   for (const line of conclude(session, { title, end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
     journal.info(line)
   if (isUp(seen.verdict)) {
-    const credit = isCredit(calls, end)
-    const learned = credit && learn(settings, { verdict, evidence }, calls, journal.warn)
+    const byDoctor = isByDoctor(calls, end)
+    const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
-    return await recovered(run, seen, credit)
+    return await recovered(run, seen, byDoctor)
   }
   journal.warn(changesTried(calls))
   const pauseNow = pauseReason(settings)
@@ -157,7 +155,6 @@ async function main(run: TierRun): Promise<Outcome> {
 
 type FoundDoctor = Doctor & { version: string }
 
-/** The doctors of DOCTOR that are installed, and the terminal that they need; or which of them is missing. */
 async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[] | { failure: string }> {
   const $ = shell(settings)
   const tmux = await $`command -v tmux`
@@ -184,8 +181,8 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
     ...{ settings, doctor, folder, briefing, recordingPath, hide },
     launch: doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) }),
     check: async () => {
-      const now = await look(run, false)
-      const coming = now.verdict === 'starting' || now.verdict === 'draining'
+      const now = await check(run, false)
+      const coming = TREATMENTS[now.verdict].level3 === 'wait'
       return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
     },
     say: journal.info,
@@ -196,7 +193,7 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
   return end
 }
 
-/** Waits while something else is at work, at most as long as one session may take. Returns the last examination. */
+/** Waits while something else is at work, at most as long as one session may take. */
 async function waitWhile(
   run: TierRun,
   seen: Examination,
@@ -209,10 +206,10 @@ async function waitWhile(
     if (!waited) journal.info(`${at}; waiting, one at a time`)
     waited = true
     await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
-    const now = await look(run, false)
+    const now = await check(run, false)
     if (isUp(now.verdict)) return now
   }
-  return waited ? look(run) : seen
+  return waited ? check(run, true) : seen
 }
 
 /** Takes the lock for all doctors of this user; or says whose doctor has it. */
@@ -228,23 +225,13 @@ async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<stri
   return undefined
 }
 
-/** A session that ended otherwise may still have left a healthy gateway; then it must stay so for three checks, too. */
-async function lookUntilSure(run: TierRun): Promise<Examination> {
-  for (let looks = 1; ; looks++) {
-    const seen = await look(run)
-    if (!isUp(seen.verdict) || looks === 3) return seen
+/** The gateway may be healthy all the same; then it must stay so for three checks. */
+async function checkUntilSure(run: TierRun): Promise<Examination> {
+  for (let checks = 1; ; checks++) {
+    const seen = await check(run, true)
+    if (!isUp(seen.verdict) || checks === 3) return seen
     await pauseFor(Math.min(run.settings.emergencyRecoveryCheckIntervalSec, 10), run.signal)
   }
-}
-
-function options(run: TierRun, deep: boolean) {
-  const record = readRecord(run.settings, run.dryRun)
-  if (record.problem) run.journal.warn(record.problem)
-  return { httpTimeoutSec: run.settings.healthCheckHttpTimeoutSec, record: record.value, deep }
-}
-
-function look(run: TierRun, deep = true): Promise<Examination> {
-  return examine(run.settings, options(run, deep))
 }
 
 async function say(run: TierRun, seen: Examination): Promise<Outcome> {
@@ -254,7 +241,7 @@ async function say(run: TierRun, seen: Examination): Promise<Outcome> {
   const refusal =
     'failure' in doctors
       ? doctors.failure
-      : whyNoDoctor(settings, readVisits(settings, true).value, failureKey(settings, seen), Date.now())
+      : whyNoDoctor(settings, readSessions(settings, true).value, failureKey(settings, seen), Date.now())
   const remedy = TREATMENTS[seen.verdict].level3
   const would = remedy === 'doctor' && refusal ? `call no doctor (${refusal}) and call the human` : remedy
   journal.info(`dry run: level 3 would now: ${would}`)
@@ -275,8 +262,8 @@ function manual(run: TierRun, seen: Examination, why: string): Outcome {
   return { code: EXIT.down, verdict: seen.verdict }
 }
 
-async function recovered(run: TierRun, seen: Examination, credit: boolean): Promise<Outcome> {
-  run.journal.info(MARKER.recovered(credit ? TIERS['emergency-recovery'].level : undefined, downSec(run.settings)))
+async function recovered(run: TierRun, seen: Examination, byDoctor: boolean): Promise<Outcome> {
+  run.journal.info(MARKER.recovered(byDoctor ? TIERS['emergency-recovery'].level : undefined, downSec(run.settings)))
   return healthy(run, seen)
 }
 

@@ -2,7 +2,6 @@
 import { appendFileSync } from 'node:fs'
 import { readConfig } from '../gateway/config.ts'
 import { leavesOf, parseOrNothing } from '../gateway/config-tree.ts'
-import { describeExamination } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
@@ -14,6 +13,7 @@ import { DEED, formatLine, localIso } from '../tier/contract.ts'
 import { type Answer, outputOf, shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { type Argument, type Arguments, asData, type Instrument, Refused } from './instrument.ts'
+import { describeExamination } from './look.ts'
 import type { Report, Session } from './session.ts'
 
 const NPM_LIMIT_SEC = 900

@@ -1,12 +1,12 @@
 /** The briefing. Anyone may have written what a log says: it is redacted, cut, and put between fences that it cannot close. */
 import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
-import { describeExamination, whatWasTried } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { downSec } from '../incidents/history.ts'
 import { cleanText } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { INSTRUMENTS } from './instruments.ts'
+import { describeExamination, whatWasTried } from './look.ts'
 import { readableLog } from './look-files.ts'
 import { readable, type Session } from './session.ts'
 

@@ -1,11 +1,14 @@
 /** Instruments that look at the gateway and its machine. Nothing here changes anything. */
 import { join } from 'node:path'
 import { readConfig, validateConfig } from '../gateway/config.ts'
-import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
-import { describeExamination, knownNames, whatWasTried } from '../gateway/describe.ts'
+import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
+import type { Examination } from '../gateway/examine.ts'
 import { hostFacts } from '../gateway/host.ts'
-import { portOwners } from '../gateway/processes.ts'
+import { knownGoods } from '../gateway/known-good.ts'
+import { describeProcess, portOwners } from '../gateway/processes.ts'
 import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
+import { currentIncident, restartsSince } from '../incidents/history.ts'
+import { lineOf } from '../incidents/words.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { outputOf, shell } from '../tier/shell.ts'
@@ -104,4 +107,39 @@ function describeConfig(settings: Settings, path: string | undefined): string {
   const names = path ? path.split('.') : []
   const part = valueAt(parsed, names)
   return part === undefined ? `There is no ${path} in the config.` : JSON.stringify(shownConfig(part, names), null, 2)
+}
+
+export function describeExamination(seen: Examination, settings: Settings): string {
+  return [
+    `${seen.verdict}: ${seen.evidence}`,
+    ...seen.warnings.map((warning) => `warning: ${warning.text}`),
+    ...(seen.service ? [`supervisor: ${seen.service.detail}`] : []),
+    ...(seen.process ? [`process: ${describeProcess(seen.process)}, running for ${seen.process.ageSec} s`] : []),
+    ...(seen.portOwner ? [`owner of its port: ${describeProcess(seen.portOwner)}`] : []),
+    ...(seen.version ? [`version: ${seen.version}`] : []),
+    `restarts by the self-healing system within the hour: ${restartsSince(settings, new Date(Date.now() - 3_600_000)).length}`,
+  ].join('\n')
+}
+
+/** What the tiers logged of the incident that is going on. */
+export function whatWasTried(settings: Settings): string {
+  const incident = currentIncident(settings)
+  if (!incident) return 'no incident is going on'
+  const lines = incident.steps.slice(-40).map(lineOf)
+  return [
+    `down since ${incident.begin.toISOString()}`,
+    ...lines.map(({ at, who, did, quote, again }) =>
+      [at.toISOString(), who, did, quote && `: ${quote}`, again && ` (${again})`].filter(Boolean).join(' '),
+    ),
+  ].join('\n')
+}
+
+const USUAL_NAMES =
+  'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
+
+/** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */
+export function knownNames(settings: Settings): ReadonlySet<string> {
+  const kept = knownGoods(settings).flatMap(({ text }) => leavesOf(parseOrNothing(text) ?? {}))
+  const names = [...kept.flatMap(({ path }) => path), ...USUAL_NAMES.split(' ')]
+  return new Set(names.filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)))
 }

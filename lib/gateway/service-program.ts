@@ -1,4 +1,3 @@
-/** The program that the gateway's own service runs: its Node and its OpenClaw, which need not be those on the PATH. */
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { gatewayPlist, type Service } from '../services/supervisor.ts'
@@ -16,7 +15,6 @@ export async function openclawCommand(settings: Settings, service: Service | und
   return isWhole ? own : ['openclaw']
 }
 
-/** Runs an OpenClaw command with the service's own program. Never throws. */
 export async function askOpenclaw(
   settings: Settings,
   service: Service | undefined,
