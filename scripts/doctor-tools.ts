@@ -16,7 +16,6 @@ import { EXIT } from '../lib/tier/contract.ts'
 import { endRunningCommands } from '../lib/tier/shell.ts'
 import { isRecord } from '../lib/tier/state.ts'
 
-/** Revisions of the protocol whose initialize, tools/list and tools/call are the same. */
 const PROTOCOLS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']
 
 const [contextPath] = process.argv.slice(2)
@@ -50,7 +49,6 @@ async function serve(session: Session): Promise<void> {
       if (response) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...response })}\n`)
     })
   }
-  // What was asked behind it is not done; what is being done gets a moment to end.
   isOpen = false
   endRunningCommands()
   await Promise.race([last, new Promise((resolve) => setTimeout(resolve, 2000))])
@@ -102,7 +100,7 @@ function schemaOf({ type, description, choices, max = 300 }: Argument) {
 function printInstruments(): void {
   const rows = Object.entries(INSTRUMENTS).map(([name, { description, acts, most }]) => {
     const limit = most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''
-    return `| \`${name}\` | ${acts ? 'acts' : 'looks'}${limit} | ${description} |`
+    return `| \`${name}\` | ${acts ? 'acts' : 'reads'}${limit} | ${description} |`
   })
   process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
 }

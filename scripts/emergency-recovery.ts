@@ -33,7 +33,6 @@ import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
-/** Secrets of the config are known once it was read; until then those of the settings have to do. */
 let secretsOfConfig: string[] = []
 const hide = (text: string, secrets: readonly string[] = []) => redact(text, [...secrets, ...secretsOfConfig])
 
@@ -115,7 +114,7 @@ async function main(run: TierRun): Promise<Outcome> {
   const similar = similarLearnings(learningsPath(session), verdict, evidence)
   const briefing = await writeBriefing(session, seen, describeLearnings(similar))
 
-  // 5. The doctor in tmux: up to 30 minutes of work, a check of the gateway every 30 s. One that cannot work is followed
+  // 5. The doctor in tmux; one that cannot work is followed by the next.
   //    by the next.
   noteSession(settings, past.value, { at: Date.now(), failure })
   const begun = performance.now()
@@ -212,7 +211,6 @@ async function waitWhile(
   return waited ? check(run, true) : seen
 }
 
-/** Takes the lock for all doctors of this user; or says whose doctor has it. */
 async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<string | undefined> {
   try {
     const taken = await takeDoctorLock(settings)

@@ -63,7 +63,6 @@ function unusable(problem: string): ExitCode {
   return EXIT.unusable
 }
 
-/** What is not known is null. */
 function json(report: Report): string {
   const figures = Object.fromEntries(figuresOf(report))
   return JSON.stringify({ ...report, figures }, (_, value: unknown) => value ?? null, 2)
@@ -75,7 +74,6 @@ async function writePage(report: Report, path: string, dryRun: boolean): Promise
   const size = `${Math.ceil(Buffer.byteLength(page) / 1000)} kB, ${report.incidents.length} incidents`
   if (dryRun) return print(`dry run: would write ${path} (${size})`)
   try {
-    // Only its owner may read it: it says much of a machine.
     writeFileAtomic(path, page)
   } catch (error) {
     process.stderr.write(`incident-report: ${path} cannot be written: ${oneLine((error as Error).message)}\n`)

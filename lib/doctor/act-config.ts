@@ -7,7 +7,7 @@ import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { judgeConfigText, judgeSetting, VEIL, veiledConfig, yardstickOf } from './config-policy.ts'
 import { type Arguments, type Deed, type Instrument, Refused } from './instrument.ts'
-import { knownNames } from './look.ts'
+import { knownNames } from './read.ts'
 import type { Session } from './session.ts'
 
 const PATH = {

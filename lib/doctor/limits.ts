@@ -7,7 +7,6 @@ import { localIso } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
 
-/** A session as it is remembered: when it began (epoch milliseconds), and what identifies the unchanged failure. */
 interface PastSession {
   at: number
   failure: string
@@ -19,13 +18,12 @@ export function readSessions(settings: Settings, dryRun: boolean): StateRead<Pas
   return readState(sessionsPath(settings), check, [], !dryRun)
 }
 
-/** Noted before it begins: a session that kills the machine counts, too. Throws when it cannot be written. */
+/** Before it begins: a session that kills the machine counts, too. Throws when it cannot be written. */
 export function noteSession(settings: Settings, past: readonly PastSession[], one: PastSession): void {
   const kept = past.filter(({ at }) => at > one.at - 7 * DAY_MS)
   writeState(sessionsPath(settings), [...kept, one])
 }
 
-/** Identifies a failure together with the config: after an edit a doctor may be called again. */
 export function failureKey(settings: Settings, seen: Examination): string {
   return `${fingerprintOf(seen)} ${readConfig(settings)?.hash ?? 'no config'}`
 }
@@ -43,7 +41,6 @@ export function whyNoDoctor(
   failure: string,
   nowMs: number,
 ): string | undefined {
-  // After a clock was set back, sessions of the future do not count.
   const past = sessions.filter(({ at }) => at <= nowMs)
   const today = past.filter(({ at }) => at > nowMs - DAY_MS)
   if (today.length >= settings.doctorMaxPerDay)

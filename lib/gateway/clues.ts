@@ -8,18 +8,9 @@ import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { tried } from '../tier/state.ts'
 
-type ClueVerdict =
-  | 'misconfigured'
-  | 'blocked'
-  | 'unusable-state'
-  | 'broken-install'
-  | 'port-taken'
-  | 'out-of-memory'
-  | 'disk-full'
-
 const OUT_OF_MEMORY = /Reached heap limit|JavaScript heap out of memory|result 'oom-kill'|killed by the OOM killer/i
 
-export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
+export const CLUES = [
   { pattern: /required secrets? (?:is|are) unavailable/i, verdict: 'blocked' },
   { pattern: /uses newer schema version/i, verdict: 'unusable-state' },
   { pattern: /database disk image is malformed/i, verdict: 'unusable-state' },
@@ -33,10 +24,10 @@ export const CLUES: readonly { pattern: RegExp; verdict: ClueVerdict }[] = [
   { pattern: OUT_OF_MEMORY, verdict: 'out-of-memory' },
   // Linux says ENOSPC also when it has no more file watchers; the disk has room then.
   { pattern: /\bENOSPC\b(?!.*file watchers)|no space left on device/i, verdict: 'disk-full' },
-]
+] as const
 
 export interface Clue {
-  verdict: ClueVerdict
+  verdict: (typeof CLUES)[number]['verdict']
   line: string
   /** When it was written, epoch milliseconds: the line's own time, else when the log was last written. */
   loggedMs: number

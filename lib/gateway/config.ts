@@ -1,4 +1,3 @@
-/** The gateway's config file: is it the reason why the gateway is down? */
 import { statSync } from 'node:fs'
 import { oneLine, wholeWords } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'

@@ -114,7 +114,6 @@ async function examineAbsence(
   const validation = options.deep && (!cause || isForValidation(clue)) ? await validateConfig(settings) : undefined
   if (validation?.valid === false) return is('misconfigured', `openclaw config validate: ${validation.issues}`)
   if (cause && !(validation?.valid && isForValidation(clue))) return is(cause, `its log says: ${clue.line}`)
-  // systemd.exec(5): what the unit names cannot be executed, however often it is tried.
   if (service.kind === 'systemd' && service.pid === undefined && service.lastExitCode === 203)
     return is('broken-install', `203/EXEC: ${service.name} names a Node or a program that is gone; ${service.detail}`)
   if (service.restarting)

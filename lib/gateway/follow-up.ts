@@ -10,7 +10,6 @@ import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
 import type { RemedyResult } from './remedies.ts'
 
-/** How Levels 2 and 3 examine the gateway. */
 export function examineOptions({ settings, journal, dryRun }: TierRun, deep: boolean): ExamineOptions {
   const { value: record, problem } = readRecord(settings, dryRun)
   if (problem) journal.warn(problem)

@@ -15,7 +15,6 @@ export interface Probe {
   suppressed: string[]
 }
 
-/** `broken`: no HTTP, or the connection broke. */
 type HttpAnswer =
   | { kind: 'answer'; status: number; body: string }
   | { kind: 'refused' }

@@ -33,7 +33,6 @@ function readProcess(pid: number): ProcessInfo | undefined | 'unclear' {
     if (field('State') === 'Z') return undefined
     // The name in parentheses may hold anything; behind it come field 3 and the rest.
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // In hundredths of a second on every architecture (USER_HZ).
     const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
     const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+/g, ' ').trim()
@@ -51,7 +50,6 @@ function readProcess(pid: number): ProcessInfo | undefined | 'unclear' {
 }
 
 async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
-  // ps exits 1 when one of the pids is gone; what it printed of the others is still the answer.
   const { stdout } = await shell(settings)`ps -o pid=,ppid=,rss=,stat=,etime=,command= -p ${pids.join(',')}`
   return stdout.split('\n').flatMap((line) => {
     const m = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+([\d:-]+)\s+(.*)$/.exec(line)
@@ -115,7 +113,6 @@ export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
     })
 }
 
-/** Its locks are in its state folder, or (before the 2026.9 layout) in the temporary folder. */
 function lockedPids(settings: Settings): number[] {
   const own = readLocks(lockFolder(settings.stateDir))
   const shared = readLocks(lockFolder(tmpdir(), '')).filter((lock) => samePath(lock.configPath, settings.configPath))

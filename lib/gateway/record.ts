@@ -16,7 +16,6 @@ export function writeRecord(settings: Settings, record: GatewayRecord): void {
 
 export const REFUSALS_EVERY_MS = 3_600_000
 
-/** True when it is time to check for refused clients again. */
 export function refusalsDue({ refusalsLookMs }: GatewayRecord, nowMs: number): boolean {
   return nowMs - refusalsLookMs >= REFUSALS_EVERY_MS || nowMs < refusalsLookMs
 }
@@ -34,10 +33,8 @@ function recordOf(value: Record<string, unknown>) {
   const texts = (x: unknown) => (Array.isArray(x) ? x.filter((one): one is string => typeof one === 'string') : [])
   return {
     lastHealthyMs: time(value.lastHealthyMs),
-    /** The process that was healthy then: it is no longer starting up. */
     pid: pid(value.pid),
     version: text(value.version),
-    /** The bare process that a tier started last. */
     startedPid: pid(value.startedPid),
     configHash: text(value.configHash),
     configHealthySinceMs: past(value.configHealthySinceMs),

@@ -36,16 +36,13 @@ function launchdProgram(settings: Settings, service: Service | undefined): strin
   return [...(list ?? '').matchAll(/<string>([^<]*)<\/string>/g)].map((m) => m[1]!.replaceAll('&amp;', '&'))
 }
 
-export async function installedPackage(
-  settings: Settings,
-  service: Service | undefined,
-): Promise<{ folder?: string; version?: string }> {
+export async function installedPackage(settings: Settings, service: Service | undefined) {
   const own = (await openclawCommand(settings, service)).at(-1)!
   const onPath = (settings.childEnv.PATH ?? '').split(':').map((folder) => join(folder, 'openclaw'))
   const entry = [own, ...onPath].find((path) => path.startsWith('/') && existsSync(path))
   const folder = entry && /^(.*\/node_modules\/openclaw)\//.exec(realpathSync(entry))?.[1]
   const version = /"version":\s*"([\w.-]+)"/.exec(folder ? readText(join(folder, 'package.json')) : '')?.[1]
-  return { ...(folder ? { folder } : {}), ...(version ? { version } : {}) }
+  return { folder: folder || undefined, version }
 }
 
 /** Variables of a service's environment whose values hold no secret. */

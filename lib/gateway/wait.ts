@@ -1,4 +1,3 @@
-/** Waiting for a gateway to come up. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -8,13 +7,11 @@ import { TREATMENTS } from './treat.ts'
 /** A drain may take as long under systemd: TimeoutStopSec of OpenClaw's unit. */
 export const DRAIN_SEC = 330
 
-/** How long a gateway in this state may take to come up. */
 export function waitSec({ startupGraceSec }: Settings, { verdict, graceLeftSec }: Examination): number {
   if (verdict === 'draining') return DRAIN_SEC + startupGraceSec
   return verdict === 'starting' ? graceLeftSec : startupGraceSec
 }
 
-/** Gone this many times in a row, with no supervisor starting it, it is not coming by itself. */
 const ABSENT_CHECKS = 3
 
 /** Checks every 0.5 to 2 s until it is up, will not come, or `limitSec` is over. Returns the last examination. */
