@@ -1,10 +1,7 @@
 #!/usr/bin/env -S npx tsx
 /**
- * The doctor's instruments, as an MCP server on standard input and output. The doctor's CLI starts it with the context of
- * one session, which Level 3 has written; it has no other tools. What each instrument may do is in lib/doctor.
- *
- * Usage: doctor-tools.ts <context.json> · doctor-tools.ts --list (the instruments as Markdown, for the documentation)
- *
+ * The doctor's instruments as an MCP server on stdin and stdout, for one session: doctor-tools.ts <context.json>
+ * Or, as Markdown for the documentation: doctor-tools.ts --list
  * Exit 0  standard input was closed: the doctor has ended
  *      2  unusable context or settings; the session ends, and the human is called
  */

@@ -23,7 +23,6 @@ import { check, examineOptions, leaveStopped, recordHealthy, standDown } from '.
 import { ownTriage } from '../lib/gateway/processes.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { DRAIN_SEC, pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
-import { downSec } from '../lib/incidents/history.ts'
 import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
@@ -72,7 +71,7 @@ async function main(run: TierRun): Promise<Outcome> {
   }
   if (isUp(seen.verdict)) return healthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-  if (run.dryRun) return say(run, seen)
+  if (run.dryRun) return dryRunEnds(run, seen)
   run.markAtWork()
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
   if (TREATMENTS[seen.verdict].level3 === 'human') return forHuman(run, seen)
@@ -91,7 +90,7 @@ async function main(run: TierRun): Promise<Outcome> {
   seen = await waitWhile(run, seen, () => ownTriage(settings))
   let other: string | undefined
   if (!isUp(seen.verdict)) seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
-  if (isUp(seen.verdict)) return recovered(run, seen, false)
+  if (isUp(seen.verdict)) return healthy(run, seen, 'outside')
   if (other) {
     const limit = `has been at work for longer than ${settings.emergencyRecoveryTimeoutSec} s`
     return manual(run, seen, `no doctor was called: ${other.replace('is at work', limit)}`)
@@ -115,7 +114,6 @@ async function main(run: TierRun): Promise<Outcome> {
   const briefing = await writeBriefing(session, seen, describeLearnings(similar))
 
   // 5. The doctor in tmux; one that cannot work is followed by the next.
-  //    by the next.
   noteSession(settings, past.value, { at: Date.now(), failure })
   const begun = performance.now()
   let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
@@ -142,7 +140,7 @@ async function main(run: TierRun): Promise<Outcome> {
     const byDoctor = isByDoctor(calls, end)
     const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
-    return await recovered(run, seen, byDoctor)
+    return await healthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
   }
   journal.warn(changesTried(calls))
   const pauseNow = pauseReason(settings)
@@ -232,7 +230,7 @@ async function checkUntilSure(run: TierRun): Promise<Examination> {
   }
 }
 
-async function say(run: TierRun, seen: Examination): Promise<Outcome> {
+async function dryRunEnds(run: TierRun, seen: Examination): Promise<Outcome> {
   const { settings, journal } = run
   journal.warn(`${seen.verdict}: ${seen.evidence}`)
   const doctors = await findDoctors(run)
@@ -260,12 +258,7 @@ function manual(run: TierRun, seen: Examination, why: string): Outcome {
   return { code: EXIT.down, verdict: seen.verdict }
 }
 
-async function recovered(run: TierRun, seen: Examination, byDoctor: boolean): Promise<Outcome> {
-  run.journal.info(MARKER.recovered(byDoctor ? TIERS['emergency-recovery'].level : undefined, downSec(run.settings)))
-  return healthy(run, seen)
-}
-
-async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
-  if (!run.dryRun) await recordHealthy(run, seen, Date.now())
+async function healthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<Outcome> {
+  if (!run.dryRun) await recordHealthy(run, seen, by)
   return { code: EXIT.healthy, verdict: 'healthy' }
 }

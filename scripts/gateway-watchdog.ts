@@ -1,6 +1,6 @@
 #!/usr/bin/env -S npx tsx
 /**
- * Level 1, the watchdog: the first responder. Catches simple crashes (the process died, hangs, does not respond).
+ * Level 1, the watchdog. Catches simple crashes (the process died, hangs, does not respond).
  * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
  *
  * Exit 0  the gateway is healthy, or was brought back
@@ -60,6 +60,8 @@ async function main(run: TierRun): Promise<Outcome> {
   if (!dryRun) recordTrouble(settings)
 
   const { confirmFailure, waitSec, waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const wait = (limitSec: number) =>
+    waitUntilUp(settings, { ...options, record: readRecord(settings).value }, limitSec, run.signal)
 
   // 2. A failure is confirmed by further probes; a missing process needs no confirmation.
   if (!isOnItsWay(seen) && (seen.process || seen.portOwner)) {
@@ -69,15 +71,11 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 3. A gateway that is starting or draining gets the time that it may take; so does one that replaces it meanwhile.
   for (let round = 1; isOnItsWay(seen) && round <= 2; round++) {
-    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(waitSec(settings, seen))} s`)
+    const limitSec = waitSec(settings, seen)
+    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(limitSec)} s`)
     if (dryRun) return dryRunEnds(run, seen, 'wait')
     const before = seen
-    seen = await waitUntilUp(
-      settings,
-      { ...options, record: readRecord(settings).value },
-      waitSec(settings, seen),
-      run.signal,
-    )
+    seen = await wait(limitSec)
     if (isUp(seen.verdict)) return recovered(run, watch, seen)
     if (seen.verdict === before.verdict && seen.process?.pid === before.process?.pid) break
   }
@@ -104,8 +102,6 @@ async function main(run: TierRun): Promise<Outcome> {
   const spent = { ...watch, backoff: afterRestart(watch.backoff, Date.now()), lastTickMs: Date.now() }
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
-  const wait = (limitSec: number) =>
-    waitUntilUp(settings, { ...options, record: readRecord(settings).value }, limitSec, run.signal)
   let worked = false
   const signalled = remedy === 'signal, else restart' ? await restartBySignal(run, seen) : undefined
   if (signalled) {

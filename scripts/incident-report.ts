@@ -1,12 +1,5 @@
 #!/usr/bin/env -S npx tsx
-/**
- * The report: how the system has been in the last days, from the tiers' logs alone. Markdown or JSON on standard output,
- * or one HTML page in a file. Run by hand: `npm run report`. No tier: it has no log, no lock, and looks at no gateway.
- *
- * Exit 0  the report was written
- *      1  it could not be written to the file
- *      2  unusable flags or settings, nothing was touched
- */
+/** The report of the last days, from the tiers' logs alone: `npm run report`. Checks no gateway; exit codes as HELP says. */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { lastDays } from '../lib/incidents/history.ts'

@@ -1,12 +1,5 @@
 #!/usr/bin/env -S npx tsx
-/**
- * How everything stands, on one screen: `npm run status` (`-- --watch`, `-- --json`). For people; no tier uses it.
- * It changes nothing: neither state nor logs are written.
- *
- * Exit 0  all is well: gateway up, everything installed, registered and running, no alert waiting
- *      1  something is not well; the last line says what
- *      2  unusable flags or settings
- */
+/** How everything stands, on one screen, for people: `npm run status`. Changes nothing; exit codes as HELP says. */
 import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'

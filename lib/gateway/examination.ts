@@ -29,7 +29,6 @@ export interface ExamineOptions {
   httpTimeoutSec: number
   record: GatewayRecord
   deep: boolean
-  nowMs?: number
 }
 
 export type Base = Omit<Examination, 'verdict' | 'evidence'>

@@ -16,7 +16,6 @@ import type { Verdict } from './treat.ts'
 export async function examineTrouble(
   settings: Settings,
   options: ExamineOptions,
-  nowMs: number,
   answer: Probe,
 ): Promise<Examination | Elsewhere | undefined> {
   const { record } = options
@@ -27,7 +26,6 @@ export async function examineTrouble(
     process = await findGateway(settings, service.pid, [record.pid, record.startedPid])
   }
   const base = { warnings: [], portOwner: undefined, service, process, version: answer.version, graceLeftSec: 0 }
-
   const elsewhere = () => process && findElsewhere(settings, process, options.httpTimeoutSec * 1000)
 
   if (answer.kind === 'refused' || answer.kind === 'broken') {
@@ -46,35 +44,29 @@ export async function examineTrouble(
       return { ...base, verdict: 'impostor', evidence, answersHttp: false }
     }
   }
-  const answersHttp = answer.kind === 'other'
-  const seen = answer.detail
-  if (process) return examineProcess(settings, options.record, nowMs, answer, { ...base, process, answersHttp }, seen)
-  return examineAbsence(settings, options, nowMs, service, { ...base, answersHttp: false }, seen)
+  if (!process) return examineAbsence(settings, options, { ...base, answersHttp: false }, answer.detail)
+  return examineProcess(settings, record, { ...base, process, answersHttp: answer.kind === 'other' }, answer)
 }
 
 async function examineProcess(
   settings: Settings,
   record: GatewayRecord,
-  nowMs: number,
-  answer: Probe,
   base: Base & { process: ProcessInfo },
-  seen: string,
+  answer: Probe,
 ): Promise<Examination> {
   const { process } = base
+  const seen = answer.detail
   if (answer.phase === 'draining') return { ...base, verdict: 'draining', evidence: `${seen}; /startupz says draining` }
   if (await isOldButWell(settings, answer)) {
-    return {
-      ...base,
-      verdict: 'healthy',
-      evidence: '/ answers 200 from the gateway’s own process (a version without /health)',
-    }
+    const evidence = '/ answers 200 from the gateway’s own process (a version without /health)'
+    return { ...base, verdict: 'healthy', evidence }
   }
   const who = `process ${process.pid} has been running for ${process.ageSec} s`
   const bootedBefore = record.pid === process.pid && record.lastHealthyMs > 0
   // An in-process restart closes the port of a process that was healthy before; it may take as long as a boot.
   const restartingItself = bootedBefore && answer.kind === 'refused'
   const spentSec =
-    restartingItself && record.troubleSinceMs > 0 ? (nowMs - record.troubleSinceMs) / 1000 : process.ageSec
+    restartingItself && record.troubleSinceMs > 0 ? (Date.now() - record.troubleSinceMs) / 1000 : process.ageSec
   const graceLeftSec = settings.startupGraceSec - (restartingItself && record.troubleSinceMs === 0 ? 0 : spentSec)
   if ((!bootedBefore || restartingItself) && graceLeftSec > 0)
     return { ...base, verdict: 'starting', evidence: `${seen}; ${who}`, graceLeftSec }
@@ -92,13 +84,12 @@ async function isOldButWell(settings: Settings, answer: Probe): Promise<boolean>
 async function examineAbsence(
   settings: Settings,
   options: ExamineOptions,
-  nowMs: number,
-  service: Service,
-  base: Base,
+  base: Base & { service: Service },
   seen: string,
 ): Promise<Examination> {
+  const { service } = base
   const is = (verdict: Verdict, evidence: string): Examination => ({ ...base, verdict, evidence })
-  const stop = await deliberateStop(settings, service, options.record, nowMs)
+  const stop = await deliberateStop(settings, service, options.record)
   if (stop) return is('stopped-on-purpose', stop)
   if (service.stopping) return is('draining', `${seen}; ${service.detail}`)
 
@@ -158,10 +149,8 @@ export async function findElsewhere(
   { pid }: ProcessInfo,
   timeoutMs: number,
 ): Promise<Elsewhere | undefined> {
-  const addresses = await listeningAddresses(settings, pid)
-  return Promise.any(addresses.slice(0, MAX_ADDRESSES).map((at) => askAt(settings, at, timeoutMs))).catch(
-    () => undefined,
-  )
+  const addresses = (await listeningAddresses(settings, pid)).slice(0, MAX_ADDRESSES)
+  return Promise.any(addresses.map((at) => askAt(settings, at, timeoutMs))).catch(() => undefined)
 }
 
 async function askAt(settings: Settings, address: string, timeoutMs: number): Promise<Elsewhere> {
@@ -193,7 +182,6 @@ async function deliberateStop(
   settings: Settings,
   service: Service,
   record: GatewayRecord,
-  nowMs: number,
 ): Promise<string | undefined> {
   const last = lastStop(settings)
   // A gateway that was seen healthy after that stop was started again in some other way.
@@ -204,7 +192,8 @@ async function deliberateStop(
   if (service.kind === 'none' || service.kind === 'silent')
     return (await hasBootedSince(settings, stop.ms)) ? undefined : stopped
   const isUnloadedJob = service.kind === 'launchd' && !service.loaded
-  const isStillStopping = nowMs >= stop.ms && nowMs - stop.ms < STILL_STOPPING_MS
+  const sinceMs = Date.now() - stop.ms
+  const isStillStopping = sinceMs >= 0 && sinceMs < STILL_STOPPING_MS
   return isUnloadedJob || isStillStopping ? stopped : undefined
 }
 

@@ -22,24 +22,18 @@ export type { Examination, ExamineOptions, Verdict } from './examination.ts'
 export const isUp = (verdict: Verdict): boolean => verdict === 'healthy' || verdict === 'orphan'
 
 export async function examine(settings: Settings, options: ExamineOptions): Promise<Examination> {
-  const nowMs = options.nowMs ?? Date.now()
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
-  if (answer.kind === 'live') return examineLive(settings, options.record, nowMs, answer)
+  if (answer.kind === 'live') return examineLive(settings, options.record, answer)
   const { examineTrouble } = await import('./examine-trouble.ts')
-  const seen = await examineTrouble(settings, options, nowMs, answer)
-  if (seen === undefined) return examine(settings, { ...options, nowMs })
+  const seen = await examineTrouble(settings, options, answer)
+  if (seen === undefined) return examine(settings, options)
   if ('verdict' in seen) return seen
-  const found = await examineLive(seen.there, options.record, nowMs, seen.answer)
+  const found = await examineLive(seen.there, options.record, seen.answer)
   const mismatch = `it answers at ${seen.there.gatewayUrl}, but ${settings.gatewayUrl} is asked: OPENCLAW_GATEWAY_URL (or OPENCLAW_GATEWAY_PORT) should say so`
   return { ...found, warnings: [...found.warnings, { kind: 'other-address', text: mismatch }] }
 }
 
-async function examineLive(
-  settings: Settings,
-  record: GatewayRecord,
-  nowMs: number,
-  answer: Probe,
-): Promise<Examination> {
+async function examineLive(settings: Settings, record: GatewayRecord, answer: Probe): Promise<Examination> {
   const [same] = record.pid === undefined ? [] : await processInfo(settings, [record.pid])
   const known = same && isGatewayCommand(same.command) ? same : undefined
   const service = known ? undefined : await (await import('../services/supervisor.ts')).gatewayService(settings)
@@ -58,7 +52,7 @@ async function examineLive(
     return { ...base, verdict: 'draining', evidence: '/startupz says draining: it finishes its work' }
   if (answer.phase === 'starting') {
     // An in-process restart gets the same time as a boot, counted from the first check that saw it.
-    const restartedSec = record.troubleSinceMs > 0 ? (nowMs - record.troubleSinceMs) / 1000 : 0
+    const restartedSec = record.troubleSinceMs > 0 ? (Date.now() - record.troubleSinceMs) / 1000 : 0
     const spentSec = known ? restartedSec : (process?.ageSec ?? 0)
     const graceLeftSec = settings.startupGraceSec - spentSec
     if (graceLeftSec > 0) return { ...base, verdict: 'starting', evidence: '/startupz says starting', graceLeftSec }
@@ -76,10 +70,7 @@ async function examineLive(
 }
 
 /** The process behind a port that answers as a gateway, and the one that has the port if that is another profile's. */
-async function liveProcess(
-  settings: Settings,
-  supervisedPid: number | undefined,
-): Promise<{ process: ProcessInfo | undefined; stranger?: ProcessInfo }> {
+async function liveProcess(settings: Settings, supervisedPid: number | undefined) {
   const owners = await portOwners(settings)
   const gateways = owners.filter((owner) => isGatewayCommand(owner.command))
   const process =
