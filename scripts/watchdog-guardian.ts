@@ -19,6 +19,7 @@ import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
+/** Restored once in a run, also when cron starts several dead tiers. */
 let crontab: ReturnType<typeof restoreCrontab> | undefined
 
 await runTier({
@@ -38,6 +39,7 @@ Started every 5 min by cron; can be run by hand at any time.`,
 async function main(run: TierRun): Promise<Outcome> {
   const { settings, flags } = run
   if (!isInstalled(settings)) return { code: EXIT.healthy, verdict: 'not installed' }
+  // It ends the runs that hang, and must not hang itself.
   setTimeout(() => process.kill(process.pid, 'SIGTERM'), longestRunSec(settings, 'guardian') * 1000).unref()
 
   // 1. Which tier has not run for three intervals, which run takes too long?

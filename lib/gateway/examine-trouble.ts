@@ -160,7 +160,6 @@ async function askAt(settings: Settings, address: string, timeoutMs: number): Pr
     const there = { ...settings, gatewayUrl, gatewayPort: Number(/\d+$/.exec(address)![0]) }
     const answer = await probe(there, timeoutMs)
     if (answer.kind === 'live') return { there, answer }
-    // A server that speaks TLS breaks the connection of one who does not.
     if (answer.kind !== 'broken') break
   }
   throw new Error(`no gateway at ${address}`)

@@ -90,12 +90,10 @@ export async function findGateway(
 ): Promise<ProcessInfo | undefined> {
   const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
   const alive = await processInfo(settings, [...new Set(known)])
-  const titled = alive.filter((one) => isGatewayCommand(one.command) && !isOthersGateway(settings, one))
+  const titled = alive.filter((one) => !isStranger(settings, one))
   const found = titled[0] ?? alive.find((one) => one.pid === supervisedPid)
   if (found) return found
-  return (await portOwners(settings)).find(
-    (owner) => isGatewayCommand(owner.command) && !isOthersGateway(settings, owner),
-  )
+  return (await portOwners(settings)).find((owner) => !isStranger(settings, owner))
 }
 
 export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
@@ -108,6 +106,7 @@ export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
   return others
     .flatMap((folder) => readLocks(lockFolder(folder)))
     .some(({ pid, createdAt }) => {
+      // A lock outlives kill -9, and its pid may be given to our gateway later.
       const lockedMs = typeof createdAt === 'string' ? Date.parse(createdAt) : Number.NaN
       return pid === one.pid && !(lockedMs < startedMs - 5000)
     })
