@@ -1,10 +1,7 @@
 #!/usr/bin/env -S npx tsx
 /**
- * The doctor's instruments, as an MCP server on standard input and output. The doctor's CLI starts it with the context of
- * one session, which Level 3 has written; it has no other tools. What each instrument may do is in lib/doctor.
- *
- * Usage: doctor-tools.ts <context.json> · doctor-tools.ts --list (the instruments as Markdown, for the documentation)
- *
+ * The doctor's instruments as an MCP server on stdin and stdout, for one session: doctor-tools.ts <context.json>
+ * Or, as Markdown for the documentation: doctor-tools.ts --list
  * Exit 0  standard input was closed: the doctor has ended
  *      2  unusable context or settings; the session ends, and the human is called
  */
@@ -16,7 +13,6 @@ import { EXIT } from '../lib/tier/contract.ts'
 import { endRunningCommands } from '../lib/tier/shell.ts'
 import { isRecord } from '../lib/tier/state.ts'
 
-/** Revisions of the protocol whose initialize, tools/list and tools/call are the same. */
 const PROTOCOLS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']
 
 const [contextPath] = process.argv.slice(2)
@@ -50,7 +46,6 @@ async function serve(session: Session): Promise<void> {
       if (response) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...response })}\n`)
     })
   }
-  // What was asked behind it is not done; what is being done gets a moment to end.
   isOpen = false
   endRunningCommands()
   await Promise.race([last, new Promise((resolve) => setTimeout(resolve, 2000))])
@@ -102,7 +97,7 @@ function schemaOf({ type, description, choices, max = 300 }: Argument) {
 function printInstruments(): void {
   const rows = Object.entries(INSTRUMENTS).map(([name, { description, acts, most }]) => {
     const limit = most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''
-    return `| \`${name}\` | ${acts ? 'acts' : 'looks'}${limit} | ${description} |`
+    return `| \`${name}\` | ${acts ? 'acts' : 'reads'}${limit} | ${description} |`
   })
   process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
 }

@@ -27,7 +27,6 @@ Started every 5 minutes by cron; can be run by hand at any time.`,
   runsWithoutLock: true,
   exitCodes: '0 nothing is left to be sent, 1 an alert could not be delivered yet',
   redact,
-  // A pause is deliberate: the service outside must not take it for a dead machine.
   whilePaused: (run, pause) => beat(run, undefined, `paused${/,? until .*/.exec(pause)?.[0] ?? ''}`),
   main,
 })
@@ -94,7 +93,6 @@ async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcom
   if (saved === undefined) {
     journal.error('what was sent cannot be written down: sending on the full and the half hour only')
     meter.set('alertsWaiting', written.outbox.length)
-    // A digest would be sent each time: it waits until it can be written down that it was.
     written = { ...written, outbox: written.outbox.filter(({ alert }) => alert.kind !== 'digest') }
     if (now.getMinutes() % 30 >= 5) return KEPT
   }
@@ -109,7 +107,6 @@ async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcom
   }
   const count = (channel: string, result: string) => meter.add('alertDeliveries', { channel, result })
   const delivery = dispatch(latest, { channels, timeoutSec: settings.alertTimeoutSec, journal, signal, save, count })
-  // Told to stop in the middle: the answer to a request under way is still written down.
   run.onExit(async () => void (await delivery))
   const { outbox } = await delivery
   meter.set('alertsWaiting', outbox.length)

@@ -6,25 +6,23 @@
  * Exit 0  the gateway is healthy (the doctor brought it back, or it came back otherwise)
  *      1  it is not, and the log says MANUAL INTERVENTION REQUIRED: Level 4 calls the human
  *      2  unusable flags or settings, nothing was touched
- *      3  it stood down: paused, another doctor is at work, or the gateway was stopped on purpose
+ *      3  not acting: paused, another doctor is at work, or the gateway was stopped on purpose
  */
 import type { Doctor } from '../lib/agents/agent.ts'
 import { chosenDoctors, instrumentsServer } from '../lib/agents/choice.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
-import { changesTried, conclude, isCredit, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
+import { changesTried, conclude, isByDoctor, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
 import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
-import { failureKey, noteVisit, readVisits, whyNoDoctor } from '../lib/doctor/limits.ts'
+import { failureKey, noteSession, readSessions, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
 import { clearLeftSessions, openSession, type Session } from '../lib/doctor/session.ts'
-import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
-import { ownTriage } from '../lib/gateway/own-triage.ts'
-import { readRecord } from '../lib/gateway/record.ts'
+import { type Examination, isUp } from '../lib/gateway/examine.ts'
+import { check, examineOptions, leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
+import { ownTriage } from '../lib/gateway/processes.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
-import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
-import { downSec } from '../lib/incidents/history.ts'
+import { DRAIN_SEC, pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
 import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
@@ -34,7 +32,6 @@ import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
-/** Secrets of the config are known once it was read; until then those of the settings have to do. */
 let secretsOfConfig: string[] = []
 const hide = (text: string, secrets: readonly string[] = []) => redact(text, [...secrets, ...secretsOfConfig])
 
@@ -45,13 +42,13 @@ instruments and nothing else, and writes a report. Started by Level 2; can be ru
   redact: hide,
   main: async (run) => {
     secretsOfConfig = await knownSecrets(run.settings)
-    // Whatever ends this run before its verdict (a signal, a bug), the human hears of it.
+    // Whatever ends this run before its verdict, a human is called.
     let isConcluded = run.dryRun
     const callHuman = () => {
       if (!isConcluded) run.journal.error(MARKER.manual('level 3 was stopped before it was done'))
       isConcluded = true
     }
-    // A signal: at once, for the cleanup takes seconds and a supervisor may not wait that long.
+    // At once: cleanup takes seconds, and a supervisor may not wait that long.
     run.signal.addEventListener('abort', callHuman)
     run.onExit(callHuman)
     const outcome = await main(run)
@@ -64,17 +61,17 @@ async function main(run: TierRun): Promise<Outcome> {
   const { settings, journal } = run
 
   // 0. What a killed run left behind goes, whatever is decided now.
-  let seen = await look(run)
+  let seen = await check(run, true)
   if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict), hide)) journal.warn(line)
 
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting for it`)
-    seen = await waitUntilUp(settings, options(run, true), 330 + settings.startupGraceSec, run.signal)
+    seen = await waitUntilUp(settings, examineOptions(run, true), DRAIN_SEC + settings.startupGraceSec, run.signal)
   }
   if (isUp(seen.verdict)) return healthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-  if (run.dryRun) return say(run, seen)
+  if (run.dryRun) return dryRunEnds(run, seen)
   run.markAtWork()
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
   if (TREATMENTS[seen.verdict].level3 === 'human') return forHuman(run, seen)
@@ -83,17 +80,17 @@ async function main(run: TierRun): Promise<Outcome> {
   run.meter.set('doctorDailyLimit', settings.doctorMaxPerDay)
   const doctors = await findDoctors(run)
   if ('failure' in doctors) return noDoctor(run, seen, doctors.failure)
-  const visits = readVisits(settings, false)
-  if (visits.problem) journal.warn(visits.problem)
+  const past = readSessions(settings, false)
+  if (past.problem) journal.warn(past.problem)
   const failure = failureKey(settings, seen)
-  const refusal = whyNoDoctor(settings, visits.value, failure, Date.now())
+  const refusal = whyNoDoctor(settings, past.value, failure, Date.now())
   if (refusal) return noDoctor(run, seen, refusal)
 
   // 3. OpenClaw's own repair comes first, if it is at work, and so does the doctor of another profile: one at a time.
   seen = await waitWhile(run, seen, () => ownTriage(settings))
   let other: string | undefined
   if (!isUp(seen.verdict)) seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
-  if (isUp(seen.verdict)) return recovered(run, seen, false)
+  if (isUp(seen.verdict)) return healthy(run, seen, 'outside')
   if (other) {
     const limit = `has been at work for longer than ${settings.emergencyRecoveryTimeoutSec} s`
     return manual(run, seen, `no doctor was called: ${other.replace('is at work', limit)}`)
@@ -108,7 +105,6 @@ async function main(run: TierRun): Promise<Outcome> {
   let isConcluded = false
   run.onExit(() => {
     session.reload()
-    // Cut short: that what the doctor has changed helps is not known.
     if (!isConcluded && session.rollBackEdits()) journal.warn("cut short: rolled back the doctor's edits of the config")
     session.close(hide)
   })
@@ -117,9 +113,8 @@ async function main(run: TierRun): Promise<Outcome> {
   const similar = similarLearnings(learningsPath(session), verdict, evidence)
   const briefing = await writeBriefing(session, seen, describeLearnings(similar))
 
-  // 5. The doctor in tmux: up to 30 minutes of work, a check of the gateway every 30 s. One that cannot work is followed
-  //    by the next.
-  noteVisit(settings, visits.value, { at: Date.now(), failure })
+  // 5. The doctor in tmux; one that cannot work is followed by the next.
+  noteSession(settings, past.value, { at: Date.now(), failure })
   const begun = performance.now()
   let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
   let title = ''
@@ -132,7 +127,7 @@ async function main(run: TierRun): Promise<Outcome> {
   }
 
   // 6. The verdict is the gateway's own answer; then the report, and what is to be remembered of it.
-  seen = end.ending === 'recovered' ? await look(run) : await lookUntilSure(run)
+  seen = end.ending === 'recovered' ? await check(run, true) : await checkUntilSure(run)
   isConcluded = true
   const seconds = (performance.now() - begun) / 1000
   const { calls } = session.state
@@ -142,10 +137,10 @@ async function main(run: TierRun): Promise<Outcome> {
   for (const line of conclude(session, { title, end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
     journal.info(line)
   if (isUp(seen.verdict)) {
-    const credit = isCredit(calls, end)
-    const learned = credit && learn(settings, { verdict, evidence }, calls, journal.warn)
+    const byDoctor = isByDoctor(calls, end)
+    const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
-    return await recovered(run, seen, credit)
+    return await healthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
   }
   journal.warn(changesTried(calls))
   const pauseNow = pauseReason(settings)
@@ -157,7 +152,6 @@ async function main(run: TierRun): Promise<Outcome> {
 
 type FoundDoctor = Doctor & { version: string }
 
-/** The doctors of DOCTOR that are installed, and the terminal that they need; or which of them is missing. */
 async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[] | { failure: string }> {
   const $ = shell(settings)
   const tmux = await $`command -v tmux`
@@ -184,8 +178,8 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
     ...{ settings, doctor, folder, briefing, recordingPath, hide },
     launch: doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) }),
     check: async () => {
-      const now = await look(run, false)
-      const coming = now.verdict === 'starting' || now.verdict === 'draining'
+      const now = await check(run, false)
+      const coming = TREATMENTS[now.verdict].level3 === 'wait'
       return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
     },
     say: journal.info,
@@ -196,7 +190,7 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
   return end
 }
 
-/** Waits while something else is at work, at most as long as one session may take. Returns the last examination. */
+/** Waits while something else is at work, at most as long as one session may take. */
 async function waitWhile(
   run: TierRun,
   seen: Examination,
@@ -209,13 +203,12 @@ async function waitWhile(
     if (!waited) journal.info(`${at}; waiting, one at a time`)
     waited = true
     await pauseFor(settings.emergencyRecoveryCheckIntervalSec, run.signal)
-    const now = await look(run, false)
+    const now = await check(run, false)
     if (isUp(now.verdict)) return now
   }
-  return waited ? look(run) : seen
+  return waited ? check(run, true) : seen
 }
 
-/** Takes the lock for all doctors of this user; or says whose doctor has it. */
 async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<string | undefined> {
   try {
     const taken = await takeDoctorLock(settings)
@@ -228,33 +221,23 @@ async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<stri
   return undefined
 }
 
-/** A session that ended otherwise may still have left a healthy gateway; then it must stay so for three checks, too. */
-async function lookUntilSure(run: TierRun): Promise<Examination> {
-  for (let looks = 1; ; looks++) {
-    const seen = await look(run)
-    if (!isUp(seen.verdict) || looks === 3) return seen
+/** The gateway may be healthy all the same; then it must stay so for three checks. */
+async function checkUntilSure(run: TierRun): Promise<Examination> {
+  for (let checks = 1; ; checks++) {
+    const seen = await check(run, true)
+    if (!isUp(seen.verdict) || checks === 3) return seen
     await pauseFor(Math.min(run.settings.emergencyRecoveryCheckIntervalSec, 10), run.signal)
   }
 }
 
-function options(run: TierRun, deep: boolean) {
-  const record = readRecord(run.settings, run.dryRun)
-  if (record.problem) run.journal.warn(record.problem)
-  return { httpTimeoutSec: run.settings.healthCheckHttpTimeoutSec, record: record.value, deep }
-}
-
-function look(run: TierRun, deep = true): Promise<Examination> {
-  return examine(run.settings, options(run, deep))
-}
-
-async function say(run: TierRun, seen: Examination): Promise<Outcome> {
+async function dryRunEnds(run: TierRun, seen: Examination): Promise<Outcome> {
   const { settings, journal } = run
   journal.warn(`${seen.verdict}: ${seen.evidence}`)
   const doctors = await findDoctors(run)
   const refusal =
     'failure' in doctors
       ? doctors.failure
-      : whyNoDoctor(settings, readVisits(settings, true).value, failureKey(settings, seen), Date.now())
+      : whyNoDoctor(settings, readSessions(settings, true).value, failureKey(settings, seen), Date.now())
   const remedy = TREATMENTS[seen.verdict].level3
   const would = remedy === 'doctor' && refusal ? `call no doctor (${refusal}) and call the human` : remedy
   journal.info(`dry run: level 3 would now: ${would}`)
@@ -275,12 +258,7 @@ function manual(run: TierRun, seen: Examination, why: string): Outcome {
   return { code: EXIT.down, verdict: seen.verdict }
 }
 
-async function recovered(run: TierRun, seen: Examination, credit: boolean): Promise<Outcome> {
-  run.journal.info(MARKER.recovered(credit ? TIERS['emergency-recovery'].level : undefined, downSec(run.settings)))
-  return healthy(run, seen)
-}
-
-async function healthy(run: TierRun, seen: Examination): Promise<Outcome> {
-  if (!run.dryRun) await recordHealthy(run, seen, Date.now())
+async function healthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<Outcome> {
+  if (!run.dryRun) await recordHealthy(run, seen, by)
   return { code: EXIT.healthy, verdict: 'healthy' }
 }

@@ -1,24 +1,32 @@
 #!/usr/bin/env -S npx tsx
 /**
- * Level 2, the health check: the nurse. Catches what the watchdog missed; more patient, with more remedies.
+ * Level 2, the health check. Catches what the watchdog missed; waits longer, with more remedies.
  * Started by LaunchAgent com.openclaw.healthcheck (Linux: a systemd user timer of that name) every 300 s, and at once
  * when Level 1 escalates.
  *
- * Exit 0  the gateway was healthy when I left, or it was brought back (by me or by Level 3)
+ * Exit 0  the gateway is healthy, or was brought back (also by Level 3)
  *      1  still down: Level 3 has failed and called for a human
  *      2  unusable flags or settings, nothing was touched
- *      3  I stood down: paused, Level 3 is at work, another health check runs, or the gateway was stopped on purpose
+ *      3  not acting: paused, Level 3 or another health check is at work, or the gateway was stopped on purpose
  */
 import { fileURLToPath } from 'node:url'
-import { afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
-import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
+import { type Examination, isUp } from '../lib/gateway/examine.ts'
+import {
+  check,
+  examineOptions,
+  leaveStopped,
+  logRemedy,
+  recordHealthy,
+  recordTrouble,
+  standDown,
+} from '../lib/gateway/follow-up.ts'
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
-import { restartCannotHelp, TREATMENTS } from '../lib/gateway/treat.ts'
-import { readWatchState, writeWatchState } from '../lib/gateway/watch-state.ts'
+import type { RemedyResult } from '../lib/gateway/remedies.ts'
+import { TREATMENTS } from '../lib/gateway/treat.ts'
+import { afterRestart, readWatchState, whyCooling, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
-import { DEED, EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
@@ -41,8 +49,8 @@ async function main(run: TierRun): Promise<Outcome> {
   const { settings, journal, dryRun } = run
 
   // 1. HTTP check.
-  let seen = await look(run, false)
-  if (!isUp(seen.verdict) && seen.verdict !== 'stopped-on-purpose') seen = await look(run, true)
+  let seen = await check(run, false)
+  if (!isUp(seen.verdict) && seen.verdict !== 'stopped-on-purpose') seen = await check(run, true)
   if (isUp(seen.verdict)) return healthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (dryRun) {
@@ -50,24 +58,22 @@ async function main(run: TierRun): Promise<Outcome> {
     journal.info(`dry run: level 2 would now: ${TREATMENTS[seen.verdict].level2}`)
     return { code: EXIT.down, verdict: seen.verdict }
   }
-  // A healthy tick needs nothing of what is loaded from here on.
-  const { confirmFailure, pauseFor, waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const { confirmFailure, pauseFor, waitSec, waitUntilUp } = await import('../lib/gateway/wait.ts')
   run.markAtWork()
   recordTrouble(settings)
   const isSettled = () => isUp(seen.verdict) || seen.verdict === 'stopped-on-purpose'
   const settled = (by?: number) => (isUp(seen.verdict) ? recovered(run, seen, by) : leaveStopped(run, seen))
 
-  // One timeout is a busy moment; what another level has confirmed already need not be confirmed again.
   if (seen.verdict === 'hung' && !isFresh(currentIncident(settings))) {
-    seen = await confirmFailure(run, options(run, true), seen, false)
+    seen = await confirmFailure(run, examineOptions(run, true), seen, false)
     if (isSettled()) return settled()
   }
 
   // 2. A gateway that is starting or draining gets the time that it may take.
   if (TREATMENTS[seen.verdict].level2 === 'wait') {
-    const limitSec = waitSec(run, seen)
+    const limitSec = waitSec(settings, seen)
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(limitSec)} s`)
-    seen = await waitUntilUp(settings, options(run, true), limitSec, run.signal)
+    seen = await waitUntilUp(settings, examineOptions(run, true), limitSec, run.signal)
     if (isSettled()) return settled()
   }
 
@@ -77,14 +83,14 @@ async function main(run: TierRun): Promise<Outcome> {
     const handsOff = await whyHandsOff(settings, 'healthcheck')
     if (handsOff) return standDown(run, handsOff, seen)
     journal.warn(MARKER.down(seen.verdict, seen.evidence))
-    if (restartCannotHelp(seen.verdict)) {
+    if (TREATMENTS[seen.verdict].level2 === 'escalate') {
       journal.warn(`no retries: ${TREATMENTS[seen.verdict].because}`)
       break
     }
     journal.warn(`retry ${retry}/${retries}: ${TREATMENTS[seen.verdict].level2}`)
     const treated = await treat(run, seen)
     if (treated === 'cannot') break
-    seen = await waitUntilUp(settings, options(run, true), waitSec(run, seen), run.signal)
+    seen = await waitUntilUp(settings, examineOptions(run, true), waitSec(settings, seen), run.signal)
     if (isSettled()) return settled(treated === 'done' ? TIERS.healthcheck.level : undefined)
     if (seen.process && treated !== 'waiting') {
       journal.warn(`${seen.verdict} after ${settings.startupGraceSec} s; another restart would be the same`)
@@ -101,15 +107,17 @@ async function main(run: TierRun): Promise<Outcome> {
     await pauseFor(Math.min(left, settings.healthCheckRetryDelaySec), run.signal)
     const handsOff = await whyHandsOff(settings, 'healthcheck')
     if (handsOff) return standDown(run, handsOff, seen)
-    seen = await look(run, false)
+    seen = await check(run, false)
     if (isSettled()) return settled()
   }
 
   // 5. A learned remedy, if there is an approved one for exactly this failure: then no doctor is needed.
   const handsOff = await whyHandsOff(settings, 'healthcheck')
   if (handsOff) return standDown(run, handsOff, seen)
-  await keepEvidence(run, seen)
-  // What is repaired is the file that its owner wrote.
+  const { hostFacts } = await import('../lib/gateway/host.ts')
+  const { gatewayService } = await import('../lib/services/supervisor.ts')
+  const facts = await hostFacts(settings, seen.service ?? (await gatewayService(settings)))
+  journal.info(`evidence for level 3:\n${facts}`)
   if (!seen.process) (await import('../lib/gateway/known-good.ts')).undoRollBack(run)
   const healed = await applyLearnedRemedy(run)
   if (healed) return healed
@@ -120,36 +128,21 @@ async function main(run: TierRun): Promise<Outcome> {
   journal.info(`level 3 ended with exit code ${code}`)
   if (code !== EXIT.healthy)
     return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
-  await recordHealthy(run, await look(run, false))
+  await recordHealthy(run, await check(run, false))
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
 
-function options(run: TierRun, deep: boolean) {
-  const record = readRecord(run.settings, run.dryRun)
-  if (record.problem) run.journal.warn(record.problem)
-  return { httpTimeoutSec: run.settings.healthCheckHttpTimeoutSec, record: record.value, deep }
-}
-
-function look(run: TierRun, deep: boolean): Promise<Examination> {
-  return examine(run.settings, options(run, deep))
-}
-
-/**
- * Does what the table says for Level 2; restarts are counted in Level 1's budget before they are done. `failed`: it was
- * tried; `cannot`: this level can do no more; `waiting`: the gateway is coming by itself.
- */
+/** Does what the table says. `failed`: it was tried; `cannot`: this level can do no more; `waiting`: it is coming by itself. */
 async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed' | 'waiting' | 'cannot'> {
   const { settings, journal } = run
   const remedy = TREATMENTS[seen.verdict].level2
   if (remedy === 'wait') return 'waiting'
 
   const watch = readWatchState(settings, false).value
-  const coolingSec = cooldownLeftSec(watch.backoff, Date.now(), settings.watchdogBackoffSec)
+  const cooling = whyCooling(watch, settings)
   const isRollBack = remedy === 'put back known-good config'
-  if (!isRollBack && watch.backoff.crashes > settings.healthCheckMaxRetries && coolingSec > 0) {
-    journal.warn(
-      `cooling down: next restart in ${Math.ceil(coolingSec)} s at the earliest (${watch.backoff.crashes} crashes)`,
-    )
+  if (!isRollBack && watch.backoff.crashes > settings.healthCheckMaxRetries && cooling) {
+    journal.warn(cooling)
     return 'cannot'
   }
   let isOnlyStart = remedy === 'start once'
@@ -168,26 +161,20 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed'
   }
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
   const { restart } = await import('../lib/gateway/remedies.ts')
-  if (remedy !== 'restart') return log(run, await restart(settings, seen))
+  const log = (result: RemedyResult) => (logRemedy(run, result) ? 'done' : 'failed')
+  if (remedy !== 'restart') return log(await restart(settings, seen))
 
   // `openclaw gateway restart`, as a user would (exit 2: still starting); under systemd it may drain for 330 s first.
   const { waitUntilUp } = await import('../lib/gateway/wait.ts')
   const $ = shell(settings, { timeoutSec: seen.service?.kind === 'systemd' ? 400 : 60 })
   const { code, failure } = await $`openclaw gateway restart`
   const hasFailed = code !== 0 && code !== 2
-  const now = await (hasFailed ? look(run, false) : waitUntilUp(settings, options(run, false), 5, run.signal))
+  const now = await (hasFailed ? check(run, false) : waitUntilUp(settings, examineOptions(run, false), 5, run.signal))
   if (isUp(now.verdict) || TREATMENTS[now.verdict].level2 === 'wait')
-    return hasFailed ? 'waiting' : log(run, { done: 'openclaw gateway restart' })
+    return hasFailed ? 'waiting' : log({ done: 'openclaw gateway restart' })
   // It does not start a gateway that has no supervisor, nor end one that hangs.
   journal.info(`openclaw gateway restart did not bring it back${hasFailed ? `: ${oneLine(failure!)}` : ''}`)
-  return log(run, await restart(settings, now))
-}
-
-function log({ journal, meter }: TierRun, { done, failure }: { done: string; failure?: string }): 'done' | 'failed' {
-  meter.add('restarts', { result: failure ? 'failed' : 'done' })
-  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
-  else journal.info(DEED.restart(done))
-  return failure ? 'failed' : 'done'
+  return log(await restart(settings, now))
 }
 
 async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
@@ -198,16 +185,16 @@ async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Ou
   return { code: EXIT.healthy, verdict: 'healthy' }
 }
 
-/** What was only waited for, and never was down, is no recovery. */
+/** A gateway that was only waited for has not recovered. */
 function recovered(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
   return healthy(run, seen, currentIncident(run.settings) ? by : undefined)
 }
 
-/** Repeats the instruments' calls that healed this failure before, under the doctor's policy; drops what does not help. */
+/** Repeats the calls that healed this failure before, under the doctor's policy; drops them if they do not help. */
 async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const { settings, journal } = run
   const { approvedRemedy, describeRemedy, setStatus } = await import('../lib/doctor/learned.ts')
-  const remedy = approvedRemedy(settings, await look(run, true), journal.warn)
+  const remedy = approvedRemedy(settings, await check(run, true), journal.warn)
   if (!remedy) return undefined
   const { openSession } = await import('../lib/doctor/session.ts')
   const { callInstrument } = await import('../lib/doctor/instruments.ts')
@@ -232,8 +219,8 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
     if (isError) break
   }
   const after = session.state.calls.some(isTreatment)
-    ? await waitAfterStart(settings, options(run, true), settings.startupGraceSec, run.signal)
-    : await look(run, true)
+    ? await waitAfterStart(settings, examineOptions(run, true), settings.startupGraceSec, run.signal)
+    : await check(run, true)
   if (isUp(after.verdict)) {
     close(true)
     return recovered(run, after, failure ? undefined : TIERS.healthcheck.level)
@@ -247,25 +234,11 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   return undefined
 }
 
-/** Before Level 3 is called: what the machine looks like, for the doctor and for the human after it. */
-async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
-  const { hostFacts } = await import('../lib/gateway/host.ts')
-  const { gatewayService } = await import('../lib/services/supervisor.ts')
-  const service = seen.service ?? (await gatewayService(run.settings))
-  run.journal.info(`evidence for level 3:\n${await hostFacts(run.settings, service)}`)
-}
-
-function waitSec(run: TierRun, seen: Examination): number {
-  if (seen.verdict === 'draining') return 330 + run.settings.startupGraceSec
-  return seen.verdict === 'starting' ? seen.graceLeftSec : run.settings.startupGraceSec
-}
-
-/** Level 3 as a child process; its exit code is passed on. */
 async function runEmergencyRecovery(run: TierRun): Promise<number> {
   const { execa } = await import('execa')
   const launcher = fileURLToPath(new URL('./run-tier.sh', import.meta.url))
   const child = execa({ stdio: 'inherit', reject: false })`sh ${launcher} emergency-recovery`
-  // Told to stop, it tells Level 3, which has a tmux session to end, and waits for it.
+  // SIGTERM is passed on to Level 3, which has a tmux session to end.
   run.onExit(async () => {
     if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await child
   })

@@ -1,29 +1,30 @@
 #!/usr/bin/env -S npx tsx
 /**
- * Level 1, the watchdog: the first responder. Catches simple crashes (the process died, hangs, does not respond).
+ * Level 1, the watchdog. Catches simple crashes (the process died, hangs, does not respond).
  * Started by LaunchAgent com.openclaw.watchdog (Linux: a systemd user timer of that name) every 180 s.
  *
- * Exit 0  the gateway was healthy when I left, or I brought it back
+ * Exit 0  the gateway is healthy, or was brought back
  *      1  still down: Level 2's turn (the log says `ESCALATE to level 2: <why>`)
  *      2  unusable flags or settings, nothing was touched
- *      3  I stood down: paused, Level 2 or 3 is at work, another watchdog runs, a restart is cooling down, or the
- *         gateway was stopped on purpose
+ *      3  not acting: paused, another tier is at work, a restart is cooling down, or it was stopped on purpose
  */
-import { afterHealthyTick, afterRestart, cooldownLeftSec } from '../lib/gateway/backoff.ts'
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
+import { leaveStopped, logRemedy, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import {
+  afterHealthyTick,
+  afterRestart,
   followWarnings,
   memoryLevel,
   readWatchState,
   type WatchState,
+  whyCooling,
   writeWatchState,
 } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
-import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
@@ -49,30 +50,32 @@ async function main(run: TierRun): Promise<Outcome> {
   const { value: watch, problem: watchProblem } = readWatchState(settings, dryRun)
   const { value: record, problem } = readRecord(settings, dryRun)
   for (const text of [watchProblem, problem]) if (text) journal.warn(text)
-  const look = { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record, deep: false }
+  const options = { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record, deep: false }
 
   // 1. Process check and HTTP health check.
-  let seen = await examine(settings, look)
+  let seen = await examine(settings, options)
   if (isUp(seen.verdict)) return healthy(run, watch, seen)
   if (!dryRun) writeWatchState(settings, { ...watch, lastTickMs: Date.now() })
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (!dryRun) recordTrouble(settings)
 
-  // A healthy tick needs nothing of what is loaded from here on.
-  const { confirmFailure, waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const { confirmFailure, waitSec, waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const wait = (limitSec: number) =>
+    waitUntilUp(settings, { ...options, record: readRecord(settings).value }, limitSec, run.signal)
 
   // 2. A failure is confirmed by further probes; a missing process needs no confirmation.
   if (!isOnItsWay(seen) && (seen.process || seen.portOwner)) {
-    seen = await confirmFailure(run, look, seen, hasSlept(watch))
+    seen = await confirmFailure(run, options, seen, hasSlept(watch))
     if (isUp(seen.verdict)) return healthy(run, watch, seen)
   }
 
   // 3. A gateway that is starting or draining gets the time that it may take; so does one that replaces it meanwhile.
   for (let round = 1; isOnItsWay(seen) && round <= 2; round++) {
-    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(waitSec(run, seen))} s`)
+    const limitSec = waitSec(settings, seen)
+    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(limitSec)} s`)
     if (dryRun) return dryRunEnds(run, seen, 'wait')
     const before = seen
-    seen = await waitUntilUp(settings, { ...look, record: readRecord(settings).value }, waitSec(run, seen), run.signal)
+    seen = await wait(limitSec)
     if (isUp(seen.verdict)) return recovered(run, watch, seen)
     if (seen.verdict === before.verdict && seen.process?.pid === before.process?.pid) break
   }
@@ -84,14 +87,12 @@ async function main(run: TierRun): Promise<Outcome> {
   if (dryRun) return dryRunEnds(run, seen, remedy)
   if (isOnItsWay(seen) && seen.process && seen.graceLeftSec > 0)
     return escalate(run, seen, `it is in a restart loop (${seen.evidence}); startup is not interrupted`)
-  if (remedy === 'hand on') return escalate(run, seen, `${because}; a restart will not fix this`)
+  if (remedy === 'escalate') return escalate(run, seen, `${because}; a restart will not fix this`)
 
   // 5. Exponential backoff: 10 → 30 → 60 → 600 s between restarts.
-  const coolingSec = cooldownLeftSec(watch.backoff, Date.now(), settings.watchdogBackoffSec)
-  if (coolingSec > 0) {
-    journal.warn(
-      `cooling down: next restart in ${Math.ceil(coolingSec)} s at the earliest (${watch.backoff.crashes} crashes)`,
-    )
+  const cooling = whyCooling(watch, settings)
+  if (cooling) {
+    journal.warn(cooling)
     return { code: EXIT.stoodDown, verdict: seen.verdict }
   }
   const handsOff = await whyHandsOff(settings, 'watchdog')
@@ -101,17 +102,15 @@ async function main(run: TierRun): Promise<Outcome> {
   const spent = { ...watch, backoff: afterRestart(watch.backoff, Date.now()), lastTickMs: Date.now() }
   writeWatchState(settings, spent)
   await keepEvidence(run, seen)
-  const wait = (limitSec: number) =>
-    waitUntilUp(settings, { ...look, record: readRecord(settings).value }, limitSec, run.signal)
   let worked = false
   const signalled = remedy === 'signal, else restart' ? await restartBySignal(run, seen) : undefined
   if (signalled) {
-    worked = log(run, signalled)
+    worked = logRemedy(run, signalled)
     seen = await wait(settings.stopGraceSec)
   }
   if (signalled && isOnItsWay(seen)) seen = await wait(settings.startupGraceSec)
   else if (!isUp(seen.verdict)) {
-    worked = log(run, await restart(run, seen)) || worked
+    worked = logRemedy(run, await restart(run, seen)) || worked
     seen = await wait(settings.startupGraceSec)
   }
 
@@ -135,7 +134,6 @@ async function restartBySignal({ settings }: TierRun, seen: Examination): Promis
   return { done: `kill -${signal} ${target.pid} (version ${oneLine(version, 40)})`, failure }
 }
 
-/** Restarts the gateway through what supervises it, or by hand; starts it when it has no process. */
 async function restart({ settings }: TierRun, seen: Examination): Promise<RemedyResult> {
   const remedies = await import('../lib/gateway/remedies.ts')
   const { endHung, loadJob } = remedies
@@ -158,14 +156,6 @@ async function restart({ settings }: TierRun, seen: Examination): Promise<Remedy
   return { done: `${done}, launchctl bootout, ${loaded.done}`, failure: loaded.failure }
 }
 
-/** True when it worked. */
-function log({ journal, meter }: TierRun, { done, failure }: RemedyResult): boolean {
-  meter.add('restarts', { result: failure ? 'failed' : 'done' })
-  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
-  else journal.info(DEED.restart(done))
-  return !failure
-}
-
 /** 1a. Healthy: crash counter decays, memory thresholds, warnings, known-good config. */
 async function healthy(run: TierRun, watch: WatchState, seen: Examination): Promise<Outcome> {
   const { settings, journal, dryRun } = run
@@ -175,7 +165,7 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
   if (memory.notice) (memory.level === 'ok' ? journal.info : journal.warn)(memory.notice)
   const wrong = [
     ...(seen.verdict === 'orphan' ? [seen.evidence] : []),
-    ...seen.warnings,
+    ...seen.warnings.map(({ text }) => text),
     ...(memory.level === 'critical' ? [`its memory stays over ${criticalMb} MB`] : []),
   ]
   measure(run, seen, wrong.length)
@@ -183,7 +173,6 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
   for (const begun of warnings.begun) journal.warn(begun)
   for (const over of warnings.over) journal.info(`over: ${over}`)
   if (!dryRun) {
-    // Said before it is written down: a watchdog that is killed between the two says it twice rather than never.
     for (const due of warnings.due)
       journal.warn(
         MARKER.notice(`${NEEDS_A_LOOK}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
@@ -224,23 +213,17 @@ function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
   return { code: EXIT.down, verdict: seen.verdict }
 }
 
-/** Before a hung process is ended: what it looked like. */
 async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
   if (seen.verdict !== 'hung' || !seen.process) return
   const ps = await shell(run.settings)`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
   run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
 }
 
-/** True when this tick comes much later than it should: the machine slept, and everything is late, not dead. */
+/** This tick comes much later than it should: everything is late, not dead. */
 function hasSlept(watch: WatchState): boolean {
   return watch.lastTickMs > 0 && Date.now() - watch.lastTickMs > 3 * TIERS.watchdog.intervalSec * 1000
 }
 
 function isOnItsWay(seen: Examination): boolean {
   return TREATMENTS[seen.verdict].level1 === 'wait'
-}
-
-/** A drain may take 330 s under systemd (TimeoutStopSec of OpenClaw's unit), and the boot comes after it. */
-function waitSec(run: TierRun, seen: Examination): number {
-  return seen.verdict === 'draining' ? 330 + run.settings.startupGraceSec : seen.graceLeftSec
 }

@@ -1,12 +1,5 @@
 #!/usr/bin/env -S npx tsx
-/**
- * The report: how the system has been in the last days, from the tiers' logs alone. Markdown or JSON on standard output,
- * or one HTML page in a file. Run by hand: `npm run report`. No tier: it has no log, no lock, and looks at no gateway.
- *
- * Exit 0  the report was written
- *      1  it could not be written to the file
- *      2  unusable flags or settings, nothing was touched
- */
+/** The report of the last days, from the tiers' logs alone: `npm run report`. Checks no gateway; exit codes as HELP says. */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { lastDays } from '../lib/incidents/history.ts'
@@ -63,7 +56,6 @@ function unusable(problem: string): ExitCode {
   return EXIT.unusable
 }
 
-/** What is not known is null. */
 function json(report: Report): string {
   const figures = Object.fromEntries(figuresOf(report))
   return JSON.stringify({ ...report, figures }, (_, value: unknown) => value ?? null, 2)
@@ -75,7 +67,6 @@ async function writePage(report: Report, path: string, dryRun: boolean): Promise
   const size = `${Math.ceil(Buffer.byteLength(page) / 1000)} kB, ${report.incidents.length} incidents`
   if (dryRun) return print(`dry run: would write ${path} (${size})`)
   try {
-    // Only its owner may read it: it says much of a machine.
     writeFileAtomic(path, page)
   } catch (error) {
     process.stderr.write(`incident-report: ${path} cannot be written: ${oneLine((error as Error).message)}\n`)

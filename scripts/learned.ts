@@ -1,6 +1,6 @@
 #!/usr/bin/env -S npx tsx
 /** The learned remedies: what healed the same failure twice, for a human to approve or reject. */
-import { describeRemedy, findRemedy, type LearnedRemedy, readRemedies, setStatus } from '../lib/doctor/learned.ts'
+import { describeRemedy, type LearnedRemedy, readRemedies, setStatus } from '../lib/doctor/learned.ts'
 import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 
 const USAGE = `Lists what healed the same failure twice, and takes your decision. Level 2 applies an approved remedy before it calls a
@@ -40,9 +40,7 @@ function main(): number {
   // What was proposed comes first: the same failure may have been healed in another way, too.
   const all = ['proposed', 'seen', 'approved', 'rejected', 'dropped'] as const
   const from = all.filter((status) => status !== decision)
-  const one = isDryRun
-    ? findRemedy(readRemedies(settings, true).value, fingerprint, from)
-    : setStatus(settings, fingerprint, decision, from)
+  const one = setStatus(settings, fingerprint, decision, from, isDryRun)
   if (!one) return fail(1, `there is no remedy ${fingerprint} to ${command}; \`npm run learned\` lists them`)
   const done = command === 'approve' ? 'approved: Level 2 applies it before it calls a doctor' : 'rejected'
   return say(`${isDryRun ? 'would be ' : ''}${done}\n${described(one)}`)

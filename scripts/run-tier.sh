@@ -1,9 +1,8 @@
 #!/bin/sh
 # Starts one tier, for launchd, systemd and cron:  sh run-tier.sh gateway-watchdog [flags]
 #
-# A Node upgrade could end all watchers silently together. So a Node that works is looked for at every start, and a tier
-# that cannot start is logged and sent to every configured channel, at most once an hour per cause. Otherwise this shell
-# becomes the tier (exec): pid and exit code are its own. With --cannot-start it only reports the cause on its stdin.
+# A Node upgrade could end all watchers silently together: so each start searches a Node that works, and a tier that cannot
+# start is logged and sent to every channel, once an hour per cause. With --cannot-start it only reports what it reads.
 #
 # Exit 1  the tier could not be started
 #      2  unusable arguments
@@ -36,7 +35,6 @@ main() {
   only_report=
   [ "${1:-}" != --cannot-start ] || { only_report=yes && shift; }
   script=${1:-}
-  # The name under which the script logs.
   case $script in
     gateway-watchdog | gateway-healthcheck) tier=${script#gateway-} ;;
     emergency-recovery) tier=$script ;;
@@ -66,8 +64,7 @@ main() {
   exec "$node" --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
 }
 
-# Sets $node: the one that setup recorded, else the one on PATH, else the newest of those that package and version
-# managers install; or reports and ends.
+# Sets $node: the recorded one, else the one on PATH, else the newest that a package or version manager installed.
 find_node() {
   record=$state/watchdog/launcher
   recorded=
@@ -113,7 +110,6 @@ usable() {
   case $1 in
     */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
   esac
-  # Around it, the redirection also takes what the shell itself says of a Node that dies of a signal.
   { version=$("$1" --version); } 2>/dev/null || return 1
   major=${version#v}
   minor=${major#*.}
@@ -123,14 +119,12 @@ usable() {
   [ $((major * 1000 + minor)) -ge $((${LOWEST_NODE%.*} * 1000 + ${LOWEST_NODE#*.})) ]
 }
 
-# Reports the cause and ends. Nothing below runs in the ordinary case.
 cannot_start() {
   umask 077
-  # One line without control characters, so that nothing in it can pass for a line of its own.
   cause=$(printf '%s' "$1" | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -d '\000-\037\177')
   text="cannot start: ${cause:=no reason was given}"
   [ -z "$dry_run" ] || { printf '%s\n' "$tier: $text" >&2 && exit 1; }
-  # No other tier writes what Level 4 looks for when Level 3 cannot start.
+  # No other tier writes the marker for Level 4 when Level 3 cannot start.
   [ "$tier" != emergency-recovery ] || text="MANUAL INTERVENTION REQUIRED: level 3 $text"
   write_log ERROR "$text"
   tell
@@ -146,7 +140,6 @@ write_log() {
   logs=${logs:-$HOME/openclaw$suffix/memory}
   for folder in "$logs" "$state/watchdog/logs"; do
     mkdir -p "$folder" 2>/dev/null || continue
-    # A line that a crash cut in half must not swallow this one.
     [ -z "$(tail -c 1 "$folder/$log_name" 2>/dev/null)" ] || line="
 $line"
     { printf '%s\n' "$line" >>"$folder/$log_name"; } 2>/dev/null && return
@@ -154,9 +147,7 @@ $line"
   printf '%s\n' "$tier: neither $logs nor $state/watchdog/logs can be written" >&2
 }
 
-# Sends the cause to every channel that is configured, each in the plainest form that it takes.
 tell() {
-  # At most 1500 bytes, UTF-8 or else plain ASCII.
   text=$(printf '%s' "openclaw-self-healing on $(uname -n)${suffix:+ (profile ${suffix#-})}: $tier cannot start: $cause" |
     LC_ALL=C cut -c 1-1500)
   printf '%s' "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
@@ -170,7 +161,6 @@ tell() {
   chat=$(setting TELEGRAM_CHAT_ID | json)
   api=$(setting TELEGRAM_API_URL | sed 's,/*$,,')
   post Telegram "${token:+${chat:+${api:-https://api.telegram.org}/bot$token/sendMessage}}" '' "{\"chat_id\":\"$chat\",\"text\":\"$escaped\"}"
-  # A message as JSON goes to the server's root and names its topic.
   topic=$(setting NTFY_URL)
   topic=${topic%/}
   post ntfy "${topic:+${topic%/*}/}" "$(setting NTFY_TOKEN)" \
@@ -181,7 +171,7 @@ tell() {
 # post <channel> <address, '' when it is not configured> <bearer token or ''> <body>
 post() {
   [ -n "$2" ] || return 0
-  case $2$3 in *[\"\\[:space:]]*) write_log WARN "$1 was not told: its address is no URL" && return ;; esac
+  case $2$3 in *[\"\\[:space:]]*) write_log WARN "$1 got no alert: its address is no URL" && return ;; esac
   claim_hour "$1" || return 0
   bearer=
   [ -z "$3" ] || bearer="header = \"Authorization: Bearer $3\""
@@ -194,14 +184,12 @@ CONFIG
   ); then
     find "$state/watchdog/told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
   else
-    # The next run tries again.
     rm -f "$claim"
-    write_log WARN "$1 was not told: ${failure:-curl failed}"
+    write_log WARN "$1 got no alert: ${failure:-curl failed}"
   fi
 }
 
-# True when this run is the one to send this cause through this channel: of those in the same hour of the clock only one
-# creates the file (noclobber), and none does within 3600 s of the hour before.
+# True when this run is the one to send this cause through this channel in this hour (noclobber).
 claim_hour() {
   now=$(date +%s)
   claim=$state/watchdog/told/$(printf '%s' "$cause" | cksum | tr ' ' '-')-$1
@@ -214,7 +202,6 @@ claim_hour() {
   return 0
 }
 
-# Escapes standard input, one line without control characters, for a JSON string.
 json() {
   LC_ALL=C sed -e 's/\\/\\\\/g' -e 's/"/\\"/g'
 }
@@ -234,7 +221,6 @@ setting() {
         -e 's/[[:blank:]]\{1,\}#.*//' -e 's/[[:blank:]]*$//' -e p | tail -n 1
     )
   fi
-  # The words between quotes are what stands in the file: nothing is to be expanded here.
   # shellcheck disable=SC2016,SC2088
   case $value in
     '~' | '~/'*) value=$HOME${value#'~'} ;;

@@ -1,12 +1,5 @@
 #!/usr/bin/env -S npx tsx
-/**
- * How everything stands, on one screen: `npm run status` (`-- --watch`, `-- --json`). For people; no tier uses it.
- * It looks and changes nothing: neither state nor logs are written.
- *
- * Exit 0  all is well: gateway up, everything installed, registered and running, no alert waiting
- *      1  something is not well; the last line says what
- *      2  unusable flags or settings
- */
+/** How everything stands, on one screen, for people: `npm run status`. Changes nothing; exit codes as HELP says. */
 import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -18,19 +11,17 @@ import { loadSettings, type Settings, SettingsError } from '../lib/tier/settings
 const HELP = `How openclaw-self-healing and its gateway stand, on one screen: npm run status [-- flags]
 
 Flags:
-  --watch        look again every 5 seconds, until Ctrl-C
-  --json         as JSON; with --watch one line for each look
+  --watch        check again every 5 seconds, until Ctrl-C
+  --json         as JSON; with --watch one line for each check
   --profile NAME of that OpenClaw profile, as OPENCLAW_PROFILE in the environment
   --dry-run      taken, as by every script; nothing is ever changed
   --help         print this
 
 Exit codes: 0 all is well, 1 something is not (the last line says what), 2 unusable flags or settings.`
 
-const LOOK_EVERY_MS = 5000
-/** The terminal's other screen, without a cursor and without wrapped lines; and back. */
+const CHECK_EVERY_MS = 5000
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l'
 const LEAVE = '\u001b[?7h\u001b[?25h\u001b[?1049l'
-/** Nothing is cleared before it is written over: that would flicker. */
 const [TO_THE_TOP, END_OF_LINE, REST_OF_SCREEN] = ['\u001b[H', '\u001b[K', '\u001b[J']
 
 // `… | head` closes the pipe early.
@@ -51,7 +42,6 @@ async function main(): Promise<ExitCode> {
     }
     const settings = loadSettings(undefined, { profile: flags.profile })
     const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
-    // A look that still waits for a hung gateway is not waited for.
     if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
     const status = await look(settings)
     process.stdout.write(`${show(status).join('\n')}\n`)
@@ -65,15 +55,11 @@ async function main(): Promise<ExitCode> {
   }
 }
 
-/** What is not known is null. */
 function json(status: Status, isIndented: boolean): string {
   return JSON.stringify(status, (_, value: unknown) => value ?? null, isIndented ? 2 : undefined)
 }
 
-/**
- * Looks every five seconds until SIGINT, SIGTERM or SIGHUP; exits as the last look was.
- * @param inPlace redraw the terminal; else each look is written below the last one
- */
+/** Until SIGINT, SIGTERM or SIGHUP; exits as the last check was. @param inPlace redraw the terminal */
 async function watch(settings: Settings, show: (status: Status) => string[], inPlace: boolean): Promise<ExitCode> {
   let lines: string[] = []
   let isWell = false
@@ -84,7 +70,6 @@ async function watch(settings: Settings, show: (status: Status) => string[], inP
   if (inPlace) {
     process.stdout.write(ENTER)
     process.stdout.on('resize', draw)
-    // However this process ends, the terminal is as it was.
     process.on('exit', () => process.stdout.write(LEAVE))
   }
   const ended = Promise.race(['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(process, signal)))
@@ -95,7 +80,7 @@ async function watch(settings: Settings, show: (status: Status) => string[], inP
     lines = show(status)
     if (inPlace) draw()
     else process.stdout.write(`${lines.join('\n')}\n${lines.length > 1 ? '\n' : ''}`)
-    if (await Promise.race([setTimeout(LOOK_EVERY_MS), ended])) break
+    if (await Promise.race([setTimeout(CHECK_EVERY_MS), ended])) break
   }
   return isWell ? EXIT.healthy : EXIT.down
 }

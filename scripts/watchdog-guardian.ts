@@ -39,15 +39,14 @@ Started every 5 min by cron; can be run by hand at any time.`,
 async function main(run: TierRun): Promise<Outcome> {
   const { settings, flags } = run
   if (!isInstalled(settings)) return { code: EXIT.healthy, verdict: 'not installed' }
-  // The one that ends the runs that hang must not hang itself.
+  // It ends the runs that hang, and must not hang itself.
   setTimeout(() => process.kill(process.pid, 'SIGTERM'), longestRunSec(settings, 'guardian') * 1000).unref()
 
-  // 1. Who has not run for three intervals, whose run lasts too long?
+  // 1. Which tier has not run for three intervals, which run takes too long?
   const named = (['watchdog', 'healthcheck', 'guardian'] as const).filter((tier) => flags[tier])
   const { book, isOnTime, suspects, nowMs } = await lookAtPeers(run, 'guardian', named)
   if (!isOnTime) return { code: EXIT.stoodDown, verdict: 'not on time' }
   for (const tier of Object.keys(book.revived) as ScheduledTier[]) {
-    // One sign of life proves the revival only; one 2.5 intervals later, that the peer runs by itself.
     const aloneMs = heartbeatMs(settings, tier) - book.revived[tier]!.revivedAtMs
     if (aloneMs <= 2500 * TIERS[tier].intervalSec) continue
     delete book.revived[tier]
@@ -88,9 +87,7 @@ async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number):
   const { settings, journal, dryRun } = run
   const { tier, evidence, pid } = suspect
   const before = book.revived[tier]
-  // Cron needs an interval to run what was restored.
   if (before && nowMs - before.revivedAtMs < 900 * TIERS.guardian.intervalSec) return 'dead'
-  // After waking up everything is late: it gets a moment to write.
   if (!pid && !before && (await hasWritten(run, tier, nowMs))) return 'alive'
   if (run.signal.aborted || !isInstalled(settings)) return 'alive'
   if (dryRun) {
@@ -100,7 +97,6 @@ async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number):
   journal.warn(`${tier} ${evidence}`)
   if (pid) await endRun(run, tier, pid)
   if (tier === 'emergency-recovery') {
-    // It has no schedule, and what was killed may have left no call for a human.
     const log = recentLogs(settings, [tier], 86_400).at(-1)
     if (!log || !markedLines(log).some(({ marker }) => marker.kind === 'manual'))
       journal.error(MARKER.manual(`${tier} ${evidence} and was ended`))
@@ -109,7 +105,6 @@ async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number):
 
   const { done, failure } = await revive(run, tier, pid, nowMs)
   const why = failure === undefined ? '' : `: ${oneLine(failure)}`
-  // The notice of a failure also keeps Level 4's reminders going.
   journal.warn(
     MARKER.notice(`${ABOUT_WATCHERS}${failure === undefined ? 'revived' : 'not revived'} ${tier}: ${done}${why}`),
   )
@@ -137,7 +132,6 @@ async function revive(run: TierRun, tier: ScheduledTier, endedPid: number | unde
   const $ = shell(settings, { timeoutSec: 75 })
   const { askJobs, jobName, jobPlist } = await import('../lib/services/jobs.ts')
   const name = jobName(settings, tier)
-  // A process of the job that neither logs nor holds the lock hangs: it is restarted.
   const isAtWork = (await lockHolder(settings, tier)) !== undefined
   let done: string
   let failure: string | undefined
@@ -147,12 +141,12 @@ async function revive(run: TierRun, tier: ScheduledTier, endedPid: number | unde
     done = `launchctl ${isLoaded ? 'kickstart' : 'bootstrap'} ${name}`
     if (isLoaded)
       ({ failure } = await $`launchctl kickstart ${isAtWork ? [] : ['-k']} gui/${process.getuid!()}/${name}`)
-    // `launchctl enable`, then `launchctl bootstrap gui/$UID <plist>`, again while launchd is busy.
+    // `launchctl enable`, then `launchctl bootstrap gui/$UID <plist>`.
     else ({ failure } = await bootstrap(settings, name, jobPlist(settings, tier)))
   } else {
     done = `systemctl --user enable and restart ${name}.timer, start ${name}.service`
     await $`systemctl --user daemon-reload`
-    // restart and not start: a timer may be active and never fire again.
+    // A timer may be active and never fire again.
     const steps = [
       await $`systemctl --user enable ${name}.timer`,
       await $`systemctl --user restart ${name}.timer`,
@@ -176,14 +170,13 @@ async function restoreCrontab({ settings }: TierRun, cronLines: readonly string[
   return { done: 'crontab -l', failure: `its crontab line is in place, but cron does not run it (${help})` }
 }
 
-/** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
 async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
   const $ = shell(settings)
   const ours = new RegExp(`^ *[^Z ]\\S* +\\S*node\\S* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
   const isOurs = async () => ours.test((await $`ps -o stat=,command= -p ${pid}`).stdout)
   for (const [signal, sec] of Object.entries({ TERM: settings.stopGraceSec, KILL: 5 })) {
     if (!(await isOurs())) return
-    // A stopped process hears a SIGTERM only after SIGCONT.
+    // A stopped process gets SIGTERM only after SIGCONT.
     await $`kill -${signal} ${pid}; kill -CONT ${pid}`
     journal.warn(`${tier} hangs: kill -${signal} ${pid}`)
     for (const end = performance.now() + sec * 1000; performance.now() < end && (await isOurs()); ) await delay(200)

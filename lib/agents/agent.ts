@@ -1,4 +1,4 @@
-/** What the coding agents that can be the doctor share: the interface behind which each has one file, and its tools. */
+/** What the coding agents share: the interface of a doctor, and its tools. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
@@ -8,28 +8,22 @@ import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { isRecord, tried } from '../tier/state.ts'
 
-/** How long a call of an instrument may take: npm has 900 s. */
 export const CALL_LIMIT_MS = 1_000_000
 
 export type DoctorName = (typeof DOCTOR_NAMES)[number]
 
-/** What a doctor cannot work without. */
 export type Trouble = 'login' | 'quota' | 'service' | 'instruments'
 
-/** What one line of a doctor's output says. */
 export type DoctorEvent =
   | { kind: 'connected' }
-  /** It cannot go on; `detail`: its own words, one line. */
   | { kind: 'trouble'; trouble: Trouble; detail: string }
   | { kind: 'said'; text: string }
   | { kind: 'called'; text: string }
   | { kind: 'answered'; text: string }
-  /** It has ended its work by itself; `costUsd`: as it says. */
   | { kind: 'finished'; costUsd?: number }
 
 export interface Commission {
   settings: Settings
-  /** The session's own folder (0700), which is deleted afterwards. */
   folder: string
   /** How the MCP server with the instruments is started (stdio); its name is `doctor`. */
   server: { command: string; args: string[] }
@@ -41,20 +35,15 @@ export type Found = { version: string } | { failure: string }
 export interface Doctor {
   name: DoctorName
   title: string
-  /** Its version as it is installed, or why it cannot be used, as a sentence. */
+  /** Its version, or a sentence why it cannot be used. */
   find(settings: Settings): Promise<Found>
-  /** Writes what it needs into the session's folder, and says how it is started: the briefing is its standard input. */
+  /** Writes what it needs into the folder, and says how it is started: the briefing is its standard input. */
   prepare(commission: Commission): Launch
   read(line: string): DoctorEvent[]
   readError?(line: string): DoctorEvent[]
 }
 
-/** Nothing that a doctor prints ends the session by an error of ours. */
-export function eventsOf(doctor: Doctor, line: string): DoctorEvent[] {
-  return tried(() => doctor.read(line)) ?? []
-}
-
-/** Asks the program `name` for its version. @param oldest the oldest release in which its lock-down was seen to hold */
+/** @param oldest the oldest release whose lock-down was seen to hold */
 export async function findProgram(
   settings: Settings,
   { name, title }: Pick<Doctor, 'name' | 'title'>,
@@ -73,7 +62,7 @@ export async function findProgram(
 const PLAIN =
   /^(?:HOME|PATH|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_\w+|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|TMUX_TMPDIR|NVM_DIR|HTTPS?_PROXY|https?_proxy|NO_PROXY|no_proxy|ALL_PROXY|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|OPENCLAW_(?:HOME|PROFILE|STATE_DIR|CONFIG_PATH|GATEWAY_URL|GATEWAY_PORT|MEMORY_DIR))$/
 
-/** An allow list: the tier's environment may hold any secret. @param signIn the variables with which this doctor signs in */
+/** An allow list: the tier's environment may hold any secret. @param signIn variables with which this doctor signs in */
 export function plainEnv(settings: Settings, signIn: RegExp): Record<string, string> {
   const ours = {
     OPENAI_API_KEY: settings.openaiApiKey,
@@ -83,9 +72,8 @@ export function plainEnv(settings: Settings, signIn: RegExp): Record<string, str
   }
   const given = Object.entries({ ...settings.childEnv, ...ours }).filter(([, value]) => value)
   const env = Object.fromEntries(given.filter(([name]) => PLAIN.test(name) || signIn.test(name)))
-  // Where installers of a user put programs; a job's PATH often lacks it.
+  // Where user installers put programs; the PATH of a job often lacks it.
   env.PATH = [env.PATH, join(settings.home, '.local/bin')].join(':')
-  // launchd and cron set none, and without one signs beyond ASCII come out as question marks.
   if (!env.LANG && !env.LC_ALL) env.LANG = process.platform === 'darwin' ? 'en_US.UTF-8' : 'C.UTF-8'
   return env
 }
@@ -102,7 +90,7 @@ export function at(value: unknown, ...keys: string[]): unknown {
   return keys.reduce((inner, key) => (isRecord(inner) ? inner[key] : undefined), value)
 }
 
-// --- the messages of `--output-format stream-json`, which Qwen Code took over from Claude Code
+// `--output-format stream-json`, which Qwen Code has from Claude Code
 
 export function parseMessage(line: string): Record<string, unknown> | undefined {
   const message: unknown = tried(() => JSON.parse(line))
@@ -118,7 +106,6 @@ export function partsOf({ message }: Record<string, unknown>): Record<string, un
   return isRecord(message) && Array.isArray(message.content) ? message.content.filter(isRecord) : []
 }
 
-/** What one part says: the model said or called something, or an instrument answered. */
 export function eventOf(part: Record<string, unknown>): DoctorEvent[] {
   if (part.type === 'text') return [{ kind: 'said', text: String(part.text) }]
   if (part.type === 'tool_use')
@@ -131,7 +118,6 @@ export function textOfResult({ content }: Record<string, unknown>): string {
   return content.map((piece) => String(at(piece, 'text') ?? '')).join('\n')
 }
 
-/** A value on one line; one that is nested too deep is no reason to end. */
 export function compact(value: unknown): string {
   return tried(() => JSON.stringify(value) ?? '') ?? '(arguments that cannot be shown)'
 }

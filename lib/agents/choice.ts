@@ -9,7 +9,6 @@ import { qwen } from './qwen.ts'
 
 const DOCTORS: Readonly<Record<DoctorName, Doctor>> = { claude, codex, qwen, gemini }
 
-/** The doctors of the setting DOCTOR, in its order. */
 export function chosenDoctors({ doctors }: Settings): Doctor[] {
   return doctors.map((name) => DOCTORS[name])
 }

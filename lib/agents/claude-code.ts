@@ -143,7 +143,6 @@ function doctorEnv(settings: Settings): Record<string, string> {
   const env = plainEnv(settings, SIGN_IN_ENV)
   if (settings.claudeOauthToken) env.CLAUDE_CODE_OAUTH_TOKEN = settings.claudeOauthToken
   if (settings.anthropicBaseUrl) env.ANTHROPIC_BASE_URL = settings.anthropicBaseUrl
-  // Where its older installers put it.
   env.PATH = [env.PATH, join(settings.home, '.claude/local')].join(':')
   return { ...env, ...QUIET }
 }

@@ -31,7 +31,7 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   for (const path of [home, work]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const auth = join(home, 'auth.json')
   rmSync(auth, { force: true })
-  // A refresh token can be used once: a login that is renewed through a copy would be lost to the user.
+  // A refresh token works once: renewed through a copy, the login would be lost to the user.
   if (existsSync(login)) symlinkSync(login, auth)
   else writeFileSync(auth, JSON.stringify({ auth_mode: 'apikey', OPENAI_API_KEY: key }), { mode: 0o600 })
   const names = instruments.map((name) => `tools.mcp__doctor__${name}`).join(', ')
@@ -79,7 +79,6 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
   }
 }
 
-/** Its own login comes first; a key stands in a file of the session and in no environment. */
 function signIn(settings: Settings) {
   const { CODEX_HOME, CODEX_API_KEY, OPENAI_API_KEY, OPENAI_BASE_URL, ...env } = plainEnv(settings, SIGN_IN_ENV)
   const login = join(CODEX_HOME ?? join(settings.home, '.codex'), 'auth.json')
@@ -90,7 +89,6 @@ const SIGN_IN_ENV = /^(?:CODEX_HOME|CODEX_API_KEY|CODEX_CA_CERTIFICATE|OPENAI_AP
 
 function read(line: string): DoctorEvent[] {
   const message = parseMessage(line)
-  // It begins only when the instruments, being required, are connected.
   if (message?.type === 'thread.started') return [{ kind: 'connected' }]
   if (message?.type === 'turn.completed') return [{ kind: 'finished' }]
   const words = String(at(message, 'error', 'message') ?? message?.message)

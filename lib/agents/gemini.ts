@@ -9,7 +9,6 @@ import { at, CALL_LIMIT_MS, compact, findProgram, parseMessage, plainEnv, troubl
 export const gemini: Doctor = {
   name: 'gemini',
   title: 'Gemini CLI',
-  // Even for its version it writes into its home, and accepts one that does not exist.
   find: (settings) =>
     findProgram(settings, gemini, [0, 58, 0], { ...geminiEnv(settings), GEMINI_CLI_HOME: '/dev/null' }),
   prepare,
@@ -88,7 +87,7 @@ function read(line: string): DoctorEvent[] {
   return message.type === 'result' ? endOf(message) : []
 }
 
-/** After its MCP server has ended each call would fail like this. */
+/** Every call after its MCP server has ended. */
 const SERVER_ENDED = /"message\\?":\\?"MCP error -32000: Connection closed/
 
 function endOf(message: Record<string, unknown>): DoctorEvent[] {
@@ -102,7 +101,6 @@ function endOf(message: Record<string, unknown>): DoctorEvent[] {
   return trouble(isLogin ? 'login' : 'service', detail)
 }
 
-/** What it says beside its stream, before it or instead of it. */
 function readError(line: string): DoctorEvent[] {
   if (/^MCP issues detected/.test(line)) return trouble('instruments', 'its MCP server could not be started')
   if (/you must specify the GEMINI_API_KEY|Please set an Auth method|Invalid auth method/.test(line))

@@ -29,7 +29,6 @@ export const qwen: Doctor = {
 }
 
 const OWN_TOOLS = 'read_file,edit,notebook_edit,run_shell_command,get_goal,update_goal,propose_goal'
-/** Of its commands those that do more than answer. No briefing begins with one. */
 const OWN_COMMANDS = 'auth,bug,config,export,extensions,goal,hooks,import-config,init,insight,mcp,memory,update'
 
 /** A prompt includes files of the working folder by `@path`: it works in an empty one. Its state goes beside that one. */
@@ -61,7 +60,6 @@ function prepare({ settings, folder, server, instruments }: Commission): Launch 
 function qwenEnv(settings: Settings): Record<string, string> {
   const env = plainEnv(settings, /^OPENAI_(?:API_KEY|BASE_URL|MODEL)$/)
   if (!env.OPENAI_API_KEY && !env.OPENAI_BASE_URL) Object.assign(env, ownSignIn(settings.home))
-  // A model server on one's own machine asks for no key, but Qwen Code does.
   if (env.OPENAI_BASE_URL && !env.OPENAI_API_KEY) env.OPENAI_API_KEY = 'none'
   return env
 }
@@ -98,7 +96,6 @@ function read(line: string): DoctorEvent[] {
   return trouble(troubleOf(detail), detail)
 }
 
-/** Its words for a call in which the server ended; it starts another one, which would not know this session. */
 const SERVER_ENDED = /^MCP tool execution may have completed before the connection failed/
 
 /** It waits for a server that is late, goes on without one that is dead, and says here what the model is offered. */

@@ -3,11 +3,11 @@ import { realpathSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '../gateway/config.ts'
 import { parseOrNothing, withoutSetting, withSetting } from '../gateway/config-tree.ts'
-import { knownNames } from '../gateway/describe.ts'
 import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { judgeConfigText, judgeSetting, VEIL, veiledConfig, yardstickOf } from './config-policy.ts'
 import { type Arguments, type Deed, type Instrument, Refused } from './instrument.ts'
+import { knownNames } from './read.ts'
 import type { Session } from './session.ts'
 
 const PATH = {

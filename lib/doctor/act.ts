@@ -2,18 +2,18 @@
 import { appendFileSync } from 'node:fs'
 import { readConfig } from '../gateway/config.ts'
 import { leavesOf, parseOrNothing } from '../gateway/config-tree.ts'
-import { describeExamination } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
+import { askOpenclaw, installedPackage } from '../gateway/host.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { type RemedyResult, restart, start } from '../gateway/remedies.ts'
-import { askOpenclaw, installedPackage } from '../gateway/service-program.ts'
 import { waitAfterStart } from '../gateway/wait.ts'
 import { endProcess } from '../services/bare.ts'
 import { DEED, formatLine, localIso } from '../tier/contract.ts'
 import { type Answer, outputOf, shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { type Argument, type Arguments, asData, type Instrument, Refused } from './instrument.ts'
+import { describeExamination } from './read.ts'
 import type { Report, Session } from './session.ts'
 
 const NPM_LIMIT_SEC = 900
@@ -65,13 +65,12 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     arguments: { seconds: { type: 'integer', description: 'at most so long, 5 to 300', optional: true } },
     limitSec: 330,
     prepare:
-      ({ settings }, { seconds }) =>
+      (session, { seconds }) =>
       async () => {
+        const { settings } = session
         const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
-        const record = readRecord(settings).value
-        const options = { httpTimeoutSec: settings.healthCheckHttpTimeoutSec, deep: true, record }
-        const seen = await waitAfterStart(settings, options, limitSec, new AbortController().signal)
-        return describeExamination(seen, settings)
+        const { signal } = new AbortController()
+        return describeExamination(await waitAfterStart(settings, session.examineOptions(), limitSec, signal), settings)
       },
   },
   openclaw_doctor_fix: {

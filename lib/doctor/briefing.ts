@@ -1,23 +1,22 @@
 /** The briefing. Anyone may have written what a log says: it is redacted, cut, and put between fences that it cannot close. */
 import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
-import { describeExamination, whatWasTried } from '../gateway/describe.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { downSec } from '../incidents/history.ts'
 import { cleanText } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { INSTRUMENTS } from './instruments.ts'
-import { readableLog } from './look-files.ts'
+import { describeExamination, whatWasTried } from './read.ts'
+import { readableLog } from './read-files.ts'
 import { readable, type Session } from './session.ts'
 
 const MAX_FINDING_CHARS = 6000
 const MAX_LINE_CHARS = 400
-/** About 12 000 tokens: enough to begin with, and the doctor can look for more. */
+/** About 12 000 tokens; the doctor can ask for more. */
 const MAX_DATA_CHARS = 40_000
 const LOG_BYTES = 24 * 1024
 const MAX_LOGS = 4
 
-/** Writes the briefing, with what the doctor would look at first. */
 export async function writeBriefing(session: Session, seen: Examination, learnings: string): Promise<string> {
   const { settings } = session
   // Before the commands below write their own lines into the shared log.
@@ -28,18 +27,18 @@ export async function writeBriefing(session: Session, seen: Examination, learnin
   }))
   const names = ['validate_config', 'openclaw_status', 'host_facts']
   if (seen.service?.kind === 'systemd') names.push('read_journal')
-  const looked = await Promise.all(names.map(async (name) => ({ title: name, text: await lookAt(session, name) })))
+  const answers = await Promise.all(names.map(async (name) => ({ title: name, text: await answerOf(session, name) })))
   return compose(session, [
     { title: 'Verdict of the examination', text: describeExamination(seen, settings) },
     { title: 'Similar incidents of the past', text: learnings, isBestFirst: true },
     { title: 'What the lower levels saw and tried', text: whatWasTried(settings) },
-    ...looked,
+    ...answers,
     ...logs,
   ])
 }
 
 /** What an instrument answers, without a line in the log: the doctor did not ask. */
-async function lookAt(session: Session, name: string): Promise<string> {
+async function answerOf(session: Session, name: string): Promise<string> {
   try {
     return await (await INSTRUMENTS[name]!.prepare(session, {}))()
   } catch (error) {
@@ -57,12 +56,12 @@ async function compose(session: Session, findings: Finding[]): Promise<string> {
   const { settings } = session
   const fence = `DATA-${randomBytes(6).toString('hex')}`
   const data: string[] = []
-  let room = MAX_DATA_CHARS
+  let left = MAX_DATA_CHARS
   for (const { title, text, isBestFirst } of findings.filter((one) => one.text.trim() !== '')) {
-    const maxChars = Math.min(MAX_FINDING_CHARS, Math.max(500, room))
+    const maxChars = Math.min(MAX_FINDING_CHARS, Math.max(500, left))
     const whole = clean(await session.hide(text))
     const cut = isBestFirst ? beginningOf(whole, maxChars) : endOf(whole, maxChars)
-    room -= cut.length
+    left -= cut.length
     const lines = cut.split('\n').map((line) => `| ${line}`)
     data.push([`<<<${fence} ${clean(title).replaceAll('\n', ' ')}`, ...lines, `${fence}>>>`].join('\n'))
   }

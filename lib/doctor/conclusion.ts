@@ -12,7 +12,7 @@ export const isTreatment = ({ acts, decision }: InstrumentCall) => acts && decis
 const isRefused = ({ decision }: InstrumentCall) => decision === 'refused'
 
 /** A recovery is the doctor's only if it did something that can heal before the gateway was healthy. */
-export function isCredit(calls: readonly InstrumentCall[], { healthySince }: SessionEnd): boolean {
+export function isByDoctor(calls: readonly InstrumentCall[], { healthySince }: SessionEnd): boolean {
   return calls.some((one) => isTreatment(one) && one.at <= (healthySince ?? Number.POSITIVE_INFINITY))
 }
 
@@ -55,7 +55,7 @@ export function conclude(session: Session, { title, end, isUp, seconds, hide, ..
       said.push('the config was written by another hand since: no edit was rolled back')
   }
   if (!end.wasAtWork) return said
-  const how = isCredit(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
+  const how = isByDoctor(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
   const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(title, end)}`)
   try {
     const refused = calls.filter(isRefused)

@@ -40,7 +40,6 @@ const MODEL_NAME = /^(?:\w+M|m)odel$/
 const BOUND_NAME =
   /^(?:(?:\w+T|t)imeout(?:Ms|Seconds)|max(?:Concurrent|ChildrenPerAgent|Tokens|Chars|Turns)|\w+Max(?:Chars|Mb|Pages)|debounceMs|thinkingDefault)$/
 
-/** The sections of OpenClaw 2026.9.6's config; it does not know any other. */
 const SECTIONS = new Set(
   `$schema accessGroups acp agents approvals attachments auth bindings broadcast browser channels cloudWorkers commands cron
   desktop diagnostics discovery env gateway hooks logging mcp memory messages meta models nodeHost plugins proxy secrets
@@ -48,11 +47,9 @@ const SECTIONS = new Set(
   worktreeRoot`.split(/\s+/),
 )
 const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'models', 'ui'])
-/** Names that switch, schedule or keep something: their default may do more than what the user set. */
 const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
 
 interface Yardstick {
-  /** The port that is watched: the only one that `gateway.port` may be set to. */
   port: number
   /** The last config that booted; undefined when there is none. */
   good: Record<string, unknown> | undefined
@@ -78,7 +75,6 @@ function assertMayBecome(leaf: Leaf, { port, known }: Yardstick): void {
 
 const ROUTING =
   /^(?:data_?collection|zdr|routing?|route|provider|allow_?fallbacks|order|only|ignore|sort|transforms|params|extra_?body|store|metadata|privacy|retention)$/i
-/** A model that is a program on this machine: `claude-cli/opus`. */
 const PROGRAM_MODEL = /^[\w-]*cli\//i
 
 /** Throws `Refused` when this value in this place does harm, even where the known-good config has it. */
@@ -152,12 +148,10 @@ function wordsOf(name: string): string[] {
     .filter(Boolean)
 }
 
-// --- edits; a refusal is thrown as `Refused`, with the setting
-
 /** An edit may not throw away more settings than a repair plausibly does: a rewrite of the file loses data. */
 const MOST_REMOVED = 12
 
-/** Judges the wish to set something before it is looked at what stands there: an answer must not tell a guess from it. */
+/** Judged before the present value is read: an answer must not tell whether a guess was right. */
 export function judgeSetting(path: string[], value: unknown, yardstick: Yardstick): void {
   for (const leaf of leavesOf(value, path)) assertMayBecome(leaf, yardstick)
 }
@@ -260,8 +254,6 @@ function standsWhole(value: string, text: string): boolean {
   return false
 }
 
-// --- what is shown
-
 const HIDDEN = '[hidden]'
 /** Settings whose text says how the gateway works, and nothing of its owner. */
 const SHOWN_PATH =
@@ -270,7 +262,6 @@ const PLAIN_WORD = /^[\w.:/-]{1,80}$/
 /** A name that looks otherwise may be a phone number or an address. */
 const PLAIN_NAME = /^[A-Za-z_$][\w$-]{0,40}$/
 
-/** What may be shown of a value: switches, small numbers, and the texts of an allow list. */
 export function shownConfig(value: unknown, path: readonly string[] = []): unknown {
   if (Array.isArray(value)) return value.map((item, place) => shownConfig(item, [...path, String(place)]))
   if (isRecord(value))

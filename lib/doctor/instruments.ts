@@ -7,12 +7,12 @@ import { tried } from '../tier/state.ts'
 import { ACT_INSTRUMENTS } from './act.ts'
 import { CONFIG_INSTRUMENTS } from './act-config.ts'
 import { type Arguments, type Deed, type Instrument, Refused } from './instrument.ts'
-import { LOOK_INSTRUMENTS } from './look.ts'
-import { FILE_INSTRUMENTS } from './look-files.ts'
+import { READ_INSTRUMENTS } from './read.ts'
+import { FILE_INSTRUMENTS } from './read-files.ts'
 import type { InstrumentCall, Session, SessionState } from './session.ts'
 
 export const INSTRUMENTS: Readonly<Record<string, Instrument>> = {
-  ...LOOK_INSTRUMENTS,
+  ...READ_INSTRUMENTS,
   ...FILE_INSTRUMENTS,
   ...CONFIG_INSTRUMENTS,
   ...ACT_INSTRUMENTS,

@@ -15,14 +15,12 @@ const STATUSES = ['seen', 'proposed', 'approved', 'rejected', 'dropped'] as cons
 type RemedyStatus = (typeof STATUSES)[number]
 
 export interface LearnedRemedy {
-  /** The same for the same failure, which verdict and evidence describe. */
   fingerprint: string
   verdict: string
   evidence: string
   calls: { name: string; args: Arguments }[]
   status: RemedyStatus
   healed: number
-  /** ISO time, local, of the last change here. */
   at: string
 }
 
@@ -45,7 +43,6 @@ export function approvedRemedy(
   const fingerprint = fingerprintOf(seen)
   const { value, problem } = readRemedies(settings)
   if (problem) warn(problem)
-  // What was proposed before it was switched on needs no other approval.
   const statuses = settings.learnedRemedies === 'on' ? ['approved', 'proposed'] : ['approved']
   return value.find((one) => one.fingerprint === fingerprint && statuses.includes(one.status))
 }
@@ -81,20 +78,17 @@ export function learn(
     : `a remedy was learned: ${what}; approve it with \`npm run learned approve ${fingerprint}\`, and Level 2 applies it before it calls a doctor`
 }
 
-export function findRemedy(all: readonly LearnedRemedy[], fingerprint: string, from: readonly RemedyStatus[]) {
-  return from.flatMap((status) => all.filter((one) => one.fingerprint === fingerprint && one.status === status))[0]
-}
-
-/** Sets what becomes of a remedy. Returns it; undefined when there is none of that fingerprint that may become so. */
+/** Sets the status of the remedy that has one of `from`, earlier ones first, and returns it; undefined: there is none. */
 export function setStatus(
   settings: Settings,
   fingerprint: string,
   status: RemedyStatus,
   from: readonly RemedyStatus[],
+  dryRun = false,
 ): LearnedRemedy | undefined {
-  const all = readRemedies(settings).value
-  const one = findRemedy(all, fingerprint, from)
-  if (!one) return undefined
+  const all = readRemedies(settings, dryRun).value
+  const one = from.flatMap((old) => all.filter((it) => it.fingerprint === fingerprint && it.status === old))[0]
+  if (!one || dryRun) return one
   const changed = { ...one, status, at: localIso(new Date()) }
   const kept = all.map((other) => (other === one ? changed : other))
   writeState(remediesPath(settings), kept)

@@ -7,25 +7,23 @@ import { localIso } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
 
-/** A session as it is remembered: when it began (epoch milliseconds), and what identifies the unchanged failure. */
-interface PastVisit {
+interface PastSession {
   at: number
   failure: string
 }
 
 const DAY_MS = 86_400_000
 
-export function readVisits(settings: Settings, dryRun: boolean): StateRead<PastVisit[]> {
-  return readState(visitsPath(settings), check, [], !dryRun)
+export function readSessions(settings: Settings, dryRun: boolean): StateRead<PastSession[]> {
+  return readState(sessionsPath(settings), check, [], !dryRun)
 }
 
-/** Noted before it begins: a session that kills the machine counts, too. Throws when it cannot be written. */
-export function noteVisit(settings: Settings, past: readonly PastVisit[], one: PastVisit): void {
+/** Before it begins: a session that kills the machine counts, too. Throws when it cannot be written. */
+export function noteSession(settings: Settings, past: readonly PastSession[], one: PastSession): void {
   const kept = past.filter(({ at }) => at > one.at - 7 * DAY_MS)
-  writeState(visitsPath(settings), [...kept, one])
+  writeState(sessionsPath(settings), [...kept, one])
 }
 
-/** Identifies a failure together with the config: after an edit a doctor may be called again. */
 export function failureKey(settings: Settings, seen: Examination): string {
   return `${fingerprintOf(seen)} ${readConfig(settings)?.hash ?? 'no config'}`
 }
@@ -39,28 +37,27 @@ export function fingerprintOf({ verdict, evidence }: { verdict: string; evidence
 /** Why no doctor may be called now, as a sentence; undefined when one may. */
 export function whyNoDoctor(
   settings: Settings,
-  visits: readonly PastVisit[],
+  sessions: readonly PastSession[],
   failure: string,
   nowMs: number,
 ): string | undefined {
-  // After a clock was set back, sessions of the future do not count.
-  const past = visits.filter(({ at }) => at <= nowMs)
+  const past = sessions.filter(({ at }) => at <= nowMs)
   const today = past.filter(({ at }) => at > nowMs - DAY_MS)
   if (today.length >= settings.doctorMaxPerDay)
     return `the doctor was called ${today.length} times in 24 hours (DOCTOR_MAX_PER_DAY=${settings.doctorMaxPerDay})`
   const since = nowMs - settings.doctorSameFailureHours * 3_600_000
-  const same = past.findLast((visit) => visit.failure === failure && visit.at > since)
+  const same = past.findLast((one) => one.failure === failure && one.at > since)
   if (same)
     return `a doctor was called for this same failure at ${localIso(new Date(same.at))}, and nothing has changed since`
   return undefined
 }
 
-function visitsPath(settings: Settings): string {
+function sessionsPath(settings: Settings): string {
   return join(settings.watchdogDir, 'doctor-visits.json')
 }
 
-function check(value: unknown): PastVisit[] | undefined {
+function check(value: unknown): PastSession[] | undefined {
   if (!Array.isArray(value)) return undefined
-  const isVisit = (one: unknown) => isRecord(one) && typeof one.at === 'number' && typeof one.failure === 'string'
-  return value.every(isVisit) ? (value as PastVisit[]) : undefined
+  const isSession = (one: unknown) => isRecord(one) && typeof one.at === 'number' && typeof one.failure === 'string'
+  return value.every(isSession) ? (value as PastSession[]) : undefined
 }

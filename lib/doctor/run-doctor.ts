@@ -2,13 +2,14 @@
 import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Doctor, type DoctorEvent, eventsOf } from '../agents/agent.ts'
+import type { Doctor, DoctorEvent } from '../agents/agent.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
 import { cleanText, oneLine } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
+import { tried } from '../tier/state.ts'
 import { readable, readSession } from './session.ts'
 
 /** How a session ends, and what that means for the alert. `%`: the doctor's name. */
@@ -166,7 +167,8 @@ class Work {
     const { doctor, folder, settings } = this.#options
     // Asked first: what was written before the end is read after it.
     const state = await this.#terminal.state()
-    for (const line of this.#newLines(STREAM.events)) for (const event of eventsOf(doctor, line)) this.#take(event)
+    for (const line of this.#newLines(STREAM.events))
+      for (const event of tried(() => doctor.read(line)) ?? []) this.#take(event)
     for (const line of this.#newLines(STREAM.errors)) {
       this.#show(`! ${line}`)
       for (const event of doctor.readError?.(line) ?? []) this.#take(event)

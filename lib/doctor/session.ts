@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync,
 import { basename, dirname, join } from 'node:path'
 import { knownSecrets } from '../alerts/secrets.ts'
 import { readConfig } from '../gateway/config.ts'
-import { type Examination, examine } from '../gateway/examine.ts'
+import { type Examination, type ExamineOptions, examine } from '../gateway/examine.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { gatewayService, type Service } from '../services/supervisor.ts'
@@ -16,7 +16,6 @@ import { isRecord, tried, writeFileAtomic } from '../tier/state.ts'
 
 interface SessionContext {
   folder: string
-  /** The tier that started it, its process, and its log: every call becomes a line there. */
   tier: TierName
   tierPid: number
   logPath: string
@@ -36,7 +35,6 @@ export interface InstrumentCall {
   why?: string
 }
 
-/** What the doctor reported; an empty text where it left one out. */
 export type Report = Record<
   'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons' | 'humanNeeded' | 'keepConfigEdits',
   string
@@ -69,7 +67,6 @@ export function openSession(settings: Settings, tier: TierName, logPath: string)
   return session
 }
 
-/** The session whose context lies in that file. Throws a sentence when it is none. */
 export function readSessionOf(contextPath: string): Session {
   const value: unknown = JSON.parse(readFileSync(contextPath, 'utf8'))
   const isWhole =
@@ -95,15 +92,18 @@ export class Session {
     return join(this.context.folder, CONTEXT)
   }
 
-  /** A file beside the report, with the same stamp. */
   pathBeside(name: (stamp: string) => string): string {
     const { reportPath } = this.context
     return join(dirname(reportPath), name(basename(reportPath).replace(/^emergency-recovery-report-|\.md$/g, '')))
   }
 
+  examineOptions(deep = true): ExamineOptions {
+    const { healthCheckHttpTimeoutSec: httpTimeoutSec } = this.settings
+    return { httpTimeoutSec, deep, record: readRecord(this.settings).value }
+  }
+
   examine(deep = true): Promise<Examination> {
-    const options = { httpTimeoutSec: this.settings.healthCheckHttpTimeoutSec, deep }
-    return examine(this.settings, { ...options, record: readRecord(this.settings).value })
+    return examine(this.settings, this.examineOptions(deep))
   }
 
   service(): Promise<Service> {
@@ -117,7 +117,6 @@ export class Session {
   /** Changes the session's state, one process at a time. Throws when it cannot be written. */
   change(edit: (state: SessionState) => void): void {
     const lock = join(this.context.folder, 'lock')
-    // A process that was killed here leaves the lock behind.
     for (let tries = 0; tries < 300 && !isMade(lock); tries++) Atomics.wait(PAUSE, 0, 0, 10)
     try {
       this.reload()
@@ -128,7 +127,6 @@ export class Session {
     }
   }
 
-  /** Keeps what the config was, before it is changed for the first time. */
   keepConfig(): void {
     this.change((state) => {
       const present = readConfig(this.settings)
@@ -137,7 +135,6 @@ export class Session {
     })
   }
 
-  /** Notes what an edit left: only that may be rolled back later. */
   noteConfig(): void {
     this.change((state) => {
       state.configAfter = readConfig(this.settings)?.hash
@@ -154,7 +151,7 @@ export class Session {
     return true
   }
 
-  /** Takes out secrets, and what a terminal would act on or an eye would not see: of a text as a whole, before it is cut. */
+  /** Of a text as a whole, before it is cut: secrets out, and what a terminal would act on or an eye would not see. */
   async hide(text: string): Promise<string> {
     return redact(readable(cleanText(text)), await knownSecrets(this.settings))
   }
@@ -202,7 +199,7 @@ function runsFolder(settings: Settings): string {
   return join(settings.watchdogDir, 'doctor')
 }
 
-/** What killed runs left: doctors are ended, edits rolled back unless the gateway is up, folders go. Returns lines for the log. */
+/** Ends the doctors that killed runs left, rolls back their edits unless the gateway is up, removes the folders. Returns log lines. */
 export async function clearLeftSessions(
   settings: Settings,
   isUp: boolean,

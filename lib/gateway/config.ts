@@ -1,27 +1,18 @@
-/** The gateway's config file: is it the reason why the gateway is down? */
 import { statSync } from 'node:fs'
 import { oneLine, wholeWords } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord, readWhole } from '../tier/state.ts'
-
-export interface ConfigFile {
-  text: string
-  hash: string
-  modifiedMs: number
-}
+import { isRecord, readWhole, tried } from '../tier/state.ts'
 
 /** The config as it stands; undefined when there is none that can be read. */
-export function readConfig(settings: Settings): ConfigFile | undefined {
-  try {
-    const text = readWhole(settings.configPath)
-    return { text, hash: configHash(text), modifiedMs: statSync(settings.configPath).mtimeMs }
-  } catch {
-    return undefined
-  }
+export function readConfig({ configPath }: Settings) {
+  return tried(() => {
+    const text = readWhole(configPath)
+    return { text, hash: configHash(text), modifiedMs: statSync(configPath).mtimeMs }
+  })
 }
 
-/** Tells one version of the file from another: FNV-1a forwards and backwards, for loading node:crypto costs more. */
+/** FNV-1a forwards and backwards: loading node:crypto costs more. */
 export function configHash(text: string): string {
   const bytes = Buffer.from(text)
   let forwards = 0x811c9dc5
@@ -53,23 +44,15 @@ export async function configSyntaxProblem(settings: Settings): Promise<string | 
   }
 }
 
-export type Validation = { valid: true } | { valid: false; issues: string } | undefined
+type Validation = { valid: true } | { valid: false; issues: string } | undefined
 
-/**
- * `openclaw config validate --json`; takes seconds, so it is Level 2's and Level 3's. Undefined: it gave no verdict.
- * "Valid" does not mean "boots".
- */
+/** `openclaw config validate --json`, which takes seconds. Undefined: no verdict. "Valid" does not mean "boots". */
 export async function validateConfig(
   settings: Settings,
   command: readonly string[] = ['openclaw'],
 ): Promise<Validation> {
   const result = await shell(settings, { timeoutSec: 60 })`${command} config validate --json`
-  let answer: unknown
-  try {
-    answer = JSON.parse(result.stdout)
-  } catch {
-    return undefined
-  }
+  const answer: unknown = tried(() => JSON.parse(result.stdout))
   if (!isRecord(answer)) return undefined
   if (result.code === 0 && answer.valid === true) return { valid: true }
   if (result.code !== 1 || answer.valid !== false) return undefined

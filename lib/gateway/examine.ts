@@ -1,10 +1,9 @@
 /** One verdict about the gateway, with its evidence. Changes nothing, waits for nothing; healthy costs three requests. */
-import type { Service } from '../services/supervisor.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { configSyntaxProblem, readConfig } from './config.ts'
-import { freeDiskMb, LOW_DISK_MB } from './disk.ts'
-import { type Base, type Examination, type ExamineOptions, type Verdict, WARNING } from './examination.ts'
+import type { Base, Examination, ExamineOptions, Verdict, Warning } from './examination.ts'
+import { freeDiskMb, LOW_DISK_MB } from './examination.ts'
 import { type Probe, probe } from './probe.ts'
 import {
   describeProcess,
@@ -16,34 +15,28 @@ import {
   portOwners,
   processInfo,
 } from './processes.ts'
-import type { PatientRecord } from './record.ts'
+import type { GatewayRecord } from './record.ts'
 
 export type { Examination, ExamineOptions, Verdict } from './examination.ts'
 
 export const isUp = (verdict: Verdict): boolean => verdict === 'healthy' || verdict === 'orphan'
 
 export async function examine(settings: Settings, options: ExamineOptions): Promise<Examination> {
-  const nowMs = options.nowMs ?? Date.now()
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
-  if (answer.kind === 'live') return examineLive(settings, options.record, nowMs, answer)
+  if (answer.kind === 'live') return examineLive(settings, options.record, answer)
   const { examineTrouble } = await import('./examine-trouble.ts')
-  const seen = await examineTrouble(settings, options, nowMs, answer)
-  if (seen === undefined) return examine(settings, { ...options, nowMs })
+  const seen = await examineTrouble(settings, options, answer)
+  if (seen === undefined) return examine(settings, options)
   if ('verdict' in seen) return seen
-  const found = await examineLive(seen.there, options.record, nowMs, seen.answer)
+  const found = await examineLive(seen.there, options.record, seen.answer)
   const mismatch = `it answers at ${seen.there.gatewayUrl}, but ${settings.gatewayUrl} is asked: OPENCLAW_GATEWAY_URL (or OPENCLAW_GATEWAY_PORT) should say so`
-  return { ...found, warnings: [...found.warnings, mismatch] }
+  return { ...found, warnings: [...found.warnings, { kind: 'other-address', text: mismatch }] }
 }
 
-async function examineLive(
-  settings: Settings,
-  record: PatientRecord,
-  nowMs: number,
-  answer: Probe,
-): Promise<Examination> {
+async function examineLive(settings: Settings, record: GatewayRecord, answer: Probe): Promise<Examination> {
   const [same] = record.pid === undefined ? [] : await processInfo(settings, [record.pid])
   const known = same && isGatewayCommand(same.command) ? same : undefined
-  const service = known ? undefined : await askSupervisor(settings)
+  const service = known ? undefined : await (await import('../services/supervisor.ts')).gatewayService(settings)
   const { process, stranger } = known ? { process: known } : await liveProcess(settings, service?.pid)
   const base: Base = {
     warnings: await warningsOf(settings, answer, process, record),
@@ -58,13 +51,14 @@ async function examineLive(
   if (answer.phase === 'draining')
     return { ...base, verdict: 'draining', evidence: '/startupz says draining: it finishes its work' }
   if (answer.phase === 'starting') {
-    // An in-process restart gets the same time as a boot, counted from the first sighting.
-    const restartedSec = record.troubleSinceMs > 0 ? (nowMs - record.troubleSinceMs) / 1000 : 0
+    // An in-process restart gets the same time as a boot, counted from the first check that saw it.
+    const restartedSec = record.troubleSinceMs > 0 ? (Date.now() - record.troubleSinceMs) / 1000 : 0
     const spentSec = known ? restartedSec : (process?.ageSec ?? 0)
     const graceLeftSec = settings.startupGraceSec - spentSec
     if (graceLeftSec > 0) return { ...base, verdict: 'starting', evidence: '/startupz says starting', graceLeftSec }
-    // It serves; what it still waits for (a channel, a sidecar) no restart would bring.
-    base.warnings.push(`${WARNING.stillStarting}, for more than ${settings.startupGraceSec} s`)
+    // It serves; a restart would not bring what it still waits for (a channel, a sidecar).
+    const text = `/startupz still says starting, for more than ${settings.startupGraceSec} s`
+    base.warnings.push({ kind: 'still-starting', text })
   }
   if (service?.loaded && process && service.pid !== process.pid && service.pid !== process.parentPid)
     return {
@@ -75,16 +69,8 @@ async function examineLive(
   return { ...base, verdict: 'healthy', evidence: answer.detail }
 }
 
-async function askSupervisor(settings: Settings): Promise<Service> {
-  const { gatewayService } = await import('../services/supervisor.ts')
-  return gatewayService(settings)
-}
-
 /** The process behind a port that answers as a gateway, and the one that has the port if that is another profile's. */
-async function liveProcess(
-  settings: Settings,
-  supervisedPid: number | undefined,
-): Promise<{ process: ProcessInfo | undefined; stranger?: ProcessInfo }> {
+async function liveProcess(settings: Settings, supervisedPid: number | undefined) {
   const owners = await portOwners(settings)
   const gateways = owners.filter((owner) => isGatewayCommand(owner.command))
   const process =
@@ -93,27 +79,27 @@ async function liveProcess(
   return { process: await findGateway(settings, supervisedPid, []), stranger: gateways[0] }
 }
 
-/** What is wrong with a gateway that is up. None of these is helped by a restart. */
 async function warningsOf(
   settings: Settings,
-  answer: Probe,
+  { suppressed, failing }: Probe,
   process: ProcessInfo | undefined,
-  record: PatientRecord,
-): Promise<string[]> {
-  const warnings: string[] = []
-  if (answer.suppressed.length > 0)
-    warnings.push(`safe mode: channels suppressed after unclean starts (${oneLine(answer.suppressed.join(', '), 120)})`)
-  if (answer.failing.length > 0)
-    warnings.push(`not ready: ${oneLine(answer.failing.join(', '), 120)} (the gateway itself is live)`)
-  const config = readConfig(settings)
-  // A config that is unreadable now will keep the gateway down at its next start; it runs on the old one meanwhile.
-  if (!config || config.hash !== record.configHash) {
+  record: GatewayRecord,
+): Promise<Warning[]> {
+  const warnings: Warning[] = []
+  const warn = (kind: Warning['kind'], text: string) => warnings.push({ kind, text })
+  const listed = (names: string[]) => oneLine(names.join(', '), 120)
+  if (suppressed.length > 0)
+    warn('safe-mode', `safe mode: channels suppressed after unclean starts (${listed(suppressed)})`)
+  if (failing.length > 0) warn('not-ready', `not ready: ${listed(failing)} (the gateway itself is live)`)
+  // The gateway goes on with the config that it has read; at its next start a broken one keeps it down.
+  if (readConfig(settings)?.hash !== record.configHash || record.configHash === undefined) {
     const problem = await configSyntaxProblem(settings)
-    if (problem) warnings.push(`${WARNING.brokenConfig}: ${problem}; it would not survive a restart`)
+    if (problem)
+      warn('broken-config', `the config was broken while the gateway runs: ${problem}; it would not survive a restart`)
   }
   const freeMb = freeDiskMb(settings.stateDir)
   if (freeMb !== undefined && freeMb < LOW_DISK_MB)
-    warnings.push(`the disk of ${settings.stateDir} is nearly full: ${freeMb} MB left`)
-  if (process === undefined) warnings.push('its process was not found; memory cannot be watched')
+    warn('low-disk', `the disk of ${settings.stateDir} is nearly full: ${freeMb} MB left`)
+  if (process === undefined) warn('no-process', 'its process was not found; memory cannot be watched')
   return warnings
 }

@@ -1,26 +1,42 @@
-/** What a tier writes down after it examined the gateway. */
+/** What the tiers do alike: check the gateway, and write down what came of it. */
 import { currentIncident, restartedBy } from '../incidents/history.ts'
-import { EXIT, MARKER } from '../tier/contract.ts'
+import { DEED, EXIT, MARKER, oneLine } from '../tier/contract.ts'
 import type { Outcome, TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readConfig } from './config.ts'
-import { type Examination, WARNING } from './examination.ts'
+import type { Examination, ExamineOptions, Warning } from './examination.ts'
+import { examine } from './examine.ts'
 import { keepKnownGood } from './known-good.ts'
 import { readRecord, writeRecord } from './record.ts'
+import type { RemedyResult } from './remedies.ts'
 
-/**
- * The gateway was seen healthy: notes process, version and config, ends the open incident, and keeps the config as
- * known-good once it is proven.
- * @param by the level that healed it, or `outside`, where that is certain; else the restarts in the logs tell
- */
+export function examineOptions({ settings, journal, dryRun }: TierRun, deep: boolean): ExamineOptions {
+  const { value: record, problem } = readRecord(settings, dryRun)
+  if (problem) journal.warn(problem)
+  return { httpTimeoutSec: settings.healthCheckHttpTimeoutSec, record, deep }
+}
+
+export function check(run: TierRun, deep: boolean): Promise<Examination> {
+  return examine(run.settings, examineOptions(run, deep))
+}
+
+/** Logs and counts a restart or start; true when it worked. */
+export function logRemedy({ journal, meter }: TierRun, { done, failure }: RemedyResult): boolean {
+  meter.add('restarts', { result: failure ? 'failed' : 'done' })
+  if (failure) journal.error(`${done}: FAILED: ${oneLine(failure)}`)
+  else journal.info(DEED.restart(done))
+  return !failure
+}
+
+/** Notes process, version and config of a healthy gateway, and ends the incident. @param by who healed it, where that is certain */
 export async function recordHealthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<void> {
   const { settings, journal } = run
   const nowMs = Date.now()
   const before = readRecord(settings).value
   const config = readConfig(settings)
   const sameConfig = config !== undefined && config.hash === before.configHash
-  const hasWarning = (words: string) => seen.warnings.some((warning) => warning.startsWith(words))
-  const isBroken = hasWarning(WARNING.brokenConfig)
+  const hasWarning = (kind: Warning['kind']) => seen.warnings.some((warning) => warning.kind === kind)
+  const isBroken = hasWarning('broken-config')
   const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
   const deaths = isNewProcess
     ? await (await import('./log-notices.ts')).noticeOutOfMemory(run, before, seen, nowMs)
@@ -29,12 +45,11 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
     ...before,
     ...deaths,
     lastHealthyMs: nowMs,
-    // An orphan is examined from scratch at every tick.
     pid: seen.verdict === 'healthy' ? seen.process?.pid : undefined,
     version: seen.version,
     configHash: isBroken ? before.configHash : config?.hash,
     configHealthySinceMs: sameConfig || isBroken ? before.configHealthySinceMs : nowMs,
-    troubleSinceMs: hasWarning(WARNING.stillStarting) ? before.troubleSinceMs : 0,
+    troubleSinceMs: hasWarning('still-starting') ? before.troubleSinceMs : 0,
     putBack: [],
     replacedConfig: undefined,
     startedOnce: false,
@@ -47,12 +62,11 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
     journal.info(MARKER.recovered(level, incident?.downSec ?? 0))
   }
   const kept = await keepKnownGood(settings, after, seen.process, nowMs)
-  // To ask OpenClaw costs seconds of CPU: not at every tick.
+  // Asking OpenClaw again at every tick would cost seconds of CPU.
   if (kept === 'unproven') writeRecord(settings, { ...after, configHealthySinceMs: nowMs })
   else if (kept) journal.info(`config kept as known-good: ${kept.path}`)
 }
 
-/** The gateway was seen in trouble: notes since when. */
 export function recordTrouble(settings: Settings): void {
   const record = readRecord(settings).value
   if (record.troubleSinceMs === 0) writeRecord(settings, { ...record, troubleSinceMs: Date.now() })
@@ -64,7 +78,6 @@ export function standDown(run: TierRun, why: string, seen: Examination): Outcome
   return { code: EXIT.stoodDown, verdict: seen.verdict }
 }
 
-/** The gateway was stopped on purpose: says so, and how it is started again. */
 export function leaveStopped(run: TierRun, seen: Examination): Outcome {
   run.journal.info(`leaving it stopped: ${seen.evidence}; \`openclaw gateway start\` starts it again`)
   return { code: EXIT.stoodDown, verdict: seen.verdict }

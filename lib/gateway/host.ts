@@ -1,13 +1,12 @@
-/** The machine that the gateway runs on, as far as it can be the reason of a failure. */
-import { existsSync, realpathSync } from 'node:fs'
+/** The machine that the gateway runs on, and the program of its service, which need not be the one on the PATH. */
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { freemem, loadavg, totalmem, uptime } from 'node:os'
 import { join } from 'node:path'
-import type { Service } from '../services/supervisor.ts'
-import { readTail } from '../tier/journal.ts'
+import { gatewayPlist, type Service } from '../services/supervisor.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { type Answer, shell } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
 import { parseOrNothing } from './config-tree.ts'
-import { installedPackage, openclawCommand } from './service-program.ts'
 
 /** Disk, memory, load, boot, traces of the out-of-memory killer, PATH, Node and the package, as lines for a reader. */
 export async function hostFacts(settings: Settings, service: Service): Promise<string> {
@@ -40,10 +39,74 @@ export async function hostFacts(settings: Settings, service: Service): Promise<s
 }
 
 function missingDependencies(folder: string): string {
-  const manifest = parseOrNothing(readTail(join(folder, 'package.json'), 1024 * 1024))
+  const manifest = parseOrNothing(readText(join(folder, 'package.json')))
   const names = Object.keys((manifest?.dependencies as Record<string, string> | undefined) ?? {})
   const missing = names.filter(
     (name) => !existsSync(join(folder, 'node_modules', name)) && !existsSync(join(folder, '..', name)),
   )
   return missing.length > 0 ? `dependencies not installed: ${missing.join(', ')}` : 'its dependencies are all there'
 }
+
+/** The words in front of `gateway` in the service's definition; `openclaw` where there is none, or its files are gone. */
+export async function openclawCommand(settings: Settings, service: Service | undefined): Promise<string[]> {
+  const words =
+    service?.kind === 'systemd' ? await execStart(settings, service.name) : launchdProgram(settings, service)
+  const end = words.indexOf('gateway')
+  const own = words.slice(0, end).filter((word) => !word.startsWith('--'))
+  const isWhole = end > 0 && own.every((word) => word.startsWith('/') && existsSync(word))
+  return isWhole ? own : ['openclaw']
+}
+
+export async function askOpenclaw(
+  settings: Settings,
+  service: Service | undefined,
+  words: readonly string[],
+  timeoutSec: number,
+): Promise<Answer> {
+  return shell(settings, { timeoutSec })`${await openclawCommand(settings, service)} ${words}`
+}
+
+/** `ExecStart={ path=/usr/bin/node ; argv[]=/usr/bin/node … gateway --port 18789 ; ignore_errors=no ; … }` */
+async function execStart(settings: Settings, unit: string): Promise<string[]> {
+  const { stdout } = await shell(settings)`systemctl --user show ${unit} --property=ExecStart`
+  return /argv\[\]=(.*?) ; /.exec(stdout)?.[1]?.split(' ') ?? []
+}
+
+function launchdProgram(settings: Settings, service: Service | undefined): string[] {
+  if (service?.kind !== 'launchd') return []
+  const list = /<key>ProgramArguments<\/key>\s*<array>([\s\S]*?)<\/array>/.exec(readText(gatewayPlist(settings)))?.[1]
+  return [...(list ?? '').matchAll(/<string>([^<]*)<\/string>/g)].map((m) => m[1]!.replaceAll('&amp;', '&'))
+}
+
+export async function installedPackage(settings: Settings, service: Service | undefined) {
+  const own = (await openclawCommand(settings, service)).at(-1)!
+  const onPath = (settings.childEnv.PATH ?? '').split(':').map((folder) => join(folder, 'openclaw'))
+  const entry = [own, ...onPath].find((path) => path.startsWith('/') && existsSync(path))
+  const folder = entry && /^(.*\/node_modules\/openclaw)\//.exec(realpathSync(entry))?.[1]
+  const version = /"version":\s*"([\w.-]+)"/.exec(folder ? readText(join(folder, 'package.json')) : '')?.[1]
+  return { folder: folder || undefined, version }
+}
+
+/** Variables of a service's environment whose values hold no secret. */
+const PLAIN_VARIABLE = /^(?:PATH|HOME|TMPDIR|NODE_[A-Z_]+|OPENCLAW_(?:GATEWAY_PORT|STATE_DIR|CONFIG_PATH|PROFILE))$/
+
+/** A unit or property list with `[hidden]` for the values of its environment, but for a few. */
+export function withoutEnvironment(definition: string): string {
+  const shown = (name: string, value: string) => (PLAIN_VARIABLE.test(name) ? value : '[hidden]')
+  return definition
+    .replace(/^([ \t#;]*Environment[ \t]*=)((?:.*\\\n)*.*)$/gm, (_all, start: string, text: string) => {
+      const assignments = text.match(/"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|(?:\\.|[^\s\\"'])+/g) ?? []
+      const pairs = assignments.map((one) => /^["']?(\w+)=([\s\S]*?)["']?$/.exec(one))
+      return start + pairs.map((m) => (m ? `${m[1]}=${shown(m[1]!, m[2]!)}` : '[hidden]')).join(' ')
+    })
+    .replace(/(<key>EnvironmentVariables<\/key>\s*<dict>)([\s\S]*?)(<\/dict>|$)/g, (_all, start, dict, end) => {
+      const hidden = (dict as string).replace(
+        /<key>([^<]*)<\/key>(\s*)<string>([^<]*)(?:<\/string>|$)/g,
+        (_pair, name: string, gap: string, value: string) =>
+          `<key>${name}</key>${gap}<string>${shown(name, value)}</string>`,
+      )
+      return `${start}${hidden}${end}`
+    })
+}
+
+const readText = (path: string) => tried(() => readFileSync(path, 'utf8')) ?? ''

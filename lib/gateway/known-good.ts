@@ -4,17 +4,16 @@ import { basename, join } from 'node:path'
 import { localStamp, MARKER, NEEDS_A_LOOK, wholeWords } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole, writeFileAtomic } from '../tier/state.ts'
+import { readWhole, tried, writeFileAtomic } from '../tier/state.ts'
 import { configHash, readConfig, validateConfig } from './config.ts'
 import type { Examination } from './examination.ts'
 import type { ProcessInfo } from './processes.ts'
-import { type PatientRecord, readRecord, writeRecord } from './record.ts'
+import { type GatewayRecord, readRecord, writeRecord } from './record.ts'
 
 const KEPT = 5
-/** As `localStamp` writes it. */
 const STAMP = /^(\d{4})-(\d\d)-(\d\d)-(\d\d)(\d\d)(\d\d)/
 
-export interface KnownGood {
+interface KnownGood {
   path: string
   hash: string
   text: string
@@ -29,41 +28,25 @@ export function knownGoods(settings: Settings): KnownGood[] {
   return readCopies(settings).filter((copy): copy is KnownGood => copy.text !== undefined)
 }
 
-/** Copies that are unreadable, or whose content does not match the hash in their name. */
-function damagedCopies(settings: Settings): string[] {
-  return readCopies(settings).flatMap(({ path, text }) => (text === undefined ? [path] : []))
-}
-
-/** All kept copies, newest first; one whose text is undefined is damaged. */
+/** All copies, newest first; the text is undefined where it does not match the hash in the name. */
 function readCopies(settings: Settings): { path: string; hash: string; text: string | undefined }[] {
-  let names: string[]
-  try {
-    names = readdirSync(folder(settings)).filter((name) => /^\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{16}\.json5$/.test(name))
-  } catch {
-    return []
-  }
+  const names = tried(() => readdirSync(folder(settings))) ?? []
   return names
+    .filter((name) => /^\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{16}\.json5$/.test(name))
     .sort()
     .reverse()
     .map((name) => {
       const path = join(folder(settings), name)
       const hash = name.slice(-22, -6)
-      try {
-        const text = readWhole(path)
-        return { path, hash, text: configHash(text) === hash ? text : undefined }
-      } catch {
-        return { path, hash, text: undefined }
-      }
+      const text = tried(() => readWhole(path))
+      return { path, hash, text: text !== undefined && configHash(text) === hash ? text : undefined }
     })
 }
 
-/**
- * Keeps the present config (the last five) once the gateway has been healthy on it for long enough and it is proven: the
- * process started with it, or OpenClaw's own validation passes it. `unproven`: it does not.
- */
+/** Keeps the config once the gateway has been healthy on it and started with it, or validation passes it (else `unproven`). */
 export async function keepKnownGood(
   settings: Settings,
-  record: PatientRecord,
+  record: GatewayRecord,
   gateway: ProcessInfo | undefined,
   nowMs: number,
 ): Promise<{ path: string } | 'unproven' | undefined> {
@@ -83,7 +66,7 @@ export async function keepKnownGood(
   return { path }
 }
 
-/** A stamp later than the newest copy's, also when the clock was set back or summer time ends. */
+/** Later than the newest copy, also when the clock was set back or summer time ends. */
 function stampAfter(newest: string | undefined, nowMs: number): string {
   const now = localStamp(new Date(nowMs))
   const last = newest && STAMP.exec(basename(newest))
@@ -92,41 +75,18 @@ function stampAfter(newest: string | undefined, nowMs: number): string {
   return localStamp(new Date(year, month! - 1, day, hours, minutes, seconds! + 1))
 }
 
-/**
- * Replaces the config (through a link, too) after it was copied beside itself as `<name>.broken-<stamp>` (0600).
- * Returns that copy's path; undefined: there was no config. Throws what the file system throws.
- */
+/** Replaces the config, after a copy as `<name>.broken-<stamp>`, whose path it returns; undefined: there was none. */
 export function putBack(settings: Settings, good: KnownGood, now: Date): string | undefined {
-  let target = settings.configPath
-  try {
-    target = realpathSync(settings.configPath)
-  } catch {
-    // There is no config at all: that is what is being repaired.
-    writeFileAtomic(target, good.text)
-    return undefined
-  }
-  const broken = freeName(`${target}.broken-${localStamp(now)}`)
-  writeFileAtomic(broken, readFileSync(target))
-  writeFileAtomic(target, good.text)
-  return broken
+  const target = tried(() => realpathSync(settings.configPath))
+  const name = `${target}.broken-${localStamp(now)}`
+  let broken = name
+  for (let n = 2; existsSync(broken); n++) broken = `${name}-${n}`
+  if (target !== undefined) writeFileAtomic(broken, readFileSync(target))
+  writeFileAtomic(target ?? settings.configPath, good.text)
+  return target && broken
 }
 
-function freeName(name: string): string {
-  let free = name
-  for (let n = 2; existsSync(free); n++) free = `${name}-${n}`
-  return free
-}
-
-function isKnownGood(settings: Settings): boolean {
-  const present = readConfig(settings)?.hash
-  return knownGoods(settings).some((good) => good.hash === present)
-}
-
-/**
- * Level 2's remedy: puts the newest known-good config in place that validates.
- * @returns `blameless` when the config in place is itself a known-good one; `cannot` when there is nothing to put back,
- *   or it was done in this trouble already: an older config would not boot where the newest one does not
- */
+/** Puts the newest known-good config in place that validates, once in an incident. `blameless`: the present one is known-good. */
 export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'done' | 'blameless' | 'cannot'> {
   const { settings, journal } = run
   if (!settings.configRollback) {
@@ -137,8 +97,10 @@ export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'
     journal.warn('no other config is put back: a known-good one did not help')
     return 'cannot'
   }
-  for (const copy of damagedCopies(settings)) journal.warn(`known-good config ${copy} is damaged; skipped`)
-  if (isKnownGood(settings)) {
+  for (const { path, text } of readCopies(settings))
+    if (text === undefined) journal.warn(`known-good config ${path} is damaged; skipped`)
+  const present = readConfig(settings)?.hash
+  if (knownGoods(settings).some(({ hash }) => hash === present)) {
     journal.warn('the config is not touched: the gateway was healthy on this one')
     return 'blameless'
   }
@@ -161,7 +123,7 @@ export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'
   return 'cannot'
 }
 
-/** Undoes `rollBackConfig` when it has not helped, unless the config was changed since: its owner's file is to be repaired. */
+/** Undoes `rollBackConfig` when it has not helped, unless the config was changed since. */
 export function undoRollBack({ settings, journal }: TierRun): void {
   const record = readRecord(settings).value
   const { replacedConfig, putBack } = record

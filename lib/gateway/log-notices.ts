@@ -1,23 +1,20 @@
-/** What the gateway's log says of a gateway that is up, and a person should know. */
+/** What the log of a gateway that is up says and a person should know. */
 import { gatewayService } from '../services/supervisor.ts'
 import { MARKER, NEEDS_A_LOOK } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import { outOfMemorySince, readGatewayLogs, timeOf } from './clues.ts'
 import type { Examination } from './examination.ts'
-import { type PatientRecord, REFUSALS_EVERY_MS, readRecord, writeRecord } from './record.ts'
+import { type GatewayRecord, REFUSALS_EVERY_MS, readRecord, writeRecord } from './record.ts'
 
 const DAY_MS = 86_400_000
 
-/**
- * Called when another process is healthy than at the last sighting: says it when its predecessor ran out of memory, and
- * gives a notice, once a day, when that was not the first time within a day.
- */
+/** Logs that the process before this one ran out of memory; gives a notice, once a day, when it was not the first in a day. */
 export async function noticeOutOfMemory(
   { settings, journal }: TierRun,
-  before: PatientRecord,
+  before: GatewayRecord,
   seen: Examination,
   nowMs: number,
-): Promise<Pick<PatientRecord, 'outOfMemoryMs' | 'outOfMemoryToldMs'>> {
+): Promise<Pick<GatewayRecord, 'outOfMemoryMs' | 'outOfMemoryToldMs'>> {
   const { outOfMemoryMs, outOfMemoryToldMs } = before
   const unit = seen.service?.kind === 'systemd' ? seen.service.name : undefined
   const line = await outOfMemorySince(settings, before.lastHealthyMs, unit, before.pid)
@@ -30,17 +27,13 @@ export async function noticeOutOfMemory(
   return { outOfMemoryMs: nowMs, outOfMemoryToldMs: nowMs }
 }
 
-/** One or two are a slip of the hand. */
 const WORTH_A_NOTICE = 3
 
 /** OpenClaw's words for a refused connection (2026.9.6), from this machine's own addresses only. */
 const REFUSAL =
   /\[ws\] unauthorized conn=.* remote=(?:127\.[\d.]+|::1|::ffff:127\.[\d.]+) client=(\S{1,40}) .*reason=((?:device_)?(?:token|password)_mismatch)/
 
-/**
- * Clients of this machine (a command line, an app, a node) that the gateway refused for an outdated token in the last
- * hour: gives a notice, once until there are none.
- */
+/** Gives a notice, once, of clients on this machine that the gateway refused in the last hour for an outdated token. */
 export async function noticeRefusals(run: TierRun): Promise<void> {
   const { settings, journal } = run
   const nowMs = Date.now()
@@ -61,6 +54,5 @@ export async function noticeRefusals(run: TierRun): Promise<void> {
     const advice = 'give them the token of its config (gateway.auth); a restart will not fix this'
     journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what}; ${advice}`))
   }
-  // Written after it was said: a tier that is killed between the two says it twice rather than never.
   writeRecord(settings, { ...record, refusalsLookMs: nowMs, refusalsTold: isWorthIt })
 }

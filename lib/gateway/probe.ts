@@ -1,44 +1,29 @@
-/**
- * Liveness over HTTP, identity-checked: healthy is not "something answers 200" but "the gateway says that it is the
- * gateway". Measured on OpenClaw 2026.9.6: `GET /health` answers exactly `{"ok":true,"status":"live"}`; `/startupz`
- * answers 503 with `starting` or `draining`, then 200 `started` with `version`; `/readyz` reports channels and is for
- * alerts only. Before 2026.3.1 there is no `/health`.
- */
+/** Liveness over HTTP: `/health` of 2026.9.6 answers `{"ok":true,"status":"live"}`; before 2026.3.1 there is none. */
 import type { IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord } from '../tier/state.ts'
+import { isRecord, tried } from '../tier/state.ts'
 
-/** What the port says, in the order in which it is asked. */
 export interface Probe {
-  /** `live`: it said that it is the gateway. `other`: HTTP, but not the gateway's words. */
+  /** `other`: HTTP, but not the gateway's words. */
   kind: 'live' | 'other' | 'refused' | 'timeout' | 'broken'
-  /** One phrase for the log. */
   detail: string
-  /** HTTP status of `/health`, when there was one. */
   status?: number
-  /** What `/startupz` says; undefined for versions that have none. */
   phase?: 'starting' | 'draining' | 'started'
   version?: string
-  /** Channels that `/readyz` reports as failing or suppressed: worth a warning, never a restart. */
   failing: string[]
   suppressed: string[]
 }
 
-/** What one GET came to; `broken`: no HTTP, or the connection broke. */
 type HttpAnswer =
   | { kind: 'answer'; status: number; body: string }
   | { kind: 'refused' }
   | { kind: 'timeout'; connected: boolean }
   | { kind: 'broken'; error: string }
 
-/** No answer of the gateway's is longer; a longer one is not read to its end. */
 const MAX_BODY_BYTES = 64 * 1024
 
-/**
- * Asks the gateway how it is. Never throws.
- * @param timeoutMs for each of the (at most three) requests, from connecting to the last byte
- */
+/** Never throws. @param timeoutMs for each of at most three requests */
 export async function probe(settings: Settings, timeoutMs: number): Promise<Probe> {
   const health = await get(settings, '/health', timeoutMs)
   const none = { failing: [], suppressed: [] }
@@ -49,18 +34,12 @@ export async function probe(settings: Settings, timeoutMs: number): Promise<Prob
   const phase = (['starting', 'draining', 'started'] as const).find((word) => startup.status === word)
   const said = typeof startup.version === 'string' ? startup.version : ''
   const version = /^\d[\w.+-]{0,40}$/.test(said) ? said : undefined
+  const words = { status, phase, version }
   if (status !== 200 || live.ok !== true || live.status !== 'live')
-    return {
-      kind: 'other',
-      detail: `HTTP ${status} on /health, not the gateway's words`,
-      status,
-      phase,
-      version,
-      ...none,
-    }
+    return { kind: 'other', detail: `HTTP ${status} on /health, not the gateway's words`, ...words, ...none }
   const ready = parseBody(await get(settings, '/readyz', timeoutMs))
   const channels = { failing: names(ready.failing), suppressed: names(ready.suppressed) }
-  return { kind: 'live', detail: '/health says live', status, phase, version, ...channels }
+  return { kind: 'live', detail: '/health says live', ...words, ...channels }
 }
 
 function names(value: unknown): string[] {
@@ -71,14 +50,9 @@ function names(value: unknown): string[] {
   })
 }
 
-/** The JSON object that was answered; an empty one when there is none. */
 function parseBody(answer: HttpAnswer): Record<string, unknown> {
-  try {
-    const value: unknown = answer.kind === 'answer' && JSON.parse(answer.body)
-    return isRecord(value) ? value : {}
-  } catch {
-    return {}
-  }
+  const value: unknown = tried(() => answer.kind === 'answer' && JSON.parse(answer.body))
+  return isRecord(value) ? value : {}
 }
 
 function describe(answer: Exclude<HttpAnswer, { kind: 'answer' }>, timeoutMs: number): string {
@@ -87,10 +61,7 @@ function describe(answer: Exclude<HttpAnswer, { kind: 'answer' }>, timeoutMs: nu
   return `${answer.connected ? 'connected, but no answer' : 'no connection'} within ${timeoutMs / 1000} s`
 }
 
-/**
- * One GET without redirects, with one limit over everything, an answer that drips byte by byte included. By node:http
- * and not fetch, which costs twice as much to load.
- */
+/** One GET with one limit over everything, also over an answer that drips. `fetch` takes twice as long to load. */
 export async function get(settings: Settings, path: string, timeoutMs: number): Promise<HttpAnswer> {
   const url = new URL(path, settings.gatewayUrl)
   // Required: an import also loads the WebSocket that node:http exports, 40 ms on Node 24.

@@ -1,26 +1,55 @@
 /** Which process is this gateway, and who owns its port. */
-import { existsSync, readdirSync, realpathSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord, readWhole } from '../tier/state.ts'
-import { hasProcFiles, type ProcessInfo, readProcess } from './proc-files.ts'
+import { isRecord, readWhole, tried } from '../tier/state.ts'
 
-export type { ProcessInfo }
+export interface ProcessInfo {
+  pid: number
+  parentPid: number
+  memoryMb: number
+  ageSec: number
+  command: string
+}
 
-/** What is known of the processes; those that are gone, or dead and not yet reaped (state Z), are left out. */
+/** The processes that are alive; one that is dead and not yet reaped (state Z) is not. */
 export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
   if (pids.length === 0) return []
-  if (!hasProcFiles()) return askPs(settings, pids)
+  if (!existsSync('/proc/self/status')) return askPs(settings, pids)
   const read = pids.map(readProcess)
   if (read.includes('unclear')) return askPs(settings, pids)
   return read.filter((one) => one !== undefined && one !== 'unclear')
 }
 
+/** Undefined: gone, or not yet reaped. `unclear`: /proc hides it (hidepid), or a container has an uptime of its own. */
+function readProcess(pid: number): ProcessInfo | undefined | 'unclear' {
+  if (!existsSync(`/proc/${pid}`)) return undefined
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(status)?.[1]
+    if (field('State') === 'Z') return undefined
+    // The name in parentheses may hold anything; behind it come field 3 and the rest.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
+    const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+/g, ' ').trim()
+    if (!(ageSec >= 0)) return 'unclear'
+    return {
+      pid,
+      parentPid: Number(field('PPid')),
+      memoryMb: Math.round(Number(field('VmRSS') ?? 0) / 1024),
+      ageSec,
+      command: command || `[${field('Name')}]`,
+    }
+  } catch {
+    return existsSync(`/proc/${pid}`) ? 'unclear' : undefined
+  }
+}
+
 async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
-  // ps exits 1 when one of the pids is gone; what it printed of the others is still the answer.
   const { stdout } = await shell(settings)`ps -o pid=,ppid=,rss=,stat=,etime=,command= -p ${pids.join(',')}`
   return stdout.split('\n').flatMap((line) => {
     const m = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+([\d:-]+)\s+(.*)$/.exec(line)
@@ -37,17 +66,13 @@ async function askPs(settings: Settings, pids: readonly number[]): Promise<Proce
   })
 }
 
-/** `[[dd-]hh:]mm:ss`, the one elapsed-time form that both ps programs share. */
 function elapsedSeconds(etime: string): number {
   const [days, clock] = etime.includes('-') ? etime.split('-') : ['0', etime]
   const seconds = clock!.split(':').reduce((sum, part) => sum * 60 + Number(part), 0)
   return Number(days) * 86_400 + seconds
 }
 
-/**
- * True for the command line of a gateway: its title (`openclaw` while it boots, then `openclaw-gateway`; 2026.9.6), or
- * `node …/openclaw… gateway` before that. It never tells *whose* gateway it is.
- */
+/** By its title (2026.9.6) or as `node …/openclaw… gateway`. It never tells *whose* gateway it is. */
 export function isGatewayCommand(command: string): boolean {
   const line = command.trim()
   return /^openclaw(?:-gateway)?$/.test(line) || NODE_GATEWAY.test(line)
@@ -57,11 +82,7 @@ export function isGatewayCommand(command: string): boolean {
 const NODE_GATEWAY =
   /^(?:(?:\S*\/)?(?:node|bun)\d*\s(?:.*\s)?)?(?:\S.*\/)?openclaw(?:\.m?js|\/(?:dist\/)?[\w-]+\.m?js)?\s+(?:--?\S+\s+)*gateway(?:\s+(?:run\b|-).*)?$/
 
-/**
- * The gateway of this state folder, by the lock files that it keeps there (2026.9.x; they outlive kill -9), by its
- * supervisor's pid, or as the port's owner; never another profile's.
- * @param rememberedPids processes that were this gateway before, or that we started: it has no lock while it restarts
- */
+/** This state folder's gateway, by its lock files (they outlive kill -9), its supervisor's pid, pids that were it before, or its port. */
 export async function findGateway(
   settings: Settings,
   supervisedPid: number | undefined,
@@ -69,24 +90,15 @@ export async function findGateway(
 ): Promise<ProcessInfo | undefined> {
   const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
   const alive = await processInfo(settings, [...new Set(known)])
-  const titled = alive.filter((one) => isGatewayCommand(one.command) && !isOthersGateway(settings, one))
+  const titled = alive.filter((one) => !isStranger(settings, one))
   const found = titled[0] ?? alive.find((one) => one.pid === supervisedPid)
   if (found) return found
-  return (await portOwners(settings)).find(
-    (owner) => isGatewayCommand(owner.command) && !isOthersGateway(settings, owner),
-  )
+  return (await portOwners(settings)).find((owner) => !isStranger(settings, owner))
 }
 
-/** True for the gateway of another profile, as its lock in `~/.openclaw-<profile>` shows. */
 export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
   if (lockedPids(settings).includes(one.pid)) return false
-  let names: string[]
-  try {
-    names = readdirSync(settings.home)
-  } catch {
-    return false
-  }
-  const others = names
+  const others = (tried(() => readdirSync(settings.home)) ?? [])
     .filter((name) => /^\.openclaw(?:-[\w-]+)?$/.test(name))
     .map((name) => join(settings.home, name))
     .filter((folder) => !samePath(folder, settings.stateDir))
@@ -94,13 +106,12 @@ export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
   return others
     .flatMap((folder) => readLocks(lockFolder(folder)))
     .some(({ pid, createdAt }) => {
-      // A lock stays behind after kill -9, and its pid may be given to our gateway later.
+      // A lock outlives kill -9, and its pid may be given to our gateway later.
       const lockedMs = typeof createdAt === 'string' ? Date.parse(createdAt) : Number.NaN
       return pid === one.pid && !(lockedMs < startedMs - 5000)
     })
 }
 
-/** Pids in the gateway's lock files: in its state folder, or (before the 2026.9 layout) in the temporary folder. */
 function lockedPids(settings: Settings): number[] {
   const own = readLocks(lockFolder(settings.stateDir))
   const shared = readLocks(lockFolder(tmpdir(), '')).filter((lock) => samePath(lock.configPath, settings.configPath))
@@ -111,36 +122,22 @@ function lockFolder(folder: string, within = 'tmp'): string {
   return join(folder, within, `openclaw-${process.getuid?.() ?? ''}`)
 }
 
-function readLocks(folder: string): { pid: number; configPath: unknown; createdAt: unknown }[] {
-  let names: string[]
-  try {
-    names = readdirSync(folder).filter((name) => name.startsWith('gateway.') && name.endsWith('.lock'))
-  } catch {
-    return []
-  }
+/** The gateway's locks in a folder, or those of its embedded agents. */
+function readLocks(folder: string, role = 'gateway') {
+  const names = (tried(() => readdirSync(folder)) ?? []).filter((name) => name.endsWith('.lock'))
   return names.flatMap((name) => {
-    try {
-      const lock: unknown = JSON.parse(readWhole(join(folder, name)))
-      // Other roles (agent-embedded, sqlite-maintenance, …) are not the gateway.
-      if (!isRecord(lock) || (lock.role !== undefined && lock.role !== 'gateway')) return []
-      const { pid, configPath, createdAt } = lock
-      return Number.isInteger(pid) ? [{ pid: Number(pid), configPath, createdAt }] : []
-    } catch {
-      // Being rewritten at this moment (an in-process restart does that), or not a lock.
-      return []
-    }
+    // One that is being rewritten at this moment (an in-process restart does that) is no JSON.
+    const lock: unknown = tried(() => JSON.parse(readWhole(join(folder, name))))
+    if (!isRecord(lock) || !Number.isInteger(lock.pid)) return []
+    const isOfRole = lock.role === role || (role === 'gateway' && lock.role === undefined)
+    if (!isOfRole || (role === 'gateway' && !name.startsWith('gateway.'))) return []
+    return [{ pid: Number(lock.pid), configPath: lock.configPath, createdAt: lock.createdAt }]
   })
 }
 
 function samePath(a: unknown, b: string): boolean {
   if (typeof a !== 'string') return false
-  const real = (path: string) => {
-    try {
-      return realpathSync(path)
-    } catch {
-      return path
-    }
-  }
+  const real = (path: string) => tried(() => realpathSync(path)) ?? path
   return a === b || real(a) === real(b)
 }
 
@@ -165,12 +162,11 @@ export async function portOwners(settings: Settings): Promise<ProcessInfo[]> {
   return processInfo(settings, [...new Set(owners.map(({ pid }) => pid))])
 }
 
-/** Who listens where on TCP, as far as this user may see: `127.0.0.1:18789`, `[::1]:18789`, `*:80`. */
+/** Who listens on TCP, as far as this user may see: `127.0.0.1:18789`, `[::1]:18789`, `*:80`. */
 export async function listeners(settings: Settings): Promise<{ pid: number; address: string }[]> {
   const $ = shell(settings)
   const lsof = await $`lsof -nP -iTCP -sTCP:LISTEN -Fpn`
   if (lsof.missing) {
-    // Debian has no lsof by default; iproute2's ss it has.
     const { stdout } = await $`ss -ltnpH`
     return stdout.split('\n').flatMap((line) => {
       const address = line.split(/\s+/).find((word) => /:\d+$/.test(word))
@@ -184,7 +180,6 @@ export async function listeners(settings: Settings): Promise<{ pid: number; addr
   })
 }
 
-/** `nginx (pid 123)`, ``python3 (pid 123, `python3 -m http.server 8080`)``: how an owner is named to a human. */
 export function describeProcess(one: ProcessInfo): string {
   const [program = '', ...words] = one.command.split(' ')
   const name = program.split('/').at(-1) || one.command
@@ -192,7 +187,7 @@ export function describeProcess(one: ProcessInfo): string {
   return `${name} (pid ${one.pid}${rest})`
 }
 
-/** The arguments of a program without the values of its options: any of them may be a secret, by no name that tells. */
+/** Without the values of options: any of them may be a secret. */
 function withoutValues(words: readonly string[]): string[] {
   let isValue = false
   return words.map((word) => {
@@ -200,7 +195,6 @@ function withoutValues(words: readonly string[]): string[] {
     const option = /^(?:--[\w-]+|-\w)/.exec(word)?.[0]
     if (option) isValue = true
     if (option) return option === word ? word : `${option}…`
-    // A word of letters and digits looks like a key wherever it stands.
     return isValue || word.includes('=') || /^(?=.*\d)(?=.*[a-z])[^./]{8,}$/i.test(word) ? '…' : word
   })
 }
@@ -216,3 +210,27 @@ export function impostor(settings: Settings, owner: ProcessInfo) {
   const evidence = `port ${settings.gatewayPort} belongs to ${who}, not to the gateway`
   return { verdict: 'impostor' as const, evidence, portOwner: owner, answersHttp: false }
 }
+
+/** A sentence when `openclaw triage` or its embedded repair agent is at work on this gateway (docs/cli/triage). */
+export async function ownTriage(settings: Settings): Promise<string | undefined> {
+  const { listProcesses } = await import('../services/process-tree.ts')
+  const all = await listProcesses(settings)
+  // The lock stays behind after a kill, and its pid is given to another process.
+  const embedded = readLocks(lockFolder(settings.stateDir), 'agent-embedded').find((lock) =>
+    all.some((one) => one.pid === lock.pid && /openclaw/.test(one.command)),
+  )
+  if (embedded) return `OpenClaw's own repair agent is at work (pid ${embedded.pid})`
+  const agent = all.find((one) => {
+    if (!AGENT.test(one.command)) return false
+    const parent = all.find(({ pid }) => pid === one.parent)
+    // A running command shows its bare title (2026.9.6: `openclaw-triage`), without its arguments.
+    return (
+      parent !== undefined &&
+      /^openclaw(?:-triage|-update)?(?:\s|$)|\/openclaw\S*\s+(?:triage|update)\b/.test(parent.command)
+    )
+  })
+  return agent && `OpenClaw's own triage is at work (pid ${agent.pid})`
+}
+
+const AGENT =
+  /^(?:\S*\bnode\s+)?(?:\S*\/)?(?:codex|claude|pi|opencode|muse|grok|cursor-agent|kimi|qwen)(?:\.[a-z]+)?(?:\s|$)/

@@ -1,4 +1,4 @@
-/** Restarting and starting the gateway, whatever supervises it: the means of Level 2 and of the doctor's instruments. */
+/** Restarting and starting the gateway, whatever supervises it. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endProcess, startBare } from '../services/bare.ts'
 import { bootout, bootstrap, launchdTarget } from '../services/launchd.ts'
@@ -10,16 +10,12 @@ import type { Examination } from './examination.ts'
 import { isGatewayCommand, type ProcessInfo, processInfo } from './processes.ts'
 import { readRecord, writeRecord } from './record.ts'
 
-/** What was done, as the log says it, and the failure if it did not work. */
 export interface RemedyResult {
   done: string
   failure?: string
 }
 
-/**
- * The signal with which this version restarts itself: SIGUSR2 from 2026.9.6 on (SIGUSR1 opens Node's debugger on a
- * port), SIGUSR1 before. Undefined: it must not be signalled.
- */
+/** The signal by which this version restarts itself: SIGUSR2 from 2026.9.6 on, where SIGUSR1 opens a debugger. */
 export function restartSignal(version: string): 'USR1' | 'USR2' | undefined {
   const m = /\b(\d{4})\.(\d{1,2})\.(\d{1,3})\b/.exec(version)
   if (!m) return undefined
@@ -28,7 +24,6 @@ export function restartSignal(version: string): 'USR1' | 'USR2' | undefined {
   return isNew ? 'USR2' : 'USR1'
 }
 
-/** Ends the gateway if it runs, and starts it. */
 export async function restart(settings: Settings, seen: Examination): Promise<RemedyResult> {
   const { process: target, service } = seen
   if (!target || service?.kind === 'silent') return start(settings, seen)
@@ -46,14 +41,14 @@ export async function restart(settings: Settings, seen: Examination): Promise<Re
   return { done: `systemctl --user restart ${service.name}${killed}`, failure }
 }
 
-/** Starts the gateway in whatever state its job is. */
 export async function start(settings: Settings, { service }: Examination): Promise<RemedyResult> {
   if (!service || service.kind === 'none') return runBare(settings)
   const { name } = service
   const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
   switch (service.kind) {
     case 'silent':
-      return leaveToSupervisor(service)
+      // A bare gateway would fight for the port with one that a supervisor starts later.
+      return { done: `start of ${name}`, failure: `${service.detail}; nothing was started beside it` }
     case 'launchd': {
       if (!service.loaded) return loadJob(settings, service)
       const { failure } = await $`launchctl kickstart ${launchdTarget(name)}`
@@ -84,15 +79,7 @@ async function runBare(settings: Settings): Promise<RemedyResult> {
   return { done: `${done}, pid ${started.pid}` }
 }
 
-/** A bare gateway beside one that a supervisor starts later would fight with it for the port. */
-function leaveToSupervisor(service: Service): RemedyResult {
-  return { done: `start of ${service.name}`, failure: `${service.detail}; nothing was started beside it` }
-}
-
-/**
- * A hung process may ignore its supervisor for as long as TimeoutStopSec (330 s): when the command has not ended it
- * after the stop grace, it is killed, and the supervisor goes on with what it was asked for.
- */
+/** A hung process may ignore its supervisor for 330 s: after the stop grace it is killed, and the supervisor goes on. */
 export async function endHung(
   settings: Settings,
   target: ProcessInfo,
@@ -107,7 +94,7 @@ export async function endHung(
   return { ...(await asked), killed: ` (pid ${target.pid} ignored it and was killed)` }
 }
 
-/** True when the process is still the one that was seen: its title changes while it boots, its age tells a reused pid. */
+/** Its title changes while it boots, its age tells a reused pid. */
 export async function isSameGateway(settings: Settings, target: ProcessInfo): Promise<boolean> {
   const [now] = await processInfo(settings, [target.pid])
   return (

@@ -1,35 +1,30 @@
 /** What each level may do about each verdict: the one table to read to know the whole system. */
-export type Remedy =
-  /** All is well. */
+type Remedy =
   | 'nothing'
-  /** Give it the time it needs; then it counts as hung. */
+  /** Give it the time it needs; after that it counts as hung. */
   | 'wait'
-  /** Say it, and do nothing. */
   | 'report'
-  /** Ask the process to restart itself by the signal its version understands; if that does not help, restart it. */
+  /** Ask the process to restart itself by the signal that its version understands; else restart it. */
   | 'signal, else restart'
-  /** End it and start it, through its supervisor or as a bare process. */
+  /** Through its supervisor or as a bare process. */
   | 'restart'
-  /** Start it: bootstrap an unloaded job, reset a parked one, kickstart, or start a bare process. */
+  /** Bootstrap an unloaded job, reset a parked one, kickstart, or start a bare process. */
   | 'start'
-  /** Start it once in this trouble. */
   | 'start once'
-  /** Roll the config back to the last one that it was healthy on, validate, start; undone when it does not help. */
+  /** Validated before the start, and undone when it does not help. */
   | 'put back known-good config'
-  /** Escalate at once: nothing at this level can help. */
-  | 'hand on'
+  /** Nothing at this level can help. */
+  | 'escalate'
   /** An AI doctor with the instruments of lib/doctor. */
   | 'doctor'
-  /** No machine may fix this: MANUAL INTERVENTION REQUIRED, at once. */
+  /** MANUAL INTERVENTION REQUIRED, at once. */
   | 'human'
 
-export interface Treatment {
-  /** What the verdict means, for the README. */
+interface Treatment {
   means: string
   level1: Remedy
   level2: Remedy
   level3: Remedy
-  /** Why so, and not a restart. */
   because: string
 }
 
@@ -39,14 +34,15 @@ export const TREATMENTS = {
     level1: 'nothing',
     level2: 'nothing',
     level3: 'nothing',
-    because: 'a dead channel, a broken config, a filling disk, a refused token are told: a restart helps none of them',
+    because:
+      'a dead channel, a broken config, a filling disk, a refused token cause a notice: a restart fixes none of them',
   },
   starting: {
-    means: 'its process lives and has not come up yet',
+    means: 'its process runs and has not come up yet',
     level1: 'wait',
     level2: 'wait',
     level3: 'wait',
-    because: 'a boot with a migration takes minutes; a restart begins it anew',
+    because: 'startup with a migration takes minutes; a restart begins it again',
   },
   draining: {
     means: 'it finishes its work before a restart or a stop',
@@ -56,7 +52,7 @@ export const TREATMENTS = {
     because: 'the restart is already under way, and killing it loses work',
   },
   hung: {
-    means: 'its process lives and does not answer as it should',
+    means: 'its process runs and does not answer as it should',
     level1: 'signal, else restart',
     level2: 'restart',
     level3: 'doctor',
@@ -67,10 +63,10 @@ export const TREATMENTS = {
     level1: 'start',
     level2: 'restart',
     level3: 'doctor',
-    because: 'it crashed and nobody started it again',
+    because: 'it crashed and was not started again',
   },
   unloaded: {
-    means: 'its job is not loaded, and nobody stopped it deliberately',
+    means: 'its job is not loaded, and it was not stopped on purpose',
     level1: 'start',
     level2: 'start',
     level3: 'doctor',
@@ -85,55 +81,55 @@ export const TREATMENTS = {
   },
   misconfigured: {
     means: 'its config keeps it from starting',
-    level1: 'hand on',
+    level1: 'escalate',
     level2: 'put back known-good config',
     level3: 'doctor',
     because: 'it would exit 78 again',
   },
   impostor: {
-    means: 'somebody else has its port',
-    level1: 'hand on',
-    level2: 'hand on',
+    means: 'another process has its port',
+    level1: 'escalate',
+    level2: 'escalate',
     level3: 'human',
-    because: 'a foreign process is never killed; whose port it is, a human decides',
+    because: 'a foreign process is never killed; whose port it is needs a human decision',
   },
   orphan: {
     means: 'it is up, but not as the process that its supervisor has',
     level1: 'report',
     level2: 'report',
     level3: 'report',
-    because: 'the service works, and ending it would cost work; which of the two shall run, a human decides',
+    because: 'the service works, and ending it would cost work; which of the two runs needs a human decision',
   },
   'broken-install': {
     means: 'its package or its Node is damaged or gone',
-    level1: 'hand on',
-    level2: 'hand on',
+    level1: 'escalate',
+    level2: 'escalate',
     level3: 'doctor',
     because: 'the doctor may reinstall the same version; a restart runs the same broken files',
   },
   blocked: {
     means: 'it refuses to start: a secret is missing',
-    level1: 'hand on',
+    level1: 'escalate',
     level2: 'start once',
     level3: 'human',
-    because: 'one start more, for a secret store that was late; secrets are a human’s',
+    because: 'one start more, for a secret store that was late; a secret needs a human',
   },
   'unusable-state': {
     means: 'it refuses to start: its database is newer than it, or damaged',
-    level1: 'hand on',
-    level2: 'hand on',
+    level1: 'escalate',
+    level2: 'escalate',
     level3: 'human',
-    because: 'it would refuse again, and what happens to the data a human decides',
+    because: 'it would refuse again, and what happens to the data needs a human decision',
   },
   'disk-full': {
-    means: 'it is down and its disk has no room',
-    level1: 'hand on',
-    level2: 'hand on',
+    means: 'it is down and its disk is full',
+    level1: 'escalate',
+    level2: 'escalate',
     level3: 'human',
-    because: 'each start writes more; what may be deleted a human decides',
+    because: 'each start writes more; what may be deleted needs a human decision',
   },
   'stopped-on-purpose': {
-    means: 'somebody stopped it',
+    means: 'it was stopped by a user',
     level1: 'report',
     level2: 'report',
     level3: 'report',
@@ -142,17 +138,3 @@ export const TREATMENTS = {
 } as const satisfies Record<string, Treatment>
 
 export type Verdict = keyof typeof TREATMENTS
-
-/** True when no restart at level 1 or 2 can help: their retries are skipped. */
-export function restartCannotHelp(verdict: Verdict): boolean {
-  return TREATMENTS[verdict].level2 === 'hand on'
-}
-
-/** The README's table of verdicts and remedies. */
-export function treatmentTable(): string {
-  const rows = Object.entries(TREATMENTS).map(
-    ([verdict, { means, level1, level2, level3, because }]) =>
-      `| **${verdict}** | ${means} | ${level1} | ${level2} | ${level3} | ${because} |`,
-  )
-  return ['| verdict | means | Level 1 | Level 2 | Level 3 | why |', '|---|---|---|---|---|---|', ...rows].join('\n')
-}

@@ -1,23 +1,20 @@
-/** Waiting for a gateway to come up. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
-import { type Examination, type ExamineOptions, examine, isUp, type Verdict } from './examine.ts'
+import { type Examination, type ExamineOptions, examine, isUp } from './examine.ts'
+import { TREATMENTS } from './treat.ts'
 
-/** With these verdicts waiting longer changes nothing. */
-const FINAL: readonly Verdict[] = [
-  'misconfigured',
-  'impostor',
-  'broken-install',
-  'blocked',
-  'unusable-state',
-  'disk-full',
-  'stopped-on-purpose',
-]
-/** Gone this many times in a row, with no supervisor starting it, it is not coming by itself. */
-const ABSENT_LOOKS = 3
+/** A drain may take as long under systemd: TimeoutStopSec of OpenClaw's unit. */
+export const DRAIN_SEC = 330
 
-/** Examines the gateway every 0.5 to 2 s until it is up, will not come, or `limitSec` is over. Returns the last examination. */
+export function waitSec({ startupGraceSec }: Settings, { verdict, graceLeftSec }: Examination): number {
+  if (verdict === 'draining') return DRAIN_SEC + startupGraceSec
+  return verdict === 'starting' ? graceLeftSec : startupGraceSec
+}
+
+const ABSENT_CHECKS = 3
+
+/** Checks every 0.5 to 2 s until it is up, will not come, or `limitSec` is over. Returns the last examination. */
 export async function waitUntilUp(
   settings: Settings,
   options: ExamineOptions,
@@ -30,9 +27,10 @@ export async function waitUntilUp(
   for (;;) {
     const examination = await examine(settings, options)
     const { verdict } = examination
-    if (isUp(verdict) || FINAL.includes(verdict)) return examination
+    // Waiting changes only what Level 1 would wait for, start or restart.
+    if (['nothing', 'report', 'escalate'].includes(TREATMENTS[verdict].level1)) return examination
     missing = verdict === 'absent' || verdict === 'unloaded' || verdict === 'parked' ? missing + 1 : 0
-    if (missing >= ABSENT_LOOKS || performance.now() >= deadline) return examination
+    if (missing >= ABSENT_CHECKS || performance.now() >= deadline) return examination
     pauseMs = Math.min(pauseMs * 2, 2000)
     await delay(Math.min(pauseMs, Math.max(0, deadline - performance.now()) + 10), undefined, { signal })
   }
@@ -40,7 +38,7 @@ export async function waitUntilUp(
 
 const OLD_WORDS_SEC = 15
 
-/** As `waitUntilUp`, right after a start: what the log says need not be about the new process yet. */
+/** As `waitUntilUp`, right after a start, when the log may still be about the old process. */
 export async function waitAfterStart(
   settings: Settings,
   options: ExamineOptions,
@@ -55,7 +53,7 @@ export async function waitAfterStart(
   }
 }
 
-/** Confirms a failure by `watchdogMaxRetries` probes (twice as many after a sleep): one timeout is a busy moment. */
+/** Confirms a failure by `watchdogMaxRetries` probes, twice as many after a sleep. */
 export async function confirmFailure(
   run: TierRun,
   options: ExamineOptions,
@@ -74,7 +72,6 @@ export async function confirmFailure(
   return seen
 }
 
-/** Waits, unless the tier is told to stop. */
 export async function pauseFor(seconds: number, signal: AbortSignal): Promise<void> {
   await delay(seconds * 1000, undefined, { signal })
 }

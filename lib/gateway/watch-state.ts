@@ -1,15 +1,47 @@
-/** Level 1's own memory between runs: restart budget, memory threshold crossed, warnings that hold. */
+/** Level 1's memory between runs: restart backoff, memory threshold crossed, warnings that hold. */
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
-import { type Backoff, NO_CRASHES } from './backoff.ts'
 
-export type MemoryLevel = 'ok' | 'warning' | 'critical'
+interface Backoff {
+  crashes: number
+  lastCrashMs: number
+  lastRestartMs: number
+}
 
-export interface StandingWarning {
+export const NO_CRASHES: Backoff = { crashes: 0, lastCrashMs: 0, lastRestartMs: 0 }
+
+export function afterRestart(backoff: Backoff, nowMs: number): Backoff {
+  return { crashes: backoff.crashes + 1, lastCrashMs: nowMs, lastRestartMs: nowMs }
+}
+
+export function afterHealthyTick(backoff: Backoff, nowMs: number, decayHours: number): Backoff {
+  const quiet = nowMs - backoff.lastCrashMs >= decayHours * 3_600_000
+  return { ...backoff, crashes: quiet ? 0 : Math.max(0, backoff.crashes - 1) }
+}
+
+/** Seconds until the next restart is allowed: the n-th step of `stepsSec` after the n-th crash. */
+export function cooldownLeftSec(backoff: Backoff, nowMs: number, stepsSec: readonly number[]): number {
+  if (backoff.crashes === 0) return 0
+  const stepSec = stepsSec[Math.min(backoff.crashes, stepsSec.length) - 1] ?? 0
+  // A restart in the future: the clock was set back.
+  const sinceSec = (nowMs - backoff.lastRestartMs) / 1000
+  return sinceSec < 0 ? 0 : Math.max(0, stepSec - sinceSec)
+}
+
+/** Why no restart is allowed now, as a log line. */
+export function whyCooling({ backoff }: WatchState, { watchdogBackoffSec }: Settings): string | undefined {
+  const leftSec = Math.ceil(cooldownLeftSec(backoff, Date.now(), watchdogBackoffSec))
+  return leftSec > 0
+    ? `cooling down: next restart in ${leftSec} s at the earliest (${backoff.crashes} crashes)`
+    : undefined
+}
+
+type MemoryLevel = 'ok' | 'warning' | 'critical'
+
+interface StandingWarning {
   text: string
   sinceMs: number
-  /** A notice was given. */
   told: boolean
 }
 
@@ -17,7 +49,7 @@ export interface WatchState {
   backoff: Backoff
   memory: MemoryLevel
   warnings: StandingWarning[]
-  /** Epoch milliseconds of the last tick that looked at the gateway: tells a sleep from an outage. */
+  /** Epoch milliseconds of the last tick: tells a sleep from an outage. */
   lastTickMs: number
 }
 
@@ -57,7 +89,6 @@ function checkWarnings(value: unknown): StandingWarning[] {
   })
 }
 
-/** The memory level now; `notice` when it crossed a threshold since the last tick. */
 export function memoryLevel(before: MemoryLevel, memoryMb: number, warnMb: number, criticalMb: number) {
   const level: MemoryLevel = memoryMb >= criticalMb ? 'critical' : memoryMb >= warnMb ? 'warning' : 'ok'
   const at = { ok: `below ${warnMb} MB again`, warning: `over ${warnMb} MB`, critical: `over ${criticalMb} MB` }[level]
@@ -65,10 +96,9 @@ export function memoryLevel(before: MemoryLevel, memoryMb: number, warnMb: numbe
   return { level, notice }
 }
 
-/** What passes by itself before (a channel that reconnects, a config being edited) needs no notice. */
+/** A channel that reconnects or a config that is being edited needs no notice. */
 const STANDING_MS = 600_000
 
-/** Pids and counts in a text change from tick to tick. */
 const fingerprint = (text: string): string => text.replace(/\d+/g, '#')
 
 /** Which warnings hold now, which are new, which are over, and which have stood for ten minutes and are due a notice. */
@@ -80,7 +110,6 @@ export function followWarnings(before: readonly StandingWarning[], texts: readon
   const due: string[] = []
   const standing = texts.slice(0, KEPT_WARNINGS).map((text) => {
     const { sinceMs = nowMs, told = false } = known.get(fingerprint(text)) ?? {}
-    // A clock that was set back begins the wait again.
     const since = Math.min(sinceMs, nowMs)
     const isDue = !told && nowMs - since >= STANDING_MS
     if (isDue) due.push(text)

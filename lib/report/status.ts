@@ -1,11 +1,10 @@
 /** One look at everything: the gateway, the tiers, the doctor's budget, the last incidents. Changes nothing. */
 import { hostname } from 'node:os'
 import { readLedger } from '../alerts/ledger.ts'
-import { readVisits } from '../doctor/limits.ts'
-import { cooldownLeftSec } from '../gateway/backoff.ts'
+import { readSessions } from '../doctor/limits.ts'
 import { examine, isUp } from '../gateway/examine.ts'
 import { readRecord } from '../gateway/record.ts'
-import { readWatchState } from '../gateway/watch-state.ts'
+import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
 import { currentIncident, type History, lastDays, readHistory, type TierRuns } from '../incidents/history.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
 import { askJobs } from '../services/jobs.ts'
@@ -32,7 +31,7 @@ export async function look(settings: Settings, now = new Date()) {
   const receipt = readReceipt(settings)
   const record = readRecord(settings, true)
   const watch = readWatchState(settings, true)
-  const visits = readVisits(settings, true)
+  const visits = readSessions(settings, true)
   const ledger = readLedger(settings, true)
   const [tiers, seen] = await Promise.all([
     lookAtTiers(settings, receipt, history.runs, now),
@@ -57,7 +56,7 @@ export async function look(settings: Settings, now = new Date()) {
       verdict: seen.verdict,
       isUp: up,
       evidence: hide(seen.evidence),
-      warnings: seen.warnings.map(hide),
+      warnings: seen.warnings.map(({ text }) => hide(text)),
       /** Since when it is up or down, and whether it is so for longer than the logs reach back. */
       ...(up
         ? upSince(history, seen.process && now.getTime() - seen.process.ageSec * 1000)

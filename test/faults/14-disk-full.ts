@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { FULL_DISK_MB, freeDiskMb, LOW_DISK_MB } from '../../lib/gateway/disk.ts'
+import { FULL_DISK_MB, freeDiskMb, LOW_DISK_MB } from '../../lib/gateway/examination.ts'
 import { type Fault, killGateway, type Scene, type StandInScene } from './fault.ts'
 
 export const needsMount = () =>

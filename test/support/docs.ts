@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { benchFigures } from '../../bench/figures.ts'
-import { treatmentTable } from '../../lib/gateway/treat.ts'
+import { TREATMENTS } from '../../lib/gateway/treat.ts'
 import { TIERS } from '../../lib/tier/contract.ts'
 import { METRICS } from '../../lib/tier/metrics.ts'
 import { SETTINGS } from '../../lib/tier/setting-table.ts'
@@ -41,6 +41,14 @@ function fill(text: string, name: string, content: string): string {
   const [from, to] = [text.indexOf(open), text.indexOf(close)]
   if (from < 0 || to < from) throw new Error(`${text.split('\n', 1)}: there is no ${open} … ${close}`)
   return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`
+}
+
+function treatmentTable(): string {
+  const rows = Object.entries(TREATMENTS).map(
+    ([verdict, { means, level1, level2, level3, because }]) =>
+      `| **${verdict}** | ${means} | ${level1} | ${level2} | ${level3} | ${because} |`,
+  )
+  return ['| verdict | means | Level 1 | Level 2 | Level 3 | why |', '|---|---|---|---|---|---|', ...rows].join('\n')
 }
 
 function settingsTable(): string {

@@ -1,8 +1,14 @@
 /** What keeps Level 1 from doing or saying too much: backoff, thresholds, warnings that are said once. */
 import { expect, test } from 'vitest'
-import { afterHealthyTick, afterRestart, cooldownLeftSec, NO_CRASHES } from '../../lib/gateway/backoff.ts'
 import { restartSignal } from '../../lib/gateway/remedies.ts'
-import { followWarnings, memoryLevel } from '../../lib/gateway/watch-state.ts'
+import {
+  afterHealthyTick,
+  afterRestart,
+  cooldownLeftSec,
+  followWarnings,
+  memoryLevel,
+  NO_CRASHES,
+} from '../../lib/gateway/watch-state.ts'
 
 const STEPS = [10, 30, 60, 600]
 const NOW = Date.parse('2026-11-22T02:00:00Z')

@@ -1,4 +1,4 @@
-/** Instruments that look at files: the logs, and what may be read of the package, the service and the reports. */
+/** Instruments that read files: the logs, and what may be read of the package, the service and the reports. */
 import { createReadStream, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -6,13 +6,13 @@ import { constants, createGunzip } from 'node:zlib'
 import { gatewayLogs } from '../gateway/clues.ts'
 import { readConfig } from '../gateway/config.ts'
 import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
-import { installedPackage, withoutEnvironment } from '../gateway/service-program.ts'
+import { installedPackage, withoutEnvironment } from '../gateway/host.ts'
 import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
 import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, tried } from '../tier/state.ts'
-import { type Argument, asData, type Instrument, look, Refused } from './instrument.ts'
+import { type Argument, asData, type Instrument, Refused, reads } from './instrument.ts'
 import type { Session } from './session.ts'
 
 const LARGEST_FILE_BYTES = 2 * 1024 * 1024
@@ -42,14 +42,14 @@ const PLACE: Argument = {
 const BELOW: Argument = { type: 'string', description: 'the path below that place', optional: true }
 
 export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
-  list_logs: look('Lists the logs that read_log can read, newest first, with size and time.', 20, (session) =>
+  list_logs: reads('Lists the logs that read_log can read, newest first, with size and time.', 20, (session) =>
     [...namedLogs(session.settings)]
       .map(([name, path]) => ({ name, stats: statOf(path) }))
       .sort((a, b) => (b.stats?.mtimeMs ?? 0) - (a.stats?.mtimeMs ?? 0))
       .map(({ name, stats }) => `${name}  ${stats?.size ?? 0} bytes  ${stats?.mtime.toISOString() ?? ''}`)
       .join('\n'),
   ),
-  read_log: look(
+  read_log: reads(
     'Reads the end of a log (rotated and .gz ones too), or the newest lines in it that hold a text. Names: list_logs.',
     60,
     async (session, { log, lines, search }) => {
@@ -59,7 +59,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     },
     { log: { type: 'string', description: 'its name, as list_logs gives it' }, lines: LINES, search: SEARCH },
   ),
-  list_files: look(
+  list_files: reads(
     'Lists a folder of the gateway’s package, its plugins, its records of fatal exits, or its service definition.',
     20,
     async (session, { place, path }) => {
@@ -76,7 +76,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     },
     { place: PLACE, path: BELOW },
   ),
-  read_file: look(
+  read_file: reads(
     'Reads lines of a text file of the gateway’s package, its plugins, its records of fatal exits, its service definition, or a report.',
     20,
     async (session, { place, path, from_line: from, lines }) => {
@@ -94,7 +94,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       lines: LINES,
     },
   ),
-  search_files: look(
+  search_files: reads(
     'Searches a plain text in the files of one of those places.',
     60,
     async (session, { place, path, text }) =>

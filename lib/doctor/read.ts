@@ -1,39 +1,41 @@
-/** Instruments that look at the gateway and its machine. Nothing here changes anything. */
+/** Instruments that read the state of the gateway and its machine, and change nothing. */
 import { join } from 'node:path'
 import { readConfig, validateConfig } from '../gateway/config.ts'
-import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
-import { describeExamination, knownNames, whatWasTried } from '../gateway/describe.ts'
-import { hostFacts } from '../gateway/host.ts'
-import { portOwners } from '../gateway/processes.ts'
-import { askOpenclaw, openclawCommand } from '../gateway/service-program.ts'
+import { leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
+import type { Examination } from '../gateway/examine.ts'
+import { askOpenclaw, hostFacts, openclawCommand } from '../gateway/host.ts'
+import { knownGoods } from '../gateway/known-good.ts'
+import { describeProcess, portOwners } from '../gateway/processes.ts'
+import { currentIncident, restartsSince } from '../incidents/history.ts'
+import { lineOf } from '../incidents/words.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { outputOf, shell } from '../tier/shell.ts'
 import { shownBrokenConfig, shownConfig } from './config-policy.ts'
-import { asData, type Instrument, look, Refused } from './instrument.ts'
-import { LINES, lastLines, readableLog, SEARCH } from './look-files.ts'
+import { asData, type Instrument, Refused, reads } from './instrument.ts'
+import { LINES, lastLines, readableLog, SEARCH } from './read-files.ts'
 import type { Session } from './session.ts'
 
-export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
-  gateway_status: look(
+export const READ_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
+  gateway_status: reads(
     'The state of the gateway now: verdict and evidence, its process, who owns its port, what its supervisor says, restarts within the hour.',
     90,
     async (session) => describeExamination(await session.examine(), session.settings),
   ),
-  read_journal: look(
+  read_journal: reads(
     'The journal of the gateway’s systemd unit (Linux).',
     30,
     async (session, { lines, search }) =>
       asData('journal', lastLines(await session.hide(readableLog(await journal(session))), lines, search)),
     { lines: LINES, search: SEARCH },
   ),
-  read_config: look(
+  read_config: reads(
     'The gateway’s config: every setting’s name; values that are switches, numbers, modes, log levels and models, all others as [hidden]. One that cannot be parsed is shown line by line, with unknown words hidden.',
     20,
     (session, { path }) => describeConfig(session.settings, path as string | undefined),
     { path: { type: 'string', description: 'a part of it, e.g. agents.defaults', optional: true } },
   ),
-  validate_config: look(
+  validate_config: reads(
     'Asks the service’s own OpenClaw whether it accepts the config, and why not.',
     90,
     async (session) => {
@@ -43,13 +45,13 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       return validation.valid ? 'valid (which does not mean that it boots)' : `not valid: ${validation.issues}`
     },
   ),
-  openclaw_doctor_lint: look(
+  openclaw_doctor_lint: reads(
     'OpenClaw’s own read-only health checks (`openclaw doctor --lint --json`); works when the gateway is down.',
     120,
     (session) => ask(session, ['doctor', '--lint', '--json'], 110),
   ),
-  openclaw_status: look('`openclaw status`, for people.', 70, (session) => ask(session, ['status'], 60)),
-  past_incidents: look(
+  openclaw_status: reads('`openclaw status`, for people.', 70, (session) => ask(session, ['status'], 60)),
+  past_incidents: reads(
     'What was logged in this incident, and what was learned in earlier ones.',
     20,
     async (session) => {
@@ -58,7 +60,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       return `${now}\n${asData('earlier ones', await session.hide(learned))}`
     },
   ),
-  processes_and_ports: look(
+  processes_and_ports: reads(
     'The processes of this account without their arguments, and who listens on the gateway’s port.',
     30,
     async (session) => {
@@ -71,7 +73,7 @@ export const LOOK_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       ].join('\n')
     },
   ),
-  host_facts: look(
+  host_facts: reads(
     'Disk, memory, load, time of boot, traces of the out-of-memory killer, PATH, the Node versions, OpenClaw’s package.',
     60,
     async (session) => hostFacts(session.settings, await session.service()),
@@ -104,4 +106,39 @@ function describeConfig(settings: Settings, path: string | undefined): string {
   const names = path ? path.split('.') : []
   const part = valueAt(parsed, names)
   return part === undefined ? `There is no ${path} in the config.` : JSON.stringify(shownConfig(part, names), null, 2)
+}
+
+export function describeExamination(seen: Examination, settings: Settings): string {
+  return [
+    `${seen.verdict}: ${seen.evidence}`,
+    ...seen.warnings.map((warning) => `warning: ${warning.text}`),
+    ...(seen.service ? [`supervisor: ${seen.service.detail}`] : []),
+    ...(seen.process ? [`process: ${describeProcess(seen.process)}, running for ${seen.process.ageSec} s`] : []),
+    ...(seen.portOwner ? [`owner of its port: ${describeProcess(seen.portOwner)}`] : []),
+    ...(seen.version ? [`version: ${seen.version}`] : []),
+    `restarts by the self-healing system within the hour: ${restartsSince(settings, new Date(Date.now() - 3_600_000)).length}`,
+  ].join('\n')
+}
+
+/** What the tiers logged of the incident that is going on. */
+export function whatWasTried(settings: Settings): string {
+  const incident = currentIncident(settings)
+  if (!incident) return 'no incident is going on'
+  const lines = incident.steps.slice(-40).map(lineOf)
+  return [
+    `down since ${incident.begin.toISOString()}`,
+    ...lines.map(({ at, who, did, quote, again }) =>
+      [at.toISOString(), who, did, quote && `: ${quote}`, again && ` (${again})`].filter(Boolean).join(' '),
+    ),
+  ].join('\n')
+}
+
+const USUAL_NAMES =
+  'gateway mode port bind auth token password agents defaults model models logging level channels plugins entries enabled'
+
+/** Names of settings that stood in configs that the gateway was healthy on, and a few that every config has. */
+export function knownNames(settings: Settings): ReadonlySet<string> {
+  const kept = knownGoods(settings).flatMap(({ text }) => leavesOf(parseOrNothing(text) ?? {}))
+  const names = [...kept.flatMap(({ path }) => path), ...USUAL_NAMES.split(' ')]
+  return new Set(names.filter((name) => /^[A-Za-z_$][\w$-]{0,40}$/.test(name)))
 }
