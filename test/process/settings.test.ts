@@ -68,7 +68,7 @@ test("the bash version's .env works unchanged: export, quotes, $HOME, ~, comment
 test.each(
   `OPENCLAW_WATCHDOG_HEALTH_TIMEOUT OPENCLAW_WATCHDOG_MAX_RETRIES OPENCLAW_WATCHDOG_RETRY_DELAY OPENCLAW_WATCHDOG_BACKOFF
   OPENCLAW_WATCHDOG_CRASH_DECAY_HOURS OPENCLAW_STOP_GRACE HEALTH_CHECK_HTTP_TIMEOUT CONFIG_KNOWN_GOOD_AFTER
-  EMERGENCY_RECOVERY_CHECK_INTERVAL EMERGENCY_RECOVERY_IDLE_LIMIT EMERGENCY_RECOVERY_REPORT_WAIT CLAUDE_STARTUP_WAIT
+  EMERGENCY_RECOVERY_CHECK_INTERVAL EMERGENCY_RECOVERY_IDLE_LIMIT EMERGENCY_RECOVERY_REPORT_WAIT
   DOCTOR_SAME_FAILURE_HOURS EMERGENCY_ALERT_WINDOW ALERT_HTTP_TIMEOUT GUARDIAN_MAX_REVIVALS GUARDIAN_PATIENCE`.split(
     /\s+/,
   ),
@@ -78,6 +78,11 @@ test.each(
     ([key, value]) => !key.startsWith('env') && String(value) !== String(before[key as keyof typeof before]),
   )
   expect(changed.map(([, value]) => String(value))).toEqual(['7'])
+})
+
+test('the CLAUDE_STARTUP_WAIT of the bash version, a pause of 5 s, gives no doctor up; more is taken as it is', () => {
+  const waits = ['5', '10', '120'].map((sec) => load({}, `CLAUDE_STARTUP_WAIT=${sec}\n`).doctorStartupWaitSec)
+  expect(waits).toEqual([30, 30, 120])
 })
 
 test.each([
