@@ -148,12 +148,12 @@ const KNOWN = [...Object.values(ALL_SETTINGS).map(({ name }) => name), ...IGNORE
 
 /** Names that begin so are ours; OpenClaw, which reads the same file, has none of them. */
 const OURS = /^(?:OPENCLAW_WATCHDOG|HEALTH_CHECK|EMERGENCY_RECOVERY|EMERGENCY_ALERT|GUARDIAN|DOCTOR|LEARNED)_/
-/** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`. */
-const MORE_KEYS = /_API_KEY(?:S|_\w*)$/
+/** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`; the host is other programs'. */
+const OTHERS = /_API_KEY(?:S|_\w*)$|^OPENCLAW_GATEWAY_HOST$/
 
 /** A warning when the name looks like one of ours and is none. */
 export function misspelling(name: string): string | undefined {
-  if (KNOWN.includes(name) || MORE_KEYS.test(name)) return undefined
+  if (KNOWN.includes(name) || OTHERS.test(name)) return undefined
   const ours = OURS.exec(name)?.[0]
   const limit = ours ? Infinity : name.length < 10 ? 1 : 2
   const [nearest] = KNOWN.filter((one) => (ours ? one.startsWith(ours) : Math.abs(one.length - name.length) <= limit))

@@ -132,7 +132,7 @@ describe('what is wrong in .env and is not fatal', () => {
       'environment: unknown setting HEALTH_CHECK_MAX_RETRY, did you mean HEALTH_CHECK_MAX_RETRIES?',
     ])
     const others =
-      'OPENCLAW_GATEWAY_TOKEN OPENCLAW_HOME OPENCLAW_LOG_LEVEL OPENAI_API_KEYS OPENAI_API_KEY_1 GEMINI_API_KEY_2 ZAI_API_KEY DISCORD_BOT_TOKEN VECTOR CLAUDE_CONFIG_DIR ALERT_EMAIL CONFIG_SHELL'
+      'OPENCLAW_GATEWAY_TOKEN OPENCLAW_GATEWAY_HOST OPENCLAW_HOME OPENCLAW_LOG_LEVEL OPENAI_API_KEYS OPENAI_API_KEY_1 GEMINI_API_KEY_2 ZAI_API_KEY DISCORD_BOT_TOKEN VECTOR CLAUDE_CONFIG_DIR ALERT_EMAIL CONFIG_SHELL'
     const names = others.split(' ').map((name) => [name, 'x'])
     expect(load(Object.fromEntries(names), names.map((pair) => pair.join('=')).join('\n')).envProblems).toEqual([])
   })
