@@ -21,6 +21,7 @@ import { readReceiptOrRest } from './lib/services/receipt.ts'
 import { EXIT, type ExitCode } from './lib/tier/contract.ts'
 import { lastHeartbeat } from './lib/tier/journal.ts'
 import { isLock, lockHolder, takeLock } from './lib/tier/lock.ts'
+import { DEFAULT_PROFILE } from './lib/tier/profile.ts'
 import { SETTINGS } from './lib/tier/setting-table.ts'
 import { loadSettings, type Settings, SettingsError } from './lib/tier/settings.ts'
 
@@ -205,7 +206,8 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
   const startedMs = Date.now()
   const failed = await plans.carryOut(settings, plan, abort.signal, sayDone)
   if (!failed) {
-    say(`\nInstalled. \`npm run setup -- --status\` shows how it is going.`)
+    const which = settings.profile === DEFAULT_PROFILE ? '' : `--profile ${settings.profile} `
+    say(`\nInstalled. \`npm run setup -- ${which}--status\` shows how it is going.`)
     if (plan.change.start.size > 0) say(await firstRun(settings, startedMs))
     return 'done'
   }

@@ -137,21 +137,26 @@ async function restartBySignal({ settings }: TierRun, seen: Examination): Promis
 async function restart({ settings }: TierRun, seen: Examination): Promise<RemedyResult> {
   const remedies = await import('../lib/gateway/remedies.ts')
   const { endHung, loadJob } = remedies
-  const { launchdTarget } = await import('../lib/services/launchd.ts')
+  const { bootout, KICKSTART_TIMEOUT_SEC, launchdJob, launchdTarget } = await import('../lib/services/launchd.ts')
   const { process: target, service } = seen
   // `launchctl bootstrap` or `kickstart`, `systemctl --user reset-failed` and `start`, or `openclaw gateway run`.
   if (!target || !service?.loaded) return remedies.restart(settings, seen)
-  const $ = shell(settings, { timeoutSec: 400 })
   if (service.kind === 'systemd') {
+    const $ = shell(settings, { timeoutSec: 400 })
     const { failure, killed } = await endHung(settings, target, $`systemctl --user restart ${service.name}`)
     return { done: `systemctl --user restart ${service.name}${killed}`, failure }
   }
-  const kickstart = shell(settings, { timeoutSec: 45 })`launchctl kickstart -k ${launchdTarget(service.name)}`
+  const kickstart = shell(settings, {
+    timeoutSec: KICKSTART_TIMEOUT_SEC,
+  })`launchctl kickstart -k ${launchdTarget(service.name)}`
   const { failure, killed, timedOut } = await endHung(settings, target, kickstart)
   const done = `launchctl kickstart -k ${service.name}${killed}`
   if (!timedOut) return { done, failure }
+  // launchd goes on with it although launchctl was given up: a process that boots by now is not interrupted.
+  const now = (await launchdJob(settings, service.name))?.pid
+  if (now !== undefined) return { done, failure: now === target.pid ? failure : undefined }
   // Seen in the field: only loading it again cures a job that hangs in `spawn scheduled`.
-  await $`launchctl bootout ${launchdTarget(service.name)}`
+  await bootout(settings, service.name)
   const loaded = await loadJob(settings, service)
   return { done: `${done}, launchctl bootout, ${loaded.done}`, failure: loaded.failure }
 }

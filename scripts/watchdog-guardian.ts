@@ -11,7 +11,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { isInstalled, readReceipt, receiptPath } from '../lib/services/receipt.ts'
-import { type Book, heartbeatMs, lookAtPeers, type Suspect, writeBook } from '../lib/services/watchers.ts'
+import { type Book, endRun, heartbeatMs, lookAtPeers, type Suspect, writeBook } from '../lib/services/watchers.ts'
 import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
 import { markedLines, recentLogs } from '../lib/tier/journal.ts'
 import { lockHolder, longestRunSec } from '../lib/tier/lock.ts'
@@ -87,7 +87,9 @@ async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number):
   const { settings, journal, dryRun } = run
   const { tier, evidence, pid } = suspect
   const before = book.revived[tier]
-  if (before && nowMs - before.revivedAtMs < 900 * TIERS.guardian.intervalSec) return 'dead'
+  // Cron needs an interval to run what was restored.
+  if (before && Math.abs(nowMs - before.revivedAtMs) < 900 * TIERS.guardian.intervalSec) return 'dead'
+  // After waking up everything is late: it gets a moment to write.
   if (!pid && !before && (await hasWritten(run, tier, nowMs))) return 'alive'
   if (run.signal.aborted || !isInstalled(settings)) return 'alive'
   if (dryRun) {
@@ -170,22 +172,10 @@ async function restoreCrontab({ settings }: TierRun, cronLines: readonly string[
   return { done: 'crontab -l', failure: `its crontab line is in place, but cron does not run it (${help})` }
 }
 
-async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
-  const $ = shell(settings)
-  const ours = new RegExp(`^ *[^Z ]\\S* +\\S*node\\S* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
-  const isOurs = async () => ours.test((await $`ps -o stat=,command= -p ${pid}`).stdout)
-  for (const [signal, sec] of Object.entries({ TERM: settings.stopGraceSec, KILL: 5 })) {
-    if (!(await isOurs())) return
-    // A stopped process gets SIGTERM only after SIGCONT.
-    await $`kill -${signal} ${pid}; kill -CONT ${pid}`
-    journal.warn(`${tier} hangs: kill -${signal} ${pid}`)
-    for (const end = performance.now() + sec * 1000; performance.now() < end && (await isOurs()); ) await delay(200)
-  }
-}
-
 async function hasWritten({ settings, signal }: TierRun, tier: TierName, sinceMs: number): Promise<boolean> {
   for (const end = performance.now() + settings.guardianPatienceSec * 1000; ; await delay(250)) {
-    if (heartbeatMs(settings, tier) > sinceMs) return true
+    const lastMs = heartbeatMs(settings, tier)
+    if (lastMs > sinceMs && lastMs <= Date.now()) return true
     if (signal.aborted || performance.now() > end) return false
   }
 }

@@ -34,6 +34,8 @@ export async function restart(settings: Settings, seen: Examination): Promise<Re
   }
   if (service.kind === 'launchd') {
     await endHung(settings, target, bootout(settings, service.name))
+    // A bootout that failed has ended nothing, and what hangs would keep the job running.
+    await endProcess(settings, target.pid, settings.stopGraceSec, () => isSameGateway(settings, target))
     return loadJob(settings, service)
   }
   const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })

@@ -26,9 +26,12 @@ export async function planRemoval(
   const { home, profile, watchdogDir, memoryDir } = settings
   const receipt = readReceiptOrRest(settings)
   const change: Change = { stop: new Map(), files: new Map(), start: new Map() }
-  for (const { label, main, second } of ourJobs(settings)) {
+  for (const { scheduler, label, main, second } of ourJobs(settings)) {
     // A job of this name may be the bash version's or, where we are not installed, another program's.
-    const isOurs = receipt ? !isItsFile(main) : readFile(main)?.content.includes('/scripts/run-tier.sh') !== false
+    const isOurs =
+      receipt?.scheduler === scheduler
+        ? !isItsFile(main)
+        : readFile(main)?.content.includes('/scripts/run-tier.sh') !== false
     const files = [main, second].filter((path) => existsSync(path))
     if (!isOurs || (files.length === 0 && !(await isLoaded(settings, label)))) continue
     change.stop.set(label, main)

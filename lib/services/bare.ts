@@ -17,7 +17,8 @@ export async function startBare(settings: Settings): Promise<{ pid: number } | {
   const $ = shell(settings, { cwd: settings.home, env })
   if ((await $`command -v openclaw`).code !== 0) return { failure: 'openclaw is not on the PATH' }
   const log = join(folder, 'gateway.log')
-  const { stdout, failure } = await $`(umask 077; : >>${log}); openclaw gateway run </dev/null >>${log} 2>&1 & echo $!`
+  const { stdout, failure } =
+    await $`(umask 077; : >>${log}) || exit 1; openclaw gateway run </dev/null >>${log} 2>&1 & echo $!`
   return failure === undefined ? { pid: Number(stdout) } : { failure }
 }
 

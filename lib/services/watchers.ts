@@ -1,6 +1,7 @@
 /** The watchers watch each other: who watches whom, when a peer is dead, and what Levels 1 and 2 do about it. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lastHeartbeat } from '../tier/journal.ts'
@@ -20,7 +21,10 @@ const WATCHES: Record<Watcher, readonly TierName[]> = {
   guardian: ['watchdog', 'healthcheck', 'monitor', 'emergency-recovery'],
 }
 
-/** Three intervals of the slower watchers: after a short sleep Level 1 may be late by one of these without being dead. */
+/**
+ * Three intervals of the slower watchers, for Level 1 too: after short sleeps that leave its watcher on time it may be
+ * late by 12 min without being dead.
+ */
 const DEAD_SEC = 3 * TIERS.guardian.intervalSec
 
 /** What a watcher remembers in `peers-<watcher>.json`. */
@@ -52,7 +56,9 @@ export function judge(
   limitSec: number,
   times: { heartbeatMs: number; runSinceMs: number; onTimeSinceMs: number; nowMs: number },
 ): { silent?: string; hangs?: string } {
-  const secSince = (ms: number) => (times.nowMs - Math.max(ms, times.onTimeSinceMs)) / 1000
+  // What lies so far in the future was written before the clock was set back, and the watcher has been on time since.
+  const past = (ms: number) => (ms > times.nowMs + 600_000 ? 0 : ms)
+  const secSince = (ms: number) => (times.nowMs - Math.max(past(ms), times.onTimeSinceMs)) / 1000
   const [silentSec, runSec] = [secSince(times.heartbeatMs), secSince(times.runSinceMs)]
   const isSilent = TIERS[tier].intervalSec !== undefined && silentSec > DEAD_SEC
   return {
@@ -110,8 +116,12 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
     if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
   }
   try {
+    const { suspects: all } = await lookAtPeers(run, watcher)
+    const hung = all.find(({ tier, pid }) => tier === 'guardian' && pid !== undefined)
+    // It holds the lock that any other guardian needs; cron starts the next one.
+    if (hung && !dryRun) await endRun(run, 'guardian', hung.pid!)
+    const suspects = all.filter((one) => one !== hung)
     // The commands that revive stand in the guardian's script, which calls a human when they do not help.
-    const { suspects } = await lookAtPeers(run, watcher)
     const found = suspects.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
     if (found) await launch(found, TIERS.guardian.script, ...suspects.map(({ tier }) => `--${tier}`))
 
@@ -125,6 +135,20 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
       await launch('cron has not run it or the guardian', TIERS.monitor.script)
   } catch (error) {
     journal.warn(`the peers could not be checked: ${oneLine(String(error))}`)
+  }
+}
+
+/** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
+export async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
+  const $ = shell(settings)
+  const ours = new RegExp(`^ *[^Z ]\\S* .*node.* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
+  const isOurs = async () => ours.test((await $`ps -o stat=,command= -p ${pid}`).stdout)
+  for (const [signal, sec] of Object.entries({ TERM: settings.stopGraceSec, KILL: 5 })) {
+    if (!(await isOurs())) return
+    // A stopped process hears a SIGTERM only after SIGCONT.
+    await $`kill -${signal} ${pid}; kill -CONT ${pid}`
+    journal.warn(`${tier} hangs: kill -${signal} ${pid}`)
+    for (const end = performance.now() + sec * 1000; performance.now() < end && (await isOurs()); ) await delay(200)
   }
 }
 

@@ -46,6 +46,11 @@ const A_URL = 'a URL that begins with http:// or https://'
 
 const seconds = number('seconds', 0)
 const timeout = number('seconds', 0.05)
+/** In the bash version this name stood for a pause, 5 s by default: too short for an agent that has to start. */
+const startupWait = kind('seconds', `seconds, a number >= 0.05 and <= ${MAX_NUMBER}`, (text) => {
+  const sec = numberIn(text, /^\d+(\.\d+)?$/, 0.05, MAX_NUMBER)
+  return sec === undefined || sec < 5 ? sec : Math.max(sec, 30)
+})
 const hours = number('hours', 0)
 const megabytes = number('MB', 1)
 const count = whole('retries', 1, 100)
@@ -126,7 +131,7 @@ const CONSTANTS = {
   emergencyRecoveryCheckIntervalSec: timeout('EMERGENCY_RECOVERY_CHECK_INTERVAL', '30', 'a doctor works for minutes'),
   emergencyRecoveryIdleLimitSec: timeout('EMERGENCY_RECOVERY_IDLE_LIMIT', '300', 'longer than any instrument takes'),
   emergencyRecoveryReportWaitSec: seconds('EMERGENCY_RECOVERY_REPORT_WAIT', '120', 'the gateway runs: no hurry'),
-  doctorStartupWaitSec: timeout('CLAUDE_STARTUP_WAIT', '60', 'a loaded machine starts programs slowly'),
+  doctorStartupWaitSec: startupWait('CLAUDE_STARTUP_WAIT', '60', 'a loaded machine starts programs slowly'),
   doctorSameFailureHours: hours('DOCTOR_SAME_FAILURE_HOURS', '1', 'a second doctor would see what the first one saw'),
   alertWindowMin: number('minutes', 1)('EMERGENCY_ALERT_WINDOW', '30', 'an older failure has passed or was sent'),
   alertTimeoutSec: timeout('ALERT_HTTP_TIMEOUT', '10', 'the next run comes in 5 minutes anyway'),
@@ -143,12 +148,12 @@ const KNOWN = [...Object.values(ALL_SETTINGS).map(({ name }) => name), ...IGNORE
 
 /** Names that begin so are ours; OpenClaw, which reads the same file, has none of them. */
 const OURS = /^(?:OPENCLAW_WATCHDOG|HEALTH_CHECK|EMERGENCY_RECOVERY|EMERGENCY_ALERT|GUARDIAN|DOCTOR|LEARNED)_/
-/** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`. */
-const MORE_KEYS = /_API_KEY(?:S|_\w*)$/
+/** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`; the host is other programs'. */
+const OTHERS = /_API_KEY(?:S|_\w*)$|^OPENCLAW_GATEWAY_HOST$/
 
 /** A warning when the name looks like one of ours and is none. */
 export function misspelling(name: string): string | undefined {
-  if (KNOWN.includes(name) || MORE_KEYS.test(name)) return undefined
+  if (KNOWN.includes(name) || OTHERS.test(name)) return undefined
   const ours = OURS.exec(name)?.[0]
   const limit = ours ? Infinity : name.length < 10 ? 1 : 2
   const [nearest] = KNOWN.filter((one) => (ours ? one.startsWith(ours) : Math.abs(one.length - name.length) <= limit))

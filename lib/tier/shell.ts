@@ -54,6 +54,8 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
       child?.stdout?.destroy()
       child?.stderr?.destroy()
     }
+    // EPIPE: it ended, or closed its standard input, before it had read all.
+    child?.stdin?.on('error', () => {})
     for (const name of ['stdout', 'stderr'] as const)
       child?.[name]?.on('data', (chunk: Buffer) => {
         bytes += chunk.length
@@ -109,7 +111,8 @@ function answerOf(
   timeoutSec: number,
 ): Answer {
   const { code, stdout, stderr, timedOut } = answer
-  const missing = code === 127 && /not found/i.test(stderr)
+  // In the shell's own words, whatever its language: a wrapper that does not find its node ends with 127, too.
+  const missing = code === 127 && /^\/bin\/sh:/m.test(stderr)
   return { ...answer, missing, failure: describe() }
 
   function describe(): string | undefined {

@@ -163,6 +163,22 @@ describe.concurrent('guardian', () => {
     expect(box.actions()).toEqual([`launchctl kickstart -k gui/${UID}/com.openclaw.watchdog`])
   })
 
+  test('a hung guardian is ended by Level 1, for it holds the lock that the next one needs', async ({
+    onTestFinished,
+  }) => {
+    const box = await installed(onTestFinished, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
+    await box.startGateway()
+    expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+    const hanging = await startHanging(box, 'guardian', "process.on('SIGTERM', () => {});")
+    box.letTimePass(180)
+    holdsLock(box, 'guardian', hanging.pid, 'watchdog')
+    expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+    expect(await hanging.ended).toBe('SIGKILL')
+    expect(box.actions()).toEqual([])
+    await box.runScript('watchdog-guardian')
+    expect(box.log('guardian')).toContain('RUN ended: not on time')
+  })
+
   test('a pid in an old lock that belongs to another program by now is not touched', async ({ onTestFinished }) => {
     const box = await installed(onTestFinished, 'launchd')
     await settle(box)
@@ -190,7 +206,11 @@ describe.concurrent('guardian', () => {
   })
 })
 
-const SCRIPTS = { watchdog: 'gateway-watchdog.ts', 'emergency-recovery': 'emergency-recovery.ts' }
+const SCRIPTS = {
+  watchdog: 'gateway-watchdog.ts',
+  'emergency-recovery': 'emergency-recovery.ts',
+  guardian: 'watchdog-guardian.ts',
+}
 
 /** A run of the tier's script that holds the lock, and has hung for longer than any may. */
 async function startHanging(box: Installed, tier: keyof typeof SCRIPTS, code = '') {
@@ -204,14 +224,15 @@ async function startHanging(box: Installed, tier: keyof typeof SCRIPTS, code = '
   const ended = new Promise((resolve) => child.once('exit', (_code, signal) => resolve(signal)))
   await waitFor(() => existsSync(`${script}.up`), 'the run')
   holdsLock(box, tier, child.pid!)
-  return { ended }
+  return { ended, pid: child.pid! }
 }
 
-/** It took the lock a day ago, and the guardian has been on time since. */
-function holdsLock(box: Installed, tier: TierName, pid: number): void {
+/** It took the lock a day ago, and the watcher has been on time since. */
+function holdsLock(box: Installed, tier: TierName, pid: number, watcher = 'guardian'): void {
   const dayAgoMs = Date.now() - 86_400_000
   const holder = { pid, tier, since: new Date(dayAgoMs).toISOString(), atWork: true }
   writeFileSync(join(box.stateDir, 'watchdog', `${tier}.lock`), JSON.stringify(holder))
-  const path = join(box.stateDir, 'watchdog', 'peers-guardian.json')
-  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), onTimeSinceMs: dayAgoMs }))
+  const path = join(box.stateDir, 'watchdog', `peers-${watcher}.json`)
+  if (existsSync(path))
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), onTimeSinceMs: dayAgoMs }))
 }

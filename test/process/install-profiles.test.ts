@@ -35,7 +35,9 @@ describe.concurrent('setup for several profiles', () => {
     const before = machine.traces()
     const after: unknown[] = []
     for (const profile of PROFILES) {
-      expect(await machine.setup(profile, '--yes')).toMatchObject({ code: 0, stderr: '' })
+      const run = await machine.setup(profile, '--yes')
+      expect(run).toMatchObject({ code: 0, stderr: '' })
+      expect(run.stdout).toContain(profile === 'default' ? 'setup -- --status' : `--profile ${profile} --status`)
       after.push(machine.traces())
     }
     expect(readdirSync(machine.agentsDir).sort()).toEqual(jobs('.plist'))

@@ -159,7 +159,12 @@ describe.concurrent('setup', () => {
     expect(lines.map((line) => line.slice(0, 11))).toEqual(['*/3 * * * *', '*/5 * * * *', '*/5 * * * *', '*/5 * * * *'])
     runCronLine(lines[0]!)
     expect(bare.memoryFiles('watchdog-')).toHaveLength(1)
+    // A unit of the user's own that is called like ours.
+    mkdirSync(bare.unitsDir, { recursive: true })
+    writeFileSync(join(bare.unitsDir, `${WATCHDOG}.service`), '[Service]\nExecStart=/usr/bin/mine\n')
     expect((await bare.setup(['--uninstall'])).code).toBe(0)
+    expect(readdirSync(bare.unitsDir)).toEqual([`${WATCHDOG}.service`])
+    rmSync(join(bare.home, '.config'), { recursive: true })
     expectGone(bare)
 
     const machine = await linux(t, { withoutCron: true })

@@ -68,7 +68,7 @@ test("the bash version's .env works unchanged: export, quotes, $HOME, ~, comment
 test.each(
   `OPENCLAW_WATCHDOG_HEALTH_TIMEOUT OPENCLAW_WATCHDOG_MAX_RETRIES OPENCLAW_WATCHDOG_RETRY_DELAY OPENCLAW_WATCHDOG_BACKOFF
   OPENCLAW_WATCHDOG_CRASH_DECAY_HOURS OPENCLAW_STOP_GRACE HEALTH_CHECK_HTTP_TIMEOUT CONFIG_KNOWN_GOOD_AFTER
-  EMERGENCY_RECOVERY_CHECK_INTERVAL EMERGENCY_RECOVERY_IDLE_LIMIT EMERGENCY_RECOVERY_REPORT_WAIT CLAUDE_STARTUP_WAIT
+  EMERGENCY_RECOVERY_CHECK_INTERVAL EMERGENCY_RECOVERY_IDLE_LIMIT EMERGENCY_RECOVERY_REPORT_WAIT
   DOCTOR_SAME_FAILURE_HOURS EMERGENCY_ALERT_WINDOW ALERT_HTTP_TIMEOUT GUARDIAN_MAX_REVIVALS GUARDIAN_PATIENCE`.split(
     /\s+/,
   ),
@@ -78,6 +78,11 @@ test.each(
     ([key, value]) => !key.startsWith('env') && String(value) !== String(before[key as keyof typeof before]),
   )
   expect(changed.map(([, value]) => String(value))).toEqual(['7'])
+})
+
+test('the CLAUDE_STARTUP_WAIT of the bash version, a pause of 5 s, gives no doctor up; more is taken as it is', () => {
+  const waits = ['5', '10', '120'].map((sec) => load({}, `CLAUDE_STARTUP_WAIT=${sec}\n`).doctorStartupWaitSec)
+  expect(waits).toEqual([30, 30, 120])
 })
 
 test.each([
@@ -127,7 +132,7 @@ describe('what is wrong in .env and is not fatal', () => {
       'environment: unknown setting HEALTH_CHECK_MAX_RETRY, did you mean HEALTH_CHECK_MAX_RETRIES?',
     ])
     const others =
-      'OPENCLAW_GATEWAY_TOKEN OPENCLAW_HOME OPENCLAW_LOG_LEVEL OPENAI_API_KEYS OPENAI_API_KEY_1 GEMINI_API_KEY_2 ZAI_API_KEY DISCORD_BOT_TOKEN VECTOR CLAUDE_CONFIG_DIR ALERT_EMAIL CONFIG_SHELL'
+      'OPENCLAW_GATEWAY_TOKEN OPENCLAW_GATEWAY_HOST OPENCLAW_HOME OPENCLAW_LOG_LEVEL OPENAI_API_KEYS OPENAI_API_KEY_1 GEMINI_API_KEY_2 ZAI_API_KEY DISCORD_BOT_TOKEN VECTOR CLAUDE_CONFIG_DIR ALERT_EMAIL CONFIG_SHELL'
     const names = others.split(' ').map((name) => [name, 'x'])
     expect(load(Object.fromEntries(names), names.map((pair) => pair.join('=')).join('\n')).envProblems).toEqual([])
   })

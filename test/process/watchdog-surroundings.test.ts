@@ -251,6 +251,23 @@ test('a gateway that is started bare is not told that systemd supervises it', as
   expect(environmentOf(gateway!)).not.toMatch(/INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_EXEC_PID/)
 })
 
+test('a gateway whose log cannot be written has not been started, and the log says so', async () => {
+  const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '1' } })
+  mkdirSync(join(box.stateDir, 'logs', 'gateway.log'), { recursive: true })
+  expect(await tick(box)).toBe(1)
+  expect(box.log('watchdog')).toMatch(/\[ERROR\] openclaw gateway run .*FAILED: .*gateway\.log/)
+})
+
+test('a hung gateway whose job launchd does not let go is ended all the same', async () => {
+  const { box, pid } = await known({ settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
+  standInLaunchctl(box, `state = running\npid = ${pid}\n`)
+  box.planCli({ 'gateway restart': { code: 1, stderr: 'launchctl kickstart failed' } })
+  process.kill(pid, 'SIGSTOP')
+  expect((await box.runScript('gateway-healthcheck')).code).toBe(0)
+  expect(launchctlCalls(box)).toContain('bootout gui/UID/ai.openclaw.gateway')
+  expect(box.processes()).not.toContain(pid)
+})
+
 test('another process with openclaw-gateway among its arguments is an impostor, and is not killed', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '0.5' } })
   const other = await startStranger(box, ['-L', `${box.port}:localhost:18789`, 'openclaw-gateway'])

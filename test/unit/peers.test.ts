@@ -46,6 +46,12 @@ test('a peer is dead when it has not written for more than three intervals, or n
   }
 })
 
+test('a clock that is set back by ten hours hides no dead peer', () => {
+  const setBack = every(300, 0, 1500).map((sec) => ({ sec: sec - 36_000, heartbeatSec: 0 }))
+  const called = watch('healthcheck', 'watchdog', [{ sec: -1, heartbeatSec: 0 }, ...setBack])
+  expect(called).toEqual([-34_800, -34_500].map((sec) => [sec, 'silent']))
+})
+
 test('a run hangs when it lasts longer than any may, whatever it still writes; sleep does not count', () => {
   const awake = every(300, 0, 4200).map((sec) => ({ sec, heartbeatSec: sec, runSinceSec: 0 }))
   expect(watch('guardian', 'watchdog', awake)).toEqual([3900, 4200].map((sec) => [sec, 'hangs']))
