@@ -54,7 +54,9 @@ export function readHappenings(settings: Settings, ledger: Ledger, since: Date, 
     const at = new Date(event.atMs)
     const said = event.kind === 'said' ? event.said : undefined
     const text = said?.kind === 'manual' ? said.why : said?.kind === 'notice' ? said.what : undefined
-    const scope: Scope = event.tier === 'guardian' || text?.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway'
+    // The guardian also calls because of Level 3: only what it says of the watchers is about them.
+    const isAboutWatchers = text === undefined ? event.tier === 'guardian' : text.startsWith(ABOUT_WATCHERS)
+    const scope: Scope = isAboutWatchers ? 'watchers' : 'gateway'
     const exitCode = event.kind === 'run' ? event.exitCode : undefined
     if (text !== undefined && isNew(at, text))
       happenings.push(
