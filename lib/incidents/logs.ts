@@ -110,7 +110,8 @@ export function isHealthySighting(event: LogEvent): boolean {
 
 function logFilesOf(settings: Settings, span: Span, tiers: readonly TierName[]): { paths: string[]; notes: string[] } {
   const first = localDay(new Date(span.from.getTime() - LOOK_BACK_MS))
-  const last = localDay(span.to)
+  // The next day's too: another time zone was in force when that log was begun.
+  const last = localDay(new Date(span.to.getTime() + DAY_MS))
   const paths: string[] = []
   const notes: string[] = []
   const daysOf = new Map<string, Set<string>>()

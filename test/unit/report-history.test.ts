@@ -246,6 +246,24 @@ test('damage is counted by log, and text between the lines forges nothing', () =
   expect(incidents).toMatchObject([{ evidence: 'a line without its end' }])
 })
 
+test('a log of tomorrow counts: the machine went west, or that tier has another time zone', () => {
+  const { settings, memoryDir } = machine()
+  const line = formatLine(at(time('50:00')), 'watchdog', 'WARN', MARKER.down('hung', 'x'))
+  writeFileSync(join(memoryDir, 'watchdog-2026-11-21.log'), `${line}\n`)
+  expect(downSec(settings, HOUR.to)).toBe(600)
+  expect(readHistory(settings, HOUR, HOUR.to).incidents).toMatchObject([{ verdict: 'hung', downSec: 600 }])
+})
+
+test('of an incident that began before, only what is unknown within the span is', () => {
+  const { uptime } = hourWith((logs) => {
+    logs.run('watchdog', '2026-11-20 08:00:00', { ...down })
+    logs.run('watchdog', '2026-11-20 11:50:00', { ...down })
+    logs.run('watchdog', time('00:00'), { seconds: 0 })
+    logs.run('watchdog', time('50:00'), { seconds: 0 })
+  })
+  expect(uptime).toMatchObject({ unknownSec: 3000, unknownInIncidentsSec: 0 })
+})
+
 test('whatever becomes of the logs, no time is lost, none counted twice, and nothing throws', () => {
   const { settings, memoryDir } = machine()
   writeWeek(memoryDir)
