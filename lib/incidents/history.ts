@@ -5,7 +5,7 @@
 import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { addSaying, addStep, Incident, pushStep, type Step } from './incident.ts'
-import { type LogEvent, readEvents, type Span, STOOD_DOWN } from './logs.ts'
+import { type LogEvent, readEvents, type Span, STOOD_DOWN, withoutAhead } from './logs.ts'
 
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
 
@@ -119,7 +119,7 @@ export function restartsSince(settings: Settings, since: Date): LogEvent[] {
 }
 
 function recentEvents(settings: Settings, now: Date): LogEvent[] {
-  return readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events
+  return withoutAhead(readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events)
 }
 
 function secondsBetween(from: Date, to: Date): number {

@@ -239,6 +239,17 @@ test('a guardian that cannot revive a watcher is heard too, and that it could', 
   expect(contents(discord)[1]).toMatch(/✅ The watchers of OpenClaw on .+ are well again/)
 })
 
+test('what a clock that was ahead saw healthy does not end what fails after it was set back', async () => {
+  const { discord, memoryDir, tick } = await scene()
+  const healthy = MARKER.runEnded('healthy', 0, 1)
+  const ahead = [6, 3, 1].map((minutesAgo) => ({ text: healthy, minutesAgo }))
+  const down = [8, 7, 5, 2].map((minutesAgo) => ({ text: MARKER.down('hung', 'x'), minutesAgo }))
+  writeTierLog(memoryDir, 'watchdog', ...ahead, ...down)
+  writeTierLog(memoryDir, 'emergency-recovery', { text: MARKER.manual('the doctor gave up'), minutesAgo: 4 })
+  await tick(0)
+  expect(contents(discord)).toEqual([expect.stringMatching(/needs you[\s\S]*hung · Down since/)])
+})
+
 test('a hung doctor that the guardian ended is a call about the gateway: a well guardian does not end it', async () => {
   const { discord, memoryDir, tick } = await scene()
   writeTierLog(memoryDir, 'guardian', { text: MARKER.manual('emergency-recovery hung and was ended'), minutesAgo: 4 })
