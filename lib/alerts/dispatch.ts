@@ -94,6 +94,11 @@ function isWaiting({ notBeforeMs }: { notBeforeMs: number }): boolean {
   return leftMs > 0 && leftMs <= UNCERTAIN_PAUSES_SEC.at(-1)! * 1000
 }
 
+/** Without a pause no time at all: it would become one when the clock is set back. */
+function inFuture(pauseSec: number): number {
+  return pauseSec > 0 ? Date.now() + pauseSec * 1000 : 0
+}
+
 function stateOf({ name, address }: Channel, { channels }: Ledger): ChannelState {
   const state = channels[name]
   return state?.fingerprint === hash(address) ? state : NO_PROBLEM
@@ -111,7 +116,7 @@ function afterAnswer(before: Delivery, answer: Answer): Delivery {
   const isUncertain = answer.kind === 'later' && answer.arrived === 'perhaps'
   const uncertainTries = before.uncertainTries + (isUncertain ? 1 : 0)
   const pauseSec = isUncertain ? (UNCERTAIN_PAUSES_SEC[uncertainTries] ?? UNCERTAIN_PAUSES_SEC.at(-1)!) : 0
-  const notBeforeMs = Date.now() + pauseSec * 1000
+  const notBeforeMs = inFuture(pauseSec)
   return { done: answer.kind === 'delivered', uncertainTries, isBeingSent: false, notBeforeMs }
 }
 
@@ -119,6 +124,6 @@ function channelAfter({ address }: Channel, answer: Answer): ChannelState {
   const state = { ...NO_PROBLEM, fingerprint: hash(address) }
   if (answer.kind === 'delivered') return state
   const waitSec = answer.kind === 'later' ? answer.waitSec : GONE_PAUSE_SEC
-  const notBeforeMs = Date.now() + waitSec * 1000
+  const notBeforeMs = inFuture(waitSec)
   return { ...state, problem: answer.why + todoOf(answer), isGone: answer.kind === 'gone', notBeforeMs }
 }

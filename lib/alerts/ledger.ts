@@ -115,7 +115,7 @@ function readByFirstVersion(positions: Record<string, unknown>): string {
   const times = Object.entries(positions).flatMap(([path, end]) => {
     try {
       const lines = readFileSync(path).subarray(0, Number(end)).subarray(-65_536).toString('utf8').split('\n')
-      return lines.map((line) => parseLine(line)?.at.getTime() ?? 0)
+      return lines.map((line) => parseLine(line)?.at.getTime() ?? 0).filter((atMs) => atMs <= Date.now())
     } catch {
       return []
     }

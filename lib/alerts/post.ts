@@ -37,7 +37,10 @@ export async function post(url: string, what: Sent, { timeoutSec, signal }: Limi
 }
 
 async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Result> {
-  const { origin, pathname, search } = new URL(url)
+  const target = new URL(url)
+  const { origin, pathname, search } = target
+  // fetch refuses such an address, and its error quotes it.
+  target.username = target.password = ''
   // fetch does not say whether anything was sent, and what was not sent cannot have arrived.
   let isSent = false
   const onSent = (message: unknown) => {
@@ -48,7 +51,7 @@ async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Res
   try {
     // A webhook has no reason for a redirect, and following one would hand the message to another.
     const limits = { redirect: 'manual', signal: AbortSignal.timeout(timeoutSec * 1000) } as const
-    const response = await fetch(url, { method: 'POST', ...what, ...limits })
+    const response = await fetch(target, { method: 'POST', ...what, ...limits })
     const retryAfterSec = parseRetryAfter(response.headers.get('retry-after'))
     return { status: response.status, retryAfterSec, body: await readStart(response) }
   } catch (error) {

@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { historyOf } from '../incidents/history.ts'
-import { isHealthySighting, readEvents } from '../incidents/logs.ts'
+import { isHealthySighting, readEvents, withoutAhead } from '../incidents/logs.ts'
 import { ABOUT_WATCHERS } from '../tier/contract.ts'
 import { readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -35,7 +35,8 @@ export function hasMarks(settings: Settings, since: Date, now: Date): boolean {
 export function readHappenings(settings: Settings, ledger: Ledger, since: Date, now: Date) {
   const opened = ledger.book.cases.map(({ openedAt }) => Date.parse(openedAt) || now.getTime())
   const span = { from: new Date(Math.min(since.getTime(), ...opened)), to: now }
-  const read = readEvents(settings, span, now)
+  const { events, notes } = readEvents(settings, span, now)
+  const read = { events: withoutAhead(events), notes }
   const history = historyOf(read, span)
   const taken = new Set(ledger.told)
   const keys: string[] = []
@@ -54,7 +55,9 @@ export function readHappenings(settings: Settings, ledger: Ledger, since: Date, 
     const at = new Date(event.atMs)
     const said = event.kind === 'said' ? event.said : undefined
     const text = said?.kind === 'manual' ? said.why : said?.kind === 'notice' ? said.what : undefined
-    const scope: Scope = event.tier === 'guardian' || text?.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway'
+    // The guardian also calls because of Level 3: only what it says of the watchers is about them.
+    const isAboutWatchers = text === undefined ? event.tier === 'guardian' : text.startsWith(ABOUT_WATCHERS)
+    const scope: Scope = isAboutWatchers ? 'watchers' : 'gateway'
     const exitCode = event.kind === 'run' ? event.exitCode : undefined
     if (text !== undefined && isNew(at, text))
       happenings.push(

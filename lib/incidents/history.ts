@@ -5,7 +5,7 @@
 import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { addSaying, addStep, Incident, pushStep, type Step } from './incident.ts'
-import { type LogEvent, readEvents, type Span, STOOD_DOWN } from './logs.ts'
+import { type LogEvent, readEvents, type Span, STOOD_DOWN, withoutAhead } from './logs.ts'
 
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
 
@@ -119,7 +119,7 @@ export function restartsSince(settings: Settings, since: Date): LogEvent[] {
 }
 
 function recentEvents(settings: Settings, now: Date): LogEvent[] {
-  return readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events
+  return withoutAhead(readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events)
 }
 
 function secondsBetween(from: Date, to: Date): number {
@@ -293,8 +293,11 @@ function uptimeOf(span: Span, incidents: readonly Incident[], stretches: readonl
   for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
   const unsure = incidents.filter(({ begin }) => begin > span.from)
   const unsureSec = unsure.reduce((sum, one) => sum + secondsBetween(feltFrom(one), one.begin), 0)
-  const unwatchedSec = incidents.reduce((sum, one) => sum + one.unwatchedSec, 0)
-  const unknownInIncidentsSec = Math.min(seconds.unknown, unwatchedSec)
+  const unknown = stretches.filter(({ condition }) => condition === 'unknown')
+  let unknownInIncidentsSec = 0
+  for (const { begin, end = span.to } of incidents)
+    for (const { from, to } of unknown)
+      unknownInIncidentsSec += Math.max(0, secondsBetween(from > begin ? from : begin, to < end ? to : end))
   const watched = seconds.up + seconds.down
   const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
   return {

@@ -32,6 +32,8 @@ export type LogEvent = {
   log: string
   /** Since when the run that it belongs to was at work; of a run that has no last line: `atMs`. */
   beganMs: number
+  /** Its log goes on with earlier times: the clock was ahead, and has been set back since. */
+  isAhead: boolean
 } & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
 
 const NAME = new RegExp(`^(${Object.keys(TIERS).join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
@@ -88,8 +90,11 @@ export function readEvents(
     })
     if (trouble) notes.push(trouble)
     let runBeganMs = Number.POSITIVE_INFINITY
+    let laterMs = Number.POSITIVE_INFINITY
     let healthyMs = 0
     for (const event of own.toReversed()) {
+      event.isAhead = event.atMs > laterMs + 60_000
+      laterMs = Math.min(laterMs, event.atMs)
       // A run that stood down did so beside another run of the same tier.
       if (event.kind === 'run' && event.verdict !== STOOD_DOWN) runBeganMs = event.beganMs
       event.beganMs = Math.min(runBeganMs, event.atMs)
@@ -108,9 +113,15 @@ export function isHealthySighting(event: LogEvent): boolean {
   return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
 }
 
+/** Without what a clock that was ahead says of a time that came only later: it would end what began after it was set back. */
+export function withoutAhead(events: readonly LogEvent[]): LogEvent[] {
+  return events.filter((one) => !one.isAhead || (one.kind === 'said' && one.said.kind !== 'recovered'))
+}
+
 function logFilesOf(settings: Settings, span: Span, tiers: readonly TierName[]): { paths: string[]; notes: string[] } {
   const first = localDay(new Date(span.from.getTime() - LOOK_BACK_MS))
-  const last = localDay(span.to)
+  // The next day's too: another time zone was in force when that log was begun.
+  const last = localDay(new Date(span.to.getTime() + DAY_MS))
   const paths: string[] = []
   const notes: string[] = []
   const daysOf = new Map<string, Set<string>>()
@@ -210,7 +221,7 @@ function eventOf(line: LogLine, log: string): LogEvent | undefined {
   const marker = parseMarker(line.text) ?? parseDeed(line.text)
   if (!marker || !Object.hasOwn(TIERS, line.tier)) return undefined
   const atMs = line.at.getTime()
-  const common = { atMs, tier: line.tier as TierName, log, beganMs: atMs }
+  const common = { atMs, tier: line.tier as TierName, log, beganMs: atMs, isAhead: false }
   if (marker.kind === 'run-started') return { ...common, kind: 'start', pid: marker.pid }
   if (marker.kind !== 'run-ended') return { ...common, kind: 'said', said: marker }
   const beganMs = atMs - Math.min(marker.seconds, MAX_RUN_SEC) * 1000

@@ -40,6 +40,7 @@ const MAX_GAPS = 20
 export async function readReport(settings: Settings, span: Span, now: Date): Promise<Report> {
   const hide = await hiding(settings)
   const history = readHistory(settings, span, now)
+  for (const { cannotStart } of Object.values(history.runs)) if (cannotStart) cannotStart.why = hide(cannotStart.why)
   const host = hostname().replace(/\.local$/, '')
   const clean = (step: Step): Step => {
     const said = Object.entries(step.said).map(([key, value]) => [key, typeof value === 'string' ? hide(value) : value])

@@ -81,6 +81,17 @@ test('a channel that fails does not hold the others, and is the only one that ge
   expect(delivered.map(({ length }) => length)).toEqual([1, 1, 1])
 })
 
+test('a clock that is set back does not keep an alert waiting', async () => {
+  const { discord, sandbox, memoryDir, tick } = await scene(ONLY_DISCORD)
+  writeTierLog(memoryDir, 'emergency-recovery', { text: MARKER.manual('gave up'), minutesAgo: -59 })
+  discord.answerNext(...Array(3).fill({ status: 500, body: '' }))
+  const preload = `--import=${new URL('../fire/shifted-clock.mjs', import.meta.url).href}`
+  const env = { NODE_OPTIONS: preload, CLOCK_SHIFT_SEC: '3600' }
+  expect(await sandbox.runScript('emergency-recovery-monitor', [], { env })).toMatchObject({ code: 1 })
+  await tick(0)
+  expect(discord.delivered()).toHaveLength(1)
+})
+
 test('a channel that is gone is said through the others, and an alert that they took counts as delivered', async () => {
   const { services, discord, tick, fail } = await scene({ TELEGRAM_CHAT_ID: '', NTFY_URL: '', ALERT_WEBHOOK_URL: '' })
   fail()

@@ -163,7 +163,11 @@ test('text from a log is text in the page, whatever it is, and secrets are in no
     { numRuns: 40 },
   )
   const text = 'it said a-quiet-phrase-of-mine and sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789'
-  const report = await reportOf((dir) => incidentSaying(dir, text))
+  const report = await reportOf((dir) => {
+    incidentSaying(dir, text)
+    const cannotStart = formatLine(at('2026-11-21 10:00:00'), 'healthcheck', 'ERROR', `cannot start: ${text}`)
+    writeFileSync(join(dir, 'healthcheck-2026-11-21.log'), `${cannotStart}\n`)
+  })
   for (const form of [asMarkdown(report), asPage(report), JSON.stringify(report)]) {
     expect(form).toContain('[REDACTED]')
     expect(form).not.toMatch(/a-quiet-phrase|sk-ant-api03-abc/)

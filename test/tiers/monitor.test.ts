@@ -239,6 +239,28 @@ test('a guardian that cannot revive a watcher is heard too, and that it could', 
   expect(contents(discord)[1]).toMatch(/✅ The watchers of OpenClaw on .+ are well again/)
 })
 
+test('what a clock that was ahead saw healthy does not end what fails after it was set back', async () => {
+  const { discord, memoryDir, tick } = await scene()
+  const healthy = MARKER.runEnded('healthy', 0, 1)
+  const ahead = [6, 3, 1].map((minutesAgo) => ({ text: healthy, minutesAgo }))
+  const down = [8, 7, 5, 2].map((minutesAgo) => ({ text: MARKER.down('hung', 'x'), minutesAgo }))
+  writeTierLog(memoryDir, 'watchdog', ...ahead, ...down)
+  writeTierLog(memoryDir, 'emergency-recovery', { text: MARKER.manual('the doctor gave up'), minutesAgo: 4 })
+  await tick(0)
+  expect(contents(discord)).toEqual([expect.stringMatching(/needs you[\s\S]*hung · Down since/)])
+})
+
+test('a hung doctor that the guardian ended is a call about the gateway: a well guardian does not end it', async () => {
+  const { discord, memoryDir, tick } = await scene()
+  writeTierLog(memoryDir, 'guardian', { text: MARKER.manual('emergency-recovery hung and was ended'), minutesAgo: 4 })
+  writeTierLog(memoryDir, 'guardian', { text: MARKER.runEnded('all alive', 0, 1), minutesAgo: 3 })
+  await tick(0)
+  expect(contents(discord)).toEqual([expect.stringMatching(/OpenClaw Gateway on .+ needs you/)])
+  writeTierLog(memoryDir, 'watchdog', { text: MARKER.runEnded('healthy', 0, 1), minutesAgo: 1 })
+  await tick(0)
+  expect(contents(discord)[1]).toMatch(/✅ OpenClaw Gateway on .+ is back/)
+})
+
 test('secrets of the config and the settings do not leave the machine', async () => {
   const bot = '123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc'
   const { sandbox, discord, ledgerPath, memoryDir, tick } = await scene({ TELEGRAM_BOT_TOKEN: bot })
@@ -319,6 +341,18 @@ test('--test-alert says what the webhook answered and reads no log; a pause puts
   expect(contents(discord)).toEqual([expect.anything(), expect.stringContaining('the doctor gave up')])
   sandbox.writeEnvFile()
   await tick(1, '--test-alert')
+})
+
+test('from 1.x: a line from the future, read by the first version, mutes nothing', async () => {
+  const { discord, ledgerPath, sandbox, memoryDir, tick, fail } = await scene()
+  const text = MARKER.runEnded('healthy', 0, 1)
+  const log = writeTierLog(memoryDir, 'watchdog', { text, minutesAgo: 9 }, { text, minutesAgo: -500_000 })
+  mkdirSync(join(sandbox.stateDir, 'watchdog'), { recursive: true })
+  const positions = { [log]: statSync(log).size }
+  writeFileSync(ledgerPath, JSON.stringify({ saved: 3, positions, book: { cases: [], histories: [] }, outbox: [] }))
+  fail()
+  await tick(0)
+  expect(contents(discord)).toEqual([expect.stringContaining('the doctor gave up')])
 })
 
 test('from 1.x: the waiting alert is delivered, and nothing that was told is told again', async () => {

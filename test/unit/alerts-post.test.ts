@@ -40,6 +40,11 @@ test('what the service says is told; a login page, or a wall in front of it, doe
   expect(refusal).toMatchObject({ kind: 'refused', why: 'HTTP 404 (Unknown Webhook)', status: 404 })
 })
 
+test('an address with a user and a password is asked like any other', async () => {
+  const url = await serve((_, res) => void res.end())
+  expect(await post(url.replace('//', '//me:pass@'), WHAT, { timeoutSec: 60 })).toMatchObject({ kind: 'delivered' })
+})
+
 test('a redirect is not followed: the address that it names gets nothing', async () => {
   let reached = false
   const elsewhere = await serve((_, res) => {

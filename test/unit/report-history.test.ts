@@ -246,6 +246,36 @@ test('damage is counted by log, and text between the lines forges nothing', () =
   expect(incidents).toMatchObject([{ evidence: 'a line without its end' }])
 })
 
+test('a log of tomorrow counts: the machine went west, or that tier has another time zone', () => {
+  const { settings, memoryDir } = machine()
+  const line = formatLine(at(time('50:00')), 'watchdog', 'WARN', MARKER.down('hung', 'x'))
+  writeFileSync(join(memoryDir, 'watchdog-2026-11-21.log'), `${line}\n`)
+  expect(downSec(settings, HOUR.to)).toBe(600)
+  expect(readHistory(settings, HOUR, HOUR.to).incidents).toMatchObject([{ verdict: 'hung', downSec: 600 }])
+})
+
+test('a clock that was an hour ahead and healthy then does not keep the escalation clock at its begin', () => {
+  const { settings, memoryDir } = machine()
+  const minutes = Array.from({ length: 20 }, (_, i) => 3 * i)
+  const lineAt = (hour: number, minute: number, text: string) =>
+    `${formatLine(at(`2026-11-20 ${hour}:${String(minute).padStart(2, '0')}:00`), 'watchdog', 'INFO', text)}\n`
+  const ahead = minutes.map((minute) => lineAt(13, minute, MARKER.runEnded('healthy', 0, 0)))
+  const setBack = minutes.map((minute) => lineAt(12, minute + 1, MARKER.down('hung', 'x')))
+  const after = minutes.map((minute) => lineAt(13, minute + 1, MARKER.down('hung', 'x')))
+  writeFileSync(join(memoryDir, 'watchdog-2026-11-20.log'), [...ahead, ...setBack, ...after].join(''))
+  expect(downSec(settings, at('2026-11-20 13:58:00'))).toBe(117 * 60)
+})
+
+test('of an incident that began before, only what is unknown within the span is', () => {
+  const { uptime } = hourWith((logs) => {
+    logs.run('watchdog', '2026-11-20 08:00:00', { ...down })
+    logs.run('watchdog', '2026-11-20 11:50:00', { ...down })
+    logs.run('watchdog', time('00:00'), { seconds: 0 })
+    logs.run('watchdog', time('50:00'), { seconds: 0 })
+  })
+  expect(uptime).toMatchObject({ unknownSec: 3000, unknownInIncidentsSec: 0 })
+})
+
 test('whatever becomes of the logs, no time is lost, none counted twice, and nothing throws', () => {
   const { settings, memoryDir } = machine()
   writeWeek(memoryDir)
