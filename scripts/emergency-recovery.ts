@@ -26,7 +26,7 @@ import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { downSec } from '../lib/incidents/history.ts'
 import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
-import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
+import { DEED, EXIT, MARKER, NEEDS_ATTENTION, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
 import { redact } from '../lib/tier/redact.ts'
@@ -144,7 +144,7 @@ async function main(run: TierRun): Promise<Outcome> {
   if (isUp(seen.verdict)) {
     const credit = isCredit(calls, end)
     const learned = credit && learn(settings, { verdict, evidence }, calls, journal.warn)
-    if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
+    if (learned) journal.info(MARKER.notice(`${NEEDS_ATTENTION}${learned}`))
     return await recovered(run, seen, credit)
   }
   journal.warn(changesTried(calls))

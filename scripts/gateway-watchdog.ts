@@ -23,7 +23,7 @@ import {
   writeWatchState,
 } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
-import { DEED, EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { DEED, EXIT, formatLine, MARKER, NEEDS_ATTENTION, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
@@ -186,7 +186,7 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
     // Said before it is written down: a watchdog that is killed between the two says it twice rather than never.
     for (const due of warnings.due)
       journal.warn(
-        MARKER.notice(`${NEEDS_A_LOOK}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
+        MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
       )
     writeWatchState(settings, {
       backoff: afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours),

@@ -5,7 +5,7 @@ import type { History } from '../incidents/history.ts'
 import type { Incident, Step } from '../incidents/incident.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import { spell } from '../incidents/words.ts'
-import { localIso, NEEDS_A_LOOK, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { localIso, NEEDS_ATTENTION, oneLine, parseLine, TIERS } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
@@ -29,7 +29,7 @@ export async function composeAlerts(settings: Settings, news: News[], history: H
   })
   const notices = news
     .flatMap((one) => (one.kind === 'notice' ? [one.what] : []))
-    .filter((what) => settings.notify === 'all' || what.startsWith(NEEDS_A_LOOK))
+    .filter((what) => settings.notify === 'all' || what.startsWith(NEEDS_ATTENTION))
     .map((what) => oneLine(hide(what), 600))
     .slice(0, MAX_WHYS)
   if (notices.length === 0) return alerts

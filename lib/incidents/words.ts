@@ -25,16 +25,14 @@ export function secondOf(at: Date, beside: Date): string {
   return day === localIso(beside).slice(0, 10) ? time : `${day} ${time}`
 }
 
-/** One line of an incident's timeline. */
 export interface TimelineLine {
   at: Date
   until: Date
   /** Undefined: the gateway itself. */
   tier: TierName | undefined
   who: string
-  /** Our own words. */
   did: string
-  /** What it was about: text from outside; empty when there is none. */
+  /** Text from outside. */
   quote: string
   /** How often it was said again, and until when; empty when it was said once. */
   again: string
@@ -49,7 +47,6 @@ export function lineOf({ at, until, times, tier, said }: Step): TimelineLine {
   return { at, until, tier, who, again, did, quote }
 }
 
-/** Who did what when, up to the end. */
 export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
   const lines = steps.map(lineOf)
   if (end && healedBy === 'outside' && !steps.some(({ said }) => said.kind === 'recovered')) {
@@ -92,13 +89,12 @@ export function howItEnded({ healedBy, manualCalls, end, lastSeen }: Incident): 
   return manualCalls > 0 ? 'ended from outside after a human was called' : 'ended by itself or from outside'
 }
 
-/** What was seen, and what a user may have felt beside it: `40 s as seen; up to 3 min felt`, or `40 s` when that is all. */
+/** `40 s as seen; up to 3 min felt`, or `40 s`. */
 export function seenAndFelt({ downSec, feltSec }: Pick<Incident, 'downSec' | 'feltSec'>): string {
   const [seen, felt] = [spell(downSec), spell(feltSec)]
   return felt === seen || feltSec < downSec ? seen : `${seen} as seen; up to ${felt} felt`
 }
 
-/** How long it was down, and what of the time is not counted. */
 export function howLong(incident: Incident): string {
   const { unwatchedSec, stoppedSec } = incident
   return [
@@ -108,7 +104,6 @@ export function howLong(incident: Incident): string {
   ].join('; ')
 }
 
-/** What was spent on it; empty when nothing was. */
 export function whatItTook({ restarts, doctorRuns, manualCalls, alerts }: Incident): string {
   const several = (n: number, one: string, many = `${one}s`) => (n === 0 ? [] : [`${n} ${n === 1 ? one : many}`])
   return [

@@ -115,7 +115,6 @@ function putFile(path: string, file: File | undefined): void {
   else rmSync(path, { force: true })
 }
 
-/** True when launchd has the job, or the unit is active. */
 export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
   if (isUnit(label)) return (await property(settings, label, 'ActiveState')) === 'active'
   return (await shell(settings)`launchctl print ${`${LAUNCHD_DOMAIN}/${label}`}`).code === 0

@@ -20,7 +20,6 @@ const NEEDED = [
 const NO_DOCTOR =
   'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
 
-/** What the system needs, where it is on this shell's PATH, and what suffers without it. */
 export function prerequisites({ childEnv, doctors }: Settings): { name: string; path?: string; without: string }[] {
   return [...NEEDED, [doctors.join(' or '), NO_DOCTOR] as const].map(([name, without]) => {
     const found = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))

@@ -47,7 +47,6 @@ export function filledTemplate(template: string, { settings, root, environment }
   return source.replace(/\{\{(\w+)\}\}/g, (_, name: string) => values[name]!)
 }
 
-/** The crontab lines of monitor and guardian; with `all` those of Level 1 and Level 2 as well. */
 export function cronLines(facts: JobFacts, all: boolean): string[] {
   const files = all ? ['levels-1-and-2', 'openclaw-self-healing'] : ['openclaw-self-healing']
   const lines = files.flatMap((file) => filledTemplate(`cron/${file}.cron`, facts).split('\n'))

@@ -5,17 +5,15 @@ import type { Settings } from '../tier/settings.ts'
 import { launchdJob } from './launchd.ts'
 import { systemdUnit } from './systemd.ts'
 
-/** The tiers that launchd or systemd starts. What cron starts is in cron.ts. */
 export type JobTier = 'watchdog' | 'healthcheck'
 
 interface Job {
-  /** It will be started when it is due. Undefined: launchd or systemd did not answer. */
+  /** Undefined: launchd or systemd did not answer. */
   registered: boolean | undefined
-  /** One line for the log. */
   detail: string
 }
 
-/** The job's label, and the name of its systemd units: `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
+/** `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
 export function jobName({ profile }: Settings, tier: JobTier): string {
   return `com.openclaw.${tier}${profileSuffix(profile, '.')}`
 }

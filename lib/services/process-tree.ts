@@ -11,7 +11,7 @@ interface TreeProcess {
   command: string
 }
 
-/** The process and all its descendants, but for those that are spared by their command, and their children. */
+/** The process and its descendants, but for those that are spared by their command, and their children. */
 export async function processTree(
   settings: Settings,
   root: number,

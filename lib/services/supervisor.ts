@@ -7,40 +7,31 @@ import { shell } from '../tier/shell.ts'
 import { isDisabled, launchdJob } from './launchd.ts'
 import { type SystemdUnit, systemdUnit } from './systemd.ts'
 
-/** The gateway's service as its supervisor sees it. */
 export interface Service {
-  /** `silent`: a supervisor has a job file for it but gives no answer, so nothing may be started beside it. */
+  /** `silent`: a supervisor has a job file but gives no answer, so nothing may be started beside it. */
   kind: 'launchd' | 'systemd' | 'silent' | 'none'
-  /** Label or unit, for messages: `ai.openclaw.gateway`, `openclaw-gateway.service`, `no supervisor`. */
   name: string
-  /** The supervisor has the job loaded. False for an unloaded launchd job whose plist is there. */
+  /** False for an unloaded launchd job whose plist is there. */
   loaded: boolean
-  /** The process it supervises. */
   pid?: number
   lastExitCode?: number
-  /** It is about to start it by itself. */
   restarting: boolean
-  /** It is being stopped right now. */
   stopping: boolean
-  /** It gave up starting it (start limit, launchd after a crash burst, exit 78). */
+  /** It gave up starting it (start limit, crash burst, exit 78). */
   parked: boolean
-  /** Loaded, not running, and not because of a failure: it was stopped. */
+  /** Not because of a failure. */
   stopped: boolean
-  /** Its own words, for the evidence. */
   detail: string
 }
 
-/** The label of the gateway's LaunchAgent: `ai.openclaw.gateway`, and with a profile `ai.openclaw.<profile>`. */
 export function gatewayLabel({ profile }: Settings): string {
   return profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`
 }
 
-/** Its systemd unit: `openclaw-gateway.service`, and with a profile `openclaw-gateway-<profile>.service`. */
 export function gatewayUnit({ profile }: Settings): string {
   return `openclaw-gateway${profileSuffix(profile, '-')}.service`
 }
 
-/** The gateway's service. Without a supervisor that has a job file for it the gateway is a bare process. */
 export async function gatewayService(settings: Settings): Promise<Service> {
   return (await launchdService(settings)) ?? (await systemdService(settings)) ?? UNSUPERVISED
 }
@@ -79,7 +70,7 @@ function systemWidePlist(label: string): string | undefined {
   return folders.map((folder) => join(folder, `${label}.plist`)).find((path) => existsSync(path))
 }
 
-/** The pid of a running `openclaw update`: on a Mac it unloads the job while it replaces the package (2026.9.6). */
+/** `openclaw update` unloads the job on a Mac while it replaces the package (2026.9.6). */
 async function updater(settings: Settings): Promise<number | undefined> {
   const ps = await shell(settings)`ps -U ${process.getuid?.() ?? ''} -o pid=,command=`
   const m = /^\s*(\d+)\s+(?:openclaw-update\b|\S*node\S*\s+\S*openclaw\S*\s+update\b)/m.exec(ps.stdout)
@@ -104,7 +95,7 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
     lastExitCode: job.lastExitCode,
     restarting: job.spawning,
     stopping: false,
-    // KeepAlive is true in OpenClaw's plist: loaded but not running means that launchd stopped respawning.
+    // KeepAlive is true in OpenClaw's plist: launchd stopped respawning it.
     parked: idle,
     stopped: false,
     detail: `launchd: ${job.running ? `running, pid ${job.pid}` : job.spawning ? 'spawning' : 'not running'}, last exit code ${job.lastExitCode ?? '(never exited)'}`,
@@ -146,10 +137,7 @@ async function systemdService(settings: Settings): Promise<Service | undefined> 
   }
 }
 
-/**
- * With Restart=always (OpenClaw's unit) only a stop makes a unit inactive (systemd 252). One that did not stop in time
- * is killed and shows as failed with `timeout`; a disabled one is forgotten when it stops.
- */
+/** systemd 252: with Restart=always only a stop makes a unit inactive; one killed at its stop failed with `timeout`. */
 function isStoppedUnit(unit: SystemdUnit): boolean {
   if (unit.masked) return true
   if (unit.activeState === 'failed') return unit.result === 'timeout'

@@ -3,30 +3,25 @@ import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 
 export interface SystemdUnit {
-  /** The manager knows the unit file, and may start it. */
   loaded: boolean
-  /** Every start is forbidden (`systemctl mask`). */
   masked: boolean
   /** `active`, `inactive`, `failed`, `activating`, `deactivating`. */
   activeState: string
-  /** `running`, `dead`, `auto-restart`, `stop-sigterm`, … */
   subState: string
   /** `success`, `exit-code`, `signal`, `start-limit-hit`, `oom-kill`, … */
   result: string
   pid?: number
-  /** How the main process's last run ended; neither while it runs or never ran. */
   lastExitCode?: number
   lastSignal?: number
   restarts: number
-  /** It ran since the manager loaded it; a disabled unit is forgotten as soon as it stops. */
+  /** A disabled unit is forgotten as soon as it stops. */
   everRan: boolean
   enabled: boolean
 }
 
-/** The gateway's unit has TimeoutStopSec=330: a restart waits for its work to drain. */
+/** TimeoutStopSec=330 in the gateway's unit. */
 export const SYSTEMD_ACTION_TIMEOUT_SEC = 400
 
-/** The unit's state; undefined without a systemctl or a user manager to ask. */
 export async function systemdUnit(settings: Settings, unit: string): Promise<SystemdUnit | undefined> {
   const names =
     'LoadState,ActiveState,SubState,Result,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
@@ -51,12 +46,10 @@ export async function systemdUnit(settings: Settings, unit: string): Promise<Sys
   }
 }
 
-/** `Name=value` lines of one unit, as `systemctl show` prints them. */
 function readFields(block: string): Map<string, string> {
   return new Map(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
 }
 
-/** What `systemctl show` printed of several units, by their `Id`. */
 export function readUnits(stdout: string): Map<string, Map<string, string>> {
   return new Map(
     stdout.split(/\n\n+/).flatMap((block) => {

@@ -1,7 +1,4 @@
-/**
- * The doctor's terminal: a tmux session on a server of its own, which a human can attach to and which ends everything in
- * it when it is closed. The user's own tmux (server, sessions, ~/.tmux.conf) is never touched.
- */
+/** The doctor's terminal: a tmux server of its own; the user's tmux is never touched. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
@@ -9,7 +6,6 @@ import { shell } from '../tier/shell.ts'
 import { isRecord, tried } from '../tier/state.ts'
 import { endTree, processTree } from './process-tree.ts'
 
-/** How a program is started in it; `env` is its whole environment. */
 export interface Launch {
   program: string
   args: string[]
@@ -19,14 +15,13 @@ export interface Launch {
 export interface Terminal {
   /** `gone`: tmux has ended, or was ended, before the doctor did. */
   state(): Promise<'running' | 'ended' | 'gone'>
-  /** Ends the doctor, everything that it started (but for the gateway), and the terminal. Can be called twice. */
+  /** Ends the doctor and all it started but the gateway. Can be called twice. */
   close(): Promise<void>
 }
 
-/** The doctor's streams, in the folder of its session. */
 export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors: 'errors.log', ended: 'ended' } as const
 
-/** Tells the gateway, which may be started from the terminal and outlives it, by its command. */
+/** Tells the gateway, which may outlive the terminal, by its command. */
 type Spared = (command: string) => boolean
 
 interface Notes {
@@ -36,11 +31,7 @@ interface Notes {
 const NOTES = 'terminal.json'
 let opened = 0
 
-/**
- * Opens the terminal and starts the doctor in it; or returns why it could not be opened, as a sentence.
- * Measured on tmux 3.3a: a server that is being killed and a new one on the same socket race, hence a socket per run.
- * @param recordingPath what is appended there is what the terminal shows
- */
+/** Starts the doctor; or why not. tmux 3.3a: a server being killed and a new one on its socket race, hence a socket per run. */
 export async function openTerminal(
   settings: Settings,
   launch: Launch,
@@ -50,15 +41,14 @@ export async function openTerminal(
 ): Promise<Terminal | { failure: string }> {
   opened++
   const socket = `openclaw-doctor-${process.pid}${opened === 1 ? '' : `-${opened}`}`
-  // An earlier doctor of this session may have left its own.
   for (const name of [STREAM.events, STREAM.errors, STREAM.ended]) rmSync(join(folder, name), { force: true })
   const $ = shell(settings, { timeoutSec: 20, env: launch.env })
-  // Noted before there is a terminal: a run that is killed while it opens one must leave a trace of it, too.
+  // Before there is a terminal: a killed run must leave a trace of it.
   const note = (notes: Notes) => writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
   note({ socket })
   const script = join(folder, 'doctor.sh')
   writeFileSync(script, scriptOf(launch, folder, recordingPath), { mode: 0o700 })
-  // `-u`: without a UTF-8 locale (launchd, cron) tmux prints every character beyond ASCII as `_`.
+  // `-u`: without a UTF-8 locale (launchd, cron) tmux prints `_` for characters beyond ASCII.
   const tmux =
     await $`tmux -u -L ${socket} -f /dev/null new-session -d -s doctor -x 160 -y 50 -c ${folder} -- sh ${script} ';' display-message -p -t doctor '#{socket_path}'`
   const socketPath = /^\/.+$/m.exec(tmux.stdout)?.[0]
@@ -96,7 +86,7 @@ export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** Closes the terminals that killed runs left, and returns how many doctors were still at work. Needs the doctor's lock. */
+/** Returns how many doctors were still running. Needs the doctor's lock. */
 export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {
   let running = 0
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
@@ -113,7 +103,7 @@ function readNotes(path: string): Notes | undefined {
   return isRecord(value) && typeof value.socket === 'string' && value.socket ? (value as unknown as Notes) : undefined
 }
 
-/** Ends the server and what of the doctor outlives it, and returns how many processes it had. After a reboot a noted pid is not ours. */
+/** Returns how many processes it had. */
 async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared: Spared): Promise<number> {
   const $ = shell(settings, { timeoutSec: 20 })
   const server = socketPath ? ['-S', socketPath] : ['-L', socket]

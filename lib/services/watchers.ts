@@ -1,4 +1,4 @@
-/** The watchers watch each other: who watches whom, when a peer is dead, and what Levels 1 and 2 do about it. */
+/** The watchers watch each other: when a peer is dead, and what Levels 1 and 2 do about it. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,40 +13,38 @@ import { isInstalled, readReceipt, receiptPath } from './receipt.ts'
 
 type Watcher = 'watchdog' | 'healthcheck' | 'guardian'
 
-/** Level 3 has no schedule, it can only run for too long. That cron is dead shows in the guardian, which cron starts. */
+/** Level 3 has no schedule. That cron is dead shows in the guardian. */
 const WATCHES: Record<Watcher, readonly TierName[]> = {
   watchdog: ['healthcheck', 'guardian'],
   healthcheck: ['watchdog'],
   guardian: ['watchdog', 'healthcheck', 'monitor', 'emergency-recovery'],
 }
 
-/** Three intervals of the slower watchers: after a short sleep Level 1 may be late by one of these without being dead. */
+/** After a short sleep Level 1 may be late by one interval of the slower ones. */
 const DEAD_SEC = 3 * TIERS.guardian.intervalSec
 
-/** What a watcher remembers in `peers-<watcher>.json`. */
 export interface Book {
-  /** Its last tick, and since when its ticks came on time, in epoch milliseconds. */
+  /** In epoch milliseconds. */
   lastTickMs: number
   onTimeSinceMs: number
-  /** The guardian: peers it revived that have not run by themselves since. */
+  /** Peers that the guardian revived and that have not run by themselves since. */
   revived: Partial<Record<TierName, { revivals: number; revivedAtMs: number; isHumanCalled: boolean }>>
 }
 
-/** `pid`: of the run that hangs. */
 export interface Suspect {
   tier: TierName
   evidence: string
   pid?: number
 }
 
-/** Notes a tick. After a late one (sleep, boot, pause, a clock that was set) the time on time begins again. */
+/** After a late tick (sleep, boot, pause, a clock that was set) the time on time begins again. */
 export function tick(book: Book, watcher: Watcher, nowMs: number): Book {
   const gapSec = (nowMs - book.lastTickMs) / 1000
   const isOnTime = gapSec >= 0 && gapSec <= 1.5 * TIERS[watcher].intervalSec
   return { ...book, lastTickMs: nowMs, onTimeSinceMs: isOnTime ? book.onTimeSinceMs : nowMs }
 }
 
-/** Whether a peer is silent or hangs; time in which the watcher was not on time does not count. NaN: there is no run. */
+/** Time in which the watcher was not on time does not count. NaN: there is no run. */
 export function judge(
   tier: TierName,
   limitSec: number,
@@ -61,16 +59,13 @@ export function judge(
   }
 }
 
-/** When the tier last wrote its log; of the guardian, when cron last ran it, for Levels 1 and 2 start it too. 0: never. */
+/** 0: never. Of the guardian: when cron last ran it, for Levels 1 and 2 start it too. */
 export function heartbeatMs(settings: Settings, tier: TierName): number {
   if (tier === 'guardian') return readBook(settings, 'guardian', false).value.lastTickMs
   return lastHeartbeat(settings, tier)?.getTime() ?? 0
 }
 
-/**
- * Looks at the watcher's peers: a few files, and `ps` only for a suspect. Throws when its state cannot be written.
- * @param named look at these only: another watcher, which was on time, found them dead
- */
+/** `named`: only these, which another watcher found dead. Throws when its state cannot be written. */
 export async function lookAtPeers({ settings, journal, dryRun }: TierRun, watcher: Watcher, named: TierName[] = []) {
   const nowMs = Date.now()
   const { value, problem } = readBook(settings, watcher, !dryRun)
@@ -86,19 +81,17 @@ export async function lookAtPeers({ settings, journal, dryRun }: TierRun, watche
     const times = { heartbeatMs: heartbeatMs(settings, tier), runSinceMs, onTimeSinceMs, nowMs }
     const { silent, hangs } = judge(tier, longestRunSec(settings, tier), times)
     if (!silent && !hangs) continue
-    // A long run writes no log while it waits, and the lock of a dead process is no run.
     const holder = await lockHolder(settings, tier)
     const pid = holder?.pid === process.pid ? undefined : holder?.pid
     const isOfCron = tier === 'monitor' || tier === 'guardian'
     if (pid && hangs) suspects.push({ tier, evidence: hangs, pid })
-    // Where there was no cron, the installation wrote no lines for it.
     else if (!pid && silent && !(isOfCron && readReceipt(settings)?.cronLines.length === 0))
       suspects.push({ tier, evidence: silent })
   }
   return { book, isOnTime, suspects, nowMs }
 }
 
-/** For Levels 1 and 2, whose own work is the gateway: what goes wrong here is only logged. */
+/** What goes wrong here is only logged: the work of Levels 1 and 2 is the gateway. */
 export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthcheck'): Promise<void> {
   const { settings, journal, dryRun, signal } = run
   if (signal.aborted || !isInstalled(settings)) return
@@ -110,16 +103,15 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
     if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
   }
   try {
-    // The commands that revive stand in the guardian's script, which calls a human when they do not help.
     const { suspects } = await lookAtPeers(run, watcher)
     const found = suspects.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
     if (found) await launch(found, TIERS.guardian.script, ...suspects.map(({ tier }) => `--${tier}`))
 
     if (watcher === 'watchdog') return
-    // By the clock alone: after a sleep the monitor may run once too often, but in an outage it must not be missing.
+    // By the clock alone: in an outage the monitor must not be missing.
     const lateSec = (tier: TierName) =>
       (Date.now() - (heartbeatMs(settings, tier) || statSync(receiptPath(settings)).mtimeMs)) / 1000
-    // While cron runs the guardian, that has the time to restore a lost line of the monitor.
+    // While cron runs the guardian, the guardian restores a lost line of the monitor.
     const isCronDead = lateSec('guardian') > 2.5 * TIERS.guardian.intervalSec
     if (isCronDead || lateSec('monitor') > 5 * TIERS.monitor.intervalSec)
       await launch('cron has not run it or the guardian', TIERS.monitor.script)
@@ -128,7 +120,7 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
   }
 }
 
-/** What is no JSON is kept aside with a warning; a file of version 1.x is replaced silently. */
+/** A file of 1.x is replaced silently. */
 function readBook(settings: Settings, watcher: Watcher, keepAside: boolean) {
   const fresh: Book = { lastTickMs: 0, onTimeSinceMs: 0, revived: {} }
   const check = (value: unknown) => {

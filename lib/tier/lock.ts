@@ -1,4 +1,4 @@
-/** One run at a time: a lock that names its holder and can tell that the holder is dead. */
+/** One run at a time: a lock that names its holder. */
 import { linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { TIERS, type TierName } from './contract.ts'
@@ -6,30 +6,24 @@ import type { Settings } from './settings.ts'
 import { shell } from './shell.ts'
 import { isRecord, readWhole, writeFileAtomic } from './state.ts'
 
-/** Whose lock: a tier's, or the installation's, of which there may be one at a time too. */
 export type LockName = TierName | 'setup'
 
 export interface LockHolder {
   pid: number
   tier: LockName
-  /** ISO time at which the holder took the lock. */
   since: string
-  /** True while the holder treats the gateway: lower tiers stand down. */
+  /** True while the holder treats the gateway: lower tiers do not act. */
   atWork: boolean
   /** OpenClaw's profile, for the one lock that all profiles share. */
   profile?: string
 }
 
 export interface Lock {
-  /** Says in the lock that the holder now treats the gateway, so that the lower tiers stand down. */
   markAtWork(): void
   release(): void
 }
 
-/**
- * Takes the tier's lock, also over from a dead holder. Returns the lock, or its living holder. Throws when the folder
- * cannot be written.
- */
+/** Takes the tier's lock, also from a dead holder. Returns the lock or its living holder. Throws when it cannot be written. */
 export async function takeLock(settings: Settings, tier: LockName): Promise<Lock | LockHolder> {
   const path = lockPath(settings, tier)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
@@ -37,7 +31,7 @@ export async function takeLock(settings: Settings, tier: LockName): Promise<Lock
   return take(settings, path, holder)
 }
 
-/** The doctor's lock, in HOME: one doctor at a time for all profiles, whose gateways share a package. */
+/** One doctor at a time for all profiles, whose gateways share a package. */
 export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
   const path = join(settings.home, '.openclaw-doctor.lock')
   const since = new Date().toISOString()
@@ -51,7 +45,7 @@ async function take(settings: Settings, path: string, holder: LockHolder): Promi
   try {
     for (;;) {
       try {
-        // link(2) fails when the name exists, and the lock appears with its content: no empty lock is ever seen.
+        // link(2) fails when the name exists, and the lock is never seen empty.
         linkSync(temporary, path)
         return heldLock(path, holder)
       } catch (error) {
@@ -68,7 +62,7 @@ async function take(settings: Settings, path: string, holder: LockHolder): Promi
   }
 }
 
-/** What the tier's lock file says, without asking whether that holder is still alive: no fork. */
+/** What the lock file says; whether that holder is alive is not asked: no fork. */
 export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
   try {
     return parseHolder(readText(lockPath(settings, tier)) ?? '')
@@ -77,7 +71,7 @@ export function readLock(settings: Settings, tier: LockName): LockHolder | undef
   }
 }
 
-/** Who holds the tier's lock right now, or undefined when nobody living does. Changes nothing. */
+/** The tier's living lock holder. Changes nothing. */
 export async function lockHolder(settings: Settings, tier: LockName): Promise<LockHolder | undefined> {
   const holder = readLock(settings, tier)
   return holder && (await isAlive(holder, settings)) ? holder : undefined
@@ -85,9 +79,7 @@ export async function lockHolder(settings: Settings, tier: LockName): Promise<Lo
 
 /** Seconds after which a run of the tier hangs: half as long again as its own limits add up to. */
 export function longestRunSec(settings: Settings, tier: TierName): number {
-  // A restart under systemd may drain for 330 s and more, and a boot follows it.
   const restartSec = 400 + settings.startupGraceSec
-  // OpenClaw's own triage and another profile's doctor are waited for, each as long as the doctor may work.
   const doctorSec = 3 * settings.emergencyRecoveryTimeoutSec + 2 * restartSec + 600
   const retrySec = 2 * restartSec + settings.healthCheckRetryDelaySec
   const limitSec = {
@@ -112,13 +104,12 @@ function heldLock(path: string, holder: LockHolder): Lock {
   return {
     markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
     release: () => {
-      // Only our own lock: it may have been taken over if this process was stopped for long enough to look dead.
       if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
     },
   }
 }
 
-/** Removes the stale lock `seen`, and only that one: a fresh lock that replaced it meanwhile is put back. */
+/** Removes the stale lock `seen` only: a fresh lock that replaced it meanwhile is put back. */
 function removeStale(path: string, seen: string): void {
   const aside = `${path}.stale.${process.pid}`
   try {
@@ -131,13 +122,13 @@ function removeStale(path: string, seen: string): void {
     try {
       linkSync(aside, path)
     } catch {
-      // Somebody else holds the name already.
+      // The name is taken already.
     }
   }
   unlinkSync(aside)
 }
 
-/** Alive: the pid exists and its command line is that tier's script. A reused pid is somebody else. */
+/** The pid exists and its command line is that script: pids are reused. */
 async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean> {
   try {
     process.kill(holder.pid, 0)
@@ -145,21 +136,18 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
   }
   const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
-  // Two at once are worse than one too few.
+  // Unknown counts as alive: two at once are worse than one too few.
   if (ps.missing || ps.timedOut) return true
-  // The whole name: emergency-recovery.ts is not emergency-recovery-monitor.ts.
   const script = holder.tier === 'setup' ? 'install' : TIERS[holder.tier].script
   return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout)
 }
 
-/** Undefined: there is none. Throws when there is one that cannot be read (somebody else's, a folder). */
 function readText(path: string): string | undefined {
   try {
     return readWhole(path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return undefined
-    // Whatever it is, it names no holder.
     if (code === 'EFBIG') return ''
     throw error
   }

@@ -1,18 +1,15 @@
-/**
- * Removes secrets from text that leaves the machine or enters a prompt, a log or a report. Linear in the length of the
- * text: a hostile log of a megabyte must not stall a tier. Redacting twice gives what redacting once gives.
- */
+/** Removes secrets from text, in linear time; redacting twice gives what redacting once gives. */
 import { CREDENTIALS, KEYS, REDACTED, SENTENCES } from './secret-shapes.ts'
 
 export { REDACTED }
 
-/** Shorter known values are left to the other rules: "on" or "test" as a password would black out half a log. */
+/** "on" as a password would black out half a log. */
 const SHORTEST_KNOWN = 6
 
-/** Long enough to be looked for where a terminal has wrapped it over two lines, too. */
+/** From here on it is also found where a terminal has wrapped it. */
 const SHORTEST_WRAPPED = 16
 
-/** A colour code ends in a letter, which would hide that a word begins after it: this private character separates them. */
+/** A colour code ends in a letter and would hide that a word begins: this private character separates them. */
 const SPACER = '\ue000'
 const COLOUR = '\u001b\\[[\\d;?]{0,32}[A-Za-z]'
 
@@ -49,7 +46,6 @@ export function isSecretName(name: string): boolean {
   return words.some((word) => SECRET_WORDS.has(word)) || SECRET_ENDINGS.test(joined)
 }
 
-/** Every string under a secret name of a parsed config or environment; references (`${VAR}`, SecretRef) are left out. */
 export function secretValues(tree: unknown, name = ''): string[] {
   if (typeof tree === 'string' || typeof tree === 'number')
     return isSecretName(name) && !isHarmless(String(tree), name) ? [String(tree)] : []
@@ -74,7 +70,7 @@ const COUNTS = new Set(
   cached`.split(/\s+/),
 )
 
-/** Words that follow `token:` or `--password` in sentences and help texts, and a value that only refers to a secret. */
+/** What follows `token:` in sentences and help texts, and references to a secret. */
 const HARMLESS =
   /^(?:true|false|null|undefined|none|missing|required|set|unset|not|is|isn't|are|was|invalid|expired|mismatch|unauthorized|unavailable|empty|ok|must|the|a|an|no|yes|on|off|and|or|for|from|in|to|of|configured|unconfigured|present|absent|rejected|accepted|failed|refused|denied|changed|unchanged|rotated|provided|string|object|boolean|number|optional|default|plaintext|token|password|bearer|basic|trusted-proxy|\*+|\.{3}|…|<[\w .-]+>?|\$\{[^}]{1,80}\}|\$[A-Za-z_]\w{0,80}|%[A-Za-z_]\w{0,80}%?|\[REDACTED\])$/i
 
@@ -82,7 +78,6 @@ function isHarmless(value: string, name: string): boolean {
   return value === '' || HARMLESS.test(value) || (/tokens$|^pass$/i.test(name) && /^\d{1,9}(\.\d+)?$/.test(value))
 }
 
-/** Every spelling under which a known value may stand in a text, the longest first so that none leaves a rest. */
 function formsOf(known: Iterable<string>): (string | RegExp)[] {
   const forms = new Set<string>()
   const wrapped: RegExp[] = []
@@ -116,13 +111,12 @@ const WHOLE_KEY = new RegExp(
   String.raw`${KEY_BEGIN}(?:(?:(?!-----)[\s\S]){0,32768}${KEY_END}|(?:(?:\\r)?\\n|[\r\n \t]{1,64}|${KEY_LINE}|${KEY_HEADER}){0,2048})`,
   'g',
 )
-/** A key's end, after the lines that stand before it. */
 const LATTER_PART = new RegExp(
   String.raw`(?=-----END )(?<=((?:(?<=^|[^A-Za-z0-9+/=\\]|\\n)${KEY_LINE}(?:\r?\n|(?:\\r)?\\n)){0,1024}))${KEY_END}`,
   'g',
 )
 
-/** Private keys in PEM form, with real or JSON-escaped newlines, also when a log's tail has cut off begin or end. */
+/** PEM keys, also JSON-escaped, and where a cut log has lost begin or end. */
 function redactPrivateKeys(text: string): string {
   if (!text.includes('PRIVATE KEY')) return text
   const rest = text.replace(WHOLE_KEY, REDACTED)
@@ -135,7 +129,7 @@ function redactPrivateKeys(text: string): string {
   return out + rest.slice(from)
 }
 
-/** `name: value`, `"name": "value"`, `NAME=value`, `--name value`, `name => value`, also inside an escaped string. */
+/** `name: value`, `"name": "value"`, `NAME=value`, `--name value`. */
 const NAMED =
   /(?<![A-Za-z0-9_])(?=([A-Za-z_][\w.-]{1,63}))\1(\\{0,3}["'`]?[ \t]{0,4}(?:=>|:=|[:=])[ \t]{0,8}|[ \t]{1,4})/g
 const QUERY_NAMES = new Set(['key', 'sig', 'signature', 'auth', 'code', 'access'])
@@ -149,7 +143,7 @@ function redactNamedValues(text: string): string {
     if (separator.trim() === '' && !text.startsWith('--', hit.index - 2)) continue
     const inQuery = /[?&]/.test(text[hit.index - 1] ?? '')
     if (!isSecretName(name) && !(inQuery && QUERY_NAMES.has(name.toLowerCase()))) {
-      // The value may itself begin with a name (`level=token=abc`): look again right behind this one.
+      // The value may begin with a name (`level=token=abc`).
       NAMED.lastIndex = hit.index + name.length + 1
       continue
     }
@@ -179,7 +173,7 @@ function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | n
   return pattern.exec(text)
 }
 
-/** The value that stands at `at`, empty when it is an object or a list of something else than strings. */
+/** Empty for an object or a list of something else than strings. */
 function readValue(text: string, at: number, unquoted: RegExp): { start: number; value: string } {
   const quoted = matchAt(QUOTED, text, at)
   if (quoted) return { start: at + (quoted[1] ?? quoted[3])!.length, value: (quoted[2] ?? quoted[4])! }
@@ -194,7 +188,7 @@ function isList(value: string): boolean {
   return value.startsWith('[') && value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
 }
 
-/** A line of an `.env` file or of a printed environment: the value runs to the end of the line, blanks and all. */
+/** A line of an `.env` file or of a printed environment: the value may hold blanks. */
 function startsLine(text: string, nameAt: number): boolean {
   const before = (nameAt < 17 ? '\n' : '') + text.slice(Math.max(0, nameAt - 17), nameAt)
   return /[A-Z_]/.test(text[nameAt] ?? '') && /\n[ \t]*(?:(?:export|declare -x)[ \t]+)?$/.test(before)

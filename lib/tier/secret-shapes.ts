@@ -3,10 +3,9 @@
 /** What stands in the place of a secret. */
 export const REDACTED = '[REDACTED]'
 
-/** One of the prefixes (separated by blanks), then so much of a key's own characters. */
 const keys = (prefixes: string, body: string) => `(?:${prefixes.split(' ').join('|')})${body}`
 
-/** Keys by their vendors' prefixes. Every repetition is bounded, so that no text is read in more than linear time. */
+/** Keys by their vendors' prefixes. Every repetition is bounded: linear time. */
 const VENDOR_KEYS = [
   keys(
     'apify_api_ ATBB crsr_ csk- gsk_ hf_ lin_api_ lin_oauth_ npm_ NRAK- ntn_ pplx- r8_ rnd_ xai-',
@@ -32,9 +31,8 @@ const VENDOR_KEYS = [
   '[A-Za-z0-9]{14}\\.atlasv1\\.[\\w=-]{20,128}',
 ]
 
-/** Credentials behind something that tells what they are; what the first group matches stays. */
+/** Credentials by what stands before them; the first group stays. */
 export const CREDENTIALS: readonly RegExp[] = [
-  // Webhooks and bot URLs: with the URL alone one may post.
   /(discord(?:app)?\.com\/api\/(?:v\d{1,2}\/)?webhooks\/)\d{1,32}\/[\w-]{1,256}/gi,
   /(hooks\.slack(?:-gov)?\.com\/(?:services|workflows|triggers)\/)[\w/-]{1,256}/gi,
   /(\/bot)\d{5,16}:[\w-]{20,128}/g,
@@ -44,11 +42,8 @@ export const CREDENTIALS: readonly RegExp[] = [
   /(hook\.(?:[a-z0-9]{1,8}\.)?(?:make|integromat)\.com\/)[\w-]{16,128}/gi,
   /(maker\.ifttt\.com\/(?:use|trigger\/[\w-]{1,64}\/(?:json\/)?with\/key)\/)[\w-]{8,128}/gi,
   /(hc-ping\.com\/)[\w-]{16,64}/gi,
-  // Mattermost and Rocket.Chat, at any address.
   /(\/hooks\/)(?=[a-z]{0,64}\d)[A-Za-z0-9]{17,64}(?:\/[\w-]{16,128})?/gi,
-  // scheme://user:password@host, and a token in the user's place.
   /(:\/\/)[^\s/"'<>`\\]{1,512}(?=@[\w[.-])/g,
-  // Headers and command-line credentials.
   /(\b(?:proxy-)?authorization\\?["']?\s{0,3}[:=]\s{0,3}\\?["']?(?:bearer|basic|token|digest|apikey|negotiate)[ \t]{1,3})[^\s"'\\,;}]{3,4096}/gi,
   /(\b(?:proxy-)?authorization\\?["']?\s{0,3}[:=]\s{0,3}\\?["']?)(?!(?:bearer|basic|token|digest|apikey|negotiate)[ \t])(?:[a-z][\w-]{1,24}[ \t]{1,3})?[^\s"'\\,;}]{3,4096}/gi,
   /\b(bearer[ \t]{1,3})(?=[\w.~+/-]{0,64}[\d._~+/-])[\w.~+/=-]{8,4096}/gi,
@@ -60,25 +55,21 @@ export const CREDENTIALS: readonly RegExp[] = [
   /(\b(?:PASSWORD|IDENTIFIED[ \t]{1,3}BY)[ \t]{1,3}')(?!\[REDACTED\])[^'\r\n]{1,256}/g,
   /(\bSSWS[ \t]{1,3})[\w-]{16,256}/g,
   /(\b(?:sessionid|connect\.sid|PHPSESSID|JSESSIONID)=)(?!\[REDACTED\])[^\s;"'&]{8,1024}/g,
-  // Arguments of a program as a list: `["--token","…"]`.
   /(["']--?[\w-]{0,40}(?:token|secret|password|passwd|passphrase|api-?key)\\{0,3}["']\s{0,64},\s{0,64}\\{0,3}["'])(?!\[REDACTED\]|-)[^"'\\\r\n]{1,4096}/gi,
-  // Property lists (LaunchAgents carry environment variables).
   /(<key>[^<]{0,64}(?:token|secret|password|passwd|api_?key|webhook_url)[^<]{0,32}<\/key>\s{0,32}<string>)(?!\[REDACTED\])[^<]{1,4096}/gi,
 ]
 
 /** Secrets that are recognised by themselves. */
 export const KEYS: readonly RegExp[] = [
-  // JSON web tokens, complete or cut off after the payload; encrypted ones may have an empty part.
   /(?<![\w-])eyJ[\w-]{8,8192}\.(?:[\w-]{8,8192}|(?=\.[\w-]{8}))(?:\.[\w-]{0,8192}){0,3}/g,
   new RegExp(`(?<![A-Za-z0-9])(?:${VENDOR_KEYS.join('|')})`, 'g'),
-  // The bots of Discord and of Telegram.
   /(?<![\w-])[MNO][\w-]{22,30}\.[\w-]{6}\.[\w-]{27,64}(?![\w-])/g,
   /(?<!\d)\d{8,12}:[A-Za-z0-9_-]{34,36}(?![\w-])/g,
-  // What most of the others look like: a short name, underscores, and a long word with letters and digits in it.
+  // A short name, underscores, and a long word with letters and digits.
   /(?<!\w)(?!(?:call|chatcmpl|commit|digest|evt|file|hash|md5|msg|req|resp|run|sess|session|sha\d{1,3}|thread|toolu)_)[a-z][a-z0-9]{1,11}_(?:[a-z0-9]{1,32}_){0,2}(?=[A-Za-z]{0,255}\d)(?=\d{0,255}[A-Za-z])[A-Za-z0-9]{24,512}[\w-]{0,256}/g,
 ]
 
-/** In sentences, "… with token 3f9a…": a name, a blank, and something with digits in it. The first group stays. */
+/** In sentences, "… with token 3f9a…". The first group stays. */
 export const SENTENCES: readonly RegExp[] = [
   /(?<![A-Za-z0-9])((?:token|secret|password|passphrase|api[ _-]?key)s?["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,64}\d)[\w+/.=-]{12,4096}/gi,
   /(?<![A-Za-z0-9])((?:password|passphrase)["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,11}\d)(?=[\d+/.-]{0,11}[A-Za-z])[\w+/.=!#$%&*-]{6,64}/gi,

@@ -1,4 +1,3 @@
-/** Small JSON state files: written whole or not at all, and never trusted when read back. */
 import {
   closeSync,
   fchmodSync,
@@ -14,17 +13,12 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { localStamp } from './contract.ts'
 
-/** What reading a state file came to; `problem` is a sentence for the log when the file was of no use. */
 export interface StateRead<T> {
   value: T
   problem?: string
 }
 
-/**
- * Reads a state file; `fallback` when it is missing, unreadable or damaged. A damaged one is kept aside as
- * `<name>.corrupt-<stamp>` unless `keepAside` is false.
- * @param check returns the value when the parsed JSON has the right shape, else undefined.
- */
+/** `fallback` when it is missing, unreadable or damaged (`check` gives undefined); a damaged one is kept aside. */
 export function readState<T>(
   path: string,
   check: (value: unknown) => T | undefined,
@@ -42,9 +36,7 @@ export function readState<T>(
   try {
     const value = check(JSON.parse(text))
     if (value !== undefined) return { value }
-  } catch {
-    // Not JSON: handled like JSON of the wrong shape.
-  }
+  } catch {}
   if (!keepAside) return { value: fallback, problem: `state file ${path} is damaged; going on without it` }
   const aside = `${path}.corrupt-${localStamp(new Date())}`
   try {
@@ -56,12 +48,11 @@ export function readState<T>(
   }
 }
 
-/** Writes a state file (0600), whole or not at all. */
 export function writeState(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`)
 }
 
-/** Writes a file through a temporary one beside it, fsync and rename. Throws what the file system throws. */
+/** Through a temporary file, fsync and rename. Throws what the file system throws. */
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${Date.now()}.tmp`)
@@ -69,9 +60,9 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   try {
     const fd = openSync(temporary, 'wx', mode)
     try {
-      // What others shall read they can read under any umask.
+      // Readable for others under any umask.
       if ((mode & 0o077) !== 0) fchmodSync(fd, mode)
-      // On a full disk write(2) may take only a part of the bytes before it fails.
+      // write(2) may take a part only.
       for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
       fsyncSync(fd)
     } finally {
@@ -84,21 +75,20 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   }
 }
 
-/** True for the names of what stays behind of damaged state and of a write that was killed: nothing reads it again. */
+/** Damaged state that was kept aside, and what a killed write left. */
 export function isLeftover(name: string): boolean {
   return /\.corrupt-\d{4}-\d\d-\d\d-\d{6}$/.test(name) || /^\..+\.\d+\.\d+\.tmp$/.test(name)
 }
 
 const LARGEST_BYTES = 16 * 1024 * 1024
 
-/** Reads a small text file. Throws what the file system throws, and `EFBIG` for one over 16 MiB. */
+/** Throws what the file system throws, and `EFBIG` over 16 MiB. */
 export function readWhole(path: string): string {
   if (statSync(path).size > LARGEST_BYTES)
     throw Object.assign(new Error(`${path} is larger than ${LARGEST_BYTES} bytes`), { code: 'EFBIG' })
   return readFileSync(path, 'utf8')
 }
 
-/** True for a plain JSON object. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
