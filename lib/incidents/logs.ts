@@ -1,6 +1,6 @@
 /** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and reported. */
 import { isUtf8 } from 'node:buffer'
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type Deed,
@@ -14,7 +14,7 @@ import {
   TIERS,
   type TierName,
 } from '../tier/contract.ts'
-import { isOurLog, logFolders } from '../tier/journal.ts'
+import { isOurLog, logFolders, readBytes } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 export interface Span {
@@ -184,16 +184,6 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
     .map((kind) => `${damage[kind]} line${damage[kind] === 1 ? '' : 's'} ${DAMAGE[kind]}`)
   if (skipped > 0 && maxBytes === MAX_LOG_BYTES) troubles.push(`the first ${Math.round(skipped / 1e6)} MB skipped`)
   return troubles.length > 0 ? `${path}: ${troubles.join(', ')}` : undefined
-}
-
-function readBytes(path: string, from: number, to: number): Buffer {
-  const fd = openSync(path, 'r')
-  try {
-    const buffer = Buffer.alloc(to - from)
-    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from))
-  } finally {
-    closeSync(fd)
-  }
 }
 
 function eventOf(line: LogLine, log: string): LogEvent | undefined {

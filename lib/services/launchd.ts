@@ -3,44 +3,29 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 
-export interface LaunchdJob {
-  loaded: boolean
-  running: boolean
-  pid?: number
-  lastExitCode?: number
-  /** launchd is about to start it by itself. */
-  spawning: boolean
-}
-
 const COULD_NOT_FIND = 113
 /** `bootstrap` while launchd has not let go of the old job (5), or has it already (37, 130). */
 const BUSY_OR_LOADED = [5, 37, 130]
 /** The user is not logged in at the screen. */
 const NO_DOMAIN = [112, 125]
-export const KICKSTART_TIMEOUT_SEC = 45
-const BOOTOUT_TIMEOUT_SEC = 75
 /** A job that is being booted out still shows for a moment. */
 const STILL_THERE_MS = 2000
 
 export function launchdTarget(label?: string): string {
-  const domain = `gui/${process.getuid?.() ?? 501}`
-  return label === undefined ? domain : `${domain}/${label}`
+  return `gui/${process.getuid?.() ?? 501}${label === undefined ? '' : `/${label}`}`
 }
 
-export async function launchdJob(settings: Settings, label: string): Promise<LaunchdJob | undefined> {
+export async function launchdJob(settings: Settings, label: string) {
   const { code, stdout, stderr } = await shell(settings)`launchctl print ${launchdTarget(label)}`
   return code === null ? undefined : readLaunchdJob(code, stdout, stderr)
 }
 
-export function readLaunchdJob(code: number, stdout: string, stderr: string): LaunchdJob | undefined {
+export function readLaunchdJob(code: number, stdout: string, stderr: string) {
   if (code === COULD_NOT_FIND || /could not find service/i.test(stderr + stdout))
-    return { loaded: false, running: false, spawning: false }
+    return { loaded: false, running: false, spawning: false, pid: undefined, lastExitCode: undefined }
   if (code !== 0) return undefined
   const field = (name: string) => new RegExp(`^\\s{0,8}${name} = (.+)$`, 'm').exec(stdout)?.[1]?.trim()
-  const number = (name: string) => {
-    const value = Number.parseInt(field(name) ?? '', 10)
-    return Number.isNaN(value) ? undefined : value
-  }
+  const number = (name: string) => (/^-?\d/.test(field(name) ?? '') ? Number.parseInt(field(name)!, 10) : undefined)
   const state = field('state') ?? ''
   const pid = number('pid')
   return {
@@ -48,6 +33,7 @@ export function readLaunchdJob(code: number, stdout: string, stderr: string): La
     running: state === 'running' || (state === '' && pid !== undefined),
     pid: pid !== undefined && pid > 0 ? pid : undefined,
     lastExitCode: number('last exit code'),
+    /** launchd is about to start it by itself. */
     spawning: /spawn|xpcproxy/i.test(state),
   }
 }
@@ -81,5 +67,5 @@ async function staysLoaded(settings: Settings, label: string): Promise<boolean> 
 }
 
 export function bootout(settings: Settings, label: string): Promise<Answer> {
-  return shell(settings, { timeoutSec: BOOTOUT_TIMEOUT_SEC })`launchctl bootout ${launchdTarget(label)}`
+  return shell(settings, { timeoutSec: 75 })`launchctl bootout ${launchdTarget(label)}`
 }

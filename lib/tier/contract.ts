@@ -107,10 +107,6 @@ export function parseDeed(text: string): Deed | undefined {
   return undefined
 }
 
-export function isHealthyObservation(marker: Marker | undefined): boolean {
-  return marker?.kind === 'recovered' || (marker?.kind === 'run-ended' && marker.verdict === 'healthy')
-}
-
 /** `[2026-11-22T05:44:10+09:00] [watchdog] [WARN] text`; further lines are indented, so that no text passes for a line of ours. */
 export function formatLine(at: Date, tier: TierName, severity: Severity, text: string): string {
   const [first = '', ...rest] = cleanText(text).split('\n')

@@ -4,7 +4,6 @@ import {
   chmodSync,
   closeSync,
   existsSync,
-  fstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -27,14 +26,9 @@ import {
   type TierName,
 } from './contract.ts'
 import type { Settings } from './settings.ts'
-import { isLeftover } from './state.ts'
+import { isLeftover, tried } from './state.ts'
 
-export interface Journal {
-  readonly path: string
-  info(text: string): void
-  warn(text: string): void
-  error(text: string): void
-}
+export type Journal = ReturnType<typeof openJournal>
 
 export function logName(tier: TierName, now: Date): string {
   return tier === 'emergency-recovery' ? `emergency-recovery-${localStamp(now)}.log` : `${tier}-${localDay(now)}.log`
@@ -50,23 +44,15 @@ export function isOurLog(name: string): boolean {
 
 /** The log folder, and the fallback for when that one cannot be written (a wrong owner, a detached disk). */
 export function logFolders(settings: Settings): string[] {
-  return [settings.memoryDir, fallbackFolder(settings)]
-}
-
-function fallbackFolder(settings: Settings): string {
-  return join(settings.watchdogDir, 'logs')
+  return [settings.memoryDir, join(settings.watchdogDir, 'logs')]
 }
 
 /** Opens the tier's log. A dry run writes to standard output only. */
-export function openJournal(
-  settings: Settings,
-  tier: TierName,
-  redact: (text: string) => string,
-  dryRun: boolean,
-  now = new Date(),
-): Journal {
-  let path = join(settings.memoryDir, logName(tier, now))
-  let broken = dryRun
+export function openJournal(settings: Settings, tier: TierName, redact: (text: string) => string, dryRun: boolean) {
+  const now = new Date()
+  const places = logFolders(settings).map((folder) => join(folder, logName(tier, now)))
+  let path = places.shift()!
+  let isBroken = dryRun
   if (!dryRun) prepareLogFolder(settings, path, now)
 
   const write = (severity: Severity, text: string) => {
@@ -74,24 +60,23 @@ export function openJournal(
     const shown = isBareRunLine(text) ? text : redact(text)
     const line = `${formatLine(new Date(), tier, severity, shown)}\n`
     process.stdout.write(line)
-    if (broken) return
-    const failure = appendLine(path, line)
-    if (failure === undefined) return
-    const fallback = join(fallbackFolder(settings), logName(tier, now))
-    process.stderr.write(`${tier}: cannot write to ${path} (${failure}); logging to ${fallback} instead\n`)
-    path = fallback
-    const fallbackFailure = appendLine(path, line)
-    if (fallbackFailure === undefined) return
-    process.stderr.write(`${tier}: cannot write to ${path} either (${fallbackFailure}); going on without a log\n`)
-    broken = true
+    while (!isBroken) {
+      const failure = appendLine(path, line)
+      if (failure === undefined) return
+      const next = places.shift()
+      const instead = next ? `logging to ${next} instead` : 'going on without a log'
+      process.stderr.write(`${tier}: cannot write to ${path} (${failure}); ${instead}\n`)
+      isBroken = next === undefined
+      path = next ?? path
+    }
   }
   return {
     get path() {
       return path
     },
-    info: (text) => write('INFO', text),
-    warn: (text) => write('WARN', text),
-    error: (text) => write('ERROR', text),
+    info: (text: string) => write('INFO', text),
+    warn: (text: string) => write('WARN', text),
+    error: (text: string) => write('ERROR', text),
   }
 }
 
@@ -106,19 +91,8 @@ function appendLine(path: string, line: string): string | undefined {
 }
 
 function endsInsideLine(path: string): boolean {
-  let fd: number
-  try {
-    fd = openSync(path, 'r')
-  } catch {
-    return false
-  }
-  try {
-    const { size } = fstatSync(fd)
-    const last = Buffer.alloc(1)
-    return size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a
-  } finally {
-    closeSync(fd)
-  }
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  return size > 0 && (tried(() => readBytes(path, size - 1, size)[0]) ?? 0x0a) !== 0x0a
 }
 
 function prepareLogFolder(settings: Settings, path: string, now: Date): void {
@@ -154,24 +128,24 @@ export function noteEscalation(settings: Settings, line: string): void {
 
 /** The last `maxBytes` of a file as text, whole lines only when the file is longer; '' when there is no such file. */
 export function readTail(path: string, maxBytes: number): string {
-  let fd: number
+  return (
+    tried(() => {
+      // Opening a pipe would wait for its writer.
+      const stat = statSync(path)
+      if (!stat.isFile()) return ''
+      const start = Math.max(0, stat.size - maxBytes)
+      const text = readBytes(path, start, stat.size).toString('utf8')
+      return start === 0 ? text : wholeLines(text)
+    }) ?? ''
+  )
+}
+
+/** A part of a file, as much of it as is there. Throws what the file system throws. */
+export function readBytes(path: string, from: number, to: number): Buffer {
+  const fd = openSync(path, 'r')
   try {
-    // Opening a pipe would wait for its writer.
-    if (!statSync(path).isFile()) return ''
-    fd = openSync(path, 'r')
-  } catch {
-    return ''
-  }
-  try {
-    const stat = fstatSync(fd)
-    if (!stat.isFile()) return ''
-    const start = Math.max(0, stat.size - maxBytes)
-    const buffer = Buffer.alloc(stat.size - start)
-    const length = readSync(fd, buffer, 0, buffer.length, start)
-    const text = buffer.subarray(0, length).toString('utf8')
-    return start === 0 ? text : wholeLines(text)
-  } catch {
-    return ''
+    const buffer = Buffer.alloc(to - from)
+    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from))
   } finally {
     closeSync(fd)
   }
@@ -187,21 +161,15 @@ const MOST_BYTES = 8 * 1024 * 1024
 
 /** At most 8 MB of a growing file from a place on, and where that ends; whole lines where there are any. */
 export function readFrom(path: string, at: number): { text: string; end: number } {
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= at) return { text: '', end: at }
-  const fd = openSync(path, 'r')
-  try {
-    const buffer = Buffer.alloc(Math.min(MOST_BYTES, fstatSync(fd).size - at))
-    const length = readSync(fd, buffer, 0, buffer.length, at)
-    const whole = buffer.subarray(0, length).lastIndexOf(0x0a) + 1 || length
-    return { text: buffer.toString('utf8', 0, whole), end: at + whole }
-  } finally {
-    closeSync(fd)
-  }
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  if (size <= at) return { text: '', end: at }
+  const bytes = readBytes(path, at, Math.min(size, at + MOST_BYTES))
+  // A character that is not whole yet is left for the next time.
+  const whole = bytes.lastIndexOf(0x0a) + 1 || bytes.length
+  return { text: bytes.toString('utf8', 0, whole), end: at + whole }
 }
 
-export type MarkedLine = LogLine & { marker: Marker }
-
-export function markedLines(path: string): MarkedLine[] {
+export function markedLines(path: string): (LogLine & { marker: Marker })[] {
   return readTail(path, 256 * 1024)
     .split('\n')
     .flatMap((raw) => {
@@ -234,21 +202,8 @@ export function recentLogs(
     .map(({ path }) => path)
 }
 
-function listFolder(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
-}
-
-function modifiedMs(path: string): number {
-  try {
-    return statSync(path).mtimeMs
-  } catch {
-    return 0
-  }
-}
+const listFolder = (folder: string) => tried(() => readdirSync(folder)) ?? []
+const modifiedMs = (path: string) => tried(() => statSync(path).mtimeMs) ?? 0
 
 /** When the tier last wrote a line; undefined when it never did. */
 export function lastHeartbeat(settings: Settings, tier: TierName, now = new Date()): Date | undefined {

@@ -3,10 +3,9 @@ import { fileURLToPath } from 'node:url'
 import { currentIncident } from '../incidents/history.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
 import { type Journal, openJournal } from './journal.ts'
-import { isLock, type Lock, type LockHolder, lockHolder, longestRunSec, takeLock } from './lock.ts'
+import { isLock, type Lock, lockHolder, longestRunSec, takeLock } from './lock.ts'
 import { type Meter, noteMarker, noteRun, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
-
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 import { endRunningCommands, shell } from './shell.ts'
 
@@ -153,11 +152,13 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   try {
     if (!dryRun) {
-      const taken = await takeLockOf(script, settings)
+      const taken = await takeLock(settings, script.tier).catch((error: unknown) => {
+        if (!script.runsWithoutLock) throw error
+      })
       isAnotherAtWork = taken !== undefined && !isLock(taken)
-      if (taken !== undefined && !isLock(taken))
+      if (taken && !isLock(taken))
         return await standDown(`another run is at work (pid ${taken.pid}, since ${taken.since})`)
-      lock = taken
+      lock = taken ?? undefined
       const higher = await higherTierAtWork(settings, script.tier)
       if (higher !== undefined) return await standDown(higher)
     }
@@ -204,15 +205,6 @@ function metered(log: Journal, meter: Meter, settings: Settings): Journal {
     info: counted(log.info),
     warn: counted(log.warn),
     error: counted(log.error),
-  }
-}
-
-async function takeLockOf(script: TierScript, settings: Settings): Promise<Lock | LockHolder | undefined> {
-  try {
-    return await takeLock(settings, script.tier)
-  } catch (error) {
-    if (script.runsWithoutLock) return undefined
-    throw error
   }
 }
 
