@@ -3,7 +3,7 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { editCrontab } from '../services/cron.ts'
-import { bootstrap } from '../services/launchd.ts'
+import { bootout, bootstrap, launchdJob } from '../services/launchd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
@@ -31,7 +31,6 @@ export interface Step {
 /** Longer than ExitTimeOut and TimeoutStopSec. */
 const END_LIMIT_SEC = 75
 
-export const LAUNCHD_DOMAIN = `gui/${process.getuid?.() ?? 501}`
 export const agentsFolder = ({ home }: Settings) => join(home, 'Library', 'LaunchAgents')
 export const unitFolder = ({ home }: Settings) => join(home, '.config', 'systemd', 'user')
 const isUnit = (name: string) => /\.(?:timer|service)$/.test(name)
@@ -117,7 +116,7 @@ function putFile(path: string, file: File | undefined): void {
 
 export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
   if (isUnit(label)) return (await property(settings, label, 'ActiveState')) === 'active'
-  return (await shell(settings)`launchctl print ${`${LAUNCHD_DOMAIN}/${label}`}`).code === 0
+  return (await launchdJob(settings, label))?.loaded === true
 }
 
 export async function property(settings: Settings, unit: string, name: string): Promise<string> {
@@ -145,8 +144,7 @@ async function stopJob(settings: Settings, label: string): Promise<void> {
     return
   }
   if (!(await isLoaded(settings, label))) return
-  const $ = shell(settings, { timeoutSec: END_LIMIT_SEC })
-  const { failure, timedOut } = await $`launchctl bootout ${`${LAUNCHD_DOMAIN}/${label}`}`
+  const { failure, timedOut } = await bootout(settings, label)
   for (const deadline = performance.now() + END_LIMIT_SEC * 1000; performance.now() < deadline; await delay(200)) {
     if (!(await isLoaded(settings, label))) return
     if (failure && !timedOut && !/in progress/i.test(failure)) throw new Error(failure)

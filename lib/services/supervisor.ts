@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { findOnPath, shell } from '../tier/shell.ts'
 import { isDisabled, launchdJob } from './launchd.ts'
 import { type SystemdUnit, systemdUnit } from './systemd.ts'
 
@@ -56,10 +56,6 @@ function silent(name: string, supervisor: string): Service {
   }
 }
 
-function isOnPath(settings: Settings, program: string): boolean {
-  return (settings.childEnv.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)))
-}
-
 export function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
 }
@@ -84,7 +80,7 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
     return plist ? { ...silent(label, ''), detail: `${plist} starts it: only an administrator may do that` } : undefined
   }
   const job = await launchdJob(settings, label)
-  if (job === undefined) return isOnPath(settings, 'launchctl') ? silent(label, 'launchd') : undefined
+  if (job === undefined) return findOnPath('launchctl', settings.childEnv.PATH) ? silent(label, 'launchd') : undefined
   const idle = job.loaded && !job.running && !job.spawning
   if (!job.loaded) return unloadedService(settings, label)
   return {
@@ -119,7 +115,7 @@ async function systemdService(settings: Settings): Promise<Service | undefined> 
   const unit = await systemdUnit(settings, name)
   if (unit === undefined) {
     const unitFile = join(settings.home, '.config', 'systemd', 'user', name)
-    return existsSync(unitFile) && isOnPath(settings, 'systemctl') ? silent(name, 'systemd') : undefined
+    return existsSync(unitFile) && findOnPath('systemctl', settings.childEnv.PATH) ? silent(name, 'systemd') : undefined
   }
   if (!(unit.loaded || unit.masked)) return undefined
   const stopped = isStoppedUnit(unit)

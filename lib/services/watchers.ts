@@ -1,11 +1,10 @@
 /** The watchers watch each other: when a peer is dead, and what Levels 1 and 2 do about it. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lastHeartbeat } from '../tier/journal.ts'
 import { lockHolder, longestRunSec, readLock } from '../tier/lock.ts'
-import type { TierRun } from '../tier/run.ts'
+import { LAUNCHER, type TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { isRecord, readState, writeState } from '../tier/state.ts'
@@ -98,8 +97,7 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
   const launch = async (why: string, ...words: string[]) => {
     if (dryRun) return journal.info(`dry run: would run ${words.join(' ')}: ${why}`)
     journal.warn(`running ${words.join(' ')}: ${why}`)
-    const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
-    const { code, failure } = await shell(settings, { timeoutSec: 300 })`sh ${launcher} ${words}`
+    const { code, failure } = await shell(settings, { timeoutSec: 300 })`sh ${LAUNCHER} ${words}`
     if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
   }
   try {
@@ -131,10 +129,6 @@ function readBook(settings: Settings, watcher: Watcher, keepAside: boolean) {
   return readState(bookPath(settings, watcher), check, fresh, keepAside)
 }
 
-export function writeBook(settings: Settings, watcher: Watcher, book: Book): void {
+export const writeBook = (settings: Settings, watcher: Watcher, book: Book) =>
   writeState(bookPath(settings, watcher), book)
-}
-
-function bookPath(settings: Settings, watcher: Watcher): string {
-  return join(settings.watchdogDir, `peers-${watcher}.json`)
-}
+const bookPath = ({ watchdogDir }: Settings, watcher: Watcher) => join(watchdogDir, `peers-${watcher}.json`)

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { TIERS, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
 import { shell } from './shell.ts'
-import { isRecord, readWhole, writeFileAtomic } from './state.ts'
+import { isRecord, readWhole, tried, writeFileAtomic } from './state.ts'
 
 export type LockName = TierName | 'setup'
 
@@ -27,19 +27,21 @@ export interface Lock {
 export async function takeLock(settings: Settings, tier: LockName): Promise<Lock | LockHolder> {
   const path = lockPath(settings, tier)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const holder: LockHolder = { pid: process.pid, tier, since: new Date().toISOString(), atWork: false }
-  return take(settings, path, holder)
+  return take(settings, path, { tier, atWork: false })
 }
 
 /** One doctor at a time for all profiles, whose gateways share a package. */
 export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
   const path = join(settings.home, '.openclaw-doctor.lock')
-  const since = new Date().toISOString()
-  const { profile } = settings
-  return take(settings, path, { pid: process.pid, tier: 'emergency-recovery', since, atWork: true, profile })
+  return take(settings, path, { tier: 'emergency-recovery', atWork: true, profile: settings.profile })
 }
 
-async function take(settings: Settings, path: string, holder: LockHolder): Promise<Lock | LockHolder> {
+async function take(
+  settings: Settings,
+  path: string,
+  what: Omit<LockHolder, 'pid' | 'since'>,
+): Promise<Lock | LockHolder> {
+  const holder = { pid: process.pid, since: new Date().toISOString(), ...what }
   const temporary = join(dirname(path), `.${holder.tier}.lock.${process.pid}`)
   writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
   try {
@@ -64,11 +66,7 @@ async function take(settings: Settings, path: string, holder: LockHolder): Promi
 
 /** What the lock file says; whether that holder is alive is not asked: no fork. */
 export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
-  try {
-    return parseHolder(readText(lockPath(settings, tier)) ?? '')
-  } catch {
-    return undefined
-  }
+  return tried(() => parseHolder(readText(lockPath(settings, tier)) ?? ''))
 }
 
 /** The tier's living lock holder. Changes nothing. */
@@ -154,18 +152,10 @@ function readText(path: string): string | undefined {
 }
 
 function parseHolder(text: string): LockHolder | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
-    if (typeof value.tier !== 'string' || !(value.tier in TIERS || value.tier === 'setup')) return undefined
-    return {
-      pid: Number(value.pid),
-      tier: value.tier as LockName,
-      since: String(value.since),
-      atWork: value.atWork === true,
-      ...(typeof value.profile === 'string' ? { profile: value.profile } : {}),
-    }
-  } catch {
-    return undefined
-  }
+  const value: unknown = tried(() => JSON.parse(text))
+  if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
+  const { pid, tier, since, atWork, profile } = value
+  if (typeof tier !== 'string' || !(tier in TIERS || tier === 'setup')) return undefined
+  const holder = { pid: Number(pid), tier: tier as LockName, since: String(since), atWork: atWork === true }
+  return typeof profile === 'string' ? { ...holder, profile } : holder
 }

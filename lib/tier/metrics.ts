@@ -105,20 +105,14 @@ export const GATEWAY_VERDICTS = (
   'unusable-state disk-full stopped-on-purpose'
 ).split(' ')
 
-export interface Meter {
-  add(metric: MetricKey, labels?: Labels, by?: number): void
-  set(metric: MetricKey, value: number, labels?: Labels): void
-  setOnly(metric: MetricKey, labels: Labels): void
-  recovered(level: number | undefined, seconds: number): void
-  flush(): void
-}
+export type Meter = ReturnType<typeof openMeter>
 
 /** Ignores what is no verdict about the gateway. */
-export function noteVerdict(meter: Meter, verdict: string, now = Date.now()): void {
+function noteVerdict(meter: Meter, verdict: string): void {
   if (!GATEWAY_VERDICTS.includes(verdict)) return
   meter.set('gatewayUp', verdict === 'healthy' || verdict === 'orphan' ? 1 : 0)
   for (const one of GATEWAY_VERDICTS) meter.set('gatewayVerdict', one === verdict ? 1 : 0, { verdict: one })
-  meter.set('gatewaySeen', now / 1000)
+  meter.set('gatewaySeen', Date.now() / 1000)
 }
 
 /** Counts a line of the tier's log, at once: the run may be killed. `isNew`: no log knew of this outage before. */
@@ -161,12 +155,7 @@ export function metricsPath(settings: Settings, tier: TierName): string {
 type Series = Map<string, number>
 
 /** What is noted is added to the file by `flush`: a run that was overtaken takes nothing away from another. */
-export function openMeter(
-  settings: Settings,
-  tier: TierName,
-  log: Pick<Journal, 'path' | 'warn'>,
-  dryRun: boolean,
-): Meter {
+export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal, 'path' | 'warn'>, dryRun: boolean) {
   let changes: ((series: Series) => void)[] = []
   const path = metricsPath(settings, tier)
   const key = (name: string, labels: Labels) =>
@@ -191,19 +180,20 @@ export function openMeter(
     if (level !== undefined && level <= 3) for (const one of [String(level), 'none']) addRecovery(one, 0, 0)
   }
   return {
-    add: (metric, labels = {}, by = 1) => add(METRICS[metric].name, labels, by),
-    set: (metric, value, labels = {}) => {
+    add: (metric: MetricKey, labels: Labels = {}) => add(METRICS[metric].name, labels, 1),
+    set: (metric: MetricKey, value: number, labels: Labels = {}) => {
       const one = key(METRICS[metric].name, labels)
       changes.push((series) => series.set(one, value))
     },
-    setOnly: (metric, labels) => {
+    /** Removes the series with other labels. */
+    setOnly: (metric: MetricKey, labels: Labels) => {
       const { name } = METRICS[metric]
       changes.push((series) => {
         for (const one of series.keys()) if (one.startsWith(`${name}{`)) series.delete(one)
         series.set(key(name, labels), 1)
       })
     },
-    recovered: (level, seconds) => addRecovery(level === undefined ? 'none' : String(level), seconds, 1),
+    recovered: (level: number | undefined, seconds: number) => addRecovery(String(level ?? 'none'), seconds, 1),
     flush: () => {
       if (dryRun) return
       try {
@@ -265,5 +255,5 @@ function writeMetrics(path: string, series: Series): void {
     mkdirSync(dirname(path), { recursive: true })
     chmodSync(dirname(path), 0o755)
   }
-  writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644)
+  writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644, false)
 }

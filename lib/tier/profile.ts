@@ -1,5 +1,6 @@
 /** OpenClaw's profiles by its own rules (2026.9.6: docs/gateway/multiple-gateways.md, docs/logging.md). */
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 
 export const DEFAULT_PROFILE = 'default'
@@ -15,6 +16,12 @@ export function parseProfile(text: string): string | undefined {
   // macOS: `Main` and `main` share a file name; the two labels are those of the default gateway and the node host.
   const rule = isMac ? /^(?!(?:gateway|node)$)[a-z0-9][a-z0-9_-]{0,63}$/ : /^[a-z0-9][a-z0-9_-]{0,63}$/i
   return rule.test(text) ? text : undefined
+}
+
+/** This machine, and the profile if it is not the default one. */
+export function hostOf(profile: string): string {
+  const host = hostname().replace(/\.local$/, '')
+  return profile === DEFAULT_PROFILE ? host : `${host} (profile ${profile})`
 }
 
 /** `.work` or `-work`; nothing for the default profile. */

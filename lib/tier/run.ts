@@ -9,6 +9,8 @@ import { pauseReason } from './pause.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 import { endRunningCommands, shell } from './shell.ts'
 
+export const LAUNCHER = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
+
 /** `verdict` is for the last line: `healthy` only if the gateway was seen healthy. */
 export interface Outcome {
   code: ExitCode
@@ -55,16 +57,14 @@ export async function runTier(script: TierScript): Promise<void> {
     if (!(error instanceof SettingsError)) throw error
     process.stderr.write(`${script.tier}: ${error.message}\n`)
     process.exitCode = EXIT.unusable
-    if (!process.stdout.isTTY && !flags['dry-run']) await tellByLauncher(script.tier, error.message)
+    if (!process.stdout.isTTY && !flags['dry-run']) {
+      // A job's standard error is not read, and a typo in `.env` stops Level 4 too: the launcher needs none.
+      const $ = shell({}, { timeoutSec: 30, input: error.message })
+      await $`sh ${LAUNCHER} --cannot-start ${TIERS[script.tier].script}`
+    }
     return
   }
   process.exitCode = await runWith(script, settings, flags)
-}
-
-/** A job's standard error is not read, and a typo in `.env` stops Level 4 too: the launcher, which needs none, alerts. */
-async function tellByLauncher(tier: TierName, cause: string): Promise<void> {
-  const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
-  await shell({}, { timeoutSec: 30, input: cause })`sh ${launcher} --cannot-start ${TIERS[tier].script}`
 }
 
 async function readFlags(script: TierScript): Promise<Record<string, boolean> | undefined> {
@@ -95,7 +95,7 @@ function helpText(script: TierScript, own: Record<string, string>): string {
     'Flags:',
     ...Object.entries(flags).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`),
     '',
-    `Exit codes: ${script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'}, 2 unusable flags or settings, 3 stood down.`,
+    `Exit codes: ${script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'}, 2 unusable flags or settings, 3 not acting.`,
   ].join('\n')
 }
 

@@ -1,4 +1,8 @@
 /** The one way to run a command: zx, quiet, never throwing, in a process group that is ended as a whole at the time limit. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { tried } from './state.ts'
+
 export interface Answer {
   code: number | null
   stdout: string
@@ -120,4 +124,10 @@ function killGroup(pid: number): void {
   } catch {
     // It ended in the same moment.
   }
+}
+
+export function findOnPath(name: string, searchPath = ''): string | undefined {
+  const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))
+  const paths = folders.map((folder) => join(folder, name))
+  return paths.find((path) => tried(() => statSync(path))?.isFile())
 }

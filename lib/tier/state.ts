@@ -52,8 +52,8 @@ export function writeState(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`)
 }
 
-/** Through a temporary file, fsync and rename. Throws what the file system throws. */
-export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
+/** Through a temporary file and rename; `isKept`: also over a power cut. Throws what the file system throws. */
+export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600, isKept = true): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${Date.now()}.tmp`)
   const bytes = typeof content === 'string' ? Buffer.from(content) : content
@@ -64,7 +64,7 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
       if ((mode & 0o077) !== 0) fchmodSync(fd, mode)
       // write(2) may take a part only.
       for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
-      fsyncSync(fd)
+      if (isKept) fsyncSync(fd)
     } finally {
       closeSync(fd)
     }
