@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { parseLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord, readState, writeState } from '../tier/state.ts'
+import { isRecord, readState, tried, writeState } from '../tier/state.ts'
 import type { Alert, Scope } from './alert.ts'
 
 const CASE = {
@@ -88,12 +88,8 @@ function ledgerPaths(settings: Settings): string[] {
 }
 
 function isOurOwn(path: string): boolean {
-  try {
-    const uids = [lstatSync(path).uid, lstatSync(dirname(path)).uid]
-    return !path.startsWith(tmpdir()) || uids.every((uid) => uid === process.getuid?.())
-  } catch {
-    return false
-  }
+  const uids = tried(() => [lstatSync(path).uid, lstatSync(dirname(path)).uid])
+  return uids !== undefined && (!path.startsWith(tmpdir()) || uids.every((uid) => uid === process.getuid?.()))
 }
 
 function checkLedger(value: unknown): Ledger | undefined {
@@ -108,12 +104,8 @@ function checkLedger(value: unknown): Ledger | undefined {
 /** 1.x kept how many bytes of each log it had read. */
 function readByFirstVersion(positions: Record<string, unknown>): string {
   const times = Object.entries(positions).flatMap(([path, end]) => {
-    try {
-      const lines = readFileSync(path).subarray(0, Number(end)).subarray(-65_536).toString('utf8').split('\n')
-      return lines.map((line) => parseLine(line)?.at.getTime() ?? 0)
-    } catch {
-      return []
-    }
+    const text = tried(() => readFileSync(path).subarray(0, Number(end)).subarray(-65_536).toString('utf8')) ?? ''
+    return text.split('\n').map((line) => parseLine(line)?.at.getTime() ?? 0)
   })
   return new Date(Math.max(0, ...times)).toISOString()
 }

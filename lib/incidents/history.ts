@@ -161,9 +161,11 @@ class Timeline {
   private takeSaying(event: Saying): void {
     const { atMs, beganMs, tier, said } = event
     const isWatcher = WATCHERS.includes(tier)
+    const words = said.kind === 'manual' ? said.why : said.kind === 'notice' ? said.what : ''
+    const isAboutWatchers = words.startsWith(ABOUT_WATCHERS)
     if (said.kind === 'told') this.takeAlert(event)
     else if (isWatcher && said.kind === 'recovered') this.takeRecovery(event, said.level ?? 'outside', said.seconds)
-    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers(said)) {
+    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers) {
       if (said.kind === 'down') {
         this.see('down', beganMs, atMs)
         const open = this.open ?? this.begin(atMs)
@@ -260,11 +262,6 @@ class Timeline {
       last.failedStarts += failedStarts
     } else this.stretches.push({ from, to, condition, standDowns, failedStarts })
   }
-}
-
-function isAboutWatchers(said: Saying['said']): boolean {
-  if (said.kind === 'manual') return said.why.startsWith(ABOUT_WATCHERS)
-  return said.kind === 'notice' && said.what.startsWith(ABOUT_WATCHERS)
 }
 
 function uptimeOf(span: Span, incidents: readonly Incident[], stretches: readonly Stretch[]) {

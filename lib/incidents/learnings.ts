@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { localStamp, oneLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole } from '../tier/state.ts'
+import { readWhole, tried } from '../tier/state.ts'
 import type { Incident } from './incident.ts'
 
 const HEADER = `# Recovery learnings
@@ -72,13 +72,9 @@ export function similarLearnings(path: string, verdict: string, evidence: string
 }
 
 function sectionsOf(path: string): string[] {
-  try {
-    // Opening a pipe would wait for its writer.
-    const text = statSync(path).isFile() ? readWhole(path) : ''
-    return text.split(/^## /m).slice(1)
-  } catch {
-    return []
-  }
+  // Opening a pipe would wait for its writer.
+  const text = tried(() => (statSync(path).isFile() ? readWhole(path) : ''))
+  return (text ?? '').split(/^## /m).slice(1)
 }
 
 /** Numbers, pids and times differ every time. */
@@ -125,13 +121,9 @@ export function rootCauseOf(
 ): string | undefined {
   const stamp = (at: Date) => `emergency-recovery-report-${localStamp(at)}`
   const [first, last] = [stamp(begin), `${stamp(end ?? lastSeen)}~`]
-  let names: string[] = []
-  try {
-    names = readdirSync(memoryDir).filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
-  } catch {
-    return undefined
-  }
-  const name = names.sort().findLast((one) => one >= first && one <= last)
+  const names = tried(() => readdirSync(memoryDir)) ?? []
+  const reports = names.filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
+  const name = reports.sort().findLast((one) => one >= first && one <= last)
   if (name === undefined) return undefined
   const text = hide(readTail(join(memoryDir, name), 200_000))
   const section = /^##+ *Root cause *\n([\s\S]*?)(?=^#|$(?![\s\S]))/im.exec(text)?.[1]

@@ -11,7 +11,9 @@ const HOUR = 9
 /** Undefined when it was sent already; empty, with a warning, without a channel. */
 export async function digestDue(settings: Settings, journal: Journal, sentUntil: string, now: Date) {
   const end = endOfLastWeek(now)
-  if (isDigestSent(sentUntil, end, now)) return undefined
+  // A time that lies ahead is from a wrong clock.
+  const sent = Date.parse(sentUntil)
+  if (sent >= end.getTime() && sent <= now.getTime()) return undefined
   const hasChannel = configuredChannels(settings).length > 0
   if (!hasChannel) journal.warn(`WEEKLY_DIGEST is on, but ${noChannel(settings)}`)
   return { until: end.toISOString(), digest: hasChannel ? [await composeDigest(settings, end, now)] : [] }
@@ -26,12 +28,6 @@ export function endOfLastWeek(now: Date): Date {
 /** 167 or 169 hours when the clocks were changed. */
 function beginOfWeek(end: Date): Date {
   return new Date(end.getFullYear(), end.getMonth(), end.getDate() - 7, HOUR)
-}
-
-/** A `sentUntil` that lies ahead is from a wrong clock. */
-function isDigestSent(sentUntil: string, end: Date, now: Date): boolean {
-  const sent = Date.parse(sentUntil)
-  return sent >= end.getTime() && sent <= now.getTime()
 }
 
 export async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {

@@ -37,33 +37,17 @@ export async function gatewayService(settings: Settings): Promise<Service> {
 }
 
 const UNSUPERVISED: Service = {
-  kind: 'none',
-  name: 'no supervisor',
-  loaded: false,
-  restarting: false,
-  stopping: false,
-  parked: false,
-  stopped: false,
-  detail: 'no supervisor has a job for the gateway',
+  ...{ kind: 'none', name: 'no supervisor', detail: 'no supervisor has a job for the gateway' },
+  ...{ loaded: false, restarting: false, stopping: false, parked: false, stopped: false },
 }
 
 function silent(name: string, supervisor: string): Service {
-  return {
-    ...UNSUPERVISED,
-    kind: 'silent',
-    name,
-    detail: `${supervisor} has a job for the gateway, but gives no answer`,
-  }
+  const detail = `${supervisor} has a job for the gateway, but gives no answer`
+  return { ...UNSUPERVISED, kind: 'silent', name, detail }
 }
 
 export function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
-}
-
-/** A Mac without a screen may run the gateway for the whole machine. */
-function systemWidePlist(label: string): string | undefined {
-  const folders = ['/Library/LaunchDaemons', '/Library/LaunchAgents']
-  return folders.map((folder) => join(folder, `${label}.plist`)).find((path) => existsSync(path))
 }
 
 /** `openclaw update` unloads the job on a Mac while it replaces the package (2026.9.6). */
@@ -76,7 +60,9 @@ async function updater(settings: Settings): Promise<number | undefined> {
 async function launchdService(settings: Settings): Promise<Service | undefined> {
   const label = gatewayLabel(settings)
   if (!existsSync(gatewayPlist(settings))) {
-    const plist = systemWidePlist(label)
+    // A Mac without a screen may run the gateway for the whole machine.
+    const systemWide = ['/Library/LaunchDaemons', '/Library/LaunchAgents'].map((folder) => `${folder}/${label}.plist`)
+    const plist = systemWide.find((path) => existsSync(path))
     return plist ? { ...silent(label, ''), detail: `${plist} starts it: only an administrator may do that` } : undefined
   }
   const job = await launchdJob(settings, label)

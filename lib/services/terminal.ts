@@ -90,17 +90,12 @@ export function quoted(text: string): string {
 export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {
   let running = 0
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
-    const left = readNotes(join(folder, NOTES))
-    if (!left) continue
-    if ((await clear(settings, left, isSpared)) > 0) running++
+    const left: unknown = tried(() => JSON.parse(readFileSync(join(folder, NOTES), 'utf8')))
+    if (!isRecord(left) || typeof left.socket !== 'string' || !left.socket) continue
+    if ((await clear(settings, left as unknown as Notes, isSpared)) > 0) running++
     rmSync(join(folder, NOTES), { force: true })
   }
   return running
-}
-
-function readNotes(path: string): Notes | undefined {
-  const value: unknown = tried(() => JSON.parse(readFileSync(path, 'utf8')))
-  return isRecord(value) && typeof value.socket === 'string' && value.socket ? (value as unknown as Notes) : undefined
 }
 
 /** Returns how many processes it had. */

@@ -120,10 +120,8 @@ function removeOld(folder: string, isMeant: (name: string) => boolean, settings:
 }
 
 /** Level 1's last escalation: on macOS a `WatchPaths` on this file starts Level 2 at once; its timer starts it, too. */
-export function noteEscalation(settings: Settings, line: string): void {
-  try {
-    writeFileSync(join(settings.memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 })
-  } catch {}
+export function noteEscalation({ memoryDir }: Settings, line: string): void {
+  tried(() => writeFileSync(join(memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 }))
 }
 
 /** The last `maxBytes` of a file as text, whole lines only when the file is longer; '' when there is no such file. */

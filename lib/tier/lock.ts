@@ -116,13 +116,7 @@ function removeStale(path: string, seen: string): void {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
     throw error
   }
-  if (readText(aside) !== seen) {
-    try {
-      linkSync(aside, path)
-    } catch {
-      // The name is taken already.
-    }
-  }
+  if (readText(aside) !== seen) tried(() => linkSync(aside, path))
   unlinkSync(aside)
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { tried } from './state.ts'
 
 export const DEFAULT_PROFILE = 'default'
 
@@ -36,11 +37,7 @@ export function profileStateDir(home: string, profile: string): string {
 
 /** A named profile's port: the config's, else the one that OpenClaw derives from the name. */
 export function profilePort(profile: string, configPath: string): number {
-  let config = ''
-  try {
-    config = readFileSync(configPath, 'utf8')
-  } catch {}
-  const port = portInConfig(config)
+  const port = portInConfig(tried(() => readFileSync(configPath, 'utf8')) ?? '')
   if (port !== undefined) return port
   if (profile.toLowerCase() === 'dev') return 19_001
   let hash = 0x811c9dc5

@@ -1,4 +1,6 @@
 /** Removes secrets from text, in linear time; redacting twice gives what redacting once gives. */
+import { tried } from './state.ts'
+
 export const REDACTED = '[REDACTED]'
 /** "on" as a password would black out half a log. */
 const SHORTEST_KNOWN = 6
@@ -84,21 +86,19 @@ function formsOf(known: Iterable<string>): (string | RegExp)[] {
     if (secret.length < SHORTEST_KNOWN || secret === REDACTED) continue
     const bytes = Buffer.from(secret)
     const base64 = bytes.toString('base64').replace(/=+$/, '')
-    for (const form of [secret, inJson(secret), inJson(inJson(secret)), urlEncoded(secret)]) forms.add(form)
+    for (const form of [
+      secret,
+      inJson(secret),
+      inJson(inJson(secret)),
+      tried(() => encodeURIComponent(secret)) ?? secret,
+    ])
+      forms.add(form)
     if (base64.length >= 12) forms.add(base64).add(bytes.toString('base64url'))
     if (secret.length < SHORTEST_WRAPPED || /\s/.test(secret)) continue
     const characters = [...secret].map((c) => c.replace(/[^\w]/u, '\\$&'))
     wrapped.push(new RegExp(characters.join('(?:[ \\t]{0,8}\\r?\\n[ \\t]{0,8})?'), 'g'))
   }
   return [...[...forms].sort((a, b) => b.length - a.length), ...wrapped]
-}
-
-function urlEncoded(value: string): string {
-  try {
-    return encodeURIComponent(value)
-  } catch {
-    return value // a lone surrogate has no encoding
-  }
 }
 
 const [KEY_BEGIN, KEY_END] = ['BEGIN', 'END'].map((edge) => `-----${edge} [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`)
@@ -148,7 +148,11 @@ function redactNamedValues(text: string): string {
     const unquoted = inQuery ? IN_QUERY : separator === '=' && startsLine(text, hit.index) ? LINE : WORD
     const { start, value } = readValue(text, at, unquoted)
     if (!isHarmless(value, name)) {
-      out += text.slice(from, start) + (isList(value) ? value.replace(LIST_ITEM, `$1${REDACTED}$1`) : REDACTED)
+      out +=
+        text.slice(from, start) +
+        (value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
+          ? value.replace(LIST_ITEM, `$1${REDACTED}$1`)
+          : REDACTED)
       from = start + value.length
     }
     NAMED.lastIndex = Math.max(start + value.length, at)
@@ -179,10 +183,6 @@ function readValue(text: string, at: number, unquoted: RegExp): { start: number;
   const value = matchAt(unquoted, text, at)?.[0] ?? ''
   const tail = TAIL.exec(value.slice(-32))?.[0].length ?? 0
   return { start: at, value: value.slice(0, value.length - tail) }
-}
-
-function isList(value: string): boolean {
-  return value.startsWith('[') && value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
 }
 
 /** A line of an `.env` file or of a printed environment: the value may hold blanks. */

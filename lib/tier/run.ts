@@ -78,25 +78,17 @@ async function readFlags(script: TierScript): Promise<Record<string, boolean> | 
       ),
     })
     if (!values.help) return values as Record<string, boolean>
-    process.stdout.write(`${helpText(script, own)}\n`)
+    const meanings = { ...own, 'dry-run': 'examine and say what would be done; change nothing', help: 'print this' }
+    const lines = Object.entries(meanings).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`)
+    const codes = script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'
+    const end = `Exit codes: ${codes}, 2 unusable flags or settings, 3 not acting.`
+    process.stdout.write([script.help.trim(), '', 'Flags:', ...lines, '', end, ''].join('\n'))
     process.exitCode = EXIT.healthy
   } catch (error) {
     process.stderr.write(`${script.tier}: ${(error as Error).message}\nTry --help.\n`)
     process.exitCode = EXIT.unusable
   }
   return undefined
-}
-
-function helpText(script: TierScript, own: Record<string, string>): string {
-  const flags = { ...own, 'dry-run': 'examine and say what would be done; change nothing', help: 'print this' }
-  return [
-    script.help.trim(),
-    '',
-    'Flags:',
-    ...Object.entries(flags).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`),
-    '',
-    `Exit codes: ${script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'}, 2 unusable flags or settings, 3 not acting.`,
-  ].join('\n')
 }
 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {

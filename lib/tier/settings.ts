@@ -52,7 +52,7 @@ export function loadSettings(
     const ownFolder = foldersOf(profile)[name]
     const fallback = ownFolder ?? setting.fallback
     const text = given(name)
-    const value = parse(text ? expandHome(text, home) : fallback)
+    const value = parse(text ? text.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home) : fallback)
     // A shared folder would mix its logs with those of the default profile.
     const isShared =
       profile !== DEFAULT_PROFILE &&
@@ -83,7 +83,8 @@ export function loadSettings(
   }
   let { gatewayPort } = table
   if (!given('OPENCLAW_GATEWAY_PORT')) {
-    if (table.gatewayUrl) gatewayPort = portOf(table.gatewayUrl)
+    const { port, protocol } = new URL(table.gatewayUrl || 'http://127.0.0.1')
+    if (table.gatewayUrl) gatewayPort = Number(port) || (protocol === 'https:' ? 443 : 80)
     else if (profile !== DEFAULT_PROFILE) gatewayPort = profilePort(profile, configPath)
   }
   return {
@@ -103,11 +104,6 @@ export function loadSettings(
       (value) => value.length >= 6,
     ),
   }
-}
-
-function portOf(address: string): number {
-  const { port, protocol } = new URL(address)
-  return port ? Number(port) : protocol === 'https:' ? 443 : 80
 }
 
 /** Of the environment only what begins like ours is checked. */
@@ -182,10 +178,6 @@ function isSetting(line: string, values: Record<string, string>): boolean {
   if (name !== undefined) return name in values
   const start = trimmed.replace(/["'`].*$/, '')
   return Object.values(values).some((value) => value.includes('\n') && value.includes(start))
-}
-
-function expandHome(value: string, home: string): string {
-  return value.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home)
 }
 
 function childEnvironment(env: NodeJS.ProcessEnv, home: string, ofProfile?: Record<string, string>) {

@@ -80,15 +80,9 @@ export function endRunningCommands(): void {
 /** All that a command said, and how it failed; one-line JSON is spread over lines. */
 export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): string {
   const end = missing ? '(it is not on the PATH)' : timedOut ? '(no answer in time)' : `(exit ${code ?? 'by a signal'})`
-  return [inLines(stdout.trim()), stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
-}
-
-function inLines(text: string): string {
-  try {
-    return text.startsWith('{') ? JSON.stringify(JSON.parse(text), null, 1) : text
-  } catch {
-    return text
-  }
+  const shown = stdout.trim()
+  const json = shown.startsWith('{') ? tried(() => JSON.stringify(JSON.parse(shown), null, 1)) : undefined
+  return [json ?? shown, stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
 }
 
 /** For any POSIX shell; zx's own quoting needs bash. */
@@ -118,13 +112,7 @@ function answerOf(
   }
 }
 
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It ended in the same moment.
-  }
-}
+const killGroup = (pid: number) => tried(() => process.kill(-pid, 'SIGKILL'))
 
 export function findOnPath(name: string, searchPath = ''): string | undefined {
   const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))

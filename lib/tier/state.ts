@@ -33,10 +33,8 @@ export function readState<T>(
     if (code === 'ENOENT') return { value: fallback }
     return { value: fallback, problem: `state file ${path} cannot be read (${code}); going on without it` }
   }
-  try {
-    const value = check(JSON.parse(text))
-    if (value !== undefined) return { value }
-  } catch {}
+  const value = tried(() => check(JSON.parse(text)))
+  if (value !== undefined) return { value }
   if (!keepAside) return { value: fallback, problem: `state file ${path} is damaged; going on without it` }
   const aside = `${path}.corrupt-${localStamp(new Date())}`
   try {
