@@ -3,8 +3,8 @@ import type { Verdict } from '../gateway/examination.ts'
 import type { History } from '../incidents/history.ts'
 import type { Incident, Step } from '../incidents/incident.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
-import { spell } from '../incidents/words.ts'
-import { localIso, NEEDS_ATTENTION, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { spell, whoIs } from '../incidents/words.ts'
+import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
@@ -107,12 +107,10 @@ function howItEnded({ scope, open, at }: Extract<Good, { kind: 'resolved' }>, { 
   return `By level ${incident.healedBy}, after ${spell(incident.downSec)} down${felt}.`
 }
 
-const LEVELS = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor' } as const
-
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
 function whatEachLevelDid({ steps }: Incident, hide: Hide, now: Date): Alert['tried'] {
-  return (Object.keys(LEVELS) as (keyof typeof LEVELS)[]).map((tier) => {
-    const who = `Level ${TIERS[tier].level}, ${LEVELS[tier]}`
+  return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
+    const who = whoIs(tier)
     const own = steps.filter((step) => step.tier === tier)
     if (own.length === 0) return { who, what: 'was not called' }
     const from = clockTime(own[0]!.at, now)

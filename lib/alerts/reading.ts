@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { historyOf } from '../incidents/history.ts'
-import { isHealthySighting, readEvents } from '../incidents/logs.ts'
+import { isHealthyObservation, readEvents } from '../incidents/logs.ts'
 import { ABOUT_WATCHERS } from '../tier/contract.ts'
 import { readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -62,7 +62,8 @@ export function readHappenings(settings: Settings, ledger: Ledger, since: Date, 
           ? { kind: 'call', scope, at, why: text, log: event.log }
           : { kind: 'notice', scope, at, what: text },
       )
-    if (scope === 'watchers' ? exitCode === 0 : isHealthySighting(event)) happenings.push({ kind: 'over', scope, at })
+    if (scope === 'watchers' ? exitCode === 0 : isHealthyObservation(event))
+      happenings.push({ kind: 'over', scope, at })
     else if (exitCode === 1 || said?.kind === 'down' || said?.kind === 'escalate')
       happenings.push({ kind: 'goes-on', scope, at })
   }

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { listProcesses } from '../services/process-tree.ts'
+import { listProcesses } from '../services/terminal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord } from '../tier/state.ts'
 

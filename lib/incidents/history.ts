@@ -15,7 +15,7 @@ export interface Stretch {
   failedStarts: number
 }
 
-export interface TierRuns {
+interface TierRuns {
   started: number
   ended: Record<number, number>
   /** No last line: killed, power cut, or a damaged line. */

@@ -84,7 +84,7 @@ export function readEvents(
       if (event.kind === 'run' && event.verdict !== STOOD_DOWN) runBeganMs = event.beganMs
       event.beganMs = Math.min(runBeganMs, event.atMs)
       // Within one second, what a log says up to a healthy observation precedes what other logs say.
-      if (isHealthySighting(event)) healthyMs = event.atMs
+      if (isHealthyObservation(event)) healthyMs = event.atMs
       ranked.push({ event, rank: event.atMs === healthyMs ? 0 : 1 })
     }
   }
@@ -94,7 +94,7 @@ export function readEvents(
 }
 
 /** True when a tier saw the gateway healthy: an incident ends there. */
-export function isHealthySighting(event: LogEvent): boolean {
+export function isHealthyObservation(event: LogEvent): boolean {
   return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
 }
 

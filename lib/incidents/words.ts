@@ -40,11 +40,15 @@ export interface TimelineLine {
 
 const NAMES = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor', monitor: 'monitor' }
 
+/** `Level 1, watchdog`. */
+export function whoIs(tier: TierName): string {
+  return tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
+}
+
 export function lineOf({ at, until, times, tier, said }: Step): TimelineLine {
   const again = times > 1 ? `${times} times, last ${secondOf(until, at)}` : ''
-  const who = tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
   const [did, quote = ''] = deedOf(said)
-  return { at, until, tier, who, again, did, quote }
+  return { at, until, tier, who: whoIs(tier), again, did, quote }
 }
 
 export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
@@ -57,29 +61,22 @@ export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
 }
 
 function deedOf(said: Step['said']): [did: string, quote?: string] {
-  switch (said.kind) {
-    case 'down':
-      return [`found it down, ${said.verdict}`, said.evidence]
-    case 'escalate':
-      return [`escalated to level ${said.level}`, said.why]
-    case 'restart':
-      return ['restarted it', said.how]
-    case 'doctor':
-      return [`called ${said.name} ${said.version}`]
-    case 'recovered':
-      if (said.level === undefined) return [`saw it back after ${spell(said.seconds)}, by itself or from outside`]
-      return [`brought it back after ${spell(said.seconds)}`]
-    case 'cannot-start':
-      return ['could not be started', said.why]
-    case 'manual':
-      return ['called a human', said.why]
-    case 'notice':
-      return ['noted', said.what]
-    case 'told':
-      return [`sent a message through ${said.channel}`, said.title]
-    case 'run-ended':
-      return [`ended with exit code ${said.exitCode}`, said.verdict]
-  }
+  const { kind } = said
+  if (kind === 'down') return [`found it down, ${said.verdict}`, said.evidence]
+  if (kind === 'escalate') return [`escalated to level ${said.level}`, said.why]
+  if (kind === 'restart') return ['restarted it', said.how]
+  if (kind === 'doctor') return [`called ${said.name} ${said.version}`]
+  if (kind === 'cannot-start') return ['could not be started', said.why]
+  if (kind === 'manual') return ['called a human', said.why]
+  if (kind === 'notice') return ['noted', said.what]
+  if (kind === 'told') return [`sent a message through ${said.channel}`, said.title]
+  if (kind === 'run-ended') return [`ended with exit code ${said.exitCode}`, said.verdict]
+  const after = spell(said.seconds)
+  return [
+    said.level === undefined
+      ? `saw it back after ${after}, by itself or from outside`
+      : `brought it back after ${after}`,
+  ]
 }
 
 /** How an incident ended, as the second half of a sentence. */

@@ -94,9 +94,9 @@ async function readFlags(script: TierScript): Promise<Record<string, boolean> | 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
   const startedSec = process.uptime()
   const dryRun = flags['dry-run'] === true
-  const log = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
-  const meter = openMeter(settings, script.tier, log, dryRun)
-  const journal = dryRun ? log : metered(log, meter, settings)
+  const journal = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
+  const meter = openMeter(settings, script.tier, journal, dryRun)
+  if (!dryRun) countMarkers(journal, meter, settings)
   const abort = new AbortController()
   const cleanups: (() => void | Promise<void>)[] = []
   let lock: Lock | undefined
@@ -183,20 +183,15 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
   }
 }
 
-function metered(log: Journal, meter: Meter, settings: Settings): Journal {
-  const counted = (write: (text: string) => void) => (text: string) => {
-    const marker = parseMarker(text)
-    const isNew = marker?.kind === 'down' && currentIncident(settings) === undefined
-    write(text)
-    if (marker) noteMarker(meter, marker, isNew)
-  }
-  return {
-    get path() {
-      return log.path
-    },
-    info: counted(log.info),
-    warn: counted(log.warn),
-    error: counted(log.error),
+function countMarkers(journal: Journal, meter: Meter, settings: Settings): void {
+  for (const severity of ['info', 'warn', 'error'] as const) {
+    const write = journal[severity]
+    journal[severity] = (text) => {
+      const marker = parseMarker(text)
+      const isNew = marker?.kind === 'down' && currentIncident(settings) === undefined
+      write(text)
+      if (marker) noteMarker(meter, marker, isNew)
+    }
   }
 }
 
