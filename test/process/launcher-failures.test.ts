@@ -114,7 +114,7 @@ describe.concurrent('a tier that cannot start', () => {
     const { machine, receiver } = await machineWithWebhook(onTestFinished)
     const checkout = copyCheckout(join(machine.root, 'checkout'))
     checkout.edit('lib/tier/contract.ts', (text) => `export const = 1\n${text}`)
-    writeFileSync(join(checkout.root, 'scripts', 'emergency-recovery.ts'), "import '../../lib/tier/contract.ts'\n")
+    writeFileSync(join(checkout.root, 'scripts', 'emergency-recovery.ts'), "import '../lib/tier/contract.ts'\n")
     for (const name of ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery'])
       expect((await machine.launch([name], { checkout: checkout.root })).code).toBe(1)
     const place = expect.stringContaining('lib/tier/contract.ts:1')
@@ -132,7 +132,7 @@ describe.concurrent('a tier that cannot start', () => {
       "setTimeout(() => { throw new Error('out of the blue') }, 10)\nawait new Promise((r) => setTimeout(r, 20000))",
       'out of the blue',
     ],
-    ['imports what is not there', "import { nothing } from '../../lib/tier/contract.ts'\nnothing()", "'nothing'"],
+    ['imports what is not there', "import { nothing } from '../lib/tier/contract.ts'\nnothing()", "'nothing'"],
     ['is gone', undefined, 'gateway-watchdog.ts is missing'],
   ])('a script that %s ends with 1, and its log says why', async ([, beginning, why], { onTestFinished }) => {
     const { machine, receiver } = await machineWithWebhook(onTestFinished)
