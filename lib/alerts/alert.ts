@@ -13,7 +13,6 @@ export interface Alert {
   /** `update`: another reason in a known incident. `several`: alerts that had to wait. */
   kind: keyof typeof SIGNS
   scope?: Scope
-  /** ISO times. */
   writtenAt: string
   downSince?: string
   lastHealthy?: string

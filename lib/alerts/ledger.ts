@@ -66,7 +66,6 @@ export function readLedger(settings: Settings, dryRun: boolean): { ledger: Ledge
   return { ledger, problems: copies.flatMap(({ problem }) => problem ?? []) }
 }
 
-/** Writes to the first place that takes it; undefined: no place took it. */
 export function saveLedger(settings: Settings, ledger: Ledger): Ledger | undefined {
   const next = { ...ledger, saved: ledger.saved + 1 }
   const paths = ledgerPaths(settings)
@@ -81,7 +80,6 @@ export function saveLedger(settings: Settings, ledger: Ledger): Ledger | undefin
   return undefined
 }
 
-/** In the state folder; where that cannot be written in the log folder, else in a folder for temporary files. */
 function ledgerPaths(settings: Settings): string[] {
   const temporary = join(tmpdir(), `openclaw-self-healing-${process.getuid?.() ?? 0}`)
   return [settings.watchdogDir, settings.memoryDir, temporary].map((folder) => join(folder, 'alerts.json'))

@@ -6,7 +6,6 @@ import { type Channel, type Circumstances, headline, plainBody } from './message
 const MAX_MESSAGE_BYTES = 4096
 
 export function ntfyChannel(topicUrl: string, token: string): Channel {
-  // As JSON, unlike in headers, any text is safe.
   const url = new URL(topicUrl)
   const segments = url.pathname.split('/').filter(Boolean)
   const topic = decodeURIComponent(segments.pop() ?? '')
@@ -23,7 +22,6 @@ export function ntfyChannel(topicUrl: string, token: string): Channel {
 }
 
 export function ntfyMessage(alert: Alert, circumstances: Circumstances) {
-  // A unit takes up to three bytes.
   let message = ''
   for (let max = MAX_MESSAGE_BYTES; message === '' || Buffer.byteLength(message) > MAX_MESSAGE_BYTES; max -= 100)
     message = plainBody(alert, circumstances, max) || alert.title

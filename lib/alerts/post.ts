@@ -17,7 +17,6 @@ type Result =
   | { failure: string; arrived: 'no' | 'perhaps' }
 
 const MAX_BODY_BYTES = 16 * 1024
-/** A longer Retry-After is left to a later run. */
 const MAX_WAIT_IN_RUN_SEC = 30
 const MAX_RETRY_AFTER_SEC = 3600
 const PAUSES_SEC = [0.5, 2]
@@ -34,7 +33,6 @@ export async function post(url: string, what: Sent, { timeoutSec, signal }: Limi
 
 async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Result> {
   const { origin, pathname, search } = new URL(url)
-  // fetch does not say whether anything was sent.
   let isSent = false
   const onSent = (message: unknown) => {
     const { request } = message as { request: { origin: string; path: string } }
@@ -96,7 +94,6 @@ function judge(result: Result): Answer {
   const later = (waitSec: number, what = ''): Answer => ({
     ...{ kind: 'later', why: why + what, waitSec, arrived: isGatewayTimeout(status) ? 'perhaps' : 'no' },
   })
-  // The login page of a hotel or proxy.
   if (status >= 200 && status < 300) return isWebPage ? later(0, ', a web page') : { kind: 'delivered', said: why }
   // Discord: `retry_after`; Telegram: `parameters.retry_after`; both in seconds.
   const inBody = /"retry_after"\s*:\s*(\d{1,9}(?:\.\d{1,9})?)/.exec(body)?.[1]

@@ -1,9 +1,7 @@
-/** Text from outside, made fit for a chat message: it can neither ping, nor format, nor break out, nor be cut in half. */
 import { cleanText, oneLine } from '../tier/contract.ts'
 
 type Escape = (text: string) => string
 
-/** Cuts to `max` UTF-16 units, never through a character. */
 export function cut(text: string, max: number): string {
   if (text.length <= max) return text
   if (max < 1) return ''
@@ -39,13 +37,11 @@ export function codeSpan(text: string, max: number, escapeText: Escape = inCode)
   return `\`${cutEscaped(cleanLine(text), max - 2, escapeText).trim() || '-'}\``
 }
 
-/** The last lines, escaped, that fit into `max` units. */
 export function lastLines(lines: readonly string[], max: number, escapeText: Escape): string[] {
   let room = max
   const kept: string[] = []
   for (const line of [...lines].reverse().map((one) => clean(one).replaceAll('\n', ' '))) {
     const fits = escapeText(line).length < room
-    // One overlong line must not hide everything.
     if (fits || (kept.length === 0 && room > 20)) kept.unshift(cutEscaped(line, room - 1, escapeText))
     if (!fits) break
     room -= kept[0]!.length + 1

@@ -22,7 +22,6 @@ interface TierRuns {
   unfinished: number
   last?: { at: Date; verdict: string; exitCode: number }
   lastStart?: Date
-  /** When that is the last that its log says. */
   cannotStart?: { at: Date; why: string }
 }
 
@@ -93,7 +92,6 @@ export function restartedBy(settings: Settings, since: Date, startedMs: number |
   return restart && TIERS[restart.tier].level
 }
 
-/** At most two days back. */
 export function restartsSince(settings: Settings, since: Date): LogEvent[] {
   return recentEvents(settings, new Date()).filter(
     (event) => event.kind === 'said' && event.said.kind === 'restart' && event.atMs >= since.getTime(),

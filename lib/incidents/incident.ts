@@ -1,7 +1,6 @@
 import { TIERS, type TierName } from '../tier/contract.ts'
 import type { Said } from './logs.ts'
 
-/** The same thing said again is counted, not repeated. */
 export interface Step {
   at: Date
   until: Date
@@ -14,7 +13,6 @@ export class Incident {
   /** The first DOWN; without that line, reckoned from RECOVERED. */
   readonly begin: Date
   isBeginSeen = true
-  /** Undefined: not in these logs, or it was stopped on purpose since. */
   readonly lastHealthy: Date | undefined
   end: Date | undefined
   lastSeen: Date
@@ -44,7 +42,6 @@ export class Incident {
   }
 }
 
-/** An incident that lasts for days repeats itself. */
 const MAX_STEPS = 200
 
 const SAID = new WeakMap<Step[], Map<string, Step>>()

@@ -54,7 +54,6 @@ export interface Learning {
 
 /** Below this the words have nothing in common but the language. */
 const LEAST_SIMILARITY = 0.25
-/** From this on it is the same trouble again. */
 const SAME_TROUBLE = 0.6
 
 /** At most three, best first: half is the verdict, half the words of the evidence; the newer of equals first. */
@@ -77,7 +76,6 @@ function sectionsOf(path: string): string[] {
   return (text ?? '').split(/^## /m).slice(1)
 }
 
-/** Numbers, pids and times differ every time. */
 function wordsOf(text: string): Set<string> {
   return new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_.$-]{2,}/gu) ?? [])
 }

@@ -93,7 +93,6 @@ export function readEvents(
   return { events: ranked.map(({ event }) => event), notes }
 }
 
-/** True when a tier saw the gateway healthy: an incident ends there. */
 export function isHealthyObservation(event: LogEvent): boolean {
   return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
 }
@@ -152,7 +151,6 @@ function daysIn({ from, to }: Span): string[] {
   return Object.keys(quarters).filter((day) => quarters[day]! >= 4)
 }
 
-/** Returns what was wrong with the lines, as a sentence. */
 function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
   const damage: Damage = { odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
   let bytes: Buffer

@@ -28,11 +28,9 @@ export function secondOf(at: Date, beside: Date): string {
 export interface TimelineLine {
   at: Date
   until: Date
-  /** Undefined: the gateway itself. */
   tier: TierName | undefined
   who: string
   did: string
-  /** Text from outside. */
   quote: string
   /** How often it was said again, and until when; empty when it was said once. */
   again: string

@@ -1,4 +1,3 @@
-/** What this machine has: prerequisites, a scheduler, a Node for the jobs; and what setup refuses or warns of. */
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { launchdTarget } from '../services/launchd.ts'
@@ -28,7 +27,6 @@ export function prerequisites({ childEnv, doctors }: Settings): { name: string; 
   })
 }
 
-/** Why setup cannot run here, or as this user; one line each. */
 export function obstacles(home: string, root: string): string[] {
   const found = [home, root]
     .filter((path) => /[\n\r\0]/.test(path))

@@ -1,4 +1,3 @@
-/** The gateway without a supervisor: a process that we start and, when it must be, end. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -31,7 +30,6 @@ export async function endProcess(
     ['KILL', 5],
   ] as const) {
     if (!(await isStillIt())) return true
-    // A stopped process sees the SIGTERM only after SIGCONT.
     await (signal === 'TERM' ? $`kill -TERM ${pid}; kill -CONT ${pid}` : $`kill -KILL ${pid}`)
     for (const deadline = performance.now() + limitSec * 1000; performance.now() < deadline; await delay(200)) {
       if (!(await isStillIt())) return true

@@ -51,7 +51,6 @@ export function withBlock(text: string, lines: readonly string[], profile = DEFA
   return block + rest + (rest === '' || rest.endsWith('\n') ? '' : '\n')
 }
 
-/** Takes out the marker lines and the calls of our launcher between them. */
 export function withoutBlock(text: string, profile = DEFAULT_PROFILE): string {
   let inside = false
   return linesOf(text)

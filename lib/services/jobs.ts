@@ -1,4 +1,3 @@
-/** Our own scheduled jobs, Level 1 and Level 2, as launchd or systemd has them. */
 import { join } from 'node:path'
 import { profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -22,7 +21,6 @@ export function jobPlist(settings: Settings, tier: JobTier): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${jobName(settings, tier)}.plist`)
 }
 
-/** The jobs' states: one command each. */
 export function askJobs(settings: Settings, scheduler: 'launchd' | 'systemd', tiers: readonly JobTier[]) {
   return Promise.all(tiers.map(async (tier) => [tier, await askJob(settings, scheduler, tier)] as const))
 }

@@ -6,9 +6,7 @@ import { type Answer, shell } from '../tier/shell.ts'
 const COULD_NOT_FIND = 113
 /** `bootstrap` while launchd has not let go of the old job (5), or has it already (37, 130). */
 const BUSY_OR_LOADED = [5, 37, 130]
-/** The user is not logged in at the screen. */
 const NO_DOMAIN = [112, 125]
-/** A job that is being booted out still shows for a moment. */
 const STILL_THERE_MS = 2000
 
 export function launchdTarget(label?: string): string {
@@ -33,7 +31,6 @@ export function readLaunchdJob(code: number, stdout: string, stderr: string) {
     running: state === 'running' || (state === '' && pid !== undefined),
     pid: pid !== undefined && pid > 0 ? pid : undefined,
     lastExitCode: number('last exit code'),
-    /** launchd is about to start it by itself. */
     spawning: /spawn|xpcproxy/i.test(state),
   }
 }

@@ -16,7 +16,6 @@ export interface Receipt {
   installedAt: string
   root: string
   scheduler: 'launchd' | 'systemd' | 'cron'
-  /** Absent in the oldest receipts. */
   memoryDir?: string
   gatewayPort?: number
   cronLines: string[]

@@ -1,4 +1,3 @@
-/** systemd's user manager, through `systemctl --user`. */
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 
@@ -10,7 +9,6 @@ export const SYSTEMD_ACTION_TIMEOUT_SEC = 400
 const PROPERTIES =
   'LoadState,ActiveState,SubState,Result,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
 
-/** The unit's state; undefined without a systemctl or a user manager to ask. */
 export async function systemdUnit(settings: Settings, unit: string) {
   const { code, stdout } = await shell(settings)`systemctl --user show ${unit} --property=${PROPERTIES}`
   if (code !== 0) return undefined
@@ -28,7 +26,6 @@ export async function systemdUnit(settings: Settings, unit: string) {
     lastExitCode: how === 1 ? status : undefined,
     lastSignal: how === 2 || how === 3 ? status : undefined,
     restarts: number('NRestarts'),
-    /** A disabled unit is forgotten as soon as it stops. */
     everRan: number('ExecMainStartTimestampMonotonic') > 0,
     enabled: /^(enabled|static|linked|generated|alias)/.test(text('UnitFileState')),
   }

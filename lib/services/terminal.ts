@@ -21,7 +21,6 @@ export interface Terminal {
 
 export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors: 'errors.log', ended: 'ended' } as const
 
-/** Tells the gateway, which may outlive the terminal, by its command. */
 type Spared = (command: string) => boolean
 
 interface Notes {
@@ -98,7 +97,6 @@ export async function closeLeftTerminals(settings: Settings, runs: string, isSpa
   return running
 }
 
-/** Returns how many processes it had. */
 async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared: Spared): Promise<number> {
   const $ = shell(settings, { timeoutSec: 20 })
   const server = socketPath ? ['-S', socketPath] : ['-L', socket]
@@ -134,7 +132,6 @@ async function processTree(
   return all.filter(({ pid }) => pid === root).flatMap(withChildren)
 }
 
-/** Waits until none of these is left, and kills those that still are after `graceMs`. */
 async function endTree(settings: Settings, tree: readonly TreeProcess[], graceMs: number): Promise<void> {
   for (const deadline = performance.now() + graceMs; tree.length > 0; await delay(100)) {
     const now = await listProcesses(settings)

@@ -12,7 +12,6 @@ import { isInstalled, readReceipt, receiptPath } from './receipt.ts'
 
 type Watcher = 'watchdog' | 'healthcheck' | 'guardian'
 
-/** Level 3 has no schedule. That cron is dead shows in the guardian. */
 const WATCHES: Record<Watcher, readonly TierName[]> = {
   watchdog: ['healthcheck', 'guardian'],
   healthcheck: ['watchdog'],
@@ -23,10 +22,8 @@ const WATCHES: Record<Watcher, readonly TierName[]> = {
 const DEAD_SEC = 3 * TIERS.guardian.intervalSec
 
 export interface Book {
-  /** In epoch milliseconds. */
   lastTickMs: number
   onTimeSinceMs: number
-  /** Peers that the guardian revived and that have not run by themselves since. */
   revived: Partial<Record<TierName, { revivals: number; revivedAtMs: number; isHumanCalled: boolean }>>
 }
 
@@ -109,7 +106,6 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
     // By the clock alone: in an outage the monitor must not be missing.
     const lateSec = (tier: TierName) =>
       (Date.now() - (heartbeatMs(settings, tier) || statSync(receiptPath(settings)).mtimeMs)) / 1000
-    // While cron runs the guardian, the guardian restores a lost line of the monitor.
     const isCronDead = lateSec('guardian') > 2.5 * TIERS.guardian.intervalSec
     if (isCronDead || lateSec('monitor') > 5 * TIERS.monitor.intervalSec)
       await launch('cron has not run it or the guardian', TIERS.monitor.script)

@@ -1,6 +1,5 @@
 /** The contract between the tiers, which are separate processes: exit codes, log lines and markers, written and read here. */
 
-/** Healthy (monitor, guardian: nothing is left to do); still down: the next tier; unusable settings; not acting. */
 export const EXIT = {
   healthy: 0,
   down: 1,
@@ -53,7 +52,6 @@ export const MARKER = {
   notice: (what: string): string => `NOTICE ${what}`,
 } as const
 
-/** How a call or a notice begins that is about the watchers and not the gateway. */
 export const ABOUT_WATCHERS = 'watchers: '
 
 /** How a notice begins that is sent under NOTIFY=failures too: nothing is down, but a human has to act soon. */
@@ -80,7 +78,6 @@ export function isBareRunLine(text: string): boolean {
   return /^RUN (?:started \(pid \d+\)|ended: [a-z -]{1,40}, exit \d after [\d.]+ s)$/.test(text)
 }
 
-/** What a tier did, for readers of its log; no tier acts upon it. */
 export type Deed =
   | { kind: 'restart'; how: string }
   | { kind: 'doctor'; name: string; version: string }
@@ -135,7 +132,6 @@ export function wholeWords(text: string, maxChars: number): string {
   return flat.length <= maxChars ? flat : `${flat.slice(0, Math.max(0, flat.lastIndexOf(' ', maxChars - 2)))} …`.trim()
 }
 
-/** Terminal escape sequences and control characters out, line breaks kept. */
 export function cleanText(text: string): string {
   return (
     text

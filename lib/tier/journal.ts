@@ -42,7 +42,6 @@ export function isOurLog(name: string): boolean {
   return OURS.test(name)
 }
 
-/** The log folder, and the fallback for when that one cannot be written (a wrong owner, a detached disk). */
 export function logFolders(settings: Settings): string[] {
   return [settings.memoryDir, join(settings.watchdogDir, 'logs')]
 }
@@ -106,9 +105,7 @@ function prepareLogFolder(settings: Settings, path: string, now: Date): void {
     for (const folder of logFolders(settings)) removeOld(folder, isOurLog, settings, now)
     for (const folder of [settings.watchdogDir, join(settings.watchdogDir, 'known-good')])
       removeOld(folder, isLeftover, settings, now)
-  } catch {
-    // What is wrong with the folder shows at the first line, where it is handled.
-  }
+  } catch {}
 }
 
 function removeOld(folder: string, isMeant: (name: string) => boolean, settings: Settings, now: Date): void {
@@ -124,7 +121,6 @@ export function noteEscalation({ memoryDir }: Settings, line: string): void {
   tried(() => writeFileSync(join(memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 }))
 }
 
-/** The last `maxBytes` of a file as text, whole lines only when the file is longer; '' when there is no such file. */
 export function readTail(path: string, maxBytes: number): string {
   return (
     tried(() => {
@@ -138,7 +134,6 @@ export function readTail(path: string, maxBytes: number): string {
   )
 }
 
-/** A part of a file, as much of it as is there. Throws what the file system throws. */
 export function readBytes(path: string, from: number, to: number): Buffer {
   const fd = openSync(path, 'r')
   try {

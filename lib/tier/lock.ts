@@ -64,12 +64,10 @@ async function take(
   }
 }
 
-/** What the lock file says; whether that holder is alive is not asked: no fork. */
 export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
   return tried(() => parseHolder(readText(lockPath(settings, tier)) ?? ''))
 }
 
-/** The tier's living lock holder. Changes nothing. */
 export async function lockHolder(settings: Settings, tier: LockName): Promise<LockHolder | undefined> {
   const holder = readLock(settings, tier)
   return holder && (await isAlive(holder, settings)) ? holder : undefined

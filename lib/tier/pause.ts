@@ -8,7 +8,6 @@ export function pausePath(settings: Settings): string {
   return join(settings.stateDir, 'self-healing.paused')
 }
 
-/** Why everything is paused, as a sentence; undefined when nothing is. */
 export function pauseReason(settings: Settings, now = new Date()): string | undefined {
   const path = pausePath(settings)
   let text: string

@@ -19,13 +19,11 @@ export function parseProfile(text: string): string | undefined {
   return rule.test(text) ? text : undefined
 }
 
-/** This machine, and the profile if it is not the default one. */
 export function hostOf(profile: string): string {
   const host = hostname().replace(/\.local$/, '')
   return profile === DEFAULT_PROFILE ? host : `${host} (profile ${profile})`
 }
 
-/** `.work` or `-work`; nothing for the default profile. */
 export function profileSuffix(profile: string, separator: '.' | '-'): string {
   return profile === DEFAULT_PROFILE ? '' : `${separator}${profile}`
 }
@@ -35,7 +33,6 @@ export function profileStateDir(home: string, profile: string): string {
   return join(home, `.openclaw${profileSuffix(profile, '-')}`)
 }
 
-/** A named profile's port: the config's, else the one that OpenClaw derives from the name. */
 export function profilePort(profile: string, configPath: string): number {
   const port = portInConfig(tried(() => readFileSync(configPath, 'utf8')) ?? '')
   if (port !== undefined) return port
@@ -70,7 +67,6 @@ export function rollingLogName(profile: string): string {
   return `openclaw-${encoded}`
 }
 
-/** True for another profile's log in /tmp/openclaw or ~/Library/Logs. */
 export function isForeignLog(name: string, profile: string): boolean {
   const rolling = /^(openclaw(?:-[a-z0-9-]+)?)-\d{4}-\d\d-\d\d(?:\.\d+)?\.log$/.exec(name)
   if (rolling) return rolling[1] !== rollingLogName(profile)

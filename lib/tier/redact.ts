@@ -166,7 +166,6 @@ const LIST_ITEM = /(["'])(?:(?!\1)[^\r\n]){1,4096}\1/g
 const IN_QUERY = /[^\s"'`<>&#]{0,32768}/y
 const LINE = /[^\r\n]{0,32768}/y
 const WORD = /[^\s"'`<>]{0,32768}/y
-/** Punctuation after a value; not the bracket of a placeholder. */
 const TAIL = /(?:(?<=\[REDACTED\])|(?<!\[REDACTED))[,;)}\]\\]{1,16}$/
 
 function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
@@ -174,7 +173,6 @@ function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | n
   return pattern.exec(text)
 }
 
-/** Empty for an object or a list of something else than strings. */
 function readValue(text: string, at: number, unquoted: RegExp): { start: number; value: string } {
   const quoted = matchAt(QUOTED, text, at)
   if (quoted) return { start: at + (quoted[1] ?? quoted[3])!.length, value: (quoted[2] ?? quoted[4])! }

@@ -3,7 +3,6 @@ import { PROFILE_RULE, parseProfile } from './profile.ts'
 
 export interface Setting<T> {
   name: string
-  /** As it would stand in `.env`; empty: unset. */
   fallback: string
   unit: string
   meaning: string

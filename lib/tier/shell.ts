@@ -77,7 +77,6 @@ export function endRunningCommands(): void {
   for (const pid of running) killGroup(pid)
 }
 
-/** All that a command said, and how it failed; one-line JSON is spread over lines. */
 export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): string {
   const end = missing ? '(it is not on the PATH)' : timedOut ? '(no answer in time)' : `(exit ${code ?? 'by a signal'})`
   const shown = stdout.trim()

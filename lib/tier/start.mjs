@@ -5,7 +5,6 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 process.argv.splice(1, 1)
 const script = process.argv[1]
-// Not for openclaw or a doctor.
 delete process.env.NODE_COMPILE_CACHE
 
 process.on('uncaughtException', cannotStart)
