@@ -17,7 +17,7 @@ const GONE_PAUSE_SEC = 3600
 /** An incident's reminder is among the newest. */
 const MAX_WAITING = 50
 
-export interface Office extends Limits {
+interface Office extends Limits {
   channels: readonly Channel[]
   journal: Journal
   save: (ledger: Ledger) => void

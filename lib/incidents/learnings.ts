@@ -45,7 +45,7 @@ export function addLearning(path: string, { at, verdict, evidence, outcome, seco
   appendFileSync(path, `${existsSync(path) ? '' : HEADER}\n${section}`, { mode: 0o600 })
 }
 
-export interface Learning {
+interface Learning {
   text: string
   /** 0 to 1: how like it is to the present case. */
   similarity: number

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { editCrontab } from '../services/cron.ts'
 import { bootout, bootstrap, launchdJob } from '../services/launchd.ts'
+import { systemdUnit } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
@@ -115,13 +116,8 @@ function putFile(path: string, file: File | undefined): void {
 }
 
 export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
-  if (isUnit(label)) return (await property(settings, label, 'ActiveState')) === 'active'
+  if (isUnit(label)) return (await systemdUnit(settings, label))?.activeState === 'active'
   return (await launchdJob(settings, label))?.loaded === true
-}
-
-export async function property(settings: Settings, unit: string, name: string): Promise<string> {
-  const { stdout } = await shell(settings)`systemctl --user show ${unit} ${`--property=${name}`}`
-  return stdout.trim().slice(name.length + 1)
 }
 
 async function startJob(settings: Settings, label: string, path: string): Promise<void> {
@@ -136,9 +132,8 @@ async function startJob(settings: Settings, label: string, path: string): Promis
 async function stopJob(settings: Settings, label: string): Promise<void> {
   if (isUnit(label)) {
     const service = label.replace(/timer$/, 'service')
-    const isKnown = async (unit: string) => (await property(settings, unit, 'LoadState')) === 'loaded'
-    if (await isKnown(label)) await systemctl(settings, 'disable', '--now', label)
-    if (await isKnown(service)) await systemctl(settings, 'stop', service)
+    if ((await systemdUnit(settings, label))?.loaded) await systemctl(settings, 'disable', '--now', label)
+    if ((await systemdUnit(settings, service))?.loaded) await systemctl(settings, 'stop', service)
     // A service whose last run failed would stay in systemd's list as "not found, failed".
     await shell(settings)`systemctl --user reset-failed ${label} ${service}`
     return

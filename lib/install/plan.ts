@@ -14,6 +14,7 @@ import {
   readReceiptOrRest,
   receiptPath,
 } from '../services/receipt.ts'
+import { systemdUnit } from '../services/systemd.ts'
 import { DEFAULT_PROFILE, profileStateDir, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { findOnPath, shell } from '../tier/shell.ts'
@@ -163,7 +164,7 @@ async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, s
       files
         .set(main, fill(`systemd/com.openclaw.${tier}.service`))
         .set(second, fill(`systemd/com.openclaw.${tier}.timer`))
-      isOn &&= (await change.property(settings, label, 'UnitFileState')) === 'enabled'
+      isOn &&= (await systemdUnit(settings, label))?.enabled === true
     }
     if (isOn && [main, second].every((path) => change.isAsWanted(path, files.get(path)))) continue
     if (scheduler === 'launchd') stop.set(label, main)

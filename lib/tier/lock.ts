@@ -6,7 +6,7 @@ import type { Settings } from './settings.ts'
 import { shell } from './shell.ts'
 import { isRecord, readWhole, tried, writeFileAtomic } from './state.ts'
 
-export type LockName = TierName | 'setup'
+type LockName = TierName | 'setup'
 
 export interface LockHolder {
   pid: number
@@ -49,7 +49,12 @@ async function take(
       try {
         // link(2) fails when the name exists, and the lock is never seen empty.
         linkSync(temporary, path)
-        return heldLock(path, holder)
+        return {
+          markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
+          release: () => {
+            if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
+          },
+        }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       }
@@ -94,15 +99,6 @@ export function isLock(taken: Lock | LockHolder): taken is Lock {
 
 function lockPath(settings: Settings, tier: LockName): string {
   return join(settings.watchdogDir, `${tier}.lock`)
-}
-
-function heldLock(path: string, holder: LockHolder): Lock {
-  return {
-    markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
-    release: () => {
-      if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
-    },
-  }
 }
 
 /** Removes the stale lock `seen` only: a fresh lock that replaced it meanwhile is put back. */

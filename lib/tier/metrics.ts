@@ -160,7 +160,7 @@ export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal,
   const path = metricsPath(settings, tier)
   const key = (name: string, labels: Labels) =>
     `${name}{${Object.entries({ profile: settings.profile, tier, ...labels })
-      .map(([label, value]) => `${label}="${escaped(value)}"`)
+      .map(([label, value]) => `${label}="${value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`)
       .join()}}`
   const add = (name: string, labels: Labels, by: number) => {
     const one = key(name, labels)
@@ -210,10 +210,6 @@ export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal,
       }
     },
   }
-}
-
-function escaped(value: string): string {
-  return value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')
 }
 
 /** The last line; a file that was cut off has none. Prometheus's parser takes it for a comment. */

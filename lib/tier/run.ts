@@ -31,7 +31,7 @@ export interface TierRun {
   markAtWork(): void
 }
 
-export interface TierScript {
+interface TierScript {
   tier: TierName
   help: string
   exitCodes?: string

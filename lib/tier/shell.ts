@@ -13,7 +13,7 @@ export interface Answer {
   failure: string | undefined
 }
 
-export interface ShellOptions {
+interface ShellOptions {
   timeoutSec?: number
   input?: string
   cwd?: string
@@ -23,7 +23,7 @@ export interface ShellOptions {
 }
 
 /** `` $`systemctl --user restart ${unit}` ``; a value is one word, an array several. */
-export type Shell = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<Answer>
+type Shell = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<Answer>
 
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 
