@@ -40,9 +40,7 @@ export async function send(channel: Channel, alert: Alert, circumstances: Circum
   return answer.kind === 'refused' && bare ? attempt(bare(words)) : answer
 }
 
-export function todoOf(answer: Answer): string {
-  return answer.kind === 'gone' ? `; ${answer.todo}` : ''
-}
+export const todoOf = (answer: Answer): string => (answer.kind === 'gone' ? `; ${answer.todo}` : '')
 
 function webhookChannel(url: string): Channel {
   return { name: 'webhook', address: url, url, payload: webhookPayload, todo: () => 'check ALERT_WEBHOOK_URL' }

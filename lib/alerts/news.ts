@@ -125,9 +125,7 @@ function isUnsteady(flaps: Flaps, book: Book, news: News[], now: Date): boolean 
 }
 
 /** Pids, seconds and counts differ each time. */
-function fingerprint({ why }: Call): string {
-  return hash(why.replace(/\d+/g, '#'))
-}
+const fingerprint = ({ why }: Call): string => hash(why.replace(/\d+/g, '#'))
 
 function seen(open: Case | undefined, at: Date): void {
   if (open && at.toISOString() > open.lastSeenAt) open.lastSeenAt = at.toISOString()
@@ -139,6 +137,4 @@ function flapsOf(book: Book, scope: Scope): Flaps {
   return flaps
 }
 
-export function hash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
-}
+export const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)

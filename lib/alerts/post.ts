@@ -80,9 +80,7 @@ function waitBeforeRetry(result: Result, tries: number): number | undefined {
   return waitSec !== undefined && waitSec <= MAX_WAIT_IN_RUN_SEC ? waitSec : undefined
 }
 
-function isGatewayTimeout(status: number): boolean {
-  return status === 504 || status === 524
-}
+const isGatewayTimeout = (status: number): boolean => status === 504 || status === 524
 
 function judge(result: Result): Answer {
   if ('failure' in result) return { kind: 'later', why: result.failure, waitSec: 0, arrived: result.arrived }

@@ -15,13 +15,9 @@ export function cutEscaped(text: string, max: number, escapeText: Escape): strin
 }
 
 /** Half a surrogate pair is no Unicode, and some services refuse it. */
-export function clean(text: string): string {
-  return cleanText(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
-}
+export const clean = (text: string): string => cleanText(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
 
-export function cleanLine(text: string): string {
-  return oneLine(clean(text), Number.MAX_SAFE_INTEGER)
-}
+export const cleanLine = (text: string): string => oneLine(clean(text), Number.MAX_SAFE_INTEGER)
 
 /** Breaks what chat services resolve (`@everyone`, `<@id>`, `<#id>`, `</command:id>`, `<t:0>`) invisibly. */
 export function defuse(text: string): string {
@@ -29,9 +25,7 @@ export function defuse(text: string): string {
 }
 
 /** The backtick alone means something inside Markdown code. */
-export function inCode(text: string): string {
-  return defuse(text).replaceAll('`', 'ˋ')
-}
+export const inCode = (text: string): string => defuse(text).replaceAll('`', 'ˋ')
 
 export function codeSpan(text: string, max: number, escapeText: Escape = inCode): string {
   return `\`${cutEscaped(cleanLine(text), max - 2, escapeText).trim() || '-'}\``

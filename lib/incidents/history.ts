@@ -76,9 +76,7 @@ export function currentIncident(settings: Settings, now = new Date()): Incident 
   return new Timeline(events, lastDays(2, now), isOver ? undefined : own?.atMs).open
 }
 
-export function downSec(settings: Settings, now = new Date()): number {
-  return currentIncident(settings, now)?.downSec ?? 0
-}
+export const downSec = (settings: Settings, now = new Date()): number => currentIncident(settings, now)?.downSec ?? 0
 
 export function isFresh(incident: Incident | undefined, now = new Date()): boolean {
   return incident !== undefined && secondsBetween(incident.lastSeen, now) <= MAX_SILENCE_SEC
@@ -102,9 +100,7 @@ function recentEvents(settings: Settings, now: Date): LogEvent[] {
   return readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events
 }
 
-function secondsBetween(from: Date, to: Date): number {
-  return (to.getTime() - from.getTime()) / 1000
-}
+const secondsBetween = (from: Date, to: Date): number => (to.getTime() - from.getTime()) / 1000
 
 function feltFrom({ begin, lastHealthy }: Incident): Date {
   return lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC ? lastHealthy : begin

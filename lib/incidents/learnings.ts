@@ -76,9 +76,7 @@ function sectionsOf(path: string): string[] {
   return (text ?? '').split(/^## /m).slice(1)
 }
 
-function wordsOf(text: string): Set<string> {
-  return new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_.$-]{2,}/gu) ?? [])
-}
+const wordsOf = (text: string): Set<string> => new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_.$-]{2,}/gu) ?? [])
 
 function hasWorked(section: string): boolean | undefined {
   const outcome = fieldOf(section, 'outcome|final result')

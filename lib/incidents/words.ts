@@ -15,9 +15,7 @@ export function spell(seconds: number): string {
 }
 
 /** `2026-11-18 22:05`. */
-export function minuteOf(at: Date): string {
-  return localIso(at).slice(0, 16).replace('T', ' ')
-}
+export const minuteOf = (at: Date): string => localIso(at).slice(0, 16).replace('T', ' ')
 
 /** `22:05:10`, with the date when it is not that of `beside`. */
 export function secondOf(at: Date, beside: Date): string {

@@ -53,9 +53,7 @@ function labelIn(path: string): string {
   return label ?? basename(path, '.plist')
 }
 
-function setAsideFolder({ watchdogDir }: Settings): string {
-  return join(watchdogDir, 'set-aside')
-}
+const setAsideFolder = ({ watchdogDir }: Settings): string => join(watchdogDir, 'set-aside')
 
 /** What was set aside: `wasLoaded` stands in the receipt alone. The rest in that folder does not come from us. */
 export function findSetAside(
@@ -74,9 +72,7 @@ export function findSetAside(
   return { files, others: names.filter((name) => !files.some(({ aside }) => basename(aside) === name)) }
 }
 
-function isItsLine(line: string): boolean {
-  return ITS_SCRIPTS.test(line) && !line.trimStart().startsWith('#')
-}
+const isItsLine = (line: string): boolean => ITS_SCRIPTS.test(line) && !line.trimStart().startsWith('#')
 
 export function withoutItsLines(text: string): string {
   return text.replace(/^.+$/gm, (line) => (isItsLine(line) ? SET_ASIDE + line : line))

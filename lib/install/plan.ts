@@ -64,13 +64,9 @@ export function ourJobs(settings: Settings) {
 }
 
 /** Where scripts/run-tier.sh looks for the Node and the PATH: it knows the state folder from the environment alone. */
-export function launcherRecord(settings: Settings): string {
-  return join(settings.stateDirOfJobs, 'watchdog', 'launcher')
-}
+export const launcherRecord = (settings: Settings): string => join(settings.stateDirOfJobs, 'watchdog', 'launcher')
 
-export function sha256(text: string | Buffer): string {
-  return createHash('sha256').update(text).digest('hex')
-}
+export const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex')
 
 /** Why this profile cannot be installed beside the others: each would treat the other's gateway. */
 export function clashes(settings: Settings, { port }: Answers): string[] {

@@ -26,9 +26,7 @@ export function endOfLastWeek(now: Date): Date {
 }
 
 /** 167 or 169 hours when the clocks were changed. */
-function beginOfWeek(end: Date): Date {
-  return new Date(end.getFullYear(), end.getMonth(), end.getDate() - 7, HOUR)
-}
+const beginOfWeek = (end: Date): Date => new Date(end.getFullYear(), end.getMonth(), end.getDate() - 7, HOUR)
 
 export async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {
   const { causesOf, figuresOf, readReport } = await import('./report.ts')

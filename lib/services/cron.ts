@@ -92,6 +92,4 @@ export async function putBackCronLines(settings: Settings): Promise<{ done: stri
   }
 }
 
-function linesOf(text: string): string[] {
-  return text.match(/[^\n]*\n|[^\n]+$/g) ?? []
-}
+const linesOf = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+$/g) ?? []

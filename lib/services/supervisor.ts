@@ -28,9 +28,7 @@ export function gatewayLabel({ profile }: Settings): string {
   return profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`
 }
 
-export function gatewayUnit({ profile }: Settings): string {
-  return `openclaw-gateway${profileSuffix(profile, '-')}.service`
-}
+export const gatewayUnit = ({ profile }: Settings): string => `openclaw-gateway${profileSuffix(profile, '-')}.service`
 
 export async function gatewayService(settings: Settings): Promise<Service> {
   return (await launchdService(settings)) ?? (await systemdService(settings)) ?? UNSUPERVISED

@@ -81,9 +81,7 @@ kill "$shown"
 `
 }
 
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`
-}
+export const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** Returns how many doctors were still running. Needs the doctor's lock. */
 export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {

@@ -152,14 +152,8 @@ export function localIso(at: Date): string {
   return `${shifted}${offsetMin < 0 ? '-' : '+'}${pad(Math.floor(abs / 60))}:${pad(abs % 60)}`
 }
 
-export function localDay(at: Date): string {
-  return localIso(at).slice(0, 10)
-}
+export const localDay = (at: Date): string => localIso(at).slice(0, 10)
 
-export function localStamp(at: Date): string {
-  return localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
-}
+export const localStamp = (at: Date): string => localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
 
-function pad(n: number): string {
-  return String(n).padStart(2, '0')
-}
+const pad = (n: number): string => String(n).padStart(2, '0')

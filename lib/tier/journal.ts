@@ -38,13 +38,9 @@ const OURS =
   /^(?:(?:watchdog|healthcheck|monitor|guardian)-\d{4}-\d\d-\d\d\.log|(?:emergency-recovery|emergency-recovery-report|(?:claude|codex|qwen|gemini)-session)-\d{4}-\d\d-\d\d-\d{6}[a-z0-9.-]*)$/
 
 /** True for the name of a log of ours, which is removed when it is old; the learnings are kept. */
-export function isOurLog(name: string): boolean {
-  return OURS.test(name)
-}
+export const isOurLog = (name: string): boolean => OURS.test(name)
 
-export function logFolders(settings: Settings): string[] {
-  return [settings.memoryDir, join(settings.watchdogDir, 'logs')]
-}
+export const logFolders = (settings: Settings): string[] => [settings.memoryDir, join(settings.watchdogDir, 'logs')]
 
 /** Opens the tier's log. A dry run writes to standard output only. */
 export function openJournal(settings: Settings, tier: TierName, redact: (text: string) => string, dryRun: boolean) {

@@ -97,9 +97,7 @@ export function isLock(taken: Lock | LockHolder): taken is Lock {
   return 'release' in taken
 }
 
-function lockPath(settings: Settings, tier: LockName): string {
-  return join(settings.watchdogDir, `${tier}.lock`)
-}
+const lockPath = (settings: Settings, tier: LockName): string => join(settings.watchdogDir, `${tier}.lock`)
 
 /** Removes the stale lock `seen` only: a fresh lock that replaced it meanwhile is put back. */
 function removeStale(path: string, seen: string): void {

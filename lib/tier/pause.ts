@@ -4,9 +4,7 @@ import { join } from 'node:path'
 import { localIso, oneLine } from './contract.ts'
 import type { Settings } from './settings.ts'
 
-export function pausePath(settings: Settings): string {
-  return join(settings.stateDir, 'self-healing.paused')
-}
+export const pausePath = (settings: Settings): string => join(settings.stateDir, 'self-healing.paused')
 
 export function pauseReason(settings: Settings, now = new Date()): string | undefined {
   const path = pausePath(settings)

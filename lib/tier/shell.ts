@@ -85,9 +85,7 @@ export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): s
 }
 
 /** For any POSIX shell; zx's own quoting needs bash. */
-function quote(word: string): string {
-  return /^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-}
+const quote = (word: string): string => (/^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
 function answerOf(
   command: string,
