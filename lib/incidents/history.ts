@@ -25,17 +25,7 @@ interface TierRuns {
   cannotStart?: { at: Date; why: string }
 }
 
-export interface History {
-  span: Span
-  runs: Record<TierName, TierRuns>
-  /** Oldest first; also one that reaches into the span. */
-  incidents: Incident[]
-  stretches: Stretch[]
-  uptime: ReturnType<typeof uptimeOf>
-  /** Calls and notices that belong to no incident. */
-  remarks: Step[]
-  notes: string[]
-}
+export type History = ReturnType<typeof historyOf>
 
 /** Three times Level 2's interval. Between observations further apart it is unknown: neither up nor down. */
 const MAX_SILENCE_SEC = 900
@@ -62,7 +52,7 @@ export function readHistory(settings: Settings, span: Span, now = new Date()): H
   return historyOf(readEvents(settings, span, now), span)
 }
 
-export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span): History {
+export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span) {
   const { incidents, stretches, remarks } = new Timeline(events, span)
   const runs = countRuns(events, span)
   return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(span, incidents, stretches) }

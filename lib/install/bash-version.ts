@@ -13,13 +13,10 @@ const SET_ASIDE = '# set aside by openclaw-self-healing: '
 
 type SetAside = Extract<Entry, { kind: 'set-aside' }>
 
-export interface BashVersion {
-  found: string[]
-  files: SetAside[]
-}
+export type BashVersion = NonNullable<Awaited<ReturnType<typeof findBashVersion>>>
 
 /** Looks for the bash version's jobs; undefined when there are none. It knows the gateway without a profile only. */
-export async function findBashVersion(settings: Settings): Promise<BashVersion | undefined> {
+export async function findBashVersion(settings: Settings) {
   if (settings.profile !== DEFAULT_PROFILE) return undefined
   const services = filesIn(unitFolder(settings)).filter((path) => path.endsWith('.service') && isItsFile(path))
   const timers = services.map((path) => path.replace(/service$/, 'timer')).filter((path) => existsSync(path))

@@ -29,12 +29,7 @@ export interface Answers {
   port?: number
 }
 
-export interface Plan {
-  change: change.Change
-  steps: change.Step[]
-  receipt: Receipt
-  notes: string[]
-}
+export type Plan = Awaited<ReturnType<typeof makePlan>>
 
 /** The folders that an installation makes where they are missing. */
 export function ourFolders(settings: Settings): string[] {
@@ -90,7 +85,7 @@ export async function makePlan(
   { scheduler, node }: { scheduler: Receipt['scheduler']; node: NodeForJobs },
   answers: Answers,
   bash: BashVersion | undefined,
-): Promise<Plan> {
+) {
   const { home, profile, stateDirOfJobs, memoryDir } = settings
   const { files, ...wanted }: change.Change = { stop: new Map(), files: new Map(), start: new Map() }
   const notes: string[] = []
@@ -139,7 +134,7 @@ export async function makePlan(
   if (steps.length === 0 && !readReceipt(settings)) steps.push({ lines: ['write the receipt, which was lost'] })
   const installedAt = new Date().toISOString()
   const gatewayPort = answers.port ?? settings.gatewayPort
-  const receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
+  const receipt: Receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
   return { change: all, steps, receipt, notes }
 }
 

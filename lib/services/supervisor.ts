@@ -126,17 +126,13 @@ function isStoppedUnit(unit: SystemdUnit): boolean {
 
 function describeUnit(unit: SystemdUnit): string {
   if (unit.masked) return 'systemd: masked'
-  const end =
-    unit.lastSignal !== undefined
-      ? `last ended by signal ${unit.lastSignal}`
-      : unit.lastExitCode !== undefined
-        ? `last exit status ${unit.lastExitCode}`
-        : undefined
+  const { lastSignal, lastExitCode } = unit
+  const exit = lastExitCode !== undefined && `last exit status ${lastExitCode}`
   const words = [
     `${unit.activeState} (${unit.subState})`,
     unit.enabled ? undefined : 'disabled',
     unit.result === 'success' ? undefined : `result ${unit.result}`,
-    end,
+    lastSignal === undefined ? exit : `last ended by signal ${lastSignal}`,
     unit.restarts > 0 ? `${unit.restarts} restarts` : undefined,
   ]
   return `systemd: ${words.filter(Boolean).join(', ')}`
