@@ -65,21 +65,14 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
   }
   const job = await launchdJob(settings, label)
   if (job === undefined) return findOnPath('launchctl', settings.childEnv.PATH) ? silent(label, 'launchd') : undefined
-  const idle = job.loaded && !job.running && !job.spawning
   if (!job.loaded) return unloadedService(settings, label)
-  return {
-    kind: 'launchd',
-    name: label,
-    loaded: true,
-    pid: job.pid,
-    lastExitCode: job.lastExitCode,
-    restarting: job.spawning,
-    stopping: false,
-    // KeepAlive is true in OpenClaw's plist: launchd stopped respawning it.
-    parked: idle,
-    stopped: false,
-    detail: `launchd: ${job.running ? `running, pid ${job.pid}` : job.spawning ? 'spawning' : 'not running'}, last exit code ${job.lastExitCode ?? '(never exited)'}`,
-  }
+  const { pid, lastExitCode, running, spawning } = job
+  const state = running ? `running, pid ${pid}` : spawning ? 'spawning' : 'not running'
+  const detail = `launchd: ${state}, last exit code ${lastExitCode ?? '(never exited)'}`
+  // KeepAlive is true in OpenClaw's plist: launchd stopped respawning it.
+  const parked = !running && !spawning
+  const service = { ...UNSUPERVISED, kind: 'launchd' as const, name: label, loaded: true }
+  return { ...service, pid, lastExitCode, restarting: spawning, parked, detail }
 }
 
 async function unloadedService(settings: Settings, label: string): Promise<Service> {

@@ -13,25 +13,13 @@ type TableValues = {
   [K in keyof typeof ALL_SETTINGS]: NonNullable<ReturnType<(typeof ALL_SETTINGS)[K]['read']>>
 }
 
-export interface Settings extends TableValues {
-  home: string
-  watchdogDir: string
-  envFile: string | undefined
-  /** Skipped lines and probably misspelt names: sentences that name the file. */
-  envProblems: string[]
-  fromEnvironment: string[]
-  /** As the environment alone gives it: scripts/run-tier.sh does not read `.env` for it. */
-  stateDirOfJobs: string
-  /** Ours, with HOME, the profile and XDG_RUNTIME_DIR added. */
-  childEnv: Record<string, string>
-  secrets: string[]
-}
+export type Settings = ReturnType<typeof loadSettings>
 
 /** Throws `SettingsError` with one line; the uninstallation passes `overlook` and gets the default instead. */
 export function loadSettings(
   env: NodeJS.ProcessEnv = process.env,
   options: { profile?: string; overlook?: (problem: string) => void } = {},
-): Settings {
+) {
   // Cron entries may lack HOME.
   const home = env.HOME || homedir()
   const profile = readProfile(options.profile, env)
@@ -95,8 +83,10 @@ export function loadSettings(
     home,
     watchdogDir: join(table.stateDir, 'watchdog'),
     envFile: file,
+    /** Skipped lines and probably misspelt names: sentences that name the file. */
     envProblems: [...problems, ...misspelt(Object.keys(values), file), ...misspelt(ofEnvironment, 'environment')],
     fromEnvironment: Object.values(ALL_SETTINGS).flatMap(({ name }) => (env[name] ? [name] : [])),
+    /** As the environment alone gives it: scripts/run-tier.sh does not read `.env` for it. */
     stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
     childEnv: childEnvironment(env, home, profile === DEFAULT_PROFILE ? undefined : ofProfile),
     // OpenClaw has its secrets in the same .env.
