@@ -24,7 +24,7 @@ import { ownTriage } from '../lib/gateway/processes.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { DRAIN_SEC, pauseFor, waitUntilUp } from '../lib/gateway/wait.ts'
 import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.ts'
-import { DEED, EXIT, MARKER, NEEDS_A_LOOK, TIERS, wholeWords } from '../lib/tier/contract.ts'
+import { DEED, EXIT, MARKER, NEEDS_ATTENTION, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
 import { redact } from '../lib/tier/redact.ts'
@@ -139,7 +139,7 @@ async function main(run: TierRun): Promise<Outcome> {
   if (isUp(seen.verdict)) {
     const byDoctor = isByDoctor(calls, end)
     const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)
-    if (learned) journal.info(MARKER.notice(`${NEEDS_A_LOOK}${learned}`))
+    if (learned) journal.info(MARKER.notice(`${NEEDS_ATTENTION}${learned}`))
     return await healthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
   }
   journal.warn(changesTried(calls))

@@ -24,7 +24,7 @@ import {
   writeWatchState,
 } from '../lib/gateway/watch-state.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
-import { EXIT, formatLine, MARKER, NEEDS_A_LOOK, oneLine, TIERS } from '../lib/tier/contract.ts'
+import { EXIT, formatLine, MARKER, NEEDS_ATTENTION, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
@@ -137,7 +137,7 @@ async function restartBySignal({ settings }: TierRun, seen: Examination): Promis
 async function restart({ settings }: TierRun, seen: Examination): Promise<RemedyResult> {
   const remedies = await import('../lib/gateway/remedies.ts')
   const { endHung, loadJob } = remedies
-  const { bootout, KICKSTART_TIMEOUT_SEC, launchdJob, launchdTarget } = await import('../lib/services/launchd.ts')
+  const { bootout, launchdJob, launchdTarget } = await import('../lib/services/launchd.ts')
   const { process: target, service } = seen
   // `launchctl bootstrap` or `kickstart`, `systemctl --user reset-failed` and `start`, or `openclaw gateway run`.
   if (!target || !service?.loaded) return remedies.restart(settings, seen)
@@ -147,7 +147,7 @@ async function restart({ settings }: TierRun, seen: Examination): Promise<Remedy
     return { done: `systemctl --user restart ${service.name}${killed}`, failure }
   }
   const kickstart = shell(settings, {
-    timeoutSec: KICKSTART_TIMEOUT_SEC,
+    timeoutSec: 45,
   })`launchctl kickstart -k ${launchdTarget(service.name)}`
   const { failure, killed, timedOut } = await endHung(settings, target, kickstart)
   const done = `launchctl kickstart -k ${service.name}${killed}`
@@ -180,7 +180,7 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
   if (!dryRun) {
     for (const due of warnings.due)
       journal.warn(
-        MARKER.notice(`${NEEDS_A_LOOK}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
+        MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
       )
     writeWatchState(settings, {
       backoff: afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours),

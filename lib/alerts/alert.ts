@@ -1,8 +1,7 @@
-/** An alert before a channel gives it its form: redacted, bounded in size. `lead`, `title` and `todo` are our own words. */
+/** An alert before a channel gives it its form: redacted, bounded in size. */
 import { secondOf } from '../incidents/words.ts'
 import { oneLine } from '../tier/contract.ts'
 
-/** What a failure is about: the gateway, the watchers themselves, or the folders without which no tier can log. */
 export type Scope = 'gateway' | 'watchers' | 'disk'
 
 const SIGNS = {
@@ -11,17 +10,15 @@ const SIGNS = {
 }
 
 export interface Alert {
-  /** `update`: another reason in a known incident. `several`: alerts that had to wait, in one message. */
+  /** `update`: another reason in a known incident. `several`: alerts that had to wait. */
   kind: keyof typeof SIGNS
   scope?: Scope
-  /** ISO times; `lastHealthy`: the sighting before the first DOWN. */
   writtenAt: string
   downSince?: string
   lastHealthy?: string
   host: string
   title: string
   lead: string
-  /** Why a human is needed, or what was noticed, one line each. */
   whys: string[]
   verdict?: string
   evidence?: string
@@ -31,7 +28,6 @@ export interface Alert {
   log?: { path: string; lines: string[] }
 }
 
-/** True when the human has to act. */
 export const isUrgent = ({ kind }: Alert) => ['🚨', '⏰'].includes(SIGNS[kind])
 export const signOf = ({ kind }: Alert) => SIGNS[kind] ?? SIGNS.failure
 

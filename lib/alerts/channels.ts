@@ -1,13 +1,12 @@
 /** The channels to the human: those whose settings are present, and how a message is sent through one. */
 import type { Settings } from '../tier/settings.ts'
-import type { Alert } from './alert.ts'
+import { type Alert, isUrgent } from './alert.ts'
 import { discordChannel } from './discord.ts'
-import type { Channel, Circumstances } from './message.ts'
+import { type Channel, type Circumstances, headline, plainBody } from './message.ts'
 import { ntfyChannel } from './ntfy.ts'
 import { type Answer, type Limits, post } from './post.ts'
 import { slackChannel } from './slack.ts'
 import { telegramChannel } from './telegram.ts'
-import { webhookChannel } from './webhook.ts'
 
 export function configuredChannels(settings: Settings): Channel[] {
   const { telegramBotToken: botToken, telegramChatId: chatId } = settings
@@ -41,6 +40,15 @@ export async function send(channel: Channel, alert: Alert, circumstances: Circum
   return answer.kind === 'refused' && bare ? attempt(bare(words)) : answer
 }
 
-export function todoOf(answer: Answer): string {
-  return answer.kind === 'gone' ? `; ${answer.todo}` : ''
+export const todoOf = (answer: Answer): string => (answer.kind === 'gone' ? `; ${answer.todo}` : '')
+
+function webhookChannel(url: string): Channel {
+  return { name: 'webhook', address: url, url, payload: webhookPayload, todo: () => 'check ALERT_WEBHOOK_URL' }
+}
+
+/** Mattermost, Rocket.Chat, Google Chat and the like show `text`, programs read the rest. */
+export function webhookPayload(alert: Alert, circumstances: Circumstances) {
+  const { id, mayBeRepetition } = circumstances
+  const text = `${headline(alert, 200)}\n${plainBody(alert, circumstances, 3799)}`
+  return { version: 1, id, ...alert, urgent: isUrgent(alert), mayBeRepetition, text }
 }

@@ -1,14 +1,13 @@
 /** Writes alerts: everything that a human needs who is woken by one and has only a phone at hand. */
-import { hostname } from 'node:os'
 import type { Verdict } from '../gateway/examination.ts'
 import type { History } from '../incidents/history.ts'
 import type { Incident, Step } from '../incidents/incident.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
-import { spell } from '../incidents/words.ts'
-import { localIso, NEEDS_A_LOOK, oneLine, parseLine, TIERS } from '../tier/contract.ts'
+import { spell, whoIs } from '../incidents/words.ts'
+import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { pausePath } from '../tier/pause.ts'
-import { DEFAULT_PROFILE } from '../tier/profile.ts'
+import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Alert, clockTime, type Scope } from './alert.ts'
 import type { News } from './news.ts'
@@ -29,22 +28,25 @@ export async function composeAlerts(settings: Settings, news: News[], history: H
   })
   const notices = news
     .flatMap((one) => (one.kind === 'notice' ? [one.what] : []))
-    .filter((what) => settings.notify === 'all' || what.startsWith(NEEDS_A_LOOK))
+    .filter((what) => settings.notify === 'all' || what.startsWith(NEEDS_ATTENTION))
     .map((what) => oneLine(hide(what), 600))
     .slice(0, MAX_WHYS)
   if (notices.length === 0) return alerts
-  return [...alerts, { ...blank('notice', `Self-healing of OpenClaw on ${place(settings)}`, now), whys: notices }]
+  return [
+    ...alerts,
+    { ...blank('notice', `Self-healing of OpenClaw on ${hostOf(settings.profile)}`, now), whys: notices },
+  ]
 }
 
 export function composeTestAlert(settings: Settings, now: Date): Alert {
   return {
-    ...blank('test', `Test from ${place(settings)}: alerts of OpenClaw self-healing arrive here`, now),
+    ...blank('test', `Test from ${hostOf(settings.profile)}: alerts of OpenClaw self-healing arrive here`, now),
     todo: ['nothing: the monitor was run with `--test-alert`'],
   }
 }
 
 export function composeChannelGone(name: string, why: string, now: Date): Alert {
-  const title = `${name} takes no alerts of OpenClaw on ${host()} any more`
+  const title = `${name} takes no alerts of OpenClaw on ${hostOf(DEFAULT_PROFILE)} any more`
   return { ...blank('notice', title, now), whys: [oneLine(why, 600)] }
 }
 
@@ -61,7 +63,7 @@ function composeTrouble(settings: Settings, news: Trouble, history: History, hid
   const still = kind === 'update' || kind === 'reminder' ? 'still ' : ''
   const more = { update: ': something new', flapping: ': it fails again and again' }[kind as string] ?? ''
   return {
-    ...blank(kind, `${subject} ${place(settings)} ${still}${needs}${more}`, now),
+    ...blank(kind, `${subject} ${hostOf(settings.profile)} ${still}${needs}${more}`, now),
     scope,
     lead: leadOf(news, now),
     whys: [...new Set(whys.map((why) => oneLine(hide(why), 600)))].slice(0, MAX_WHYS),
@@ -90,7 +92,7 @@ function leadOf(news: Trouble, now: Date): string {
 function composeGood(settings: Settings, news: Good, history: History, now: Date): Alert {
   const isSteady = news.kind === 'steady'
   const [subject, , back] = WORDS[news.scope]
-  const title = `${subject} ${place(settings)} ${isSteady ? 'is steady again' : back}`
+  const title = `${subject} ${hostOf(settings.profile)} ${isSteady ? 'is steady again' : back}`
   const lead = isSteady ? `No failure since ${clockTime(news.since, now)}.` : howItEnded(news, history)
   return { ...blank('resolved', title, now), scope: news.scope, lead }
 }
@@ -105,12 +107,10 @@ function howItEnded({ scope, open, at }: Extract<Good, { kind: 'resolved' }>, { 
   return `By level ${incident.healedBy}, after ${spell(incident.downSec)} down${felt}.`
 }
 
-const LEVELS = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor' } as const
-
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
 function whatEachLevelDid({ steps }: Incident, hide: Hide, now: Date): Alert['tried'] {
-  return (Object.keys(LEVELS) as (keyof typeof LEVELS)[]).map((tier) => {
-    const who = `Level ${TIERS[tier].level}, ${LEVELS[tier]}`
+  return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
+    const who = whoIs(tier)
     const own = steps.filter((step) => step.tier === tier)
     if (own.length === 0) return { who, what: 'was not called' }
     const from = clockTime(own[0]!.at, now)
@@ -181,13 +181,14 @@ const WORDS = {
 } as const
 
 function blank(kind: Alert['kind'], title: string, now: Date): Alert {
-  return { kind, writtenAt: now.toISOString(), host: host(), title, lead: '', whys: [], tried: [], todo: [] }
-}
-
-function place({ profile }: Settings): string {
-  return profile === DEFAULT_PROFILE ? host() : `${host()} (profile ${profile})`
-}
-
-function host(): string {
-  return hostname().replace(/\.local$/, '')
+  return {
+    kind,
+    writtenAt: now.toISOString(),
+    host: hostOf(DEFAULT_PROFILE),
+    title,
+    lead: '',
+    whys: [],
+    tried: [],
+    todo: [],
+  }
 }

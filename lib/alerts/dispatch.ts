@@ -10,14 +10,14 @@ import type { Channel } from './message.ts'
 import { hash } from './news.ts'
 import type { Answer, Limits } from './post.ts'
 
-/** A service that takes messages and never says so must not get the same one every five minutes: the pause by the tries. */
+/** By the tries: a service that takes messages without saying so must not get one every five minutes. */
 const UNCERTAIN_PAUSES_SEC = [0, 0, 900, 3600, 6 * 3600]
-/** A channel that is gone is asked again this much later: a 404 may have been a mistake. */
+/** A 404 may have been a mistake. */
 const GONE_PAUSE_SEC = 3600
-/** What is older is dropped: while an incident lasts, its reminder is among the newest. */
+/** An incident's reminder is among the newest. */
 const MAX_WAITING = 50
 
-export interface Office extends Limits {
+interface Office extends Limits {
   channels: readonly Channel[]
   journal: Journal
   save: (ledger: Ledger) => void
@@ -28,10 +28,7 @@ export function queued(alert: Alert): QueuedAlert {
   return { id: randomUUID(), alert, deliveries: {} }
 }
 
-/**
- * Sends what is due through all channels side by side; when one turns out to be gone, the others say so.
- * @returns the ledger with what is left in the outbox
- */
+/** Sends through all channels; when one turns out to be gone, the others report that. Returns the new ledger. */
 export async function dispatch(before: Ledger, office: Office): Promise<Ledger> {
   const { channels, journal } = office
   const dropped = before.outbox.length - MAX_WAITING
@@ -88,7 +85,7 @@ export async function dispatch(before: Ledger, office: Office): Promise<Ledger> 
   }
 }
 
-/** A time further ahead than any pause is from a clock that was wrong, and is not waited for. */
+/** A time further ahead than any pause is from a wrong clock. */
 function isWaiting({ notBeforeMs }: { notBeforeMs: number }): boolean {
   const leftMs = notBeforeMs - Date.now()
   return leftMs > 0 && leftMs <= UNCERTAIN_PAUSES_SEC.at(-1)! * 1000

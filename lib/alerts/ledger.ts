@@ -1,28 +1,24 @@
-/**
- * What Level 4 remembers between runs: what was told of which incident, and the outbox. Both are written in one go before
- * anything is sent: killed at any moment, the next run reads the same lines again or finds the alert in the outbox.
- */
+/** What Level 4 remembers. Written before anything is sent: killed at any moment, the next run finds the lines or the alert. */
 import { lstatSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { parseLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord, readState, writeState } from '../tier/state.ts'
+import { isRecord, readState, tried, writeState } from '../tier/state.ts'
 import type { Alert, Scope } from './alert.ts'
 
-/** An incident that a human was called for: times of its first and last call, and of the last sign that it goes on. */
 const CASE = {
   ...{ scope: 'gateway' as Scope, openedAt: '', lastCallAt: '', lastSeenAt: '', log: '', remindersSent: 0 },
   failures: [''],
 }
 
-/** How often something failed in the last two hours; while it is flapping, the reasons that were told since. */
+/** `calledFor`: the reasons that were sent while it is flapping. */
 const FLAPS = { scope: 'gateway' as Scope, failedAt: [''], isFlapping: false, calledFor: [''] }
 
-/** How far one alert has come through one channel. `isBeingSent` at the start of a run: the last one died meanwhile. */
+/** `isBeingSent` at the start of a run: the last one died meanwhile. */
 export const NOT_TRIED = { done: false, uncertainTries: 0, isBeingSent: false, notBeforeMs: 0 }
 
-/** The last answer of a channel. `fingerprint`: of its address, for with another one it is another channel. */
+/** `fingerprint`: of its address; with another one it is another channel. */
 export const NO_PROBLEM = { fingerprint: '', notBeforeMs: 0, problem: '', isGone: false }
 
 const ALERT = {
@@ -36,7 +32,7 @@ const LEDGER = {
   saved: 0,
   readAt: '',
   told: [''],
-  /** Up to here the first version has taken the events of the logs. */
+  /** 1.x has taken the events up to here. */
   toldUntil: '',
   book: { cases: [CASE], histories: [FLAPS] },
   outbox: [{ id: '', alert: ALERT, deliveries: { '*': NOT_TRIED } }],
@@ -60,7 +56,6 @@ export interface Ledger extends Omit<typeof LEDGER, 'outbox' | 'channels'> {
 
 const BLANK = like(LEDGER, {}) as unknown as Ledger
 
-/** Reads the newest copy. Damaged ones are kept aside (not in a dry run), and said in `problems`. */
 export function readLedger(settings: Settings, dryRun: boolean): { ledger: Ledger; problems: string[] } {
   const copies = ledgerPaths(settings)
     .filter(isOurOwn)
@@ -71,7 +66,6 @@ export function readLedger(settings: Settings, dryRun: boolean): { ledger: Ledge
   return { ledger, problems: copies.flatMap(({ problem }) => problem ?? []) }
 }
 
-/** Writes the ledger to the first place that takes it, and removes older copies; undefined: no place took it. */
 export function saveLedger(settings: Settings, ledger: Ledger): Ledger | undefined {
   const next = { ...ledger, saved: ledger.saved + 1 }
   const paths = ledgerPaths(settings)
@@ -86,19 +80,14 @@ export function saveLedger(settings: Settings, ledger: Ledger): Ledger | undefin
   return undefined
 }
 
-/** In the state folder; where that cannot be written in the log folder, else in a folder for temporary files. */
 function ledgerPaths(settings: Settings): string[] {
   const temporary = join(tmpdir(), `openclaw-self-healing-${process.getuid?.() ?? 0}`)
   return [settings.watchdogDir, settings.memoryDir, temporary].map((folder) => join(folder, 'alerts.json'))
 }
 
 function isOurOwn(path: string): boolean {
-  try {
-    const uids = [lstatSync(path).uid, lstatSync(dirname(path)).uid]
-    return !path.startsWith(tmpdir()) || uids.every((uid) => uid === process.getuid?.())
-  } catch {
-    return false
-  }
+  const uids = tried(() => [lstatSync(path).uid, lstatSync(dirname(path)).uid])
+  return uids !== undefined && (!path.startsWith(tmpdir()) || uids.every((uid) => uid === process.getuid?.()))
 }
 
 function checkLedger(value: unknown): Ledger | undefined {
@@ -110,7 +99,7 @@ function checkLedger(value: unknown): Ledger | undefined {
   return { ...ledger, outbox, ...(readAt && { readAt, toldUntil: readAt }) }
 }
 
-/** The first version kept how many bytes of each log it had read: up to the time of the last line there. */
+/** 1.x kept how many bytes of each log it had read. */
 function readByFirstVersion(positions: Record<string, unknown>): string {
   const times = Object.entries(positions).flatMap(([path, end]) => {
     try {
@@ -123,7 +112,7 @@ function readByFirstVersion(positions: Record<string, unknown>): string {
   return new Date(Math.max(0, ...times)).toISOString()
 }
 
-/** A value from disk in the shape of a pattern: `*` stands for any key, undefined for a string that may be missing. */
+/** `*` stands for any key, undefined for an optional string. */
 function like<T>(pattern: T, value: unknown): T {
   if (pattern === undefined) return (typeof value === 'string' ? value : undefined) as T
   if (Array.isArray(pattern)) return (Array.isArray(value) ? value.map((one) => like(pattern[0], one)) : []) as T

@@ -11,14 +11,13 @@ export interface Circumstances {
 
 export interface Channel {
   name: string
-  /** What makes it this channel and no other; secret. */
+  /** Identifies the channel; secret. */
   address: string
   url: string
   headers?: Record<string, string>
   payload(alert: Alert, circumstances: Circumstances): object
-  /** A message of plain words, for when the payload is refused; without it every refusal is for good. */
+  /** Plain words, for when the payload is refused. */
   bare?(text: string): object
-  /** What a refusal says, beside its status, that is for good. */
   goneWords?: RegExp
   todo(body: string): string
 }
@@ -65,7 +64,7 @@ export function detailsOf(alert: Alert, { now }: Circumstances, { own, quote, bo
 const line = (text: string, max: number) => cut(defuse(cleanLine(text)), max)
 const PLAIN: Style = { own: (text) => line(text, 300), quote: line, bold: (text) => text }
 
-/** Everything below the headline as plain text, in at most `max` units; the log's end gets a quarter of it at least. */
+/** In at most `max` units; the log's end gets at least a quarter. */
 export function plainBody(alert: Alert, circumstances: Circumstances, max: number): string {
   const parts = [...reasonsOf(alert, circumstances, PLAIN), ...detailsOf(alert, circumstances, PLAIN)]
   const text = partsThatFit(parts, alert.log ? Math.ceil(max * 0.75) : max)

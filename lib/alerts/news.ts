@@ -1,4 +1,4 @@
-/** Which of what happened is worth a message: an incident is told once, then reminded of, and its end is told. */
+/** What is worth a message: a new incident, reminders of it, and its end. */
 import { createHash } from 'node:crypto'
 import type { Incident } from '../incidents/incident.ts'
 import type { Scope } from './alert.ts'
@@ -6,7 +6,7 @@ import type { Case, Flaps, Ledger } from './ledger.ts'
 
 type Call = { kind: 'call'; scope: Scope; at: Date; why: string; log: string }
 
-/** Something of the logs. `recovery`: an incident ended here that needed no human. */
+/** `recovery`: an incident that needed no human. */
 export type Happening =
   | Call
   | ({ scope: Scope; at: Date } & (
@@ -32,11 +32,7 @@ const FLAPPING_MS = 2 * HOUR_MS
 const FORGOTTEN_MS = 7 * 24 * HOUR_MS
 const MAX_REASONS = 20
 
-/**
- * Brings the book up to date.
- * @param happenings in order of time; `goes-on` and a bare `over` may be given again, the others are given once
- * @param freshSec how recent the last sign of a failure must be for a reminder of it
- */
+/** `goes-on` and a bare `over` may be given again; for a reminder the last sign of the failure is at most `freshSec` old. */
 export function whatIsNew(before: Book, happenings: readonly Happening[], now: Date, freshSec: number) {
   const news: News[] = []
   const book = withoutFuture(before, now)
@@ -49,7 +45,7 @@ export function whatIsNew(before: Book, happenings: readonly Happening[], now: D
   return { book, news }
 }
 
-/** A copy in which times of a clock that ran ahead are now: left in the future, no sighting could end that case. */
+/** Times in the future (a clock ran ahead) become now: else no observation could end that case. */
 function withoutFuture(book: Book, now: Date): Book {
   const isFuture = (value: unknown) => typeof value === 'string' && Date.parse(value) > now.getTime()
   const cases = book.cases.map((one) => (isFuture(one.openedAt) ? { ...one, remindersSent: 0 } : one))
@@ -128,10 +124,8 @@ function isUnsteady(flaps: Flaps, book: Book, news: News[], now: Date): boolean 
   return false
 }
 
-/** Pids, seconds and counts differ each time that the same thing is said. */
-function fingerprint({ why }: Call): string {
-  return hash(why.replace(/\d+/g, '#'))
-}
+/** Pids, seconds and counts differ each time. */
+const fingerprint = ({ why }: Call): string => hash(why.replace(/\d+/g, '#'))
 
 function seen(open: Case | undefined, at: Date): void {
   if (open && at.toISOString() > open.lastSeenAt) open.lastSeenAt = at.toISOString()
@@ -143,6 +137,4 @@ function flapsOf(book: Book, scope: Scope): Flaps {
   return flaps
 }
 
-export function hash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
-}
+export const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)

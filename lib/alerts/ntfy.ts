@@ -6,7 +6,6 @@ import { type Channel, type Circumstances, headline, plainBody } from './message
 const MAX_MESSAGE_BYTES = 4096
 
 export function ntfyChannel(topicUrl: string, token: string): Channel {
-  // A message as JSON goes to the server's root and names its topic: unlike in headers, any text is safe there.
   const url = new URL(topicUrl)
   const segments = url.pathname.split('/').filter(Boolean)
   const topic = decodeURIComponent(segments.pop() ?? '')
@@ -23,7 +22,6 @@ export function ntfyChannel(topicUrl: string, token: string): Channel {
 }
 
 export function ntfyMessage(alert: Alert, circumstances: Circumstances) {
-  // In UTF-8 a unit takes up to three bytes: how many fit depends on the text.
   let message = ''
   for (let max = MAX_MESSAGE_BYTES; message === '' || Buffer.byteLength(message) > MAX_MESSAGE_BYTES; max -= 100)
     message = plainBody(alert, circumstances, max) || alert.title

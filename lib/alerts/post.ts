@@ -1,9 +1,8 @@
-/** One POST request: its time limit holds whatever the other side does, and its answer is judged alike everywhere. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { oneLine } from '../tier/contract.ts'
 
-/** `gone`: this channel takes nothing until a human has done `todo`. `refused`: this form of the message is not accepted. */
+/** `gone`: takes nothing until a human has done `todo`. `refused`: this form is not accepted. */
 export type Answer =
   | { kind: 'delivered'; said: string }
   | { kind: 'later'; why: string; waitSec: number; arrived: 'no' | 'perhaps' }
@@ -11,22 +10,18 @@ export type Answer =
   | { kind: 'refused'; why: string; status: number; body: string }
 
 type Sent = { body: string; headers: Record<string, string> }
-/** `timeoutSec`: for each try. `signal` ends the waiting, not a request under way; without it there is one try. */
+/** For each try; without a `signal` there is one try. */
 export type Limits = { timeoutSec: number; signal?: AbortSignal }
 type Result =
   | { status: number; retryAfterSec: number | undefined; body: string }
   | { failure: string; arrived: 'no' | 'perhaps' }
 
 const MAX_BODY_BYTES = 16 * 1024
-/** A longer Retry-After is left to a later run; a very long one is not believed. */
 const MAX_WAIT_IN_RUN_SEC = 30
 const MAX_RETRY_AFTER_SEC = 3600
 const PAUSES_SEC = [0.5, 2]
 
-/**
- * Sends a POST request; again after a 429 with a short Retry-After and after a server's error, not where the message may
- * have been taken. Never throws.
- */
+/** Tries again after a server's error, not where the message may have arrived. Never throws. */
 export async function post(url: string, what: Sent, { timeoutSec, signal }: Limits): Promise<Answer> {
   for (let tries = 0; ; tries++) {
     const result = await tryOnce(url, what, timeoutSec)
@@ -49,7 +44,7 @@ async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Res
   }
   subscribe('undici:client:sendHeaders', onSent)
   try {
-    // A webhook has no reason for a redirect, and following one would hand the message to another.
+    // A redirect would hand the message to another.
     const limits = { redirect: 'manual', signal: AbortSignal.timeout(timeoutSec * 1000) } as const
     const response = await fetch(target, { method: 'POST', ...what, ...limits })
     const retryAfterSec = parseRetryAfter(response.headers.get('retry-after'))
@@ -89,29 +84,25 @@ function waitBeforeRetry(result: Result, tries: number): number | undefined {
   return waitSec !== undefined && waitSec <= MAX_WAIT_IN_RUN_SEC ? waitSec : undefined
 }
 
-/** A gateway gave up waiting for the service (504, Cloudflare's 524), which may have taken the message all the same. */
-function isGatewayTimeout(status: number): boolean {
-  return status === 504 || status === 524
-}
+const isGatewayTimeout = (status: number): boolean => status === 504 || status === 524
 
 function judge(result: Result): Answer {
   if ('failure' in result) return { kind: 'later', why: result.failure, waitSec: 0, arrived: result.arrived }
   const { status, body, retryAfterSec } = result
-  // By the body alone: Slack says its `ok` as text/html.
+  // By the body: Slack sends its `ok` as text/html.
   const isWebPage = /^\s*<[!?a-z]/i.test(body)
   const said = /"(?:message|description|error)"\s*:\s*"((?:[^"\\]|\\.){1,200})"/.exec(body)?.[1] ?? body
   const why = `HTTP ${status}${isWebPage || said.trim() === '' ? '' : ` (${oneLine(said, 120)})`}`
   const later = (waitSec: number, what = ''): Answer => ({
     ...{ kind: 'later', why: why + what, waitSec, arrived: isGatewayTimeout(status) ? 'perhaps' : 'no' },
   })
-  // The login page of a hotel or of a proxy is not the service.
   if (status >= 200 && status < 300) return isWebPage ? later(0, ', a web page') : { kind: 'delivered', said: why }
   // Discord: `retry_after`; Telegram: `parameters.retry_after`; both in seconds.
   const inBody = /"retry_after"\s*:\s*(\d{1,9}(?:\.\d{1,9})?)/.exec(body)?.[1]
   if (status === 429) return later(retryAfterSec ?? Math.min(Number(inBody ?? 60), MAX_RETRY_AFTER_SEC))
   if (status >= 500) return later(retryAfterSec ?? 0)
   if (status >= 300 && status < 400) return later(0, ', a redirect')
-  // A wall in front of the service (Cloudflare's is a web page, or says `error code: 1015`) does not speak for it.
+  // A wall in front of the service (Cloudflare's).
   if (isWebPage || /^error code: \d+/.test(body)) return later(600)
   return { kind: 'refused', why, status, body }
 }

@@ -1,8 +1,8 @@
-/** What happened since the last runs, by the logs and by a look at the folders. */
+/** What happened since the last runs, by the logs and the folders. */
 import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { historyOf } from '../incidents/history.ts'
-import { isHealthySighting, readEvents, withoutAhead } from '../incidents/logs.ts'
+import { isHealthyObservation, readEvents, withoutAhead } from '../incidents/logs.ts'
 import { ABOUT_WATCHERS } from '../tier/contract.ts'
 import { readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -25,7 +25,7 @@ export function readSince(settings: Settings, { readAt }: Ledger, now: Date): Da
   return new Date(last <= now.getTime() ? Math.min(window, Math.max(last, now.getTime() - DAY_MS)) : window)
 }
 
-/** True when a line since then may be news: a search that costs a quiet run a few milliseconds. */
+/** Cheap, for quiet runs: may a line since then be news? */
 export function hasMarks(settings: Settings, since: Date, now: Date): boolean {
   return recentLogs(settings, TIERS_READ, (now.getTime() - since.getTime()) / 1000, now).some((path) =>
     [...readTail(path, TAIL_BYTES).matchAll(MARKED)].some(([, time]) => Date.parse(time!) >= since.getTime()),
@@ -65,7 +65,8 @@ export function readHappenings(settings: Settings, ledger: Ledger, since: Date, 
           ? { kind: 'call', scope, at, why: text, log: event.log }
           : { kind: 'notice', scope, at, what: text },
       )
-    if (scope === 'watchers' ? exitCode === 0 : isHealthySighting(event)) happenings.push({ kind: 'over', scope, at })
+    if (scope === 'watchers' ? exitCode === 0 : isHealthyObservation(event))
+      happenings.push({ kind: 'over', scope, at })
     else if (exitCode === 1 || said?.kind === 'down' || said?.kind === 'escalate')
       happenings.push({ kind: 'goes-on', scope, at })
   }

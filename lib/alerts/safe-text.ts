@@ -1,53 +1,41 @@
-/** Text from outside, made fit for a chat message: it can neither ping, nor format, nor break out, nor be cut in half. */
 import { cleanText, oneLine } from '../tier/contract.ts'
 
 type Escape = (text: string) => string
 
-/** Cuts to `max` UTF-16 units, never through a character. Discord counts code points: there are never more of those. */
 export function cut(text: string, max: number): string {
   if (text.length <= max) return text
   if (max < 1) return ''
   return `${text.slice(0, max - 1).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
-/** As much of the text as fits into `max` units when it is escaped; never half an escape. */
 export function cutEscaped(text: string, max: number, escapeText: Escape): string {
   let n = Math.min(text.length, Math.max(0, max))
   while (n > 0 && escapeText(cut(text, n)).length > max) n--
   return escapeText(cut(text, n))
 }
 
-/** Free of control characters, and well-formed: half a surrogate pair is no Unicode, and some services refuse it. */
-export function clean(text: string): string {
-  return cleanText(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
-}
+/** Half a surrogate pair is no Unicode, and some services refuse it. */
+export const clean = (text: string): string => cleanText(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
 
-export function cleanLine(text: string): string {
-  return oneLine(clean(text), Number.MAX_SAFE_INTEGER)
-}
+export const cleanLine = (text: string): string => oneLine(clean(text), Number.MAX_SAFE_INTEGER)
 
-/** Breaks what chat services would resolve (`@everyone`, `<@id>`, `<#id>`, `<!here>`, `</command:id>`, `<t:0>`) invisibly. */
+/** Breaks what chat services resolve (`@everyone`, `<@id>`, `<#id>`, `</command:id>`, `<t:0>`) invisibly. */
 export function defuse(text: string): string {
   return text.replace(/@(?=everyone|here|channel|all\b)/gi, '@\u200b').replace(/<(?=[@#!:/]|[a-z]{1,3}:)/gi, '<\u200b')
 }
 
-/** A look-alike in place of the backtick: the only character that means something inside Markdown's code. */
-export function inCode(text: string): string {
-  return defuse(text).replaceAll('`', 'ˋ')
-}
+/** The backtick alone means something inside Markdown code. */
+export const inCode = (text: string): string => defuse(text).replaceAll('`', 'ˋ')
 
-/** Text from outside as one code span: no markup, mention or link means anything in there, and it cannot end it. */
 export function codeSpan(text: string, max: number, escapeText: Escape = inCode): string {
   return `\`${cutEscaped(cleanLine(text), max - 2, escapeText).trim() || '-'}\``
 }
 
-/** The last of `lines`, escaped, that fit into `max` units with a line break behind each. */
 export function lastLines(lines: readonly string[], max: number, escapeText: Escape): string[] {
   let room = max
   const kept: string[] = []
   for (const line of [...lines].reverse().map((one) => clean(one).replaceAll('\n', ' '))) {
     const fits = escapeText(line).length < room
-    // One overlong line must not hide everything: the very last one is shown, cut.
     if (fits || (kept.length === 0 && room > 20)) kept.unshift(cutEscaped(line, room - 1, escapeText))
     if (!fits) break
     room -= kept[0]!.length + 1
@@ -55,13 +43,11 @@ export function lastLines(lines: readonly string[], max: number, escapeText: Esc
   return kept
 }
 
-/** The last of `lines` that fit into a fenced block of `max` units; '' when none does. Nothing in it ends it. */
 export function codeBlock(lines: readonly string[], max: number, escapeText: Escape = inCode): string {
   const kept = lastLines(lines, max - '```\n```'.length, escapeText)
   return kept.length === 0 ? '' : `\`\`\`\n${kept.join('\n')}\n\`\`\``
 }
 
-/** The first of `parts` (whole ones), a line each, that fit into `max` units. */
 export function partsThatFit(parts: readonly string[], max: number): string {
   let n = parts.length
   while (n > 0 && parts.slice(0, n).join('\n').length > max) n--

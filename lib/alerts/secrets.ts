@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { knownGoods } from '../gateway/known-good.ts'
 import { redact } from '../tier/redact.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole } from '../tier/state.ts'
+import { readWhole, tried } from '../tier/state.ts'
 
 /** Of the settings, the environment, and the gateway's config with what it includes, its backups and its kept copies. */
 export async function knownSecrets(settings: Settings): Promise<string[]> {
@@ -11,7 +11,7 @@ export async function knownSecrets(settings: Settings): Promise<string[]> {
   const configs = new Map<string, string>()
   const read = (path: string) => {
     if (configs.has(path)) return
-    const text = readText(path)
+    const text = tried(() => (statSync(path).isFile() ? readWhole(path) : '')) ?? ''
     configs.set(path, text)
     const parts = text.includes('$include') ? leavesOf(parseOrNothing(text) ?? {}) : []
     for (const leaf of parts) if (leaf.path.includes('$include')) read(resolve(dirname(path), leaf.value))
@@ -25,12 +25,4 @@ export async function knownSecrets(settings: Settings): Promise<string[]> {
 export async function hiding(settings: Settings): Promise<(text: string) => string> {
   const known = await knownSecrets(settings)
   return (text) => redact(text, known)
-}
-
-function readText(path: string): string {
-  try {
-    return statSync(path).isFile() ? readWhole(path) : ''
-  } catch {
-    return ''
-  }
 }

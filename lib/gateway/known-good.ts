@@ -1,7 +1,7 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { localStamp, MARKER, NEEDS_A_LOOK, wholeWords } from '../tier/contract.ts'
+import { localStamp, MARKER, NEEDS_ATTENTION, wholeWords } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readWhole, tried, writeFileAtomic } from '../tier/state.ts'
@@ -110,7 +110,7 @@ export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'
     else writeFileAtomic(realpathSync(settings.configPath), good.text)
     const kept = replaced ? `the broken one is kept as ${replaced}` : 'there was none'
     const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
-    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what} (${wholeWords(seen.evidence, 160)})`))
+    journal.warn(MARKER.notice(`${NEEDS_ATTENTION}${what} (${wholeWords(seen.evidence, 160)})`))
     // Noted afterwards: noted first, it would never be put back after a kill in between.
     const record = readRecord(settings).value
     writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash], replacedConfig: replaced })

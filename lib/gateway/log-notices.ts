@@ -1,6 +1,6 @@
 /** What the log of a gateway that is up says and a person should know. */
 import { gatewayService } from '../services/supervisor.ts'
-import { MARKER, NEEDS_A_LOOK } from '../tier/contract.ts'
+import { MARKER, NEEDS_ATTENTION } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import { outOfMemorySince, readGatewayLogs, timeOf } from './clues.ts'
 import type { Examination } from './examination.ts'
@@ -23,7 +23,7 @@ export async function noticeOutOfMemory(
   const isRepeated = outOfMemoryMs > 0 && nowMs - outOfMemoryMs < DAY_MS
   if (!isRepeated || nowMs - outOfMemoryToldMs < DAY_MS) return { outOfMemoryMs: nowMs, outOfMemoryToldMs }
   const what = 'out of memory for the second time within a day; each time it was restarted, which is no cure'
-  journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what}`))
+  journal.warn(MARKER.notice(`${NEEDS_ATTENTION}${what}`))
   return { outOfMemoryMs: nowMs, outOfMemoryToldMs: nowMs }
 }
 
@@ -52,7 +52,7 @@ export async function noticeRefusals(run: TierRun): Promise<void> {
     const clients = [...new Set(refused.map(({ client }) => client))].sort().slice(0, 5).join(', ')
     const what = `the gateway is up, and refused ${refused.length} tries of this machine's own clients (${clients}: ${refused.at(-1)!.reason})`
     const advice = 'give them the token of its config (gateway.auth); a restart will not fix this'
-    journal.warn(MARKER.notice(`${NEEDS_A_LOOK}${what}; ${advice}`))
+    journal.warn(MARKER.notice(`${NEEDS_ATTENTION}${what}; ${advice}`))
   }
   writeRecord(settings, { ...record, refusalsLookMs: nowMs, refusalsTold: isWorthIt })
 }

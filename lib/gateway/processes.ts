@@ -213,7 +213,7 @@ export function impostor(settings: Settings, owner: ProcessInfo) {
 
 /** A sentence when `openclaw triage` or its embedded repair agent is at work on this gateway (docs/cli/triage). */
 export async function ownTriage(settings: Settings): Promise<string | undefined> {
-  const { listProcesses } = await import('../services/process-tree.ts')
+  const { listProcesses } = await import('../services/terminal.ts')
   const all = await listProcesses(settings)
   // The lock stays behind after a kill, and its pid is given to another process.
   const embedded = readLocks(lockFolder(settings.stateDir), 'agent-embedded').find((lock) =>

@@ -1,7 +1,4 @@
-/**
- * The one reader of the tiers' logs: when an incident begins, goes on and ends, who ended it, and what is known of every
- * minute. The escalation clock, alerts, status, report and metrics all use it.
- */
+/** The one reader of the tiers' logs: when an incident begins and ends, who ended it, and what is known of every minute. */
 import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { addSaying, addStep, Incident, pushStep, type Step } from './incident.ts'
@@ -9,7 +6,7 @@ import { type LogEvent, readEvents, type Span, STOOD_DOWN, withoutAhead } from '
 
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
 
-/** A stretch of time; of an unknown one also why: runs that stood down, and watchers that could not even be started. */
+/** Of an unknown one also why: runs that did not act, and watchers that could not be started. */
 export interface Stretch {
   from: Date
   to: Date
@@ -18,71 +15,50 @@ export interface Stretch {
   failedStarts: number
 }
 
-export interface TierRuns {
-  /** Begun in the span. */
+interface TierRuns {
   started: number
-  /** Ended in the span, by exit code. */
   ended: Record<number, number>
-  /** Without a last line: killed, cut off by a power failure, or their line is damaged. */
+  /** No last line: killed, power cut, or a damaged line. */
   unfinished: number
   last?: { at: Date; verdict: string; exitCode: number }
   lastStart?: Date
-  /** Why it could not even be started, when that is the last that its log says. */
   cannotStart?: { at: Date; why: string }
 }
 
-export interface History {
-  span: Span
-  runs: Record<TierName, TierRuns>
-  /** Oldest first; also one that began before the span and reaches into it. */
-  incidents: Incident[]
-  /** The whole span without gaps. */
-  stretches: Stretch[]
-  uptime: ReturnType<typeof uptimeOf>
-  /** Calls for a human and notices that belong to no incident (of the watchers, of warnings). */
-  remarks: Step[]
-  /** What is missing or damaged among the logs, a sentence each. */
-  notes: string[]
-}
+export type History = ReturnType<typeof historyOf>
 
-/** Three times Level 2's interval. What lies between two sightings that are further apart is unknown: neither up nor down. */
+/** Three times Level 2's interval. Between observations further apart it is unknown: neither up nor down. */
 const MAX_SILENCE_SEC = 900
-/** More seconds than these in a RECOVERED line are damage. */
+/** More in a RECOVERED line is damage. */
 const LONGEST_INCIDENT_SEC = 30 * 86_400
-/** A run that began so recently may still be at work. */
 const LONGEST_RUN_MS = 3_600_000
-/** A message that arrives so long after the end is still about the incident: often the network was away, too. */
+/** A later message is still about the incident: often the network was away, too. */
 const ALERT_DELAY_MS = 6 * 3_600_000
 const WATCHERS: readonly TierName[] = ['watchdog', 'healthcheck', 'emergency-recovery']
-/** These say that it is not there, not why: a verdict that says more is taken for the cause. */
+/** They say that it is not there, not why. */
 const VAGUE = ['starting', 'draining', 'absent', 'hung']
 const TAIL_BYTES = 256 * 1024
-/** `openclaw gateway restart` waits for the new process for up to a minute before it is logged. */
+/** `openclaw gateway restart` waits for up to a minute before it is logged. */
 const RESTARTED_BEFORE_MS = 120_000
-/** A supervisor may hold a start back (launchd: 10 s), and a process shows its age in whole seconds. */
+/** A supervisor may hold a start back (launchd: 10 s). */
 const RESTARTED_AFTER_MS = 60_000
 
-/** The last `days` times 24 hours. */
 export function lastDays(days: number, now = new Date()): Span {
   return { from: new Date(now.getTime() - days * 86_400_000), to: now }
 }
 
-/** The history of a span. Never throws for what is in a log or for one that cannot be read: that is in `notes`. */
+/** Never throws: what is wrong with a log is in `notes`. */
 export function readHistory(settings: Settings, span: Span, now = new Date()): History {
   return historyOf(readEvents(settings, span, now), span)
 }
 
-/** The history of events that were read. */
-export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span): History {
+export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span) {
   const { incidents, stretches, remarks } = new Timeline(events, span)
   const runs = countRuns(events, span)
   return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(span, incidents, stretches) }
 }
 
-/**
- * The incident that goes on, from the ends of the logs of the last two days; undefined when the gateway was seen healthy
- * last. `downSec` counts up to `now` as long as a tier looked within the last 900 s, or is this process.
- */
+/** The open incident, by the last two days. `downSec` counts up to `now` if a tier looked within 900 s, or is this process. */
 export function currentIncident(settings: Settings, now = new Date()): Incident | undefined {
   const events = recentEvents(settings, now)
   const own = events.findLast((event) => event.kind === 'start' && event.pid === process.pid)
@@ -90,20 +66,13 @@ export function currentIncident(settings: Settings, now = new Date()): Incident 
   return new Timeline(events, lastDays(2, now), isOver ? undefined : own?.atMs).open
 }
 
-/** For how many seconds the gateway has been seen down in this incident; 0 when none goes on. */
-export function downSec(settings: Settings, now = new Date()): number {
-  return currentIncident(settings, now)?.downSec ?? 0
-}
+export const downSec = (settings: Settings, now = new Date()): number => currentIncident(settings, now)?.downSec ?? 0
 
-/** True when a tier saw it down within the last 900 s. */
 export function isFresh(incident: Incident | undefined, now = new Date()): boolean {
   return incident !== undefined && secondsBetween(incident.lastSeen, now) <= MAX_SILENCE_SEC
 }
 
-/**
- * The level whose restart the healthy process came from; undefined: none of them started it.
- * @param startedMs when the process started; undefined where it cannot be seen: then the last restart counts
- */
+/** The level that started the healthy process. `startedMs` undefined: the last restart counts. */
 export function restartedBy(settings: Settings, since: Date, startedMs: number | undefined): number | undefined {
   const isNear = ({ atMs }: LogEvent) =>
     startedMs === undefined || (startedMs - atMs <= RESTARTED_AFTER_MS && atMs - startedMs <= RESTARTED_BEFORE_MS)
@@ -111,7 +80,6 @@ export function restartedBy(settings: Settings, since: Date, startedMs: number |
   return restart && TIERS[restart.tier].level
 }
 
-/** The tiers' restarts of the gateway since then, at most two days back. */
 export function restartsSince(settings: Settings, since: Date): LogEvent[] {
   return recentEvents(settings, new Date()).filter(
     (event) => event.kind === 'said' && event.said.kind === 'restart' && event.atMs >= since.getTime(),
@@ -122,9 +90,7 @@ function recentEvents(settings: Settings, now: Date): LogEvent[] {
   return withoutAhead(readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events)
 }
 
-function secondsBetween(from: Date, to: Date): number {
-  return (to.getTime() - from.getTime()) / 1000
-}
+const secondsBetween = (from: Date, to: Date): number => (to.getTime() - from.getTime()) / 1000
 
 function feltFrom({ begin, lastHealthy }: Incident): Date {
   return lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC ? lastHealthy : begin
@@ -133,7 +99,6 @@ function feltFrom({ begin, lastHealthy }: Incident): Date {
 type Saying = Extract<LogEvent, { kind: 'said' }>
 type Ending = Extract<LogEvent, { kind: 'run' }>
 
-/** What events, in order of time, add up to. */
 class Timeline {
   incidents: Incident[] = []
   readonly stretches: Stretch[] = []
@@ -147,7 +112,6 @@ class Timeline {
   private standDowns = 0
   private failedStarts = 0
 
-  /** @param lookingSinceMs since when this process is at work on the gateway */
   constructor(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
     this.span = span
     for (const event of events) {
@@ -155,7 +119,7 @@ class Timeline {
       if (event.kind === 'run' && WATCHERS.includes(event.tier)) this.takeEnding(event)
     }
     const [fromMs, toMs] = [span.from.getTime(), span.to.getTime()]
-    // A process at work that has said DOWN looks all the time, also when it says nothing for half an hour.
+    // This process looks all the time, also when it logs nothing for half an hour.
     if (this.open && lookingSinceMs !== undefined && (this.knownMs ?? 0) >= lookingSinceMs)
       this.see('down', lookingSinceMs, toMs)
     this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, this.knownMs ?? fromMs, toMs)
@@ -181,9 +145,11 @@ class Timeline {
   private takeSaying(event: Saying): void {
     const { atMs, beganMs, tier, said } = event
     const isWatcher = WATCHERS.includes(tier)
+    const words = said.kind === 'manual' ? said.why : said.kind === 'notice' ? said.what : ''
+    const isAboutWatchers = words.startsWith(ABOUT_WATCHERS)
     if (said.kind === 'told') this.takeAlert(event)
     else if (isWatcher && said.kind === 'recovered') this.takeRecovery(event, said.level ?? 'outside', said.seconds)
-    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers(said)) {
+    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers) {
       if (said.kind === 'down') {
         this.see('down', beganMs, atMs)
         const open = this.open ?? this.begin(atMs)
@@ -202,14 +168,13 @@ class Timeline {
     const last = this.incidents.at(-1)
     const reckonedMs = atMs - Math.min(seconds, LONGEST_INCIDENT_SEC) * 1000
     if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
-      // Another tier saw it healthy a moment before the one that had brought it back.
       addStep(last, said, tier, atMs)
       if (last.healedBy === 'outside') last.healedBy = healedBy
       this.see('up', beganMs, atMs)
       return
     }
     if (!this.open) {
-      // The log with the DOWN is missing or damaged. Never back into the time in which it was seen up.
+      // The log with the DOWN is missing. Never back into time in which it was seen up.
       const beginMs = Math.max(reckonedMs, this.knownMs ?? 0)
       this.see('down', beginMs, beginMs)
       this.begin(beginMs).isBeginSeen = false
@@ -283,11 +248,6 @@ class Timeline {
   }
 }
 
-function isAboutWatchers(said: Saying['said']): boolean {
-  if (said.kind === 'manual') return said.why.startsWith(ABOUT_WATCHERS)
-  return said.kind === 'notice' && said.what.startsWith(ABOUT_WATCHERS)
-}
-
 function uptimeOf(span: Span, incidents: readonly Incident[], stretches: readonly Stretch[]) {
   const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
   for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
@@ -308,7 +268,7 @@ function uptimeOf(span: Span, incidents: readonly Incident[], stretches: readonl
     unknownInIncidentsSec,
     /** Of the time in which it was up or down; undefined when no tier looked at all. */
     percent: percentOf(seconds.up, watched),
-    /** The same if each outage had begun right after the last healthy sighting, and gone on while no tier looked. */
+    /** If each outage had begun right after the last healthy observation, and gone on while no tier looked. */
     worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
   }
 }

@@ -1,13 +1,10 @@
-/**
- * What the doctor reported of past incidents: its reports, and the learnings (`recovery-learnings.md`), one dated section
- * per incident, kept for good, to be read and edited by people. So a section is read back as text.
- */
+/** The learnings (`recovery-learnings.md`), one section per incident, are read and edited by people: they are parsed as text. */
 import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { localStamp, oneLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole } from '../tier/state.ts'
+import { readWhole, tried } from '../tier/state.ts'
 import type { Incident } from './incident.ts'
 
 const HEADER = `# Recovery learnings
@@ -23,14 +20,12 @@ export interface NewLearning {
   at: string
   verdict: string
   evidence: string
-  /** What became of it, as a sentence; it begins with `recovered` or `not recovered`. */
   outcome: string
   seconds: number
-  /** What the doctor reported; undefined when it wrote no report. */
   report: Readonly<Record<'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons', string>> | undefined
 }
 
-/** Adds the section of one incident (redacted by the caller). Throws what the file system throws. */
+/** The caller redacts. Throws what the file system throws. */
 export function addLearning(path: string, { at, verdict, evidence, outcome, seconds, report }: NewLearning): void {
   const fields: Record<string, string | undefined> = {
     Symptom: report?.symptom || `the gateway was down (${verdict})`,
@@ -43,7 +38,6 @@ export function addLearning(path: string, { at, verdict, evidence, outcome, seco
     Outcome: outcome,
     Seconds: String(Math.round(seconds)),
   }
-  // Further lines stand indented under their point, so that no heading in a report opens a section of ours.
   const indented = (text: string) => text.trim().slice(0, MAX_FIELD_CHARS).replace(/\s*\n/g, '\n  ')
   const lines = Object.entries(fields).map(([label, text]) => `- **${label}:** ${indented(text || UNKNOWN)}`)
   const section = [`## ${at} ${verdict}`, '', ...lines, ''].join('\n')
@@ -51,23 +45,18 @@ export function addLearning(path: string, { at, verdict, evidence, outcome, seco
   appendFileSync(path, `${existsSync(path) ? '' : HEADER}\n${section}`, { mode: 0o600 })
 }
 
-export interface Learning {
+interface Learning {
   text: string
   /** 0 to 1: how like it is to the present case. */
   similarity: number
-  /** Its fix worked, by its outcome; undefined when that does not say. */
   worked: boolean | undefined
 }
 
 /** Below this the words have nothing in common but the language. */
 const LEAST_SIMILARITY = 0.25
-/** From this on it is the same trouble again. */
 const SAME_TROUBLE = 0.6
 
-/**
- * The most similar incidents of the past, best first, at most three: half of it is the verdict, half the words of the
- * evidence. Of equally similar ones the newer comes first. None when there is no file yet.
- */
+/** At most three, best first: half is the verdict, half the words of the evidence; the newer of equals first. */
 export function similarLearnings(path: string, verdict: string, evidence: string): Learning[] {
   const words = [...wordsOf(evidence)]
   return sectionsOf(path)
@@ -82,29 +71,22 @@ export function similarLearnings(path: string, verdict: string, evidence: string
 }
 
 function sectionsOf(path: string): string[] {
-  try {
-    // To open a pipe would wait for its writer.
-    const text = statSync(path).isFile() ? readWhole(path) : ''
-    return text.split(/^## /m).slice(1)
-  } catch {
-    return []
-  }
+  // Opening a pipe would wait for its writer.
+  const text = tried(() => (statSync(path).isFile() ? readWhole(path) : ''))
+  return (text ?? '').split(/^## /m).slice(1)
 }
 
-/** Words that carry meaning: numbers, pids and times differ every time. */
-function wordsOf(text: string): Set<string> {
-  return new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_.$-]{2,}/gu) ?? [])
-}
+const wordsOf = (text: string): Set<string> => new Set(text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_.$-]{2,}/gu) ?? [])
 
 function hasWorked(section: string): boolean | undefined {
   const outcome = fieldOf(section, 'outcome|final result')
-  // By itself or from outside: then nothing shows what its fix was worth.
+  // By itself or from outside: nothing shows what the fix was worth.
   if (/^recovered by (?:itself|the gateway)/i.test(outcome)) return undefined
   if (/\bnot (?:recovered|fixed|resolved)|\bfail|\bstill down/i.test(outcome)) return false
   return /\brecovered|\bfixed|\bresolved|\bworked|\bhealthy/i.test(outcome) ? true : undefined
 }
 
-/** What stands behind `- **Fix:**`, `Fix:` or `### Fix`, up to the next of its kind; never an indented one: a doctor's text. */
+/** Behind `- **Fix:**`, `Fix:` or `### Fix`; an indented one is a doctor's text. */
 function fieldOf(section: string, names: string): string {
   const title = new RegExp(`^(?:[-*#][-*# ]*)?(?:${names})\\b[^\\n:]*(?::[*_]*|\\n)`, 'im')
   const begin = title.exec(section)
@@ -112,7 +94,6 @@ function fieldOf(section: string, names: string): string {
   return rest.split(/\n(?:[-*#]+ |\*\*|[A-Z][\w ]{2,30}:)/)[0]!.trim()
 }
 
-/** The similar incidents as text for the briefing. */
 export function describeLearnings(similar: readonly Learning[]): string {
   return similar
     .map(({ text, similarity, worked }, place) => {
@@ -128,7 +109,7 @@ export function describeLearnings(similar: readonly Learning[]): string {
     .join('\n\n')
 }
 
-/** The root cause in the doctor's report whose session began in the incident; undefined when there is none. */
+/** From the report of the doctor's session that began in the incident. */
 export function rootCauseOf(
   { memoryDir }: Settings,
   { begin, end, lastSeen }: Incident,
@@ -136,13 +117,9 @@ export function rootCauseOf(
 ): string | undefined {
   const stamp = (at: Date) => `emergency-recovery-report-${localStamp(at)}`
   const [first, last] = [stamp(begin), `${stamp(end ?? lastSeen)}~`]
-  let names: string[] = []
-  try {
-    names = readdirSync(memoryDir).filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
-  } catch {
-    return undefined
-  }
-  const name = names.sort().findLast((one) => one >= first && one <= last)
+  const names = tried(() => readdirSync(memoryDir)) ?? []
+  const reports = names.filter((name) => /^emergency-recovery-report-[\w-]+\.md$/.test(name))
+  const name = reports.sort().findLast((one) => one >= first && one <= last)
   if (name === undefined) return undefined
   const text = hide(readTail(join(memoryDir, name), 200_000))
   const section = /^##+ *Root cause *\n([\s\S]*?)(?=^#|$(?![\s\S]))/im.exec(text)?.[1]

@@ -1,6 +1,6 @@
-/** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and said, never guessed. */
+/** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and reported. */
 import { isUtf8 } from 'node:buffer'
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type Deed,
@@ -14,7 +14,7 @@ import {
   TIERS,
   type TierName,
 } from '../tier/contract.ts'
-import { isOurLog, logFolders } from '../tier/journal.ts'
+import { isOurLog, logFolders, readBytes } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 export interface Span {
@@ -22,15 +22,13 @@ export interface Span {
   to: Date
 }
 
-/** A marked line that is no run's first or last, or a deed. */
 export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }> | Deed
 
 export type LogEvent = {
   atMs: number
   tier: TierName
-  /** The file. */
   log: string
-  /** Since when the run that it belongs to was at work; of a run that has no last line: `atMs`. */
+  /** When its run began; of a run without a last line: `atMs`. */
   beganMs: number
   /** Its log goes on with earlier times: the clock was ahead, and has been set back since. */
   isAhead: boolean
@@ -38,20 +36,16 @@ export type LogEvent = {
 
 const NAME = new RegExp(`^(${Object.keys(TIERS).join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
 const DAY_MS = 86_400_000
-/** What began so long before the span may reach into it. */
 const LOOK_BACK_MS = 2 * DAY_MS
-/** A log of a day is below 1 MB. Of a longer one than this the end is read. */
 const MAX_LOG_BYTES = 16 * 1024 * 1024
 /** The tiers cut what they quote to hundreds of characters. */
 const MAX_LINE_BYTES = 2048
-/** A day has some 1000: a log full of nonsense does not fill the memory. */
 const MAX_EVENTS_PER_LOG = 20_000
-/** How a run ends that has not looked, see lib/tier/run.ts. */
+/** The verdict of a run that did not look. */
 export const STOOD_DOWN = 'stood down'
-/** No run takes a day: its seconds are text in a log, and may be damaged. */
+/** More in a log is damage. */
 const MAX_RUN_SEC = 86_400
 
-/** What may be wrong with lines, as the report says it. */
 const DAMAGE = {
   odd: 'that no tier writes (damaged, or cut off)',
   notUtf8: 'with bytes that are no text',
@@ -62,11 +56,7 @@ const DAMAGE = {
 }
 type Damage = Record<keyof typeof DAMAGE, number>
 
-/**
- * Reads the logs of the span and of two days before it, in the log folder and in the fallback folder. Never throws.
- * @param maxBytes of each log; of a longer one the end is read
- * @returns events in order of time, and a sentence for everything that is missing or damaged
- */
+/** Also of two days before the span, in both log folders. Of a log over `maxBytes` the end is read. Never throws. */
 export function readEvents(
   settings: Settings,
   span: Span,
@@ -98,18 +88,17 @@ export function readEvents(
       // A run that stood down did so beside another run of the same tier.
       if (event.kind === 'run' && event.verdict !== STOOD_DOWN) runBeganMs = event.beganMs
       event.beganMs = Math.min(runBeganMs, event.atMs)
-      // Lines have whole seconds. Within one, what a log says up to a healthy sighting precedes what other logs say.
-      if (isHealthySighting(event)) healthyMs = event.atMs
+      // Within one second, what a log says up to a healthy observation precedes what other logs say.
+      if (isHealthyObservation(event)) healthyMs = event.atMs
       ranked.push({ event, rank: event.atMs === healthyMs ? 0 : 1 })
     }
   }
-  // Stable: what one log says within a second stays in its order.
+  // Stable: the lines of one log keep their order.
   ranked.reverse().sort((a, b) => a.event.atMs - b.event.atMs || a.rank - b.rank)
   return { events: ranked.map(({ event }) => event), notes }
 }
 
-/** True when a tier saw the gateway healthy: an incident ends there. */
-export function isHealthySighting(event: LogEvent): boolean {
+export function isHealthyObservation(event: LogEvent): boolean {
   return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
 }
 
@@ -163,7 +152,7 @@ function missingDays(settings: Settings, span: Span, daysOf: Map<string, Set<str
   return notes
 }
 
-/** The local days of which the span holds an hour or more: just after midnight today's logs need not be there. */
+/** Days of which the span holds an hour or more: just after midnight logs need not be there. */
 function daysIn({ from, to }: Span): string[] {
   const quarters: Record<string, number> = {}
   for (let ms = from.getTime(); ms < to.getTime(); ms += 900_000) {
@@ -173,7 +162,6 @@ function daysIn({ from, to }: Span): string[] {
   return Object.keys(quarters).filter((day) => quarters[day]! >= 4)
 }
 
-/** Gives every line of ours to `take`; returns what was wrong with the others, as a sentence. */
 function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
   const damage: Damage = { odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
   let bytes: Buffer
@@ -186,7 +174,7 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
   } catch (error) {
     return `${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`
   }
-  // The first line of a log that is read from the middle is half a line.
+  // A log that is read from the middle begins with half a line.
   for (let from = skipped > 0 ? bytes.indexOf(0x0a) + 1 : 0, end = 0; from < bytes.length; from = end + 1) {
     end = bytes.indexOf(0x0a, from)
     if (end < 0) end = bytes.length
@@ -196,7 +184,7 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
     const text = raw.toString('utf8')
     const line = parseLine(text)
     if (!line) damage.odd++
-    // A tier that quotes such bytes writes U+FFFD itself; a line that was cut may end in half a character.
+    // A tier writes U+FFFD itself; a cut line may end in half a character.
     else if (text.slice(0, -1).includes('\ufffd') && !isUtf8(raw)) damage.notUtf8++
     if (line) take(line, damage)
   }
@@ -205,16 +193,6 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
     .map((kind) => `${damage[kind]} line${damage[kind] === 1 ? '' : 's'} ${DAMAGE[kind]}`)
   if (skipped > 0 && maxBytes === MAX_LOG_BYTES) troubles.push(`the first ${Math.round(skipped / 1e6)} MB skipped`)
   return troubles.length > 0 ? `${path}: ${troubles.join(', ')}` : undefined
-}
-
-function readBytes(path: string, from: number, to: number): Buffer {
-  const fd = openSync(path, 'r')
-  try {
-    const buffer = Buffer.alloc(to - from)
-    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from))
-  } finally {
-    closeSync(fd)
-  }
 }
 
 function eventOf(line: LogLine, log: string): LogEvent | undefined {

@@ -15,9 +15,7 @@ export function spell(seconds: number): string {
 }
 
 /** `2026-11-18 22:05`. */
-export function minuteOf(at: Date): string {
-  return localIso(at).slice(0, 16).replace('T', ' ')
-}
+export const minuteOf = (at: Date): string => localIso(at).slice(0, 16).replace('T', ' ')
 
 /** `22:05:10`, with the date when it is not that of `beside`. */
 export function secondOf(at: Date, beside: Date): string {
@@ -25,16 +23,12 @@ export function secondOf(at: Date, beside: Date): string {
   return day === localIso(beside).slice(0, 10) ? time : `${day} ${time}`
 }
 
-/** One line of an incident's timeline. */
 export interface TimelineLine {
   at: Date
   until: Date
-  /** Undefined: the gateway itself. */
   tier: TierName | undefined
   who: string
-  /** Our own words. */
   did: string
-  /** What it was about: text from outside; empty when there is none. */
   quote: string
   /** How often it was said again, and until when; empty when it was said once. */
   again: string
@@ -42,14 +36,17 @@ export interface TimelineLine {
 
 const NAMES = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor', monitor: 'monitor' }
 
-export function lineOf({ at, until, times, tier, said }: Step): TimelineLine {
-  const again = times > 1 ? `${times} times, last ${secondOf(until, at)}` : ''
-  const who = tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
-  const [did, quote = ''] = deedOf(said)
-  return { at, until, tier, who, again, did, quote }
+/** `Level 1, watchdog`. */
+export function whoIs(tier: TierName): string {
+  return tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
 }
 
-/** Who did what when, up to the end. */
+export function lineOf({ at, until, times, tier, said }: Step): TimelineLine {
+  const again = times > 1 ? `${times} times, last ${secondOf(until, at)}` : ''
+  const [did, quote = ''] = deedOf(said)
+  return { at, until, tier, who: whoIs(tier), again, did, quote }
+}
+
 export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
   const lines = steps.map(lineOf)
   if (end && healedBy === 'outside' && !steps.some(({ said }) => said.kind === 'recovered')) {
@@ -60,29 +57,22 @@ export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
 }
 
 function deedOf(said: Step['said']): [did: string, quote?: string] {
-  switch (said.kind) {
-    case 'down':
-      return [`found it down, ${said.verdict}`, said.evidence]
-    case 'escalate':
-      return [`escalated to level ${said.level}`, said.why]
-    case 'restart':
-      return ['restarted it', said.how]
-    case 'doctor':
-      return [`called ${said.name} ${said.version}`]
-    case 'recovered':
-      if (said.level === undefined) return [`saw it back after ${spell(said.seconds)}, by itself or from outside`]
-      return [`brought it back after ${spell(said.seconds)}`]
-    case 'cannot-start':
-      return ['could not be started', said.why]
-    case 'manual':
-      return ['called a human', said.why]
-    case 'notice':
-      return ['noted', said.what]
-    case 'told':
-      return [`sent a message through ${said.channel}`, said.title]
-    case 'run-ended':
-      return [`ended with exit code ${said.exitCode}`, said.verdict]
-  }
+  const { kind } = said
+  if (kind === 'down') return [`found it down, ${said.verdict}`, said.evidence]
+  if (kind === 'escalate') return [`escalated to level ${said.level}`, said.why]
+  if (kind === 'restart') return ['restarted it', said.how]
+  if (kind === 'doctor') return [`called ${said.name} ${said.version}`]
+  if (kind === 'cannot-start') return ['could not be started', said.why]
+  if (kind === 'manual') return ['called a human', said.why]
+  if (kind === 'notice') return ['noted', said.what]
+  if (kind === 'told') return [`sent a message through ${said.channel}`, said.title]
+  if (kind === 'run-ended') return [`ended with exit code ${said.exitCode}`, said.verdict]
+  const after = spell(said.seconds)
+  return [
+    said.level === undefined
+      ? `saw it back after ${after}, by itself or from outside`
+      : `brought it back after ${after}`,
+  ]
 }
 
 /** How an incident ended, as the second half of a sentence. */
@@ -92,13 +82,12 @@ export function howItEnded({ healedBy, manualCalls, end, lastSeen }: Incident): 
   return manualCalls > 0 ? 'ended from outside after a human was called' : 'ended by itself or from outside'
 }
 
-/** What was seen, and what a user may have felt beside it: `40 s as seen; up to 3 min felt`, or `40 s` when that is all. */
+/** `40 s as seen; up to 3 min felt`, or `40 s`. */
 export function seenAndFelt({ downSec, feltSec }: Pick<Incident, 'downSec' | 'feltSec'>): string {
   const [seen, felt] = [spell(downSec), spell(feltSec)]
   return felt === seen || feltSec < downSec ? seen : `${seen} as seen; up to ${felt} felt`
 }
 
-/** How long it was down, and what of the time is not counted. */
 export function howLong(incident: Incident): string {
   const { unwatchedSec, stoppedSec } = incident
   return [
@@ -108,7 +97,6 @@ export function howLong(incident: Incident): string {
   ].join('; ')
 }
 
-/** What was spent on it; empty when nothing was. */
 export function whatItTook({ restarts, doctorRuns, manualCalls, alerts }: Incident): string {
   const several = (n: number, one: string, many = `${one}s`) => (n === 0 ? [] : [`${n} ${n === 1 ? one : many}`])
   return [

@@ -13,13 +13,10 @@ const SET_ASIDE = '# set aside by openclaw-self-healing: '
 
 type SetAside = Extract<Entry, { kind: 'set-aside' }>
 
-export interface BashVersion {
-  found: string[]
-  files: SetAside[]
-}
+export type BashVersion = NonNullable<Awaited<ReturnType<typeof findBashVersion>>>
 
 /** Looks for the bash version's jobs; undefined when there are none. It knows the gateway without a profile only. */
-export async function findBashVersion(settings: Settings): Promise<BashVersion | undefined> {
+export async function findBashVersion(settings: Settings) {
   if (settings.profile !== DEFAULT_PROFILE) return undefined
   const services = filesIn(unitFolder(settings)).filter((path) => path.endsWith('.service') && isItsFile(path))
   const timers = services.map((path) => path.replace(/service$/, 'timer')).filter((path) => existsSync(path))
@@ -53,9 +50,7 @@ function labelIn(path: string): string {
   return label ?? basename(path, '.plist')
 }
 
-function setAsideFolder({ watchdogDir }: Settings): string {
-  return join(watchdogDir, 'set-aside')
-}
+const setAsideFolder = ({ watchdogDir }: Settings): string => join(watchdogDir, 'set-aside')
 
 /** What was set aside: `wasLoaded` stands in the receipt alone. The rest in that folder does not come from us. */
 export function findSetAside(
@@ -74,9 +69,7 @@ export function findSetAside(
   return { files, others: names.filter((name) => !files.some(({ aside }) => basename(aside) === name)) }
 }
 
-function isItsLine(line: string): boolean {
-  return ITS_SCRIPTS.test(line) && !line.trimStart().startsWith('#')
-}
+const isItsLine = (line: string): boolean => ITS_SCRIPTS.test(line) && !line.trimStart().startsWith('#')
 
 export function withoutItsLines(text: string): string {
   return text.replace(/^.+$/gm, (line) => (isItsLine(line) ? SET_ASIDE + line : line))

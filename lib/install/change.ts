@@ -3,7 +3,8 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { editCrontab } from '../services/cron.ts'
-import { bootstrap } from '../services/launchd.ts'
+import { bootout, bootstrap, launchdJob } from '../services/launchd.ts'
+import { systemdUnit } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
@@ -31,7 +32,6 @@ export interface Step {
 /** Longer than ExitTimeOut and TimeoutStopSec. */
 const END_LIMIT_SEC = 75
 
-export const LAUNCHD_DOMAIN = `gui/${process.getuid?.() ?? 501}`
 export const agentsFolder = ({ home }: Settings) => join(home, 'Library', 'LaunchAgents')
 export const unitFolder = ({ home }: Settings) => join(home, '.config', 'systemd', 'user')
 const isUnit = (name: string) => /\.(?:timer|service)$/.test(name)
@@ -115,15 +115,9 @@ function putFile(path: string, file: File | undefined): void {
   else rmSync(path, { force: true })
 }
 
-/** True when launchd has the job, or the unit is active. */
 export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
-  if (isUnit(label)) return (await property(settings, label, 'ActiveState')) === 'active'
-  return (await shell(settings)`launchctl print ${`${LAUNCHD_DOMAIN}/${label}`}`).code === 0
-}
-
-export async function property(settings: Settings, unit: string, name: string): Promise<string> {
-  const { stdout } = await shell(settings)`systemctl --user show ${unit} ${`--property=${name}`}`
-  return stdout.trim().slice(name.length + 1)
+  if (isUnit(label)) return (await systemdUnit(settings, label))?.activeState === 'active'
+  return (await launchdJob(settings, label))?.loaded === true
 }
 
 async function startJob(settings: Settings, label: string, path: string): Promise<void> {
@@ -138,16 +132,14 @@ async function startJob(settings: Settings, label: string, path: string): Promis
 async function stopJob(settings: Settings, label: string): Promise<void> {
   if (isUnit(label)) {
     const service = label.replace(/timer$/, 'service')
-    const isKnown = async (unit: string) => (await property(settings, unit, 'LoadState')) === 'loaded'
-    if (await isKnown(label)) await systemctl(settings, 'disable', '--now', label)
-    if (await isKnown(service)) await systemctl(settings, 'stop', service)
+    if ((await systemdUnit(settings, label))?.loaded) await systemctl(settings, 'disable', '--now', label)
+    if ((await systemdUnit(settings, service))?.loaded) await systemctl(settings, 'stop', service)
     // A service whose last run failed would stay in systemd's list as "not found, failed".
     await shell(settings)`systemctl --user reset-failed ${label} ${service}`
     return
   }
   if (!(await isLoaded(settings, label))) return
-  const $ = shell(settings, { timeoutSec: END_LIMIT_SEC })
-  const { failure, timedOut } = await $`launchctl bootout ${`${LAUNCHD_DOMAIN}/${label}`}`
+  const { failure, timedOut } = await bootout(settings, label)
   for (const deadline = performance.now() + END_LIMIT_SEC * 1000; performance.now() < deadline; await delay(200)) {
     if (!(await isLoaded(settings, label))) return
     if (failure && !timedOut && !/in progress/i.test(failure)) throw new Error(failure)

@@ -1,10 +1,10 @@
-/** What this machine has: prerequisites, a scheduler, a Node for the jobs; and what setup refuses or warns of. */
 import { existsSync, realpathSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
+import { launchdTarget } from '../services/launchd.ts'
 import type { Receipt } from '../services/receipt.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
-import { LAUNCHD_DOMAIN, tilde } from './change.ts'
+import { findOnPath, shell } from '../tier/shell.ts'
+import { tilde } from './change.ts'
 
 const isMac = process.platform === 'darwin'
 const systemPackage = (name: string) => (isMac ? `\`brew install ${name}\`` : `\`sudo apt-get install ${name}\``)
@@ -20,7 +20,6 @@ const NEEDED = [
 const NO_DOCTOR =
   'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
 
-/** What the system needs, where it is on this shell's PATH, and what suffers without it. */
 export function prerequisites({ childEnv, doctors }: Settings): { name: string; path?: string; without: string }[] {
   return [...NEEDED, [doctors.join(' or '), NO_DOCTOR] as const].map(([name, without]) => {
     const found = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))
@@ -28,13 +27,6 @@ export function prerequisites({ childEnv, doctors }: Settings): { name: string; 
   })
 }
 
-export function findOnPath(name: string, searchPath = ''): string | undefined {
-  const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))
-  const paths = folders.map((folder) => join(folder, name))
-  return paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
-}
-
-/** Why setup cannot run here, or as this user; one line each. */
 export function obstacles(home: string, root: string): string[] {
   const found = [home, root]
     .filter((path) => /[\n\r\0]/.test(path))
@@ -68,10 +60,10 @@ export function warnings(settings: Settings, root: string): string[] {
 export async function schedulerHere(settings: Settings): Promise<Receipt['scheduler']> {
   const $ = shell(settings)
   if (findOnPath('launchctl', settings.childEnv.PATH)) {
-    const { failure } = await $`launchctl print ${LAUNCHD_DOMAIN}`
+    const { failure } = await $`launchctl print ${launchdTarget()}`
     if (!failure) return 'launchd'
     const cure = "log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again"
-    throw new Error(`launchd has no ${LAUNCHD_DOMAIN} for you (${failure}): ${cure}`)
+    throw new Error(`launchd has no ${launchdTarget()} for you (${failure}): ${cure}`)
   }
   if (findOnPath('systemctl', settings.childEnv.PATH)) {
     const { failure } = await $`systemctl --user show --property=Version`
@@ -86,14 +78,10 @@ export async function schedulerHere(settings: Settings): Promise<Receipt['schedu
 
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
 
-export interface NodeForJobs {
-  path: string
-  version: string
-  searchPath: string
-}
+export type NodeForJobs = Awaited<ReturnType<typeof nodeForJobs>>
 
 /** The Node that the jobs use, by its name on the PATH so that an upgrade does not lose it. */
-export async function nodeForJobs(settings: Settings, root: string): Promise<NodeForJobs> {
+export async function nodeForJobs(settings: Settings, root: string) {
   const folders = (settings.childEnv.PATH ?? '')
     .split(':')
     .filter((folder) => folder.startsWith('/') && !folder.endsWith('/node-gyp-bin'))

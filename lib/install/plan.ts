@@ -1,7 +1,8 @@
 /** An installation: what is not as it should be on this machine, and how it is put right or rolled back. */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { dirname, extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { readCrontab, withBlock, withoutBlock } from '../services/cron.ts'
 import { jobName, jobPlist } from '../services/jobs.ts'
 import {
@@ -13,14 +14,14 @@ import {
   readReceiptOrRest,
   receiptPath,
 } from '../services/receipt.ts'
-import { DEFAULT_PROFILE, profileStateDir } from '../tier/profile.ts'
+import { systemdUnit } from '../services/systemd.ts'
+import { DEFAULT_PROFILE, profileStateDir, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { findOnPath, shell } from '../tier/shell.ts'
 import { writeState } from '../tier/state.ts'
 import { type BashVersion, withoutItsLines } from './bash-version.ts'
 import * as change from './change.ts'
-import { findOnPath, type NodeForJobs } from './machine.ts'
-import { cronLines, filledTemplate, type JobFacts } from './templates.ts'
+import type { NodeForJobs } from './machine.ts'
 
 /** What is to stand in `.env`. */
 export interface Answers {
@@ -28,12 +29,7 @@ export interface Answers {
   port?: number
 }
 
-export interface Plan {
-  change: change.Change
-  steps: change.Step[]
-  receipt: Receipt
-  notes: string[]
-}
+export type Plan = Awaited<ReturnType<typeof makePlan>>
 
 /** The folders that an installation makes where they are missing. */
 export function ourFolders(settings: Settings): string[] {
@@ -63,13 +59,9 @@ export function ourJobs(settings: Settings) {
 }
 
 /** Where scripts/run-tier.sh looks for the Node and the PATH: it knows the state folder from the environment alone. */
-export function launcherRecord(settings: Settings): string {
-  return join(settings.stateDirOfJobs, 'watchdog', 'launcher')
-}
+export const launcherRecord = (settings: Settings): string => join(settings.stateDirOfJobs, 'watchdog', 'launcher')
 
-export function sha256(text: string | Buffer): string {
-  return createHash('sha256').update(text).digest('hex')
-}
+export const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex')
 
 /** Why this profile cannot be installed beside the others: each would treat the other's gateway. */
 export function clashes(settings: Settings, { port }: Answers): string[] {
@@ -93,7 +85,7 @@ export async function makePlan(
   { scheduler, node }: { scheduler: Receipt['scheduler']; node: NodeForJobs },
   answers: Answers,
   bash: BashVersion | undefined,
-): Promise<Plan> {
+) {
   const { home, profile, stateDirOfJobs, memoryDir } = settings
   const { files, ...wanted }: change.Change = { stop: new Map(), files: new Map(), start: new Map() }
   const notes: string[] = []
@@ -142,7 +134,7 @@ export async function makePlan(
   if (steps.length === 0 && !readReceipt(settings)) steps.push({ lines: ['write the receipt, which was lost'] })
   const installedAt = new Date().toISOString()
   const gatewayPort = answers.port ?? settings.gatewayPort
-  const receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
+  const receipt: Receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
   return { change: all, steps, receipt, notes }
 }
 
@@ -163,7 +155,7 @@ async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, s
       files
         .set(main, fill(`systemd/com.openclaw.${tier}.service`))
         .set(second, fill(`systemd/com.openclaw.${tier}.timer`))
-      isOn &&= (await change.property(settings, label, 'UnitFileState')) === 'enabled'
+      isOn &&= (await systemdUnit(settings, label))?.enabled === true
     }
     if (isOn && [main, second].every((path) => change.isAsWanted(path, files.get(path)))) continue
     if (scheduler === 'launchd') stop.set(label, main)
@@ -216,4 +208,52 @@ export async function carryOut(
   writeState(path, plan.receipt)
   rmSync(leavingPath(settings), { force: true })
   return undefined
+}
+
+interface JobFacts {
+  settings: Settings
+  root: string
+  environment: Record<string, string>
+}
+
+/** systemd.syntax(7): C escapes inside double quotes; % begins a specifier everywhere. */
+const unitQuote = (text: string) => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%')}"`
+
+const FORMATS: Record<string, { quote(text: string): string; variable(name: string, value: string): string }> = {
+  '.plist': {
+    quote: (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;'),
+    variable: (name, value) => `    <key>${name}</key>\n    <string>${FORMATS['.plist']!.quote(value)}</string>\n`,
+  },
+  '.service': {
+    // In a command line, but not in Environment=, systemd expands $ too.
+    quote: (text) => unitQuote(text).replaceAll('$', '$$$$'),
+    variable: (name, value) => `Environment=${unitQuote(`${name}=${value}`)}\n`,
+  },
+  '.timer': { quote: unitQuote, variable: () => '' },
+  '.cron': {
+    // A % would be a line break to cron.
+    quote: (text) => `'${text.replaceAll("'", "'\\''")}'`.replaceAll('%', '\\%'),
+    variable: (name, value) => `${name}=${FORMATS['.cron']!.quote(value)} `,
+  },
+}
+
+export function filledTemplate(template: string, { settings, root, environment }: JobFacts): string {
+  const { quote, variable } = FORMATS[extname(template)]!
+  const variables = Object.entries(environment).map(([name, value]) => variable(name, value))
+  const values: Record<string, string> = {
+    launcher: quote(`${root}/scripts/run-tier.sh`),
+    environment: variables.join('').replace(/\n$/, ''),
+    memoryDir: quote(settings.memoryDir),
+    home: quote(settings.home),
+    suffix: profileSuffix(settings.profile, '.'),
+    profile: settings.profile === DEFAULT_PROFILE ? '' : `, profile ${settings.profile}`,
+  }
+  const source = readFileSync(fileURLToPath(new URL(`../../${template}`, import.meta.url)), 'utf8')
+  return source.replace(/\{\{(\w+)\}\}/g, (_, name: string) => values[name]!)
+}
+
+export function cronLines(facts: JobFacts, all: boolean): string[] {
+  const files = all ? ['levels-1-and-2', 'openclaw-self-healing'] : ['openclaw-self-healing']
+  const lines = files.flatMap((file) => filledTemplate(`cron/${file}.cron`, facts).split('\n'))
+  return lines.filter((line) => line !== '' && !line.startsWith('#'))
 }

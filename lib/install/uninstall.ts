@@ -11,6 +11,7 @@ import { metricsPath } from '../tier/metrics.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
 import { findSetAside, isItsFile, withItsLines } from './bash-version.ts'
 import { type Change, isLoaded, must, readFile, type Step, stepsOf, tilde, tryAll } from './change.ts'
 import { launcherRecord, ourFolders, ourJobs, removeIfEmpty, sha256 } from './plan.ts'
@@ -114,11 +115,7 @@ function keptFileStep({ path, sha256: written }: { path: string; sha256: string 
 async function endTiers(settings: Settings): Promise<void> {
   for (const tier of ALL_TIERS) {
     const holder = await lockHolder(settings, tier)
-    try {
-      if (holder) process.kill(holder.pid, 'SIGTERM')
-    } catch {
-      // It ended in the meantime.
-    }
+    if (holder) tried(() => process.kill(holder.pid, 'SIGTERM'))
     for (const deadline = performance.now() + 60_000; await lockHolder(settings, tier); await delay(200))
       if (performance.now() > deadline) throw new Error(`the ${tier} (pid ${holder?.pid}) still runs after 60 s`)
   }

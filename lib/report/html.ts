@@ -157,9 +157,7 @@ function bar(from: number, to: number, look: string): Html {
   return html`<i class="${look}" style="left:${(100 * from).toFixed(3)}%;width:${(100 * (to - from)).toFixed(3)}%"></i>`
 }
 
-function mark(at: number, text: string): Html {
-  return html`<span style="left:${(100 * at).toFixed(2)}%">${text}</span>`
-}
+const mark = (at: number, text: string): Html => html`<span style="left:${(100 * at).toFixed(2)}%">${text}</span>`
 
 function incidentPart(incident: ReportedIncident, isOpen: boolean): Html {
   const { begin, verdict, evidence, finding, stepsLeftOut } = incident
@@ -180,9 +178,7 @@ ${steps}${stepsLeftOut > 0 ? html`<li>${stepsLeftOut} more lines about it are in
 `
 }
 
-function levelOf({ tier }: TimelineLine): number {
-  return (tier && TIERS[tier].level) ?? 0
-}
+const levelOf = ({ tier }: TimelineLine): number => (tier && TIERS[tier].level) ?? 0
 
 /** Time runs to the right; a lane for the gateway and one for each level. The list below it says the same in words. */
 function lanesOf({ begin, end, lastSeen }: ReportedIncident, lines: readonly TimelineLine[]): Html {

@@ -65,11 +65,7 @@ function tableText({ head, rows }: Table): string {
 }
 
 /** Text from outside as a code span: nothing in it formats, links, or is HTML. */
-function code(text: string): string {
-  return `\`${oneLine(text, 800).replaceAll('`', 'ˋ')}\``
-}
+const code = (text: string): string => `\`${oneLine(text, 800).replaceAll('`', 'ˋ')}\``
 
 /** A path, a host's name: what Markdown would act on is taken out. */
-function plain(text: string): string {
-  return oneLine(text, 400).replace(/[\\`*[\]<>|]/g, '')
-}
+const plain = (text: string): string => oneLine(text, 400).replace(/[\\`*[\]<>|]/g, '')

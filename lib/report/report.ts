@@ -1,5 +1,4 @@
 /** What the report says, before Markdown, the page, JSON or the digest give it a form. */
-import { hostname } from 'node:os'
 import { hiding } from '../alerts/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
 import { type History, readHistory } from '../incidents/history.ts'
@@ -7,7 +6,7 @@ import type { Incident, Step } from '../incidents/incident.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import type { Span } from '../incidents/logs.ts'
 import { lineOf, minuteOf, seenAndFelt, spell, type TimelineLine } from '../incidents/words.ts'
-import { DEFAULT_PROFILE } from '../tier/profile.ts'
+import { hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 
 export interface ReportedIncident extends Incident {
@@ -41,13 +40,12 @@ export async function readReport(settings: Settings, span: Span, now: Date): Pro
   const hide = await hiding(settings)
   const history = readHistory(settings, span, now)
   for (const { cannotStart } of Object.values(history.runs)) if (cannotStart) cannotStart.why = hide(cannotStart.why)
-  const host = hostname().replace(/\.local$/, '')
   const clean = (step: Step): Step => {
     const said = Object.entries(step.said).map(([key, value]) => [key, typeof value === 'string' ? hide(value) : value])
     return { ...step, said: Object.fromEntries(said) as Step['said'] }
   }
   return {
-    host: settings.profile === DEFAULT_PROFILE ? host : `${host} (profile ${settings.profile})`,
+    host: hostOf(settings.profile),
     writtenAt: now,
     ...history,
     incidents: history.incidents.map((incident) => ({

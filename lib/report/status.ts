@@ -5,7 +5,7 @@ import { readSessions } from '../doctor/limits.ts'
 import { examine, isUp } from '../gateway/examine.ts'
 import { readRecord } from '../gateway/record.ts'
 import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
-import { currentIncident, type History, lastDays, readHistory, type TierRuns } from '../incidents/history.ts'
+import { currentIncident, type History, lastDays, readHistory } from '../incidents/history.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
 import { askJobs } from '../services/jobs.ts'
 import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
@@ -18,6 +18,7 @@ import type { Settings } from '../tier/settings.ts'
 export type Status = Awaited<ReturnType<typeof look>>
 export type TierStatus = Status['tiers'][number]
 
+const ALL_TIERS = Object.keys(TIERS) as TierName[]
 const HISTORY_DAYS = 7
 const MAX_INCIDENTS = 5
 const DAY_MS = 86_400_000
@@ -109,7 +110,9 @@ function upSince({ stretches, span }: History, startedMs: number | undefined) {
   return { since, isSinceAtLeast: lastOutage < 0 && since?.getTime() === span.from.getTime() }
 }
 
-function problemsOf({ tier, isRegistered, registration, isLate, ended }: Awaited<ReturnType<typeof lookAtTier>>) {
+type Tiers = Awaited<ReturnType<typeof lookAtTiers>>
+
+function problemsOf({ tier, isRegistered, registration, isLate, ended }: Tiers[number]) {
   if (tier === 'emergency-recovery') return []
   if (isRegistered === false) return [`${tier} is not registered (${registration})`]
   if (isRegistered === undefined) return [`whether ${tier} is registered is unknown: ${registration}`]
@@ -118,44 +121,37 @@ function problemsOf({ tier, isRegistered, registration, isLate, ended }: Awaited
 }
 
 async function lookAtTiers(settings: Settings, receipt: Receipt | undefined, runs: History['runs'], now: Date) {
-  const registrations = receipt ? await registrationsOf(settings, receipt) : undefined
+  const registrations = receipt && (await registrationsOf(settings, receipt))
   const installedMs = receipt && Date.parse(receipt.installedAt)
   return Promise.all(
-    (Object.keys(TIERS) as TierName[]).map((tier) => {
-      const registration = registrations?.get(tier) ?? { is: false, detail: 'not installed', isCounted: false }
-      return lookAtTier(settings, tier, runs[tier], registration, installedMs, now)
+    ALL_TIERS.map(async (tier) => {
+      const { is, detail, isCounted } = registrations?.get(tier) ?? NOT_INSTALLED
+      const { level, intervalSec } = TIERS[tier]
+      const { lastRun, exitCode, ended, isRunning } = await lastRunOf(settings, tier, runs[tier])
+      const since = Math.max(lastRun?.getTime() ?? 0, installedMs ?? 0)
+      const isDue = intervalSec !== undefined && installedMs !== undefined && !isRunning
+      const isDoctor = tier === 'emergency-recovery'
+      return {
+        tier,
+        level,
+        /** Undefined: that could not be found out. Level 3 is started by Level 2. */
+        isRegistered: isDoctor ? undefined : is,
+        registration: isDoctor ? 'started by level 2' : detail,
+        lastRun,
+        exitCode,
+        ended,
+        nextRun: is && intervalSec ? nextRun(intervalSec * 1000, isCounted, lastRun, now) : undefined,
+        isLate: isDue && now.getTime() - since > LATE_INTERVALS * intervalSec * 1000,
+      }
     }),
   )
 }
 
-async function lookAtTier(
+async function lastRunOf(
   settings: Settings,
   tier: TierName,
-  runs: TierRuns,
-  registration: Registration,
-  installedMs: number | undefined,
-  now: Date,
+  { last, lastStart, cannotStart }: History['runs'][TierName],
 ) {
-  const { level, intervalSec } = TIERS[tier]
-  const { lastRun, exitCode, ended, isRunning } = await lastRunOf(settings, tier, runs)
-  const since = Math.max(lastRun?.getTime() ?? 0, installedMs ?? 0)
-  const isDue = intervalSec !== undefined && installedMs !== undefined && !isRunning
-  const isDoctor = tier === 'emergency-recovery'
-  return {
-    tier,
-    level,
-    /** It will be started when it is due; undefined: that could not be found out. Level 3 is started by Level 2. */
-    isRegistered: isDoctor ? undefined : registration.is,
-    registration: isDoctor ? 'started by level 2' : registration.detail,
-    lastRun,
-    exitCode,
-    ended,
-    nextRun: registration.is && intervalSec ? nextRun(intervalSec * 1000, registration, lastRun, now) : undefined,
-    isLate: isDue && now.getTime() - since > LATE_INTERVALS * intervalSec * 1000,
-  }
-}
-
-async function lastRunOf(settings: Settings, tier: TierName, { last, lastStart, cannotStart }: TierRuns) {
   const none = { lastRun: lastStart ?? last?.at, exitCode: undefined, ended: '', isRunning: false }
   if (cannotStart) return { ...none, lastRun: cannotStart.at, ended: `cannot start: ${cannotStart.why}` }
   // Lines have whole seconds: in the second in which the run before ended, the lock shows the new one.
@@ -165,18 +161,15 @@ async function lastRunOf(settings: Settings, tier: TierName, { last, lastStart, 
   return last ? { ...none, exitCode: last.exitCode, ended: last.verdict } : none
 }
 
-interface Registration {
-  is: boolean | undefined
-  detail: string
-  /** By launchd or systemd, which count from the last start; cron's minutes stand on the clock. */
-  isCounted: boolean
-}
+/** `isCounted`: launchd and systemd count from the last start; cron's minutes stand on the clock. */
+type Registration = { is: boolean | undefined; detail: string; isCounted: boolean }
+const NOT_INSTALLED: Registration = { is: false, detail: 'not installed', isCounted: false }
 
 async function registrationsOf(settings: Settings, receipt: Receipt): Promise<Map<TierName, Registration>> {
   const crontab = await readCrontab(settings)
   const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
   const found = new Map<TierName, Registration>()
-  for (const tier of Object.keys(TIERS) as TierName[]) {
+  for (const tier of ALL_TIERS) {
     // Where there was no cron, the installation wrote no lines.
     const is = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)
     const detail = 'failure' in crontab ? crontab.failure : is ? 'cron: in the crontab' : 'cron: not in the crontab'
@@ -188,7 +181,7 @@ async function registrationsOf(settings: Settings, receipt: Receipt): Promise<Ma
   return found
 }
 
-function nextRun(intervalMs: number, { isCounted }: Registration, lastRun: Date | undefined, now: Date) {
+function nextRun(intervalMs: number, isCounted: boolean, lastRun: Date | undefined, now: Date) {
   if (!isCounted) return new Date((Math.floor(now.getTime() / intervalMs) + 1) * intervalMs)
   return lastRun && new Date(Math.max(lastRun.getTime() + intervalMs, now.getTime()))
 }

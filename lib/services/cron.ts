@@ -1,4 +1,4 @@
-/** The user's crontab: each profile's lines stand between two marker lines, everything else stays byte for byte. */
+/** The user's crontab: only the lines between each profile's two marker lines are ours. */
 import { TIERS, type TierName } from '../tier/contract.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -13,7 +13,7 @@ const CONSENT =
     ? '. macOS asks for your consent in a dialog the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal'
     : ''
 
-/** The user's crontab as latin1, for it may hold bytes that are no UTF-8; `''`: there is none. */
+/** As latin1, for it may hold any bytes; `''`: there is none. */
 export async function readCrontab(settings: Settings): Promise<{ text: string } | { failure: string }> {
   const $ = shell(settings, { timeoutSec: 20, encoding: 'latin1' })
   const { code, stdout, stderr, failure } = await $`crontab -l`
@@ -23,7 +23,7 @@ export async function readCrontab(settings: Settings): Promise<{ text: string } 
   return { failure: failure ?? 'crontab -l: no answer' }
 }
 
-/** Changes the user's crontab and reads it back; an empty one is removed. Returns what was there before. Throws. */
+/** Changes the crontab and reads it back. Returns what was there before. Throws. */
 export async function editCrontab(settings: Settings, edit: (text: string) => string): Promise<string> {
   const read = async () => {
     const crontab = await readCrontab(settings)
@@ -40,18 +40,17 @@ export async function editCrontab(settings: Settings, edit: (text: string) => st
   return before
 }
 
-/** `text` with the profile's block; a new one goes to the top, where no `PATH=` of the user's own applies to it. */
+/** A new block goes to the top, where no `PATH=` of the user's applies to it. */
 export function withBlock(text: string, lines: readonly string[], profile = DEFAULT_PROFILE): string {
   const name = profile === DEFAULT_PROFILE ? '' : ` ${profile}`
   const marked = [`# BEGIN openclaw-self-healing${name}`, ...lines, `# END openclaw-self-healing${name}`]
   const block = marked.map((line) => `${Buffer.from(line).toString('latin1')}\n`).join('')
   const rest = withoutBlock(text, profile)
   if (text.includes(block) && rest.length + block.length === text.length) return text
-  // crontab(1) refuses a text without a line break at its end; one that was put into the spool by hand may lack it.
+  // crontab(1) refuses a text without a line break at its end.
   return block + rest + (rest === '' || rest.endsWith('\n') ? '' : '\n')
 }
 
-/** `text` without the profile's marker lines and the lines between them that call our launcher. */
 export function withoutBlock(text: string, profile = DEFAULT_PROFILE): string {
   let inside = false
   return linesOf(text)
@@ -65,7 +64,6 @@ export function withoutBlock(text: string, profile = DEFAULT_PROFILE): string {
     .join('')
 }
 
-/** The tiers that this crontab starts for the profile, by lines of ours that are not commented out. */
 export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
   const profileOf = (line: string) => /\sOPENCLAW_PROFILE='?([A-Za-z0-9_-]+)'?\s/.exec(line)?.[1] ?? DEFAULT_PROFILE
   const calls = linesOf(text).filter(
@@ -76,7 +74,6 @@ export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
   )
 }
 
-/** Puts back the lines that the installation wrote, when the crontab does not hold them (any more). */
 export async function putBackCronLines(settings: Settings): Promise<{ done: string; failure?: string }> {
   const done = 'putting our crontab lines back'
   const { cronLines = [], entries = [], scheduler } = readReceipt(settings) ?? {}
@@ -84,7 +81,7 @@ export async function putBackCronLines(settings: Settings): Promise<{ done: stri
   const hadOne = entries.some((entry) => entry.kind === 'cron-block' && entry.existed)
   try {
     await editCrontab(settings, (text) => {
-      // On a Mac a job without Full Disk Access may see no crontab: writing would replace the user's own.
+      // On a Mac a job without Full Disk Access may see no crontab: writing would replace it.
       if (text === '' && hadOne && scheduler === 'launchd')
         throw new Error('crontab -l says that there is no crontab, and there was one: nothing is written over it')
       return withBlock(text, cronLines, settings.profile)
@@ -95,6 +92,4 @@ export async function putBackCronLines(settings: Settings): Promise<{ done: stri
   }
 }
 
-function linesOf(text: string): string[] {
-  return text.match(/[^\n]*\n|[^\n]+$/g) ?? []
-}
+const linesOf = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+$/g) ?? []

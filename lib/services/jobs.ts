@@ -1,21 +1,18 @@
-/** Our own scheduled jobs, Level 1 and Level 2, as launchd or systemd has them. */
 import { join } from 'node:path'
 import { profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { launchdJob } from './launchd.ts'
 import { systemdUnit } from './systemd.ts'
 
-/** The tiers that launchd or systemd starts. What cron starts is in cron.ts. */
-export type JobTier = 'watchdog' | 'healthcheck'
+type JobTier = 'watchdog' | 'healthcheck'
 
 interface Job {
-  /** It will be started when it is due. Undefined: launchd or systemd did not answer. */
+  /** Undefined: launchd or systemd did not answer. */
   registered: boolean | undefined
-  /** One line for the log. */
   detail: string
 }
 
-/** The job's label, and the name of its systemd units: `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
+/** `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
 export function jobName({ profile }: Settings, tier: JobTier): string {
   return `com.openclaw.${tier}${profileSuffix(profile, '.')}`
 }
@@ -24,30 +21,21 @@ export function jobPlist(settings: Settings, tier: JobTier): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${jobName(settings, tier)}.plist`)
 }
 
-/** The jobs' states: one command each. */
-export async function askJobs(
-  settings: Settings,
-  scheduler: 'launchd' | 'systemd',
-  tiers: readonly JobTier[],
-): Promise<[JobTier, Job][]> {
-  const ask = scheduler === 'launchd' ? askLaunchd : askSystemd
-  return Promise.all(tiers.map(async (tier) => [tier, await ask(settings, tier)]))
+export function askJobs(settings: Settings, scheduler: 'launchd' | 'systemd', tiers: readonly JobTier[]) {
+  return Promise.all(tiers.map(async (tier) => [tier, await askJob(settings, scheduler, tier)] as const))
 }
 
-async function askLaunchd(settings: Settings, tier: JobTier): Promise<Job> {
-  const job = await launchdJob(settings, jobName(settings, tier))
-  if (!job) return { registered: undefined, detail: 'launchctl gave no answer' }
-  const detail = !job.loaded ? 'not loaded' : job.running ? `loaded, running, pid ${job.pid}` : 'loaded, between runs'
-  return { registered: job.loaded, detail: `launchd: ${detail}` }
-}
-
-async function askSystemd(settings: Settings, tier: JobTier): Promise<Job> {
+async function askJob(settings: Settings, scheduler: 'launchd' | 'systemd', tier: JobTier): Promise<Job> {
+  if (scheduler === 'launchd') {
+    const job = await launchdJob(settings, jobName(settings, tier))
+    if (!job) return { registered: undefined, detail: 'launchctl gave no answer' }
+    const state = !job.loaded ? 'not loaded' : job.running ? `loaded, running, pid ${job.pid}` : 'loaded, between runs'
+    return { registered: job.loaded, detail: `launchd: ${state}` }
+  }
   const timer = await systemdUnit(settings, `${jobName(settings, tier)}.timer`)
   if (!timer) return { registered: undefined, detail: 'systemctl gave no answer' }
   const { loaded, activeState, subState } = timer
-  return {
-    // `elapsed`: the timer is active and will never fire again.
-    registered: loaded && activeState === 'active' && subState !== 'elapsed',
-    detail: `systemd timer: ${loaded ? `${activeState} (${subState})` : 'not loaded'}`,
-  }
+  // `elapsed`: the timer is active and will never fire again.
+  const registered = loaded && activeState === 'active' && subState !== 'elapsed'
+  return { registered, detail: `systemd timer: ${loaded ? `${activeState} (${subState})` : 'not loaded'}` }
 }

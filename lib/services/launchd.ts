@@ -1,55 +1,29 @@
-/**
- * launchd, through launchctl, in the user's GUI domain. Apple does not promise the form of `launchctl print`, so it is
- * read tolerantly.
- */
+/** launchd in the user's GUI domain. Apple does not promise the form of `launchctl print`: it is read tolerantly. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 
-export interface LaunchdJob {
-  loaded: boolean
-  running: boolean
-  pid?: number
-  /** Undefined when it never exited. */
-  lastExitCode?: number
-  /** launchd will start it by itself in a moment (throttled or being spawned). */
-  spawning: boolean
-}
-
 const COULD_NOT_FIND = 113
-/** Answers to `bootstrap` while launchd has not let go of the old job (5), or has it already (37, 130). */
+/** `bootstrap` while launchd has not let go of the old job (5), or has it already (37, 130). */
 const BUSY_OR_LOADED = [5, 37, 130]
-/** The domain of a user who is not logged in at the screen. */
 const NO_DOMAIN = [112, 125]
-/** `kickstart -k` waits for the old process (OpenClaw's plist: ExitTimeOut 20), `bootout` too (ours: 60). */
-export const KICKSTART_TIMEOUT_SEC = 45
-const BOOTOUT_TIMEOUT_SEC = 75
-/** A job that is being booted out still shows for a moment. */
 const STILL_THERE_MS = 2000
 
-/** `gui/501`, and with a label the job's target: `gui/501/com.openclaw.watchdog`. */
 export function launchdTarget(label?: string): string {
-  const domain = `gui/${process.getuid?.() ?? 501}`
-  return label === undefined ? domain : `${domain}/${label}`
+  return `gui/${process.getuid?.() ?? 501}${label === undefined ? '' : `/${label}`}`
 }
 
-/** The job's state; undefined without an answer from launchctl (missing, timeout). */
-export async function launchdJob(settings: Settings, label: string): Promise<LaunchdJob | undefined> {
+export async function launchdJob(settings: Settings, label: string) {
   const { code, stdout, stderr } = await shell(settings)`launchctl print ${launchdTarget(label)}`
   return code === null ? undefined : readLaunchdJob(code, stdout, stderr)
 }
 
-/** Reads what `launchctl print` of one job answered; undefined: it cannot be read. */
-export function readLaunchdJob(code: number, stdout: string, stderr: string): LaunchdJob | undefined {
+export function readLaunchdJob(code: number, stdout: string, stderr: string) {
   if (code === COULD_NOT_FIND || /could not find service/i.test(stderr + stdout))
-    return { loaded: false, running: false, spawning: false }
+    return { loaded: false, running: false, spawning: false, pid: undefined, lastExitCode: undefined }
   if (code !== 0) return undefined
-  // The job's own lines are indented by one tab; nested blocks (endpoints, environment) by more.
   const field = (name: string) => new RegExp(`^\\s{0,8}${name} = (.+)$`, 'm').exec(stdout)?.[1]?.trim()
-  const number = (name: string) => {
-    const value = Number.parseInt(field(name) ?? '', 10)
-    return Number.isNaN(value) ? undefined : value
-  }
+  const number = (name: string) => (/^-?\d/.test(field(name) ?? '') ? Number.parseInt(field(name)!, 10) : undefined)
   const state = field('state') ?? ''
   const pid = number('pid')
   return {
@@ -68,10 +42,7 @@ export async function isDisabled(settings: Settings, label: string): Promise<boo
   return stdout.split('\n').some((line) => line.includes(`"${label}" =>`) && /=> (?:disabled|true)\b/.test(line))
 }
 
-/**
- * Loads a job from its plist: `enable` first (a disabled label cannot be bootstrapped), then `bootstrap`, repeated
- * while launchd has not let go of the old job.
- */
+/** `enable` first (a disabled label cannot be bootstrapped); repeated while launchd has not let go of the old job. */
 export async function bootstrap(settings: Settings, label: string, plist: string): Promise<Answer> {
   const $ = shell(settings)
   await $`launchctl enable ${launchdTarget(label)}`
@@ -92,7 +63,6 @@ async function staysLoaded(settings: Settings, label: string): Promise<boolean> 
   return (await launchdJob(settings, label))?.loaded === true
 }
 
-/** Unloads a job. */
 export function bootout(settings: Settings, label: string): Promise<Answer> {
-  return shell(settings, { timeoutSec: BOOTOUT_TIMEOUT_SEC })`launchctl bootout ${launchdTarget(label)}`
+  return shell(settings, { timeoutSec: 75 })`launchctl bootout ${launchdTarget(label)}`
 }

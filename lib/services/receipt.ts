@@ -1,51 +1,42 @@
-/** The installation's receipt: what cannot be found again by its name. While it is there, the jobs are meant to run. */
+/** The installation's receipt. While it is there, the jobs are meant to run. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULT_PROFILE, parseProfile } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState } from '../tier/state.ts'
 
-/** Receipts of 1.x have more kinds: for jobs, files and folders, all of which have fixed names. */
+/** Receipts of 1.x have more kinds, for what is now found by its name. */
 export type Entry =
-  /** The `.env` that setup wrote: removed only by --purge, and only if it is unchanged. */
   | { kind: 'kept-file'; path: string; sha256: string }
-  /** A file of the bash version that was moved away; its job is started again if it was loaded. */
   | { kind: 'set-aside'; path: string; aside: string; label?: string; wasLoaded?: boolean }
-  /** Lingering was switched on for this user. */
   | { kind: 'linger' }
-  /** Whether the user had a crontab before. */
   | { kind: 'cron-block'; existed: boolean }
 
 export interface Receipt {
   installedAt: string
   root: string
   scheduler: 'launchd' | 'systemd' | 'cron'
-  /** What no other profile may use. Absent in the oldest receipts. */
   memoryDir?: string
   gatewayPort?: number
-  /** The lines between the crontab's marker lines. */
   cronLines: string[]
   entries: Entry[]
 }
 
 export const receiptPath = ({ watchdogDir }: Settings) => join(watchdogDir, 'receipt.json')
-/** The receipt during an uninstallation, and after a failed one: the watchers see none then, and revive no job. */
+/** The receipt during an uninstallation and after a failed one: the watchers see none, and revive no job. */
 export const leavingPath = ({ watchdogDir }: Settings) => join(watchdogDir, 'receipt.leaving.json')
 
-/** False before the installation and from the beginning of an uninstallation on: then no job is missed. */
 export const isInstalled = (settings: Settings) => existsSync(receiptPath(settings))
 
-/** The receipt; undefined when nothing is installed, or it cannot be read. Changes nothing. */
 export function readReceipt(settings: Settings, path = receiptPath(settings)): Receipt | undefined {
   return readState<Receipt | undefined>(path, check, undefined, false).value
 }
 
-/** The receipt, or what an interrupted uninstallation has left of it. */
 export function readReceiptOrRest(settings: Settings): Receipt | undefined {
   return readReceipt(settings) ?? readReceipt(settings, leavingPath(settings))
 }
 
-/** The installations of this user's other profiles; one with a state folder elsewhere is not found. */
+/** One with a state folder elsewhere is not found. */
 export function otherInstallations(settings: Settings): { profile: string; receipt: Receipt }[] {
   const { home } = settings
   const found: { profile: string; receipt: Receipt }[] = []

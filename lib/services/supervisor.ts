@@ -3,83 +3,52 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { findOnPath, shell } from '../tier/shell.ts'
 import { isDisabled, launchdJob } from './launchd.ts'
 import { type SystemdUnit, systemdUnit } from './systemd.ts'
 
-/** The gateway's service as its supervisor sees it. */
 export interface Service {
-  /** `silent`: a supervisor has a job file for it but gives no answer, so nothing may be started beside it. */
+  /** `silent`: a supervisor has a job file but gives no answer, so nothing may be started beside it. */
   kind: 'launchd' | 'systemd' | 'silent' | 'none'
-  /** Label or unit, for messages: `ai.openclaw.gateway`, `openclaw-gateway.service`, `no supervisor`. */
   name: string
-  /** The supervisor has the job loaded. False for an unloaded launchd job whose plist is there. */
+  /** False for an unloaded launchd job whose plist is there. */
   loaded: boolean
-  /** The process it supervises. */
   pid?: number
   lastExitCode?: number
-  /** It is about to start it by itself. */
   restarting: boolean
-  /** It is being stopped right now. */
   stopping: boolean
-  /** It gave up starting it (start limit, launchd after a crash burst, exit 78). */
+  /** It gave up starting it (start limit, crash burst, exit 78). */
   parked: boolean
-  /** Loaded, not running, and not because of a failure: it was stopped. */
+  /** Not because of a failure. */
   stopped: boolean
-  /** Its own words, for the evidence. */
   detail: string
 }
 
-/** The label of the gateway's LaunchAgent: `ai.openclaw.gateway`, and with a profile `ai.openclaw.<profile>`. */
 export function gatewayLabel({ profile }: Settings): string {
   return profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`
 }
 
-/** Its systemd unit: `openclaw-gateway.service`, and with a profile `openclaw-gateway-<profile>.service`. */
-export function gatewayUnit({ profile }: Settings): string {
-  return `openclaw-gateway${profileSuffix(profile, '-')}.service`
-}
+export const gatewayUnit = ({ profile }: Settings): string => `openclaw-gateway${profileSuffix(profile, '-')}.service`
 
-/** The gateway's service. Without a supervisor that has a job file for it the gateway is a bare process. */
 export async function gatewayService(settings: Settings): Promise<Service> {
   return (await launchdService(settings)) ?? (await systemdService(settings)) ?? UNSUPERVISED
 }
 
 const UNSUPERVISED: Service = {
-  kind: 'none',
-  name: 'no supervisor',
-  loaded: false,
-  restarting: false,
-  stopping: false,
-  parked: false,
-  stopped: false,
-  detail: 'no supervisor has a job for the gateway',
+  ...{ kind: 'none', name: 'no supervisor', detail: 'no supervisor has a job for the gateway' },
+  ...{ loaded: false, restarting: false, stopping: false, parked: false, stopped: false },
 }
 
 function silent(name: string, supervisor: string): Service {
-  return {
-    ...UNSUPERVISED,
-    kind: 'silent',
-    name,
-    detail: `${supervisor} has a job for the gateway, but gives no answer`,
-  }
-}
-
-function isOnPath(settings: Settings, program: string): boolean {
-  return (settings.childEnv.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)))
+  const detail = `${supervisor} has a job for the gateway, but gives no answer`
+  return { ...UNSUPERVISED, kind: 'silent', name, detail }
 }
 
 export function gatewayPlist(settings: Settings): string {
   return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
 }
 
-/** A Mac without a screen may run the gateway for the whole machine. */
-function systemWidePlist(label: string): string | undefined {
-  const folders = ['/Library/LaunchDaemons', '/Library/LaunchAgents']
-  return folders.map((folder) => join(folder, `${label}.plist`)).find((path) => existsSync(path))
-}
-
-/** The pid of a running `openclaw update`: on a Mac it unloads the job while it replaces the package (2026.9.6). */
+/** `openclaw update` unloads the job on a Mac while it replaces the package (2026.9.6). */
 async function updater(settings: Settings): Promise<number | undefined> {
   const ps = await shell(settings)`ps -U ${process.getuid?.() ?? ''} -o pid=,command=`
   const m = /^\s*(\d+)\s+(?:openclaw-update\b|\S*node\S*\s+\S*openclaw\S*\s+update\b)/m.exec(ps.stdout)
@@ -89,26 +58,21 @@ async function updater(settings: Settings): Promise<number | undefined> {
 async function launchdService(settings: Settings): Promise<Service | undefined> {
   const label = gatewayLabel(settings)
   if (!existsSync(gatewayPlist(settings))) {
-    const plist = systemWidePlist(label)
+    // A Mac without a screen may run the gateway for the whole machine.
+    const systemWide = ['/Library/LaunchDaemons', '/Library/LaunchAgents'].map((folder) => `${folder}/${label}.plist`)
+    const plist = systemWide.find((path) => existsSync(path))
     return plist ? { ...silent(label, ''), detail: `${plist} starts it: only an administrator may do that` } : undefined
   }
   const job = await launchdJob(settings, label)
-  if (job === undefined) return isOnPath(settings, 'launchctl') ? silent(label, 'launchd') : undefined
-  const idle = job.loaded && !job.running && !job.spawning
+  if (job === undefined) return findOnPath('launchctl', settings.childEnv.PATH) ? silent(label, 'launchd') : undefined
   if (!job.loaded) return unloadedService(settings, label)
-  return {
-    kind: 'launchd',
-    name: label,
-    loaded: true,
-    pid: job.pid,
-    lastExitCode: job.lastExitCode,
-    restarting: job.spawning,
-    stopping: false,
-    // KeepAlive is true in OpenClaw's plist: loaded but not running means that launchd stopped respawning.
-    parked: idle,
-    stopped: false,
-    detail: `launchd: ${job.running ? `running, pid ${job.pid}` : job.spawning ? 'spawning' : 'not running'}, last exit code ${job.lastExitCode ?? '(never exited)'}`,
-  }
+  const { pid, lastExitCode, running, spawning } = job
+  const state = running ? `running, pid ${pid}` : spawning ? 'spawning' : 'not running'
+  const detail = `launchd: ${state}, last exit code ${lastExitCode ?? '(never exited)'}`
+  // KeepAlive is true in OpenClaw's plist: launchd stopped respawning it.
+  const parked = !running && !spawning
+  const service = { ...UNSUPERVISED, kind: 'launchd' as const, name: label, loaded: true }
+  return { ...service, pid, lastExitCode, restarting: spawning, parked, detail }
 }
 
 async function unloadedService(settings: Settings, label: string): Promise<Service> {
@@ -128,7 +92,7 @@ async function systemdService(settings: Settings): Promise<Service | undefined> 
   const unit = await systemdUnit(settings, name)
   if (unit === undefined) {
     const unitFile = join(settings.home, '.config', 'systemd', 'user', name)
-    return existsSync(unitFile) && isOnPath(settings, 'systemctl') ? silent(name, 'systemd') : undefined
+    return existsSync(unitFile) && findOnPath('systemctl', settings.childEnv.PATH) ? silent(name, 'systemd') : undefined
   }
   if (!(unit.loaded || unit.masked)) return undefined
   const stopped = isStoppedUnit(unit)
@@ -146,10 +110,7 @@ async function systemdService(settings: Settings): Promise<Service | undefined> 
   }
 }
 
-/**
- * With Restart=always (OpenClaw's unit) only a stop makes a unit inactive (systemd 252). One that did not stop in time
- * is killed and shows as failed with `timeout`; a disabled one is forgotten when it stops.
- */
+/** systemd 252: with Restart=always only a stop makes a unit inactive; one killed at its stop failed with `timeout`. */
 function isStoppedUnit(unit: SystemdUnit): boolean {
   if (unit.masked) return true
   if (unit.activeState === 'failed') return unit.result === 'timeout'
@@ -158,17 +119,13 @@ function isStoppedUnit(unit: SystemdUnit): boolean {
 
 function describeUnit(unit: SystemdUnit): string {
   if (unit.masked) return 'systemd: masked'
-  const end =
-    unit.lastSignal !== undefined
-      ? `last ended by signal ${unit.lastSignal}`
-      : unit.lastExitCode !== undefined
-        ? `last exit status ${unit.lastExitCode}`
-        : undefined
+  const { lastSignal, lastExitCode } = unit
+  const exit = lastExitCode !== undefined && `last exit status ${lastExitCode}`
   const words = [
     `${unit.activeState} (${unit.subState})`,
     unit.enabled ? undefined : 'disabled',
     unit.result === 'success' ? undefined : `result ${unit.result}`,
-    end,
+    lastSignal === undefined ? exit : `last ended by signal ${lastSignal}`,
     unit.restarts > 0 ? `${unit.restarts} restarts` : undefined,
   ]
   return `systemd: ${words.filter(Boolean).join(', ')}`

@@ -1,68 +1,32 @@
-/** systemd's user manager, through `systemctl --user`. */
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 
-export interface SystemdUnit {
-  /** The manager knows the unit file, and may start it. */
-  loaded: boolean
-  /** Every start is forbidden (`systemctl mask`). */
-  masked: boolean
-  /** `active`, `inactive`, `failed`, `activating`, `deactivating`. */
-  activeState: string
-  /** `running`, `dead`, `auto-restart`, `stop-sigterm`, … */
-  subState: string
-  /** `success`, `exit-code`, `signal`, `start-limit-hit`, `oom-kill`, … */
-  result: string
-  pid?: number
-  /** How the main process's last run ended; neither while it runs or never ran. */
-  lastExitCode?: number
-  lastSignal?: number
-  restarts: number
-  /** It ran since the manager loaded it; a disabled unit is forgotten as soon as it stops. */
-  everRan: boolean
-  enabled: boolean
-}
+export type SystemdUnit = NonNullable<Awaited<ReturnType<typeof systemdUnit>>>
 
-/** The gateway's unit has TimeoutStopSec=330: a restart waits for its work to drain. */
+/** TimeoutStopSec=330 in the gateway's unit. */
 export const SYSTEMD_ACTION_TIMEOUT_SEC = 400
 
-/** The unit's state; undefined without a systemctl or a user manager to ask. */
-export async function systemdUnit(settings: Settings, unit: string): Promise<SystemdUnit | undefined> {
-  const names =
-    'LoadState,ActiveState,SubState,Result,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
-  const result = await shell(settings)`systemctl --user show ${unit} --property=${names}`
-  if (result.code !== 0) return undefined
-  const fields = readFields(result.stdout)
-  const number = (name: string) => Number.parseInt(fields.get(name) ?? '', 10) || 0
-  const [code, status] = [number('ExecMainCode'), number('ExecMainStatus')]
+const PROPERTIES =
+  'LoadState,ActiveState,SubState,Result,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,NRestarts,UnitFileState'
+
+export async function systemdUnit(settings: Settings, unit: string) {
+  const { code, stdout } = await shell(settings)`systemctl --user show ${unit} --property=${PROPERTIES}`
+  if (code !== 0) return undefined
+  const text = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(stdout)?.[1] ?? ''
+  const number = (name: string) => Number.parseInt(text(name), 10) || 0
+  const [how, status] = [number('ExecMainCode'), number('ExecMainStatus')]
   return {
-    loaded: fields.get('LoadState') === 'loaded',
-    masked: fields.get('LoadState') === 'masked',
-    activeState: fields.get('ActiveState') ?? '',
-    subState: fields.get('SubState') ?? '',
-    result: fields.get('Result') ?? '',
+    loaded: text('LoadState') === 'loaded',
+    masked: text('LoadState') === 'masked',
+    activeState: text('ActiveState'),
+    subState: text('SubState'),
+    result: text('Result'),
     pid: number('MainPID') || undefined,
     // CLD_EXITED, CLD_KILLED and CLD_DUMPED of waitid(2).
-    lastExitCode: code === 1 ? status : undefined,
-    lastSignal: code === 2 || code === 3 ? status : undefined,
+    lastExitCode: how === 1 ? status : undefined,
+    lastSignal: how === 2 || how === 3 ? status : undefined,
     restarts: number('NRestarts'),
     everRan: number('ExecMainStartTimestampMonotonic') > 0,
-    enabled: /^(enabled|static|linked|generated|alias)/.test(fields.get('UnitFileState') ?? ''),
+    enabled: /^(enabled|static|linked|generated|alias)/.test(text('UnitFileState')),
   }
-}
-
-/** `Name=value` lines of one unit, as `systemctl show` prints them. */
-function readFields(block: string): Map<string, string> {
-  return new Map(block.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
-}
-
-/** What `systemctl show` printed of several units, by their `Id`. */
-export function readUnits(stdout: string): Map<string, Map<string, string>> {
-  return new Map(
-    stdout.split(/\n\n+/).flatMap((block) => {
-      const fields = readFields(block.trim())
-      const id = fields.get('Id')
-      return id === undefined ? [] : [[id, fields] as const]
-    }),
-  )
 }

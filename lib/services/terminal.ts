@@ -1,15 +1,11 @@
-/**
- * The doctor's terminal: a tmux session on a server of its own, which a human can attach to and which ends everything in
- * it when it is closed. The user's own tmux (server, sessions, ~/.tmux.conf) is never touched.
- */
+/** The doctor's terminal: a tmux server of its own; the user's tmux is never touched. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { isRecord, tried } from '../tier/state.ts'
-import { endTree, processTree } from './process-tree.ts'
 
-/** How a program is started in it; `env` is its whole environment. */
 export interface Launch {
   program: string
   args: string[]
@@ -19,14 +15,12 @@ export interface Launch {
 export interface Terminal {
   /** `gone`: tmux has ended, or was ended, before the doctor did. */
   state(): Promise<'running' | 'ended' | 'gone'>
-  /** Ends the doctor, everything that it started (but for the gateway), and the terminal. Can be called twice. */
+  /** Ends the doctor and all it started but the gateway. Can be called twice. */
   close(): Promise<void>
 }
 
-/** The doctor's streams, in the folder of its session. */
 export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors: 'errors.log', ended: 'ended' } as const
 
-/** Tells the gateway, which may be started from the terminal and outlives it, by its command. */
 type Spared = (command: string) => boolean
 
 interface Notes {
@@ -36,11 +30,7 @@ interface Notes {
 const NOTES = 'terminal.json'
 let opened = 0
 
-/**
- * Opens the terminal and starts the doctor in it; or returns why it could not be opened, as a sentence.
- * Measured on tmux 3.3a: a server that is being killed and a new one on the same socket race, hence a socket per run.
- * @param recordingPath what is appended there is what the terminal shows
- */
+/** Starts the doctor; or why not. tmux 3.3a: a server being killed and a new one on its socket race, hence a socket per run. */
 export async function openTerminal(
   settings: Settings,
   launch: Launch,
@@ -50,15 +40,14 @@ export async function openTerminal(
 ): Promise<Terminal | { failure: string }> {
   opened++
   const socket = `openclaw-doctor-${process.pid}${opened === 1 ? '' : `-${opened}`}`
-  // An earlier doctor of this session may have left its own.
   for (const name of [STREAM.events, STREAM.errors, STREAM.ended]) rmSync(join(folder, name), { force: true })
   const $ = shell(settings, { timeoutSec: 20, env: launch.env })
-  // Noted before there is a terminal: a run that is killed while it opens one must leave a trace of it, too.
+  // Before there is a terminal: a killed run must leave a trace of it.
   const note = (notes: Notes) => writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
   note({ socket })
   const script = join(folder, 'doctor.sh')
   writeFileSync(script, scriptOf(launch, folder, recordingPath), { mode: 0o700 })
-  // `-u`: without a UTF-8 locale (launchd, cron) tmux prints every character beyond ASCII as `_`.
+  // `-u`: without a UTF-8 locale (launchd, cron) tmux prints `_` for characters beyond ASCII.
   const tmux =
     await $`tmux -u -L ${socket} -f /dev/null new-session -d -s doctor -x 160 -y 50 -c ${folder} -- sh ${script} ';' display-message -p -t doctor '#{socket_path}'`
   const socketPath = /^\/.+$/m.exec(tmux.stdout)?.[0]
@@ -92,28 +81,20 @@ kill "$shown"
 `
 }
 
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`
-}
+export const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
-/** Closes the terminals that killed runs left, and returns how many doctors were still at work. Needs the doctor's lock. */
+/** Returns how many doctors were still running. Needs the doctor's lock. */
 export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {
   let running = 0
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
-    const left = readNotes(join(folder, NOTES))
-    if (!left) continue
-    if ((await clear(settings, left, isSpared)) > 0) running++
+    const left: unknown = tried(() => JSON.parse(readFileSync(join(folder, NOTES), 'utf8')))
+    if (!isRecord(left) || typeof left.socket !== 'string' || !left.socket) continue
+    if ((await clear(settings, left as unknown as Notes, isSpared)) > 0) running++
     rmSync(join(folder, NOTES), { force: true })
   }
   return running
 }
 
-function readNotes(path: string): Notes | undefined {
-  const value: unknown = tried(() => JSON.parse(readFileSync(path, 'utf8')))
-  return isRecord(value) && typeof value.socket === 'string' && value.socket ? (value as unknown as Notes) : undefined
-}
-
-/** Ends the server and what of the doctor outlives it, and returns how many processes it had. After a reboot a noted pid is not ours. */
 async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared: Spared): Promise<number> {
   const $ = shell(settings, { timeoutSec: 20 })
   const server = socketPath ? ['-S', socketPath] : ['-L', socket]
@@ -126,4 +107,47 @@ async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared
   const path = socketPath ?? m?.[2]
   if (path) rmSync(path, { force: true })
   return tree.length
+}
+
+interface TreeProcess {
+  pid: number
+  parent: number
+  started: string
+  command: string
+}
+
+/** The process and its descendants, but for those that are spared by their command, and their children. */
+async function processTree(
+  settings: Settings,
+  root: number,
+  isSpared: (command: string) => boolean,
+): Promise<TreeProcess[]> {
+  const all = await listProcesses(settings)
+  const withChildren = (one: TreeProcess): TreeProcess[] =>
+    one.pid !== root && isSpared(one.command)
+      ? []
+      : [one, ...all.filter(({ parent }) => parent === one.pid).flatMap(withChildren)]
+  return all.filter(({ pid }) => pid === root).flatMap(withChildren)
+}
+
+async function endTree(settings: Settings, tree: readonly TreeProcess[], graceMs: number): Promise<void> {
+  for (const deadline = performance.now() + graceMs; tree.length > 0; await delay(100)) {
+    const now = await listProcesses(settings)
+    const left = tree.filter((one) => now.some(({ pid, started }) => pid === one.pid && started === one.started))
+    if (left.length === 0) return
+    if (performance.now() < deadline) continue
+    for (const { pid } of left) tried(() => process.kill(pid, 'SIGKILL'))
+    return
+  }
+}
+
+/** All living processes. `lstart` (24 characters) tells a pid that was given to another process. */
+export async function listProcesses(settings: Settings): Promise<TreeProcess[]> {
+  const env = { ...settings.childEnv, LC_ALL: 'C' }
+  const { stdout } = await shell(settings, { env, timeoutSec: 10 })`ps -axo pid=,ppid=,stat=,lstart=,command=`
+  return stdout.split('\n').flatMap((line) => {
+    const m = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\w{3}\s+\w{3}\s+\d+\s+[\d:]+\s+\d{4})\s+(.*)$/.exec(line)
+    if (!m || m[3]!.startsWith('Z')) return []
+    return [{ pid: Number(m[1]), parent: Number(m[2]), started: m[4]!, command: m[5]! }]
+  })
 }

@@ -1,12 +1,11 @@
-/** The watchers watch each other: who watches whom, when a peer is dead, and what Levels 1 and 2 do about it. */
+/** The watchers watch each other: when a peer is dead, and what Levels 1 and 2 do about it. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lastHeartbeat } from '../tier/journal.ts'
 import { lockHolder, longestRunSec, readLock } from '../tier/lock.ts'
-import type { TierRun } from '../tier/run.ts'
+import { LAUNCHER, type TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { isRecord, readState, writeState } from '../tier/state.ts'
@@ -14,7 +13,6 @@ import { isInstalled, readReceipt, receiptPath } from './receipt.ts'
 
 type Watcher = 'watchdog' | 'healthcheck' | 'guardian'
 
-/** Level 3 has no schedule, it can only run for too long. That cron is dead shows in the guardian, which cron starts. */
 const WATCHES: Record<Watcher, readonly TierName[]> = {
   watchdog: ['healthcheck', 'guardian'],
   healthcheck: ['watchdog'],
@@ -27,30 +25,26 @@ const WATCHES: Record<Watcher, readonly TierName[]> = {
  */
 const DEAD_SEC = 3 * TIERS.guardian.intervalSec
 
-/** What a watcher remembers in `peers-<watcher>.json`. */
 export interface Book {
-  /** Its last tick, and since when its ticks came on time, in epoch milliseconds. */
   lastTickMs: number
   onTimeSinceMs: number
-  /** The guardian: peers it revived that have not run by themselves since. */
   revived: Partial<Record<TierName, { revivals: number; revivedAtMs: number; isHumanCalled: boolean }>>
 }
 
-/** `pid`: of the run that hangs. */
 export interface Suspect {
   tier: TierName
   evidence: string
   pid?: number
 }
 
-/** Notes a tick. After a late one (sleep, boot, pause, a clock that was set) the time on time begins again. */
+/** After a late tick (sleep, boot, pause, a clock that was set) the time on time begins again. */
 export function tick(book: Book, watcher: Watcher, nowMs: number): Book {
   const gapSec = (nowMs - book.lastTickMs) / 1000
   const isOnTime = gapSec >= 0 && gapSec <= 1.5 * TIERS[watcher].intervalSec
   return { ...book, lastTickMs: nowMs, onTimeSinceMs: isOnTime ? book.onTimeSinceMs : nowMs }
 }
 
-/** Whether a peer is silent or hangs; time in which the watcher was not on time does not count. NaN: there is no run. */
+/** Time in which the watcher was not on time does not count. NaN: there is no run. */
 export function judge(
   tier: TierName,
   limitSec: number,
@@ -67,16 +61,13 @@ export function judge(
   }
 }
 
-/** When the tier last wrote its log; of the guardian, when cron last ran it, for Levels 1 and 2 start it too. 0: never. */
+/** 0: never. Of the guardian: when cron last ran it, for Levels 1 and 2 start it too. */
 export function heartbeatMs(settings: Settings, tier: TierName): number {
   if (tier === 'guardian') return readBook(settings, 'guardian', false).value.lastTickMs
   return lastHeartbeat(settings, tier)?.getTime() ?? 0
 }
 
-/**
- * Looks at the watcher's peers: a few files, and `ps` only for a suspect. Throws when its state cannot be written.
- * @param named look at these only: another watcher, which was on time, found them dead
- */
+/** `named`: only these, which another watcher found dead. Throws when its state cannot be written. */
 export async function lookAtPeers({ settings, journal, dryRun }: TierRun, watcher: Watcher, named: TierName[] = []) {
   const nowMs = Date.now()
   const { value, problem } = readBook(settings, watcher, !dryRun)
@@ -92,27 +83,24 @@ export async function lookAtPeers({ settings, journal, dryRun }: TierRun, watche
     const times = { heartbeatMs: heartbeatMs(settings, tier), runSinceMs, onTimeSinceMs, nowMs }
     const { silent, hangs } = judge(tier, longestRunSec(settings, tier), times)
     if (!silent && !hangs) continue
-    // A long run writes no log while it waits, and the lock of a dead process is no run.
     const holder = await lockHolder(settings, tier)
     const pid = holder?.pid === process.pid ? undefined : holder?.pid
     const isOfCron = tier === 'monitor' || tier === 'guardian'
     if (pid && hangs) suspects.push({ tier, evidence: hangs, pid })
-    // Where there was no cron, the installation wrote no lines for it.
     else if (!pid && silent && !(isOfCron && readReceipt(settings)?.cronLines.length === 0))
       suspects.push({ tier, evidence: silent })
   }
   return { book, isOnTime, suspects, nowMs }
 }
 
-/** For Levels 1 and 2, whose own work is the gateway: what goes wrong here is only logged. */
+/** What goes wrong here is only logged: the work of Levels 1 and 2 is the gateway. */
 export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthcheck'): Promise<void> {
   const { settings, journal, dryRun, signal } = run
   if (signal.aborted || !isInstalled(settings)) return
   const launch = async (why: string, ...words: string[]) => {
     if (dryRun) return journal.info(`dry run: would run ${words.join(' ')}: ${why}`)
     journal.warn(`running ${words.join(' ')}: ${why}`)
-    const launcher = fileURLToPath(new URL('../../scripts/run-tier.sh', import.meta.url))
-    const { code, failure } = await shell(settings, { timeoutSec: 300 })`sh ${launcher} ${words}`
+    const { code, failure } = await shell(settings, { timeoutSec: 300 })`sh ${LAUNCHER} ${words}`
     if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
   }
   try {
@@ -126,10 +114,9 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
     if (found) await launch(found, TIERS.guardian.script, ...suspects.map(({ tier }) => `--${tier}`))
 
     if (watcher === 'watchdog') return
-    // By the clock alone: after a sleep the monitor may run once too often, but in an outage it must not be missing.
+    // By the clock alone: in an outage the monitor must not be missing.
     const lateSec = (tier: TierName) =>
       (Date.now() - (heartbeatMs(settings, tier) || statSync(receiptPath(settings)).mtimeMs)) / 1000
-    // While cron runs the guardian, that has the time to restore a lost line of the monitor.
     const isCronDead = lateSec('guardian') > 2.5 * TIERS.guardian.intervalSec
     if (isCronDead || lateSec('monitor') > 5 * TIERS.monitor.intervalSec)
       await launch('cron has not run it or the guardian', TIERS.monitor.script)
@@ -163,10 +150,6 @@ function readBook(settings: Settings, watcher: Watcher, keepAside: boolean) {
   return readState(bookPath(settings, watcher), check, fresh, keepAside)
 }
 
-export function writeBook(settings: Settings, watcher: Watcher, book: Book): void {
+export const writeBook = (settings: Settings, watcher: Watcher, book: Book) =>
   writeState(bookPath(settings, watcher), book)
-}
-
-function bookPath(settings: Settings, watcher: Watcher): string {
-  return join(settings.watchdogDir, `peers-${watcher}.json`)
-}
+const bookPath = ({ watchdogDir }: Settings, watcher: Watcher) => join(watchdogDir, `peers-${watcher}.json`)

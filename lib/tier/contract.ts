@@ -1,17 +1,9 @@
-/**
- * The contract between the tiers: exit codes, log lines and markers. The tiers are separate processes that speak to
- * each other only through these, so whatever one writes and another reads is defined here, once, both ways.
- */
+/** The contract between the tiers, which are separate processes: exit codes, log lines and markers, written and read here. */
 
-/** Exit codes of every tier. Nothing else is ever used: 13, 78, 126, 127 and 128+n mean things to Node, launchd and sh. */
 export const EXIT = {
-  /** The gateway was healthy when I left (for monitor and guardian: nothing is left to do). */
   healthy: 0,
-  /** Still down, or not delivered: the next tier's turn. */
   down: 1,
-  /** Unusable flags or settings; nothing was touched. */
   unusable: 2,
-  /** I stood down: paused, a higher tier or another run of me is at work, or a cooldown is running. */
   stoodDown: 3,
 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
@@ -28,7 +20,6 @@ export type TierName = keyof typeof TIERS
 
 export type Severity = 'INFO' | 'WARN' | 'ERROR'
 
-/** One line of a tier's log, taken apart. */
 export interface LogLine {
   at: Date
   tier: string
@@ -36,10 +27,7 @@ export interface LogLine {
   text: string
 }
 
-/**
- * What other tiers may rely on in a log, apart from free text. `healthy` means: this line says that the gateway was
- * observed healthy, which ends an incident.
- */
+/** What other tiers may rely on in a log, apart from free text. */
 export type Marker =
   | { kind: 'run-started'; pid: number }
   | { kind: 'run-ended'; verdict: string; exitCode: number; seconds: number }
@@ -47,16 +35,14 @@ export type Marker =
   | { kind: 'recovered'; level: number | undefined; seconds: number }
   | { kind: 'escalate'; level: number; why: string }
   | { kind: 'manual'; why: string }
-  /** Something that was done or noticed and that nobody has to act upon: told to a human who asked for that. */
   | { kind: 'notice'; what: string }
 
-/** The write side of the markers: the text that goes behind `[time] [tier] [severity] `. */
 export const MARKER = {
   runStarted: (pid: number): string => `RUN started (pid ${pid})`,
   runEnded: (verdict: string, exitCode: number, seconds: number): string =>
     `RUN ended: ${verdict}, exit ${exitCode} after ${seconds.toFixed(1)} s`,
   down: (verdict: string, evidence: string): string => `DOWN ${verdict}: ${evidence}`,
-  /** `level` undefined: nobody of us did it; it recovered by itself or was repaired from outside. */
+  /** `level` undefined: it recovered by itself or was repaired from outside. */
   recovered: (level: number | undefined, seconds: number): string =>
     level === undefined
       ? `RECOVERED by itself or from outside after ${Math.round(seconds)} s`
@@ -66,13 +52,11 @@ export const MARKER = {
   notice: (what: string): string => `NOTICE ${what}`,
 } as const
 
-/** How a call or a notice begins that is about the watchers, and not about the gateway, whichever tier writes it. */
 export const ABOUT_WATCHERS = 'watchers: '
 
-/** How a notice begins that is sent under NOTIFY=failures too: nothing is down, but a human has to act one of these days. */
-export const NEEDS_A_LOOK = 'needs attention: '
+/** How a notice begins that is sent under NOTIFY=failures too: nothing is down, but a human has to act soon. */
+export const NEEDS_ATTENTION = 'needs attention: '
 
-/** The read side of the markers. `text` is a line's text as `parseLine` gives it; undefined: it is no marker. */
 export function parseMarker(text: string): Marker | undefined {
   let m: RegExpExecArray | null
   if ((m = /^RUN started \(pid (\d+)\)/.exec(text))) return { kind: 'run-started', pid: Number(m[1]) }
@@ -83,39 +67,34 @@ export function parseMarker(text: string): Marker | undefined {
     return { kind: 'recovered', level: m[1] === undefined ? undefined : Number(m[1]), seconds: Number(m[2]) }
   if ((m = /^ESCALATE to level (\d): (.*)/s.exec(text))) return { kind: 'escalate', level: Number(m[1]), why: m[2]! }
   if ((m = /^MANUAL INTERVENTION REQUIRED: (.*)/s.exec(text))) return { kind: 'manual', why: m[1]! }
-  // The second form is the first version's.
-  if ((m = /^NOTICE (.*)/s.exec(text))) return { kind: 'notice', what: m[1]!.replace(/^needs a look: /, NEEDS_A_LOOK) }
+  // The second form is that of 1.x.
+  if ((m = /^NOTICE (.*)/s.exec(text)))
+    return { kind: 'notice', what: m[1]!.replace(/^needs a look: /, NEEDS_ATTENTION) }
   return undefined
 }
 
-/** True for the first and the last line of an ordinary run: numbers and words of ours, in which no secret can stand. */
+/** True for the first and the last line of an ordinary run, in which no secret can stand. */
 export function isBareRunLine(text: string): boolean {
   return /^RUN (?:started \(pid \d+\)|ended: [a-z -]{1,40}, exit \d after [\d.]+ s)$/.test(text)
 }
 
-/** What a tier did, for whoever reads its log afterwards: unlike upon markers, no tier acts upon it. */
 export type Deed =
   | { kind: 'restart'; how: string }
-  /** `name`: of the coding agent. */
   | { kind: 'doctor'; name: string; version: string }
   | { kind: 'told'; channel: string; title: string }
-  /** Written by the launcher, scripts/run-tier.sh, in the place of a run. */
   | { kind: 'cannot-start'; why: string }
 
-/** The write side of the deeds, as the markers'. */
 export const DEED = {
   restart: (how: string): string => `restart: ${how}`,
   doctor: (name: string, version: string, learnings: number): string =>
     `calling ${name} ${version} with ${learnings} similar incidents of the past`,
   told: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
-  /** Not read back: it is about no incident. */
   toldDigest: (channel: string, title: string): string => `weekly digest delivered to ${channel}: ${title}`,
 } as const
 
-/** The read side of the deeds. */
 export function parseDeed(text: string): Deed | undefined {
   let m: RegExpExecArray | null
-  // The second form is the first version's.
+  // The second form is that of 1.x.
   if ((m = /^(?:restart|no supervisor starts what the doctor repaired): (.*)/s.exec(text)))
     return { kind: 'restart', how: m[1]! }
   if ((m = /^calling ([\w ]+) ([\w.-]+) with \d+ similar/.exec(text)))
@@ -125,17 +104,7 @@ export function parseDeed(text: string): Deed | undefined {
   return undefined
 }
 
-/** True when the marker says that somebody saw the gateway healthy: an incident ends there. */
-export function isHealthyObservation(marker: Marker | undefined): boolean {
-  return marker?.kind === 'recovered' || (marker?.kind === 'run-ended' && marker.verdict === 'healthy')
-}
-
-/**
- * A log line: `[2026-11-22T05:44:10+09:00] [watchdog] [WARN] text`. Text of several lines continues on lines that
- * begin with four spaces, and control characters (a gateway's log may hold terminal escapes) are taken out, so that
- * nothing that came from outside can pass for a line of ours. The one way in which a text can begin with a marker is
- * to be written with `MARKER`.
- */
+/** `[2026-11-22T05:44:10+09:00] [watchdog] [WARN] text`; further lines are indented, so that no text passes for a line of ours. */
 export function formatLine(at: Date, tier: TierName, severity: Severity, text: string): string {
   const [first = '', ...rest] = cleanText(text).split('\n')
   return [`[${localIso(at)}] [${tier}] [${severity}] ${first}`, ...rest.map((line) => `    ${line}`)].join('\n')
@@ -143,7 +112,6 @@ export function formatLine(at: Date, tier: TierName, severity: Severity, text: s
 
 const LINE = /^\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)\] \[([a-z-]+)\] \[(INFO|WARN|ERROR)\] (.*)$/
 
-/** Takes a log line apart; undefined for continuation lines and for anything that is not ours (half a line, noise). */
 export function parseLine(line: string): LogLine | undefined {
   const m = LINE.exec(line)
   if (!m) return undefined
@@ -152,30 +120,23 @@ export function parseLine(line: string): LogLine | undefined {
   return { at, tier: m[2]!, severity: m[3] as Severity, text: m[4]! }
 }
 
-/**
- * Text from outside as one harmless line for a marker or a message: no line breaks, no control characters, cut to
- * `maxChars` with an ellipsis.
- */
+/** Text from outside as one line without control characters, cut to `maxChars` with an ellipsis. */
 export function oneLine(text: string, maxChars = 300): string {
   const flat = cleanText(text).replace(/\s+/g, ' ').trim()
   return flat.length <= maxChars ? flat : `${flat.slice(0, maxChars - 1).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
-/**
- * As `oneLine`, for a text that is redacted only later: it is cut between two words, for of a secret that was cut in two
- * redaction knows neither half.
- */
+/** As `oneLine`, cut between words: redaction, which follows, does not find half a secret. */
 export function wholeWords(text: string, maxChars: number): string {
   const flat = oneLine(text, Number.POSITIVE_INFINITY)
   return flat.length <= maxChars ? flat : `${flat.slice(0, Math.max(0, flat.lastIndexOf(' ', maxChars - 2)))} …`.trim()
 }
 
-/** Terminal escape sequences and control characters out, line breaks kept. */
 export function cleanText(text: string): string {
   return (
     text
       .replace(/\r\n?/g, '\n')
-      // CSI … final byte, OSC … BEL or ST, and two-character escapes: what a terminal would act on.
+      // CSI, OSC and two-character escapes.
       .replace(
         /\u001b\[[0-9;:<=>?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)?|\u001b[@-Z\\-_a-z0-9=>]?/g,
         '',
@@ -184,7 +145,6 @@ export function cleanText(text: string): string {
   )
 }
 
-/** ISO 8601 in local time with the offset, whole seconds: what a person at the machine reads off a clock. */
 export function localIso(at: Date): string {
   const offsetMin = -at.getTimezoneOffset()
   const shifted = new Date(at.getTime() + offsetMin * 60_000).toISOString().slice(0, 19)
@@ -192,16 +152,8 @@ export function localIso(at: Date): string {
   return `${shifted}${offsetMin < 0 ? '-' : '+'}${pad(Math.floor(abs / 60))}:${pad(abs % 60)}`
 }
 
-/** `YYYY-MM-DD` in local time, as in the names of the daily logs. */
-export function localDay(at: Date): string {
-  return localIso(at).slice(0, 10)
-}
+export const localDay = (at: Date): string => localIso(at).slice(0, 10)
 
-/** `YYYY-MM-DD-HHMMSS` in local time, as in the names of one incident's files. */
-export function localStamp(at: Date): string {
-  return localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
-}
+export const localStamp = (at: Date): string => localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
 
-function pad(n: number): string {
-  return String(n).padStart(2, '0')
-}
+const pad = (n: number): string => String(n).padStart(2, '0')

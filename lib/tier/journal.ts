@@ -1,10 +1,9 @@
-/** The tiers' logs: writing one's own, and reading everybody's back. A tier's log is its heartbeat. */
+/** The tiers' logs, written and read. A tier's log is its heartbeat. */
 import {
   appendFileSync,
   chmodSync,
   closeSync,
   existsSync,
-  fstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -27,88 +26,58 @@ import {
   type TierName,
 } from './contract.ts'
 import type { Settings } from './settings.ts'
-import { isLeftover } from './state.ts'
+import { isLeftover, tried } from './state.ts'
 
-export interface Journal {
-  /** The log file; lines go there and to standard output. */
-  readonly path: string
-  info(text: string): void
-  warn(text: string): void
-  error(text: string): void
-}
+export type Journal = ReturnType<typeof openJournal>
 
-/** What one of our logs is called: by day, or for Level 3 by incident. */
 export function logName(tier: TierName, now: Date): string {
   return tier === 'emergency-recovery' ? `emergency-recovery-${localStamp(now)}.log` : `${tier}-${localDay(now)}.log`
 }
 
-/** Every file this project writes into the log folder, but for the learnings, which are kept for ever. */
 const OURS =
   /^(?:(?:watchdog|healthcheck|monitor|guardian)-\d{4}-\d\d-\d\d\.log|(?:emergency-recovery|emergency-recovery-report|(?:claude|codex|qwen|gemini)-session)-\d{4}-\d\d-\d\d-\d{6}[a-z0-9.-]*)$/
 
-/** True for the name of a log of ours; the learnings, which are kept for ever, are none. */
-export function isOurLog(name: string): boolean {
-  return OURS.test(name)
-}
+/** True for the name of a log of ours, which is removed when it is old; the learnings are kept. */
+export const isOurLog = (name: string): boolean => OURS.test(name)
 
-/**
- * The folders in which logs are looked for: the log folder, and the fallback that is used when that one cannot be
- * written (a wrong owner or a detached disk must not silence Level 3's call for a human).
- */
-export function logFolders(settings: Settings): string[] {
-  return [settings.memoryDir, fallbackFolder(settings)]
-}
+export const logFolders = (settings: Settings): string[] => [settings.memoryDir, join(settings.watchdogDir, 'logs')]
 
-function fallbackFolder(settings: Settings): string {
-  return join(settings.watchdogDir, 'logs')
-}
-
-/**
- * Opens the tier's log.
- * @param redact takes secrets out of every text before it is written
- * @param dryRun write to standard output only
- */
-export function openJournal(
-  settings: Settings,
-  tier: TierName,
-  redact: (text: string) => string,
-  dryRun: boolean,
-  now = new Date(),
-): Journal {
-  let path = join(settings.memoryDir, logName(tier, now))
-  let broken = dryRun
+/** Opens the tier's log. A dry run writes to standard output only. */
+export function openJournal(settings: Settings, tier: TierName, redact: (text: string) => string, dryRun: boolean) {
+  const now = new Date()
+  const places = logFolders(settings).map((folder) => join(folder, logName(tier, now)))
+  let path = places.shift()!
+  let isBroken = dryRun
   if (!dryRun) prepareLogFolder(settings, path, now)
 
   const write = (severity: Severity, text: string) => {
-    // A healthy tick has no other lines: to make ready the patterns of redaction for them would cost it 4 ms of CPU.
+    // Redaction costs a healthy tick, which has no other lines, 4 ms of CPU.
     const shown = isBareRunLine(text) ? text : redact(text)
     const line = `${formatLine(new Date(), tier, severity, shown)}\n`
     process.stdout.write(line)
-    if (broken) return
-    const failure = appendLine(path, line)
-    if (failure === undefined) return
-    const fallback = join(fallbackFolder(settings), logName(tier, now))
-    process.stderr.write(`${tier}: cannot write to ${path} (${failure}); logging to ${fallback} instead\n`)
-    path = fallback
-    const fallbackFailure = appendLine(path, line)
-    if (fallbackFailure === undefined) return
-    process.stderr.write(`${tier}: cannot write to ${path} either (${fallbackFailure}); going on without a log\n`)
-    broken = true
+    while (!isBroken) {
+      const failure = appendLine(path, line)
+      if (failure === undefined) return
+      const next = places.shift()
+      const instead = next ? `logging to ${next} instead` : 'going on without a log'
+      process.stderr.write(`${tier}: cannot write to ${path} (${failure}); ${instead}\n`)
+      isBroken = next === undefined
+      path = next ?? path
+    }
   }
   return {
     get path() {
       return path
     },
-    info: (text) => write('INFO', text),
-    warn: (text) => write('WARN', text),
-    error: (text) => write('ERROR', text),
+    info: (text: string) => write('INFO', text),
+    warn: (text: string) => write('WARN', text),
+    error: (text: string) => write('ERROR', text),
   }
 }
 
 function appendLine(path: string, line: string): string | undefined {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    // A line that a crash or a full disk cut in half must not swallow ours.
     appendFileSync(path, endsInsideLine(path) ? `\n${line}` : line, { mode: 0o600 })
     return undefined
   } catch (error) {
@@ -117,78 +86,55 @@ function appendLine(path: string, line: string): string | undefined {
 }
 
 function endsInsideLine(path: string): boolean {
-  let fd: number
-  try {
-    fd = openSync(path, 'r')
-  } catch {
-    return false
-  }
-  try {
-    const { size } = fstatSync(fd)
-    const last = Buffer.alloc(1)
-    return size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a
-  } finally {
-    closeSync(fd)
-  }
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  return size > 0 && (tried(() => readBytes(path, size - 1, size)[0]) ?? 0x0a) !== 0x0a
 }
 
 function prepareLogFolder(settings: Settings, path: string, now: Date): void {
   try {
     const { mode } = statSync(settings.memoryDir)
-    // Not HOME, and nothing that others share (/tmp is sticky), should somebody have put the logs there.
+    // Not HOME, and nothing that others share (/tmp is sticky).
     const isShared = (mode & 0o1000) !== 0 || settings.memoryDir === settings.home
     if ((mode & 0o077) !== 0 && !isShared) chmodSync(settings.memoryDir, 0o700)
-    // The first run of a day (or of an incident) tidies up.
+    // The first run of a day (or of an incident) cleans up.
     if (existsSync(path)) return
     for (const folder of logFolders(settings)) removeOld(folder, isOurLog, settings, now)
     for (const folder of [settings.watchdogDir, join(settings.watchdogDir, 'known-good')])
       removeOld(folder, isLeftover, settings, now)
-  } catch {
-    // Whatever is wrong with the folder shows at the first line, which is where it is handled.
-  }
+  } catch {}
 }
 
 function removeOld(folder: string, isMeant: (name: string) => boolean, settings: Settings, now: Date): void {
   const oldest = now.getTime() - settings.logRetentionDays * 86_400_000
   for (const name of listFolder(folder)) {
     const path = join(folder, name)
-    // A file that cannot be looked at (a dangling link) counts as new.
     if (isMeant(name) && (modifiedMs(path) || oldest) < oldest) rmSync(path, { force: true })
   }
 }
 
-/**
- * Level 1's escalation, in a file that changes at no other time: on macOS a `WatchPaths` on it starts Level 2 at once.
- * It holds the last escalation only; the history is in the watchdog's log. Failing here costs minutes, not the healing.
- */
-export function noteEscalation(settings: Settings, line: string): void {
-  try {
-    writeFileSync(join(settings.memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 })
-  } catch {
-    // Level 2 comes by its own timer too.
-  }
+/** Level 1's last escalation: on macOS a `WatchPaths` on this file starts Level 2 at once; its timer starts it, too. */
+export function noteEscalation({ memoryDir }: Settings, line: string): void {
+  tried(() => writeFileSync(join(memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 }))
 }
 
-/** The last `maxBytes` of a file as text, whole lines only when the file is longer; '' when there is no such file. */
 export function readTail(path: string, maxBytes: number): string {
-  let fd: number
+  return (
+    tried(() => {
+      // Opening a pipe would wait for its writer.
+      const stat = statSync(path)
+      if (!stat.isFile()) return ''
+      const start = Math.max(0, stat.size - maxBytes)
+      const text = readBytes(path, start, stat.size).toString('utf8')
+      return start === 0 ? text : wholeLines(text)
+    }) ?? ''
+  )
+}
+
+export function readBytes(path: string, from: number, to: number): Buffer {
+  const fd = openSync(path, 'r')
   try {
-    // To open a pipe would wait for whoever writes into it.
-    if (!statSync(path).isFile()) return ''
-    fd = openSync(path, 'r')
-  } catch {
-    return ''
-  }
-  try {
-    const stat = fstatSync(fd)
-    if (!stat.isFile()) return ''
-    const start = Math.max(0, stat.size - maxBytes)
-    const buffer = Buffer.alloc(stat.size - start)
-    const length = readSync(fd, buffer, 0, buffer.length, start)
-    const text = buffer.subarray(0, length).toString('utf8')
-    return start === 0 ? text : wholeLines(text)
-  } catch {
-    return ''
+    const buffer = Buffer.alloc(to - from)
+    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from))
   } finally {
     closeSync(fd)
   }
@@ -200,28 +146,19 @@ export function wholeLines(text: string): string {
   return text.slice(1 + (end < 0 ? text.search(/\s|$/) : end))
 }
 
-/** At most 8 MB at a time: what is written without end is read on at the next look. */
 const MOST_BYTES = 8 * 1024 * 1024
 
-/** What stands in a growing file from a place on, and where it ends; whole lines where there are any. */
+/** At most 8 MB of a growing file from a place on, and where that ends; whole lines where there are any. */
 export function readFrom(path: string, at: number): { text: string; end: number } {
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= at) return { text: '', end: at }
-  const fd = openSync(path, 'r')
-  try {
-    const buffer = Buffer.alloc(Math.min(MOST_BYTES, fstatSync(fd).size - at))
-    const length = readSync(fd, buffer, 0, buffer.length, at)
-    // A character that is not whole yet is left for the next time.
-    const whole = buffer.subarray(0, length).lastIndexOf(0x0a) + 1 || length
-    return { text: buffer.toString('utf8', 0, whole), end: at + whole }
-  } finally {
-    closeSync(fd)
-  }
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  if (size <= at) return { text: '', end: at }
+  const bytes = readBytes(path, at, Math.min(size, at + MOST_BYTES))
+  // A character that is not whole yet is left for the next time.
+  const whole = bytes.lastIndexOf(0x0a) + 1 || bytes.length
+  return { text: bytes.toString('utf8', 0, whole), end: at + whole }
 }
 
-export type MarkedLine = LogLine & { marker: Marker }
-
-/** The marked lines in the last 256 KiB of a log, in order. */
-export function markedLines(path: string): MarkedLine[] {
+export function markedLines(path: string): (LogLine & { marker: Marker })[] {
   return readTail(path, 256 * 1024)
     .split('\n')
     .flatMap((raw) => {
@@ -240,7 +177,7 @@ export function recentLogs(
 ): string[] {
   const oldest = now.getTime() - withinSec * 1000
   const wanted = new RegExp(`^(?:${tiers.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log$`)
-  // No run lasts for days: a log that was begun long before need not be asked for its age, however many there are.
+  // Saves the stat of old logs: no run lasts for days.
   const firstDay = localDay(new Date(Math.max(0, oldest - 2 * 86_400_000)))
   return logFolders(settings)
     .flatMap((folder) =>
@@ -254,23 +191,10 @@ export function recentLogs(
     .map(({ path }) => path)
 }
 
-function listFolder(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
-}
+const listFolder = (folder: string) => tried(() => readdirSync(folder)) ?? []
+const modifiedMs = (path: string) => tried(() => statSync(path).mtimeMs) ?? 0
 
-function modifiedMs(path: string): number {
-  try {
-    return statSync(path).mtimeMs
-  } catch {
-    return 0
-  }
-}
-
-/** When the tier last wrote a line, from the file's time: its heartbeat. Undefined when it never did. */
+/** When the tier last wrote a line; undefined when it never did. */
 export function lastHeartbeat(settings: Settings, tier: TierName, now = new Date()): Date | undefined {
   const newest = recentLogs(settings, [tier], settings.logRetentionDays * 86_400, now).at(-1)
   return newest === undefined ? undefined : new Date(modifiedMs(newest))

@@ -1,59 +1,60 @@
-/** One run at a time: a lock that names its holder and can tell that the holder is dead. */
+/** One run at a time: a lock that names its holder. */
 import { linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { TIERS, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
 import { shell } from './shell.ts'
-import { isRecord, readWhole, writeFileAtomic } from './state.ts'
+import { isRecord, readWhole, tried, writeFileAtomic } from './state.ts'
 
-/** Whose lock: a tier's, or the installation's, of which there may be one at a time too. */
-export type LockName = TierName | 'setup'
+type LockName = TierName | 'setup'
 
 export interface LockHolder {
   pid: number
   tier: LockName
-  /** ISO time at which the holder took the lock. */
   since: string
-  /** True while the holder treats the gateway: lower tiers stand down. */
+  /** True while the holder treats the gateway: lower tiers do not act. */
   atWork: boolean
   /** OpenClaw's profile, for the one lock that all profiles share. */
   profile?: string
 }
 
 export interface Lock {
-  /** Says in the lock that the holder now treats the gateway, so that the lower tiers stand down. */
   markAtWork(): void
   release(): void
 }
 
-/**
- * Takes the tier's lock, also over from a dead holder. Returns the lock, or its living holder. Throws when the folder
- * cannot be written.
- */
+/** Takes the tier's lock, also from a dead holder. Returns the lock or its living holder. Throws when it cannot be written. */
 export async function takeLock(settings: Settings, tier: LockName): Promise<Lock | LockHolder> {
   const path = lockPath(settings, tier)
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const holder: LockHolder = { pid: process.pid, tier, since: new Date().toISOString(), atWork: false }
-  return take(settings, path, holder)
+  return take(settings, path, { tier, atWork: false })
 }
 
-/** The doctor's lock, in HOME: one doctor at a time for all profiles, whose gateways share a package. */
+/** One doctor at a time for all profiles, whose gateways share a package. */
 export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
   const path = join(settings.home, '.openclaw-doctor.lock')
-  const since = new Date().toISOString()
-  const { profile } = settings
-  return take(settings, path, { pid: process.pid, tier: 'emergency-recovery', since, atWork: true, profile })
+  return take(settings, path, { tier: 'emergency-recovery', atWork: true, profile: settings.profile })
 }
 
-async function take(settings: Settings, path: string, holder: LockHolder): Promise<Lock | LockHolder> {
+async function take(
+  settings: Settings,
+  path: string,
+  what: Omit<LockHolder, 'pid' | 'since'>,
+): Promise<Lock | LockHolder> {
+  const holder = { pid: process.pid, since: new Date().toISOString(), ...what }
   const temporary = join(dirname(path), `.${holder.tier}.lock.${process.pid}`)
   writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
   try {
     for (;;) {
       try {
-        // link(2) fails when the name exists, and the lock appears with its content: no empty lock is ever seen.
+        // link(2) fails when the name exists, and the lock is never seen empty.
         linkSync(temporary, path)
-        return heldLock(path, holder)
+        return {
+          markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
+          release: () => {
+            if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
+          },
+        }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       }
@@ -68,16 +69,10 @@ async function take(settings: Settings, path: string, holder: LockHolder): Promi
   }
 }
 
-/** What the tier's lock file says, without asking whether that holder is still alive: no fork. */
 export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
-  try {
-    return parseHolder(readText(lockPath(settings, tier)) ?? '')
-  } catch {
-    return undefined
-  }
+  return tried(() => parseHolder(readText(lockPath(settings, tier)) ?? ''))
 }
 
-/** Who holds the tier's lock right now, or undefined when nobody living does. Changes nothing. */
 export async function lockHolder(settings: Settings, tier: LockName): Promise<LockHolder | undefined> {
   const holder = readLock(settings, tier)
   return holder && (await isAlive(holder, settings)) ? holder : undefined
@@ -85,9 +80,7 @@ export async function lockHolder(settings: Settings, tier: LockName): Promise<Lo
 
 /** Seconds after which a run of the tier hangs: half as long again as its own limits add up to. */
 export function longestRunSec(settings: Settings, tier: TierName): number {
-  // A restart under systemd may drain for 330 s and more, and a boot follows it.
   const restartSec = 400 + settings.startupGraceSec
-  // OpenClaw's own triage and another profile's doctor are waited for, each as long as the doctor may work.
   const doctorSec = 3 * settings.emergencyRecoveryTimeoutSec + 2 * restartSec + 600
   const retrySec = 2 * restartSec + settings.healthCheckRetryDelaySec
   const limitSec = {
@@ -104,21 +97,9 @@ export function isLock(taken: Lock | LockHolder): taken is Lock {
   return 'release' in taken
 }
 
-function lockPath(settings: Settings, tier: LockName): string {
-  return join(settings.watchdogDir, `${tier}.lock`)
-}
+const lockPath = (settings: Settings, tier: LockName): string => join(settings.watchdogDir, `${tier}.lock`)
 
-function heldLock(path: string, holder: LockHolder): Lock {
-  return {
-    markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
-    release: () => {
-      // Only our own lock: it may have been taken over if this process was stopped for long enough to look dead.
-      if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
-    },
-  }
-}
-
-/** Removes the stale lock `seen`, and only that one: a fresh lock that replaced it meanwhile is put back. */
+/** Removes the stale lock `seen` only: a fresh lock that replaced it meanwhile is put back. */
 function removeStale(path: string, seen: string): void {
   const aside = `${path}.stale.${process.pid}`
   try {
@@ -127,17 +108,11 @@ function removeStale(path: string, seen: string): void {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
     throw error
   }
-  if (readText(aside) !== seen) {
-    try {
-      linkSync(aside, path)
-    } catch {
-      // Somebody else holds the name already.
-    }
-  }
+  if (readText(aside) !== seen) tried(() => linkSync(aside, path))
   unlinkSync(aside)
 }
 
-/** Alive: the pid exists and its command line is that tier's script. A reused pid is somebody else. */
+/** The pid exists and its command line is that script: pids are reused. */
 async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean> {
   try {
     process.kill(holder.pid, 0)
@@ -145,39 +120,28 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
   }
   const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
-  // Two at once are worse than one too few.
+  // Unknown counts as alive: two at once are worse than one too few.
   if (ps.missing || ps.timedOut) return true
-  // The whole name: emergency-recovery.ts is not emergency-recovery-monitor.ts.
   const script = holder.tier === 'setup' ? 'install' : TIERS[holder.tier].script
   return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout)
 }
 
-/** Undefined: there is none. Throws when there is one that cannot be read (somebody else's, a folder). */
 function readText(path: string): string | undefined {
   try {
     return readWhole(path)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return undefined
-    // Whatever it is, it names no holder.
     if (code === 'EFBIG') return ''
     throw error
   }
 }
 
 function parseHolder(text: string): LockHolder | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
-    if (typeof value.tier !== 'string' || !(value.tier in TIERS || value.tier === 'setup')) return undefined
-    return {
-      pid: Number(value.pid),
-      tier: value.tier as LockName,
-      since: String(value.since),
-      atWork: value.atWork === true,
-      ...(typeof value.profile === 'string' ? { profile: value.profile } : {}),
-    }
-  } catch {
-    return undefined
-  }
+  const value: unknown = tried(() => JSON.parse(text))
+  if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
+  const { pid, tier, since, atWork, profile } = value
+  if (typeof tier !== 'string' || !(tier in TIERS || tier === 'setup')) return undefined
+  const holder = { pid: Number(pid), tier: tier as LockName, since: String(since), atWork: atWork === true }
+  return typeof profile === 'string' ? { ...holder, profile } : holder
 }

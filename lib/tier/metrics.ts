@@ -1,6 +1,5 @@
 /**
- * The numbers that the tiers leave for Prometheus, in files for node_exporter's textfile collector
- * (https://prometheus.io/docs/instrumenting/exposition_formats). A file is also the memory of its counters.
+ * The numbers for Prometheus, for node_exporter's textfile collector. A file is also the memory of its counters.
  * node_exporter reads all files as one page: every series names its tier, and a tier writes its own file only.
  */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs'
@@ -16,7 +15,7 @@ interface Metric {
   name: string
   type: 'gauge' | 'counter' | 'histogram'
   help: string
-  /** The tiers that write it; a counter of theirs stands at 0 before the first event, or that one could not be seen. */
+  /** A counter of these tiers stands at 0 before the first event, or that one could not be seen. */
   by: readonly TierName[]
   begins: readonly Labels[]
 }
@@ -98,37 +97,25 @@ export const METRICS = {
 
 type MetricKey = keyof typeof METRICS
 
-/** Upper bounds of the recovery histogram: from one tick's work to a doctor's whole session. */
 const RECOVERY_BUCKETS_SEC = [5, 15, 30, 60, 120, 300, 600, 1800, 3600]
 
-/** What a run may end with that is a verdict about the gateway (lib/gateway/treat.ts has their meanings). */
+/** The verdicts of lib/gateway/treat.ts. */
 export const GATEWAY_VERDICTS = (
   'healthy starting draining hung absent unloaded parked misconfigured impostor orphan broken-install blocked ' +
   'unusable-state disk-full stopped-on-purpose'
 ).split(' ')
 
-export interface Meter {
-  add(metric: MetricKey, labels?: Labels, by?: number): void
-  set(metric: MetricKey, value: number, labels?: Labels): void
-  /** Sets it to 1 for these labels, and removes it with others. */
-  setOnly(metric: MetricKey, labels: Labels): void
-  recovered(level: number | undefined, seconds: number): void
-  /** Writes what was noted so far. Never throws. */
-  flush(): void
-}
+export type Meter = ReturnType<typeof openMeter>
 
-/** Anything but a verdict about the gateway (`stood down`) is ignored. */
-export function noteVerdict(meter: Meter, verdict: string, now = Date.now()): void {
+/** Ignores what is no verdict about the gateway. */
+function noteVerdict(meter: Meter, verdict: string): void {
   if (!GATEWAY_VERDICTS.includes(verdict)) return
   meter.set('gatewayUp', verdict === 'healthy' || verdict === 'orphan' ? 1 : 0)
   for (const one of GATEWAY_VERDICTS) meter.set('gatewayVerdict', one === verdict ? 1 : 0, { verdict: one })
-  meter.set('gatewaySeen', now / 1000)
+  meter.set('gatewaySeen', Date.now() / 1000)
 }
 
-/**
- * What a line of the tier's log means for the numbers. Written at once: the run may be killed before its end.
- * @param isNew for DOWN: no tier's log knew of this outage before
- */
+/** Counts a line of the tier's log, at once: the run may be killed. `isNew`: no log knew of this outage before. */
 export function noteMarker(meter: Meter, marker: Marker, isNew: boolean): void {
   if (marker.kind === 'down') {
     noteVerdict(meter, marker.verdict)
@@ -160,30 +147,20 @@ export function noteRun(
   meter.set('longestRun', run.longestSec)
 }
 
-/** The tier's file: in the folder that the settings name, else in one of our own. */
 export function metricsPath(settings: Settings, tier: TierName): string {
   const folder = settings.prometheusTextfileDir || join(settings.watchdogDir, 'metrics')
   return join(folder, `openclaw-self-healing-${settings.profile}-${tier}.prom`)
 }
 
-/** Values by series, e.g. `openclaw_self_healing_gateway_up{profile="default",tier="watchdog"}`. */
 type Series = Map<string, number>
 
-/**
- * Opens the tier's numbers for a run. What is noted is kept until `flush`, and then added to what the file says: so a
- * run that was overtaken by another one takes nothing away from it.
- */
-export function openMeter(
-  settings: Settings,
-  tier: TierName,
-  log: Pick<Journal, 'path' | 'warn'>,
-  dryRun: boolean,
-): Meter {
+/** What is noted is added to the file by `flush`: a run that was overtaken takes nothing away from another. */
+export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal, 'path' | 'warn'>, dryRun: boolean) {
   let changes: ((series: Series) => void)[] = []
   const path = metricsPath(settings, tier)
   const key = (name: string, labels: Labels) =>
     `${name}{${Object.entries({ profile: settings.profile, tier, ...labels })
-      .map(([label, value]) => `${label}="${escaped(value)}"`)
+      .map(([label, value]) => `${label}="${value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`)
       .join()}}`
   const add = (name: string, labels: Labels, by: number) => {
     const one = key(name, labels)
@@ -203,19 +180,20 @@ export function openMeter(
     if (level !== undefined && level <= 3) for (const one of [String(level), 'none']) addRecovery(one, 0, 0)
   }
   return {
-    add: (metric, labels = {}, by = 1) => add(METRICS[metric].name, labels, by),
-    set: (metric, value, labels = {}) => {
+    add: (metric: MetricKey, labels: Labels = {}) => add(METRICS[metric].name, labels, 1),
+    set: (metric: MetricKey, value: number, labels: Labels = {}) => {
       const one = key(METRICS[metric].name, labels)
       changes.push((series) => series.set(one, value))
     },
-    setOnly: (metric, labels) => {
+    /** Removes the series with other labels. */
+    setOnly: (metric: MetricKey, labels: Labels) => {
       const { name } = METRICS[metric]
       changes.push((series) => {
         for (const one of series.keys()) if (one.startsWith(`${name}{`)) series.delete(one)
         series.set(key(name, labels), 1)
       })
     },
-    recovered: (level, seconds) => addRecovery(level === undefined ? 'none' : String(level), seconds, 1),
+    recovered: (level: number | undefined, seconds: number) => addRecovery(String(level ?? 'none'), seconds, 1),
     flush: () => {
       if (dryRun) return
       try {
@@ -227,21 +205,16 @@ export function openMeter(
         if (problem) log.warn(`${path} ${problem}; its numbers start again`)
       } catch (error) {
         const trouble = `no numbers for Prometheus: ${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`
-        // Once in a day's log. A tier that cannot write its log either says that instead.
+        // Once in a day's log; a tier that cannot write its log says that instead.
         if (existsSync(log.path) && !readTail(log.path, 256 * 1024).includes(trouble)) log.warn(trouble)
       }
     },
   }
 }
 
-function escaped(value: string): string {
-  return value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')
-}
-
 /** The last line; a file that was cut off has none. Prometheus's parser takes it for a comment. */
 const LAST_LINE = '# EOF'
 
-/** Reads a file of ours; `problem` says what is wrong with one that is of no use. */
 export function readMetrics(path: string): { series: Series; problem?: string } {
   const series: Series = new Map()
   let text: string
@@ -263,12 +236,11 @@ export function readMetrics(path: string): { series: Series; problem?: string } 
   return { series }
 }
 
-/** Writes the file whole or not at all, readable for all: node_exporter is another user. */
+/** Readable for all: node_exporter is another user. */
 function writeMetrics(path: string, series: Series): void {
   const samples: Record<string, string[]> = {}
   for (const [one, value] of series) (samples[one.slice(0, one.indexOf('{'))] ??= []).push(`${one} ${value}`)
   const lines: string[] = []
-  // What an older version counted and this one does not know is left out.
   for (const { name, type, help } of Object.values<Metric>(METRICS)) {
     const parts = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
     const own = parts.flatMap((part) => samples[name + part] ?? [])
@@ -279,5 +251,5 @@ function writeMetrics(path: string, series: Series): void {
     mkdirSync(dirname(path), { recursive: true })
     chmodSync(dirname(path), 0o755)
   }
-  writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644)
+  writeFileAtomic(path, `${[...lines, LAST_LINE].join('\n')}\n`, 0o644, false)
 }

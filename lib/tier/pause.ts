@@ -1,15 +1,11 @@
-/** The pause switch: a file that a person creates to keep all tiers' hands off the gateway. */
+/** The pause switch: a file that may hold the time at which the pause ends, `2026-11-22 07:00`. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { localIso, oneLine } from './contract.ts'
 import type { Settings } from './settings.ts'
 
-/** The file that pauses all tiers. It may hold the time at which the pause ends: `2026-11-22T07:00` or `2026-11-22 07:00`. */
-export function pausePath(settings: Settings): string {
-  return join(settings.stateDir, 'self-healing.paused')
-}
+export const pausePath = (settings: Settings): string => join(settings.stateDir, 'self-healing.paused')
 
-/** Why everything is paused, as a sentence; undefined when nothing is paused (no file, or its end time has passed). */
 export function pauseReason(settings: Settings, now = new Date()): string | undefined {
   const path = pausePath(settings)
   let text: string

@@ -1,9 +1,8 @@
-/**
- * OpenClaw's profiles, several gateways of one user on one machine: a suffix, a port and a folder, by OpenClaw's own rules
- * (2026.9.6: docs/gateway/multiple-gateways.md, docs/cli/gateway/restart-and-supervision.md, docs/logging.md).
- */
+/** OpenClaw's profiles by its own rules (2026.9.6: docs/gateway/multiple-gateways.md, docs/logging.md). */
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { tried } from './state.ts'
 
 export const DEFAULT_PROFILE = 'default'
 
@@ -13,33 +12,29 @@ export const PROFILE_RULE = isMac
   ? 'at most 64 small letters, digits, - and _, beginning with a letter or digit, but not gateway or node'
   : 'at most 64 letters, digits, - and _, beginning with a letter or digit'
 
-/** Undefined when OpenClaw would take no such profile for a service. */
 export function parseProfile(text: string): string | undefined {
   if (text.toLowerCase() === DEFAULT_PROFILE) return DEFAULT_PROFILE
-  // macOS: `Main` and `main` share a file name, and these two labels are those of the default gateway and the node host.
+  // macOS: `Main` and `main` share a file name; the two labels are those of the default gateway and the node host.
   const rule = isMac ? /^(?!(?:gateway|node)$)[a-z0-9][a-z0-9_-]{0,63}$/ : /^[a-z0-9][a-z0-9_-]{0,63}$/i
   return rule.test(text) ? text : undefined
 }
 
-/** `.work` or `-work` behind a name that the profiles must not share; nothing for the default profile. */
+export function hostOf(profile: string): string {
+  const host = hostname().replace(/\.local$/, '')
+  return profile === DEFAULT_PROFILE ? host : `${host} (profile ${profile})`
+}
+
 export function profileSuffix(profile: string, separator: '.' | '-'): string {
   return profile === DEFAULT_PROFILE ? '' : `${separator}${profile}`
 }
 
-/** Where OpenClaw keeps a profile's state, unless `OPENCLAW_STATE_DIR` says otherwise; scripts/run-tier.sh has it too. */
+/** A profile's state folder unless `OPENCLAW_STATE_DIR` says otherwise; scripts/run-tier.sh has this rule too. */
 export function profileStateDir(home: string, profile: string): string {
   return join(home, `.openclaw${profileSuffix(profile, '-')}`)
 }
 
-/** A named profile's port without `OPENCLAW_GATEWAY_PORT`: the config's, else the one that OpenClaw derives from the name. */
 export function profilePort(profile: string, configPath: string): number {
-  let config = ''
-  try {
-    config = readFileSync(configPath, 'utf8')
-  } catch {
-    // None yet, or not readable: the examination reports that.
-  }
-  const port = portInConfig(config)
+  const port = portInConfig(tried(() => readFileSync(configPath, 'utf8')) ?? '')
   if (port !== undefined) return port
   if (profile.toLowerCase() === 'dev') return 19_001
   let hash = 0x811c9dc5
@@ -47,7 +42,7 @@ export function profilePort(profile: string, configPath: string): number {
   return 20_000 + (hash % 40_000)
 }
 
-/** `gateway.port`, also of a config that was just broken; a healthy tick has no time for a JSON5 parser anyway. */
+/** `gateway.port`, also of a broken config; a JSON5 parser would cost a healthy tick too much. */
 export function portInConfig(text: string): number | undefined {
   const path: (string | undefined)[] = []
   let key: string | undefined
@@ -65,14 +60,13 @@ export function portInConfig(text: string): number | undefined {
   return undefined
 }
 
-/** The beginning of the log's name in /tmp/openclaw, which the gateways of all profiles share: `openclaw-work`. */
+/** The beginning of the log's name in /tmp/openclaw, which all profiles share. */
 export function rollingLogName(profile: string): string {
   if (profile === DEFAULT_PROFILE) return 'openclaw'
   const encoded = profile.replace(/[-_A-Z]/g, (c) => (c === '-' ? '--' : c === '_' ? '-0' : `-1${c.toLowerCase()}`))
   return `openclaw-${encoded}`
 }
 
-/** True for another profile's `openclaw-work-2026-11-22.log` (/tmp/openclaw) or `gateway-work.log` (~/Library/Logs). */
 export function isForeignLog(name: string, profile: string): boolean {
   const rolling = /^(openclaw(?:-[a-z0-9-]+)?)-\d{4}-\d\d-\d\d(?:\.\d+)?\.log$/.exec(name)
   if (rolling) return rolling[1] !== rollingLogName(profile)

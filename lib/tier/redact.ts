@@ -1,18 +1,14 @@
-/**
- * Removes secrets from text that leaves the machine or enters a prompt, a log or a report. Linear in the length of the
- * text: a hostile log of a megabyte must not stall a tier. Redacting twice gives what redacting once gives.
- */
-import { CREDENTIALS, KEYS, REDACTED, SENTENCES } from './secret-shapes.ts'
+/** Removes secrets from text, in linear time; redacting twice gives what redacting once gives. */
+import { tried } from './state.ts'
 
-export { REDACTED }
-
-/** Shorter known values are left to the other rules: "on" or "test" as a password would black out half a log. */
+export const REDACTED = '[REDACTED]'
+/** "on" as a password would black out half a log. */
 const SHORTEST_KNOWN = 6
 
-/** Long enough to be looked for where a terminal has wrapped it over two lines, too. */
+/** From here on it is also found where a terminal has wrapped it. */
 const SHORTEST_WRAPPED = 16
 
-/** A colour code ends in a letter, which would hide that a word begins after it: this private character separates them. */
+/** A colour code ends in a letter and would hide that a word begins: this private character separates them. */
 const SPACER = '\ue000'
 const COLOUR = '\u001b\\[[\\d;?]{0,32}[A-Za-z]'
 
@@ -49,7 +45,6 @@ export function isSecretName(name: string): boolean {
   return words.some((word) => SECRET_WORDS.has(word)) || SECRET_ENDINGS.test(joined)
 }
 
-/** Every string under a secret name of a parsed config or environment; references (`${VAR}`, SecretRef) are left out. */
 export function secretValues(tree: unknown, name = ''): string[] {
   if (typeof tree === 'string' || typeof tree === 'number')
     return isSecretName(name) && !isHarmless(String(tree), name) ? [String(tree)] : []
@@ -74,7 +69,7 @@ const COUNTS = new Set(
   cached`.split(/\s+/),
 )
 
-/** Words that follow `token:` or `--password` in sentences and help texts, and a value that only refers to a secret. */
+/** What follows `token:` in sentences and help texts, and references to a secret. */
 const HARMLESS =
   /^(?:true|false|null|undefined|none|missing|required|set|unset|not|is|isn't|are|was|invalid|expired|mismatch|unauthorized|unavailable|empty|ok|must|the|a|an|no|yes|on|off|and|or|for|from|in|to|of|configured|unconfigured|present|absent|rejected|accepted|failed|refused|denied|changed|unchanged|rotated|provided|string|object|boolean|number|optional|default|plaintext|token|password|bearer|basic|trusted-proxy|\*+|\.{3}|…|<[\w .-]+>?|\$\{[^}]{1,80}\}|\$[A-Za-z_]\w{0,80}|%[A-Za-z_]\w{0,80}%?|\[REDACTED\])$/i
 
@@ -82,7 +77,6 @@ function isHarmless(value: string, name: string): boolean {
   return value === '' || HARMLESS.test(value) || (/tokens$|^pass$/i.test(name) && /^\d{1,9}(\.\d+)?$/.test(value))
 }
 
-/** Every spelling under which a known value may stand in a text, the longest first so that none leaves a rest. */
 function formsOf(known: Iterable<string>): (string | RegExp)[] {
   const forms = new Set<string>()
   const wrapped: RegExp[] = []
@@ -92,21 +86,19 @@ function formsOf(known: Iterable<string>): (string | RegExp)[] {
     if (secret.length < SHORTEST_KNOWN || secret === REDACTED) continue
     const bytes = Buffer.from(secret)
     const base64 = bytes.toString('base64').replace(/=+$/, '')
-    for (const form of [secret, inJson(secret), inJson(inJson(secret)), urlEncoded(secret)]) forms.add(form)
+    for (const form of [
+      secret,
+      inJson(secret),
+      inJson(inJson(secret)),
+      tried(() => encodeURIComponent(secret)) ?? secret,
+    ])
+      forms.add(form)
     if (base64.length >= 12) forms.add(base64).add(bytes.toString('base64url'))
     if (secret.length < SHORTEST_WRAPPED || /\s/.test(secret)) continue
     const characters = [...secret].map((c) => c.replace(/[^\w]/u, '\\$&'))
     wrapped.push(new RegExp(characters.join('(?:[ \\t]{0,8}\\r?\\n[ \\t]{0,8})?'), 'g'))
   }
   return [...[...forms].sort((a, b) => b.length - a.length), ...wrapped]
-}
-
-function urlEncoded(value: string): string {
-  try {
-    return encodeURIComponent(value)
-  } catch {
-    return value // a lone surrogate has no encoding
-  }
 }
 
 const [KEY_BEGIN, KEY_END] = ['BEGIN', 'END'].map((edge) => `-----${edge} [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`)
@@ -116,13 +108,12 @@ const WHOLE_KEY = new RegExp(
   String.raw`${KEY_BEGIN}(?:(?:(?!-----)[\s\S]){0,32768}${KEY_END}|(?:(?:\\r)?\\n|[\r\n \t]{1,64}|${KEY_LINE}|${KEY_HEADER}){0,2048})`,
   'g',
 )
-/** A key's end, after the lines that stand before it. */
 const LATTER_PART = new RegExp(
   String.raw`(?=-----END )(?<=((?:(?<=^|[^A-Za-z0-9+/=\\]|\\n)${KEY_LINE}(?:\r?\n|(?:\\r)?\\n)){0,1024}))${KEY_END}`,
   'g',
 )
 
-/** Private keys in PEM form, with real or JSON-escaped newlines, also when a log's tail has cut off begin or end. */
+/** PEM keys, also JSON-escaped, and where a cut log has lost begin or end. */
 function redactPrivateKeys(text: string): string {
   if (!text.includes('PRIVATE KEY')) return text
   const rest = text.replace(WHOLE_KEY, REDACTED)
@@ -135,7 +126,7 @@ function redactPrivateKeys(text: string): string {
   return out + rest.slice(from)
 }
 
-/** `name: value`, `"name": "value"`, `NAME=value`, `--name value`, `name => value`, also inside an escaped string. */
+/** `name: value`, `"name": "value"`, `NAME=value`, `--name value`. */
 const NAMED =
   /(?<![A-Za-z0-9_])(?=([A-Za-z_][\w.-]{1,63}))\1(\\{0,3}["'`]?[ \t]{0,4}(?:=>|:=|[:=])[ \t]{0,8}|[ \t]{1,4})/g
 const QUERY_NAMES = new Set(['key', 'sig', 'signature', 'auth', 'code', 'access'])
@@ -149,7 +140,7 @@ function redactNamedValues(text: string): string {
     if (separator.trim() === '' && !text.startsWith('--', hit.index - 2)) continue
     const inQuery = /[?&]/.test(text[hit.index - 1] ?? '')
     if (!isSecretName(name) && !(inQuery && QUERY_NAMES.has(name.toLowerCase()))) {
-      // The value may itself begin with a name (`level=token=abc`): look again right behind this one.
+      // The value may begin with a name (`level=token=abc`).
       NAMED.lastIndex = hit.index + name.length + 1
       continue
     }
@@ -157,7 +148,11 @@ function redactNamedValues(text: string): string {
     const unquoted = inQuery ? IN_QUERY : separator === '=' && startsLine(text, hit.index) ? LINE : WORD
     const { start, value } = readValue(text, at, unquoted)
     if (!isHarmless(value, name)) {
-      out += text.slice(from, start) + (isList(value) ? value.replace(LIST_ITEM, `$1${REDACTED}$1`) : REDACTED)
+      out +=
+        text.slice(from, start) +
+        (value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
+          ? value.replace(LIST_ITEM, `$1${REDACTED}$1`)
+          : REDACTED)
       from = start + value.length
     }
     NAMED.lastIndex = Math.max(start + value.length, at)
@@ -171,7 +166,6 @@ const LIST_ITEM = /(["'])(?:(?!\1)[^\r\n]){1,4096}\1/g
 const IN_QUERY = /[^\s"'`<>&#]{0,32768}/y
 const LINE = /[^\r\n]{0,32768}/y
 const WORD = /[^\s"'`<>]{0,32768}/y
-/** Punctuation after a value; not the bracket of a placeholder. */
 const TAIL = /(?:(?<=\[REDACTED\])|(?<!\[REDACTED))[,;)}\]\\]{1,16}$/
 
 function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
@@ -179,7 +173,6 @@ function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | n
   return pattern.exec(text)
 }
 
-/** The value that stands at `at`, empty when it is an object or a list of something else than strings. */
 function readValue(text: string, at: number, unquoted: RegExp): { start: number; value: string } {
   const quoted = matchAt(QUOTED, text, at)
   if (quoted) return { start: at + (quoted[1] ?? quoted[3])!.length, value: (quoted[2] ?? quoted[4])! }
@@ -190,12 +183,80 @@ function readValue(text: string, at: number, unquoted: RegExp): { start: number;
   return { start: at, value: value.slice(0, value.length - tail) }
 }
 
-function isList(value: string): boolean {
-  return value.startsWith('[') && value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
-}
-
-/** A line of an `.env` file or of a printed environment: the value runs to the end of the line, blanks and all. */
+/** A line of an `.env` file or of a printed environment: the value may hold blanks. */
 function startsLine(text: string, nameAt: number): boolean {
   const before = (nameAt < 17 ? '\n' : '') + text.slice(Math.max(0, nameAt - 17), nameAt)
   return /[A-Z_]/.test(text[nameAt] ?? '') && /\n[ \t]*(?:(?:export|declare -x)[ \t]+)?$/.test(before)
 }
+
+const keys = (prefixes: string, body: string) => `(?:${prefixes.split(' ').join('|')})${body}`
+
+/** Keys by their vendors' prefixes. Every repetition is bounded: linear time. */
+const VENDOR_KEYS = [
+  keys(
+    'apify_api_ ATBB crsr_ csk- gsk_ hf_ lin_api_ lin_oauth_ npm_ NRAK- ntn_ pplx- r8_ rnd_ xai-',
+    '[A-Za-z0-9]{20,512}',
+  ),
+  keys('do[opr]_v1_ e2b_ sbp_ shpat_ shpca_ shppa_ shpss_', '[A-Fa-f0-9]{20,128}'),
+  keys('dapi fc- key- pul- SK', '[0-9a-f]{32,40}(?:-\\d)?'),
+  keys('AQ\\. ATATT3x CCIPAT_ dckr_[op]at_ figd_ fo1_ glsa_ HRKU- hv[bs]\\. jina_ lsv2_[ps][kt]_', '[\\w=-]{20,512}'),
+  keys('nfp_ nvapi- pcsk_ phx_ sb_secret_ sq0atp- sq0csp- syt_ tgp_v1_ vcp_ vercel_blob_rw_', '[\\w=-]{20,512}'),
+  keys('bb_live_ tvly- gl(?:pat|rt|dt|cbt|ptt|soat|agent|ft)- [sr]k[-_] ya29\\. GOCSPX-', '[\\w-]{16,1024}'),
+  keys('dp\\.(?:ct|pt|sa|st)\\. pscale_oauth_ pscale_pw_ pscale_tkn_', '[\\w=.-]{20,256}'),
+  keys('ABSK (?:FlyV1\\s)?fm[12][ar]?_ glc_ sntry[su]_ whsec_', '[\\w+/=,-]{20,2048}'),
+  keys('gh[pousr]_ github_pat_ 1//0 pypi- AIza ops_eyJ', '[\\w-]{20,4096}'),
+  keys('AKIA ASIA ABIA ACCA AROA AIDA', '[A-Z0-9]{16}(?![A-Za-z0-9])'),
+  keys('AKID EAA', '[A-Za-z0-9]{32,512}'),
+  keys('AKLT LTAI', '[A-Za-z0-9]{12,64}'),
+  keys('nsec1 oauth:', '[a-z0-9]{30,80}'),
+  keys('xox[a-z](?:\\.xox[a-z])?- xapp- tskey-', '[\\w-]{8,512}'),
+  'AGE-SECRET-KEY-1[A-Z0-9]{30,80}',
+  'fw_[A-Za-z0-9]{16,64}',
+  're_[A-Za-z0-9]{6,16}_[A-Za-z0-9]{16,64}',
+  'SG\\.[\\w-]{16,64}\\.[\\w-]{16,128}',
+  '[A-Za-z0-9]{14}\\.atlasv1\\.[\\w=-]{20,128}',
+]
+
+/** Credentials by what stands before them; the first group stays. */
+const CREDENTIALS: readonly RegExp[] = [
+  /(discord(?:app)?\.com\/api\/(?:v\d{1,2}\/)?webhooks\/)\d{1,32}\/[\w-]{1,256}/gi,
+  /(hooks\.slack(?:-gov)?\.com\/(?:services|workflows|triggers)\/)[\w/-]{1,256}/gi,
+  /(\/bot)\d{5,16}:[\w-]{20,128}/g,
+  /([\w-]{1,64}\.webhook\.office\.com\/webhookb2\/)[\w@/-]{1,512}/gi,
+  /(open\.(?:feishu\.cn|larksuite\.com)\/open-apis\/bot\/v2\/hook\/)[\w-]{8,128}/gi,
+  /(hooks\.zapier\.com\/hooks\/catch\/)[\w/-]{4,128}/gi,
+  /(hook\.(?:[a-z0-9]{1,8}\.)?(?:make|integromat)\.com\/)[\w-]{16,128}/gi,
+  /(maker\.ifttt\.com\/(?:use|trigger\/[\w-]{1,64}\/(?:json\/)?with\/key)\/)[\w-]{8,128}/gi,
+  /(hc-ping\.com\/)[\w-]{16,64}/gi,
+  /(\/hooks\/)(?=[a-z]{0,64}\d)[A-Za-z0-9]{17,64}(?:\/[\w-]{16,128})?/gi,
+  /(:\/\/)[^\s/"'<>`\\]{1,512}(?=@[\w[.-])/g,
+  /(\b(?:proxy-)?authorization\\?["']?\s{0,3}[:=]\s{0,3}\\?["']?(?:bearer|basic|token|digest|apikey|negotiate)[ \t]{1,3})[^\s"'\\,;}]{3,4096}/gi,
+  /(\b(?:proxy-)?authorization\\?["']?\s{0,3}[:=]\s{0,3}\\?["']?)(?!(?:bearer|basic|token|digest|apikey|negotiate)[ \t])(?:[a-z][\w-]{1,24}[ \t]{1,3})?[^\s"'\\,;}]{3,4096}/gi,
+  /\b(bearer[ \t]{1,3})(?=[\w.~+/-]{0,64}[\d._~+/-])[\w.~+/=-]{8,4096}/gi,
+  /\b(basic[ \t]{1,3})(?=[A-Za-z0-9+/]{0,64}[\d=+/])[A-Za-z0-9+/]{8,4096}={0,2}/gi,
+  /((?:set-)?cookie2?:[ \t]{0,8})[^\r\n"']{3,4096}/gi,
+  /((?<!\S)(?:-u[= ]{0,2}|(?:--user|--proxy-user)[= ]{1,2})["']?)[^\s:"']{1,128}:[^\s"']{1,256}/g,
+  /(\bsshpass[ \t]{1,3}-p[ \t]{0,3}["']?)(?!\[REDACTED\])[^\s"']{1,256}/g,
+  /(\blogin\s{1,8}\S{1,128}\s{1,8}password[ \t]{1,8})(?!\[REDACTED\])\S{1,256}/g,
+  /(\b(?:PASSWORD|IDENTIFIED[ \t]{1,3}BY)[ \t]{1,3}')(?!\[REDACTED\])[^'\r\n]{1,256}/g,
+  /(\bSSWS[ \t]{1,3})[\w-]{16,256}/g,
+  /(\b(?:sessionid|connect\.sid|PHPSESSID|JSESSIONID)=)(?!\[REDACTED\])[^\s;"'&]{8,1024}/g,
+  /(["']--?[\w-]{0,40}(?:token|secret|password|passwd|passphrase|api-?key)\\{0,3}["']\s{0,64},\s{0,64}\\{0,3}["'])(?!\[REDACTED\]|-)[^"'\\\r\n]{1,4096}/gi,
+  /(<key>[^<]{0,64}(?:token|secret|password|passwd|api_?key|webhook_url)[^<]{0,32}<\/key>\s{0,32}<string>)(?!\[REDACTED\])[^<]{1,4096}/gi,
+]
+
+/** Secrets that are recognised by themselves. */
+const KEYS: readonly RegExp[] = [
+  /(?<![\w-])eyJ[\w-]{8,8192}\.(?:[\w-]{8,8192}|(?=\.[\w-]{8}))(?:\.[\w-]{0,8192}){0,3}/g,
+  new RegExp(`(?<![A-Za-z0-9])(?:${VENDOR_KEYS.join('|')})`, 'g'),
+  /(?<![\w-])[MNO][\w-]{22,30}\.[\w-]{6}\.[\w-]{27,64}(?![\w-])/g,
+  /(?<!\d)\d{8,12}:[A-Za-z0-9_-]{34,36}(?![\w-])/g,
+  // A short name, underscores, and a long word with letters and digits.
+  /(?<!\w)(?!(?:call|chatcmpl|commit|digest|evt|file|hash|md5|msg|req|resp|run|sess|session|sha\d{1,3}|thread|toolu)_)[a-z][a-z0-9]{1,11}_(?:[a-z0-9]{1,32}_){0,2}(?=[A-Za-z]{0,255}\d)(?=\d{0,255}[A-Za-z])[A-Za-z0-9]{24,512}[\w-]{0,256}/g,
+]
+
+/** In sentences, "… with token 3f9a…". The first group stays. */
+const SENTENCES: readonly RegExp[] = [
+  /(?<![A-Za-z0-9])((?:token|secret|password|passphrase|api[ _-]?key)s?["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,64}\d)[\w+/.=-]{12,4096}/gi,
+  /(?<![A-Za-z0-9])((?:password|passphrase)["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,11}\d)(?=[\d+/.-]{0,11}[A-Za-z])[\w+/.=!#$%&*-]{6,64}/gi,
+]

@@ -1,21 +1,17 @@
-/** The settings. `.env.example` and the README's table are made of `SETTINGS`. */
+/** `.env.example` and the README's table are made of `SETTINGS`. */
 import { PROFILE_RULE, parseProfile } from './profile.ts'
 
 export interface Setting<T> {
   name: string
-  /** As it would stand in `.env`; empty: unset. */
   fallback: string
   unit: string
   meaning: string
-  /** What a usable value is, for the message that refuses another. */
   expected: string
-  /** Returns undefined for a text that is no such value. */
   read: (text: string, home: string) => T | undefined
 }
 
 export const DOCTOR_NAMES = ['claude', 'codex', 'qwen', 'gemini'] as const
 
-/** The unit of values that must never leave the machine. */
 export const SECRET = 'secret'
 
 /** Twenty-three days of seconds: a longer timer overflows in Node and fires at once. */
@@ -118,7 +114,7 @@ export const SETTINGS = {
   heartbeatUrl: secretUrl('HEARTBEAT_URL', '', "pinged by each run of Level 4 (healthchecks.io's protocol)"),
 } as const satisfies Record<string, Setting<unknown>>
 
-/** Numbers that no user needs to change, with the reason for each; files of 1.x may set them. */
+/** Numbers that no user needs to change, each with its reason; files of 1.x may set them. */
 const CONSTANTS = {
   watchdogHealthTimeoutSec: timeout('OPENCLAW_WATCHDOG_HEALTH_TIMEOUT', '5', 'a healthy gateway answers at once'),
   watchdogMaxRetries: count('OPENCLAW_WATCHDOG_MAX_RETRIES', '3', 'one lost probe is no outage'),
@@ -146,12 +142,11 @@ export const ALL_SETTINGS = { ...SETTINGS, ...CONSTANTS }
 const IGNORED = ['CLAUDE_WORKSPACE_TRUST_TIMEOUT', 'OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER']
 const KNOWN = [...Object.values(ALL_SETTINGS).map(({ name }) => name), ...IGNORED]
 
-/** Names that begin so are ours; OpenClaw, which reads the same file, has none of them. */
+/** OpenClaw, which reads the same file, has no names that begin so. */
 const OURS = /^(?:OPENCLAW_WATCHDOG|HEALTH_CHECK|EMERGENCY_RECOVERY|EMERGENCY_ALERT|GUARDIAN|DOCTOR|LEARNED)_/
 /** OpenClaw reads `OPENAI_API_KEYS` and `OPENAI_API_KEY_1` besides `OPENAI_API_KEY`; the host is other programs'. */
 const OTHERS = /_API_KEY(?:S|_\w*)$|^OPENCLAW_GATEWAY_HOST$/
 
-/** A warning when the name looks like one of ours and is none. */
 export function misspelling(name: string): string | undefined {
   if (KNOWN.includes(name) || OTHERS.test(name)) return undefined
   const ours = OURS.exec(name)?.[0]
@@ -162,7 +157,7 @@ export function misspelling(name: string): string | undefined {
   return nearest && nearest[0] <= limit ? `unknown setting ${name}, did you mean ${nearest[1]}?` : undefined
 }
 
-/** Gives up beyond the limit: `.env` may hold many names of OpenClaw, and a healthy tick has no time for them. */
+/** Gives up beyond the limit, for speed. */
 function editDistance(a: string, b: string, limit: number): number {
   let start = 0
   while (start < a.length && a[start] === b[start]) start++

@@ -13,31 +13,14 @@ type TableValues = {
   [K in keyof typeof ALL_SETTINGS]: NonNullable<ReturnType<(typeof ALL_SETTINGS)[K]['read']>>
 }
 
-export interface Settings extends TableValues {
-  home: string
-  /** Our own state: `<stateDir>/watchdog`. */
-  watchdogDir: string
-  envFile: string | undefined
-  /** Lines of the `.env` file that were skipped, and names that are probably misspelt: sentences that name the file. */
-  envProblems: string[]
-  fromEnvironment: string[]
-  /** The state folder as the environment alone gives it: scripts/run-tier.sh cannot read `.env` for it. */
-  stateDirOfJobs: string
-  /** The environment for child processes: ours, with HOME, the profile and (Linux, cron) XDG_RUNTIME_DIR added. */
-  childEnv: Record<string, string>
-  /** Values that must never leave the machine. */
-  secrets: string[]
-}
+export type Settings = ReturnType<typeof loadSettings>
 
-/**
- * Throws `SettingsError` with one line that names variable, value, expectation and file.
- * @param options.overlook called with that line instead, for the uninstallation; the default is used
- */
+/** Throws `SettingsError` with one line; the uninstallation passes `overlook` and gets the default instead. */
 export function loadSettings(
   env: NodeJS.ProcessEnv = process.env,
   options: { profile?: string; overlook?: (problem: string) => void } = {},
-): Settings {
-  // os.homedir() falls back to the password database: cron entries and hand-made plists may lack HOME.
+) {
+  // Cron entries may lack HOME.
   const home = env.HOME || homedir()
   const profile = readProfile(options.profile, env)
   const fail = (problem: string) => {
@@ -57,8 +40,8 @@ export function loadSettings(
     const ownFolder = foldersOf(profile)[name]
     const fallback = ownFolder ?? setting.fallback
     const text = given(name)
-    const value = parse(text ? expandHome(text, home) : fallback)
-    // A profile that shared these with the default one would read its logs and fight over its gateway.
+    const value = parse(text ? text.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home) : fallback)
+    // A shared folder would mix its logs with those of the default profile.
     const isShared =
       profile !== DEFAULT_PROFILE &&
       ownFolder !== undefined &&
@@ -88,7 +71,8 @@ export function loadSettings(
   }
   let { gatewayPort } = table
   if (!given('OPENCLAW_GATEWAY_PORT')) {
-    if (table.gatewayUrl) gatewayPort = portOf(table.gatewayUrl)
+    const { port, protocol } = new URL(table.gatewayUrl || 'http://127.0.0.1')
+    if (table.gatewayUrl) gatewayPort = Number(port) || (protocol === 'https:' ? 443 : 80)
     else if (profile !== DEFAULT_PROFILE) gatewayPort = profilePort(profile, configPath)
   }
   return {
@@ -99,26 +83,22 @@ export function loadSettings(
     home,
     watchdogDir: join(table.stateDir, 'watchdog'),
     envFile: file,
+    /** Skipped lines and probably misspelt names: sentences that name the file. */
     envProblems: [...problems, ...misspelt(Object.keys(values), file), ...misspelt(ofEnvironment, 'environment')],
     fromEnvironment: Object.values(ALL_SETTINGS).flatMap(({ name }) => (env[name] ? [name] : [])),
+    /** As the environment alone gives it: scripts/run-tier.sh does not read `.env` for it. */
     stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
     childEnv: childEnvironment(env, home, profile === DEFAULT_PROFILE ? undefined : ofProfile),
-    // The .env file is shared with OpenClaw: it may hold secrets that are no settings of ours.
+    // OpenClaw has its secrets in the same .env.
     secrets: [...secrets, ...secretLooking(values), ...keyLike(values), ...secretLooking(env)].filter(
       (value) => value.length >= 6,
     ),
   }
 }
 
-function portOf(address: string): number {
-  const { port, protocol } = new URL(address)
-  return port ? Number(port) : protocol === 'https:' ? 443 : 80
-}
-
-/** The environment holds names of every program: of those, only what begins like ours is checked. */
+/** Of the environment only what begins like ours is checked. */
 const LIKE_OURS = /^(?:OPENCLAW|HEALTH_CHECK|EMERGENCY|GUARDIAN|DOCTOR|LEARNED|CONFIG|ALERT|CLAUDE|PROMETHEUS)_/
 
-/** Values of the `.env` file that look like keys under a name that does not say so: `MY_BANK_LOGIN=hunter2…`. */
 function keyLike(values: Record<string, string>): string[] {
   const ours = new Set<string>(Object.values(ALL_SETTINGS).map(({ name }) => name))
   const isPlain =
@@ -134,7 +114,6 @@ function secretLooking(values: Record<string, string | undefined>): string[] {
   )
 }
 
-/** Decides which `.env` is read; so a bad one is never overlooked. */
 function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string {
   const name = (given ?? env.OPENCLAW_PROFILE ?? '').trim() || DEFAULT_PROFILE
   const profile = parseProfile(name)
@@ -143,7 +122,7 @@ function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string 
   throw new SettingsError(`OPENCLAW_PROFILE=${JSON.stringify(name)}: expected ${PROFILE_RULE} (${source})`)
 }
 
-/** The profile's `.env`; the default profile's may also lie where the bash version had it. */
+/** The default profile's `.env` may also lie where the bash version had it. */
 function readEnvFile(
   home: string,
   profile: string,
@@ -176,13 +155,12 @@ function readEnvFile(
   return { file, values, problems }
 }
 
-/** dotenv cuts an unquoted value at any `#`, a shell only at one after a blank: such a value is put in quotes first. */
+/** dotenv cuts an unquoted value at any `#`, a shell only after a blank. */
 function keepHash(line: string): string {
   const m = /^(\s*(?:export\s+)?[\w.-]+\s*=\s*)([^'"`\s#][^\s'"`]*#[^'"`]*?)(\s+#.*)?$/.exec(line)
   return m ? `${m[1]}"${m[2]}"${m[3] ?? ''}` : line
 }
 
-/** True also for blank lines, comments, and the later lines of a quoted value. */
 function isSetting(line: string, values: Record<string, string>): boolean {
   const trimmed = line.trim()
   if (trimmed === '' || trimmed.startsWith('#')) return true
@@ -190,10 +168,6 @@ function isSetting(line: string, values: Record<string, string>): boolean {
   if (name !== undefined) return name in values
   const start = trimmed.replace(/["'`].*$/, '')
   return Object.values(values).some((value) => value.includes('\n') && value.includes(start))
-}
-
-function expandHome(value: string, home: string): string {
-  return value.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home)
 }
 
 function childEnvironment(env: NodeJS.ProcessEnv, home: string, ofProfile?: Record<string, string>) {

@@ -1,39 +1,35 @@
-/**
- * The one way to run a command: zx, set up once. Quiet, never throwing, with the tier's environment and PATH, in a
- * process group of its own that is ended as a whole at the time limit or when the tier is told to stop.
- */
-/** How a command ended. */
+/** The one way to run a command: zx, quiet, never throwing, in a process group that is ended as a whole at the time limit. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { tried } from './state.ts'
+
 export interface Answer {
-  /** Exit code; null when a signal or the time limit ended it. */
   code: number | null
   stdout: string
   stderr: string
   timedOut: boolean
-  /** The program is not on the PATH. */
   missing: boolean
-  /** Undefined after exit 0, else one line: what went wrong, with the tail of stderr. */
+  /** One line with the tail of stderr; undefined after exit 0. */
   failure: string | undefined
 }
 
-export interface ShellOptions {
+interface ShellOptions {
   timeoutSec?: number
   input?: string
   cwd?: string
-  /** In place of the tier's. */
   env?: Record<string, string>
   /** `latin1` keeps bytes that are not UTF-8. */
   encoding?: 'utf8' | 'latin1'
 }
 
-/** `` $`systemctl --user restart ${unit}` ``; a value is one word, an array several, whatever is in them. */
-export type Shell = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<Answer>
+/** `` $`systemctl --user restart ${unit}` ``; a value is one word, an array several. */
+type Shell = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<Answer>
 
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 
-/** Process groups of the commands that run right now. */
 const running = new Set<number>()
 
-/** zx's `$` for the tier's commands; zx is loaded by the first of them, for a healthy tick runs none. */
+/** zx is loaded by the first command: a healthy tick runs none. */
 export function shell({ childEnv }: { childEnv?: Record<string, string> }, options: ShellOptions = {}): Shell {
   const { timeoutSec = 15, input, cwd = '/', env = childEnv, encoding = 'utf8' } = options
   return async (pieces, ...values) => {
@@ -79,30 +75,19 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
   }
 }
 
-/** Ends what still runs, for the moment when the tier itself is told to stop. */
 export function endRunningCommands(): void {
   for (const pid of running) killGroup(pid)
 }
 
-/** All that a command said, and how it ended when it failed: whole, so that redaction finds what it knows. */
 export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): string {
   const end = missing ? '(it is not on the PATH)' : timedOut ? '(no answer in time)' : `(exit ${code ?? 'by a signal'})`
-  return [inLines(stdout.trim()), stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
-}
-
-/** JSON that stands on one line, line by line: a reader of cut lines would see its beginning alone. */
-function inLines(text: string): string {
-  try {
-    return text.startsWith('{') ? JSON.stringify(JSON.parse(text), null, 1) : text
-  } catch {
-    return text
-  }
+  const shown = stdout.trim()
+  const json = shown.startsWith('{') ? tried(() => JSON.stringify(JSON.parse(shown), null, 1)) : undefined
+  return [json ?? shown, stderr.trim(), code === 0 ? '' : end].filter(Boolean).join('\n')
 }
 
 /** For any POSIX shell; zx's own quoting needs bash. */
-function quote(word: string): string {
-  return /^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-}
+const quote = (word: string): string => (/^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
 function answerOf(
   command: string,
@@ -120,17 +105,17 @@ function answerOf(
     if (missing) return `${command.split(' ')[0]} is not on the PATH`
     if (timedOut) return `\`${command}\` gave no answer within ${timeoutSec} s`
     const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
-    // From the next word on: of a secret that is cut in two redaction knows neither half.
+    // From the next word on: redaction does not find half a secret.
     const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
     const how = code === null ? `was ended by ${signal ?? 'a signal'}` : `exit ${code}`
     return `\`${command}\`: ${how}${tail ? `: ${tail}` : ''}`
   }
 }
 
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // ESRCH: it ended in the same moment.
-  }
+const killGroup = (pid: number) => tried(() => process.kill(-pid, 'SIGKILL'))
+
+export function findOnPath(name: string, searchPath = ''): string | undefined {
+  const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))
+  const paths = folders.map((folder) => join(folder, name))
+  return paths.find((path) => tried(() => statSync(path))?.isFile())
 }

@@ -1,4 +1,3 @@
-/** Small JSON state files: written whole or not at all, and never trusted when read back. */
 import {
   closeSync,
   fchmodSync,
@@ -14,17 +13,12 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { localStamp } from './contract.ts'
 
-/** What reading a state file came to; `problem` is a sentence for the log when the file was of no use. */
 export interface StateRead<T> {
   value: T
   problem?: string
 }
 
-/**
- * Reads a state file; `fallback` when it is missing, unreadable or damaged. A damaged one is kept aside as
- * `<name>.corrupt-<stamp>` unless `keepAside` is false.
- * @param check returns the value when the parsed JSON has the right shape, else undefined.
- */
+/** `fallback` when it is missing, unreadable or damaged (`check` gives undefined); a damaged one is kept aside. */
 export function readState<T>(
   path: string,
   check: (value: unknown) => T | undefined,
@@ -39,12 +33,8 @@ export function readState<T>(
     if (code === 'ENOENT') return { value: fallback }
     return { value: fallback, problem: `state file ${path} cannot be read (${code}); going on without it` }
   }
-  try {
-    const value = check(JSON.parse(text))
-    if (value !== undefined) return { value }
-  } catch {
-    // Not JSON: handled like JSON of the wrong shape.
-  }
+  const value = tried(() => check(JSON.parse(text)))
+  if (value !== undefined) return { value }
   if (!keepAside) return { value: fallback, problem: `state file ${path} is damaged; going on without it` }
   const aside = `${path}.corrupt-${localStamp(new Date())}`
   try {
@@ -56,24 +46,23 @@ export function readState<T>(
   }
 }
 
-/** Writes a state file (0600), whole or not at all. */
 export function writeState(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`)
 }
 
-/** Writes a file through a temporary one beside it, fsync and rename. Throws what the file system throws. */
-export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): void {
+/** Through a temporary file and rename; `isKept`: also over a power cut. Throws what the file system throws. */
+export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600, isKept = true): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${Date.now()}.tmp`)
   const bytes = typeof content === 'string' ? Buffer.from(content) : content
   try {
     const fd = openSync(temporary, 'wx', mode)
     try {
-      // What others shall read they can read under any umask.
+      // Readable for others under any umask.
       if ((mode & 0o077) !== 0) fchmodSync(fd, mode)
-      // On a full disk write(2) may take only a part of the bytes before it fails.
+      // write(2) may take a part only.
       for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
-      fsyncSync(fd)
+      if (isKept) fsyncSync(fd)
     } finally {
       closeSync(fd)
     }
@@ -84,21 +73,20 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
   }
 }
 
-/** True for the names of what stays behind of damaged state and of a write that was killed: nothing reads it again. */
+/** Damaged state that was kept aside, and what a killed write left. */
 export function isLeftover(name: string): boolean {
   return /\.corrupt-\d{4}-\d\d-\d\d-\d{6}$/.test(name) || /^\..+\.\d+\.\d+\.tmp$/.test(name)
 }
 
 const LARGEST_BYTES = 16 * 1024 * 1024
 
-/** Reads a small text file. Throws what the file system throws, and `EFBIG` for one over 16 MiB. */
+/** Throws what the file system throws, and `EFBIG` over 16 MiB. */
 export function readWhole(path: string): string {
   if (statSync(path).size > LARGEST_BYTES)
     throw Object.assign(new Error(`${path} is larger than ${LARGEST_BYTES} bytes`), { code: 'EFBIG' })
   return readFileSync(path, 'utf8')
 }
 
-/** True for a plain JSON object. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

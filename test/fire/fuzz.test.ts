@@ -7,7 +7,6 @@ import { afterAll, expect, test } from 'vitest'
 import { chosenDoctors } from '../../lib/agents/choice.ts'
 import { isGatewayCommand } from '../../lib/gateway/processes.ts'
 import { readLaunchdJob } from '../../lib/services/launchd.ts'
-import { readUnits } from '../../lib/services/systemd.ts'
 import { formatLine, MARKER, oneLine, parseLine, parseMarker } from '../../lib/tier/contract.ts'
 import { redact } from '../../lib/tier/redact.ts'
 import { ALL_SETTINGS, DOCTOR_NAMES } from '../../lib/tier/setting-table.ts'
@@ -70,7 +69,6 @@ test('whatever launchctl, systemctl and a doctor print can be read', () => {
   )
   forAll(fc.tuple(fc.integer({ min: 0, max: 255 }), printed), 30_000, ([code, line]) => {
     expect(readLaunchdJob(code, line, line)?.pid ?? 1).toBeGreaterThan(0)
-    readUnits(line)
     for (const doctor of doctors)
       for (const { kind } of [...doctor.read(line), ...(doctor.readError?.(line) ?? [])])
         expect(kind).toMatch(/^(?:connected|trouble|said|called|answered|finished)$/)

@@ -2,12 +2,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Alert, mergeAlerts } from '../../lib/alerts/alert.ts'
+import { webhookPayload } from '../../lib/alerts/channels.ts'
 import { discordPayload } from '../../lib/alerts/discord.ts'
 import { ntfyMessage } from '../../lib/alerts/ntfy.ts'
 import { codeBlock, codeSpan } from '../../lib/alerts/safe-text.ts'
 import { slackPayload } from '../../lib/alerts/slack.ts'
 import { telegramText } from '../../lib/alerts/telegram.ts'
-import { webhookPayload } from '../../lib/alerts/webhook.ts'
 import { readHtml } from '../support/alert-services.ts'
 
 const BLANK: Alert = {

@@ -2,8 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import * as contract from '../../lib/tier/contract.ts'
 
-const { DEED, formatLine, isBareRunLine, isHealthyObservation, MARKER, oneLine, parseDeed, parseLine, parseMarker } =
-  contract
+const { DEED, formatLine, isBareRunLine, MARKER, oneLine, parseDeed, parseLine, parseMarker } = contract
 const AT = new Date('2026-11-22T05:44:10+09:00')
 
 test.each([
@@ -43,12 +42,6 @@ test.each([
 test('a line is read back with its time, tier, severity and text', () => {
   const line = { at: AT, tier: 'watchdog', severity: 'WARN', text: 'hello' }
   expect(parseLine(formatLine(AT, 'watchdog', 'WARN', 'hello'))).toEqual(line)
-})
-
-test('only a healthy end of a run or a recovery ends an incident', () => {
-  const ends = (text: string) => isHealthyObservation(parseMarker(text))
-  expect([MARKER.runEnded('healthy', 0, 1), MARKER.recovered(1, 1)].map(ends)).toEqual([true, true])
-  expect([MARKER.runEnded('hung', 1, 1), MARKER.runEnded('stood down', 3, 1)].map(ends)).toEqual([false, false])
 })
 
 test('no text from outside can forge a line or a marker', () => {

@@ -1,7 +1,7 @@
 /** Our block in the user's crontab, and the templates' quoting: pure functions of text. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { cronLines, filledTemplate } from '../../lib/install/templates.ts'
+import { cronLines, filledTemplate } from '../../lib/install/plan.ts'
 import { cronTiers, withBlock, withoutBlock } from '../../lib/services/cron.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 import { parsePlist } from '../support/plist.ts'
