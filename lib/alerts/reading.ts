@@ -82,8 +82,12 @@ export function unwritableFolders(settings: Settings, dryRun: boolean): string[]
       if (dryRun && existsSync(folder)) accessSync(folder, constants.W_OK)
       if (dryRun) return []
       mkdirSync(folder, { recursive: true, mode: 0o700 })
-      writeFileSync(path, Buffer.alloc(16 * 1024), { mode: 0o600 })
-      rmSync(path)
+      try {
+        writeFileSync(path, Buffer.alloc(16 * 1024), { mode: 0o600 })
+      } finally {
+        // On a full disk half of it would take what the state files need.
+        rmSync(path, { force: true })
+      }
       return []
     } catch (error) {
       return [`${folder}: ${(error as Error).message.split(',')[0]}`]

@@ -1,4 +1,5 @@
 /** Level 4 as a process: what a human gets to read, and that it comes once. */
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   existsSync,
@@ -13,6 +14,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { ABOUT_WATCHERS, MARKER } from '../../lib/tier/contract.ts'
 import { createSandbox, waitFor } from '../support/sandbox.ts'
+import { typescriptLoader } from '../support/script-process.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { ANSWERS, startWebhookReceiver, type WebhookReceiver } from '../support/webhook-receiver.ts'
 
@@ -302,6 +304,17 @@ test('folders that cannot be written are alerted once, by Level 4 itself, and so
   expect(contents(discord)).toHaveLength(5)
   expect(contents(discord)[4]).not.toContain('the doctor gave up')
   expect(existsSync(join(memoryDir, 'alerts.json'))).toBe(false)
+})
+
+test('where 16 kB cannot be written, the look at that takes no space', async () => {
+  const { sandbox, memoryDir } = await scene()
+  const script = new URL(`../../scripts/${MONITOR}.ts`, import.meta.url).pathname
+  const monitor = [process.execPath, ...typescriptLoader(), script]
+  const env = { HOME: sandbox.home, PATH: process.env.PATH }
+  const { stdout } = spawnSync('sh', ['-c', 'ulimit -f 12; exec "$0" "$@"', ...monitor], { env, encoding: 'utf8' })
+  expect(stdout).toMatch(/cannot be written: .*EFBIG/)
+  for (const folder of [memoryDir, join(sandbox.stateDir, 'watchdog')])
+    expect(readdirSync(folder)).not.toContain('.can-be-written')
 })
 
 test('a damaged memory is kept aside, and the failure is told rather once more than not', async () => {
