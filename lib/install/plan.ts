@@ -1,6 +1,6 @@
 /** An installation: what is not as it should be on this machine, and how it is put right or rolled back. */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readCrontab, withBlock, withoutBlock } from '../services/cron.ts'
@@ -42,7 +42,9 @@ export function missingFolders(path: string): string[] {
 }
 
 export function removeIfEmpty(folder: string): void {
-  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
+  // Not one that lies elsewhere, behind a link.
+  const isFolder = lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() === true
+  if (isFolder && readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
 /** What the jobs are called. Level 1 first: stopped in mid-run it has failed, and systemd starts Level 2 (OnFailure=). */

@@ -337,4 +337,15 @@ describe.concurrent('setup', () => {
     expect(existsSync(join(machine.stateDir, '.env'))).toBe(false)
     expect(machine.crontab()).toBeUndefined()
   })
+
+  test('a log folder behind a link is emptied by --purge, and the link stays', async (t) => {
+    const machine = await mac(t)
+    const disk = join(machine.root, 'disk')
+    for (const folder of [disk, join(machine.memoryDir, '..')]) mkdirSync(folder, { recursive: true })
+    rmSync(machine.memoryDir, { recursive: true, force: true })
+    symlinkSync(disk, machine.memoryDir)
+    await installed(machine)
+    await installed(machine, ['--uninstall', '--purge'])
+    expect([readdirSync(disk), existsSync(machine.memoryDir)]).toEqual([[], true])
+  })
 })
