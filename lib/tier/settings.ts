@@ -89,29 +89,26 @@ export function loadSettings(
     /** As the environment alone gives it: scripts/run-tier.sh does not read `.env` for it. */
     stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
     childEnv: childEnvironment(env, home, profile === DEFAULT_PROFILE ? undefined : ofProfile),
-    // OpenClaw has its secrets in the same .env.
-    secrets: [...secrets, ...secretLooking(values), ...keyLike(values), ...secretLooking(env)].filter(
-      (value) => value.length >= 6,
-    ),
+    secrets: [...secrets, ...secretsIn(env, values)].filter((value) => value.length >= 6),
   }
 }
 
 /** Of the environment only what begins like ours is checked. */
 const LIKE_OURS = /^(?:OPENCLAW|HEALTH_CHECK|EMERGENCY|GUARDIAN|DOCTOR|LEARNED|CONFIG|ALERT|CLAUDE|PROMETHEUS)_/
 
-function keyLike(values: Record<string, string>): string[] {
-  const ours = new Set<string>(Object.values(ALL_SETTINGS).map(({ name }) => name))
-  const isPlain =
-    /(?:MODEL|VERSION|URL|HOST|ADDR(?:ESS)?|PATH|DIR|FILE|PORT|LEVEL|MODE|PROFILE|REGION|NAME|TZ|LANG)S?$/i
-  return Object.entries(values).flatMap(([name, value]) =>
-    !ours.has(name) && !isPlain.test(name) && /^(?![/~$-])(?=.*\d)(?=.*[A-Za-z]).{8,}$/.test(value) ? [value] : [],
-  )
-}
+const SECRET_NAME = /(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|WEBHOOK|CREDENTIAL|PRIVATE)/i
+const PLAIN_NAME =
+  /(?:MODEL|VERSION|URL|HOST|ADDR(?:ESS)?|PATH|DIR|FILE|PORT|LEVEL|MODE|PROFILE|REGION|NAME|TZ|LANG)S?$/i
+const LIKE_A_KEY = /^(?![/~$-])(?=.*\d)(?=.*[A-Za-z]).{8,}$/
 
-function secretLooking(values: Record<string, string | undefined>): string[] {
-  return Object.entries(values).flatMap(([name, value]) =>
-    /(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|WEBHOOK|CREDENTIAL|PRIVATE)/i.test(name) && value ? [value] : [],
-  )
+/** OpenClaw has its secrets in the same .env. */
+function secretsIn(env: NodeJS.ProcessEnv, values: Record<string, string>): string[] {
+  const ours = new Set<string>(Object.values(ALL_SETTINGS).map(({ name }) => name))
+  const isKey = (name: string, value: string) => !ours.has(name) && !PLAIN_NAME.test(name) && LIKE_A_KEY.test(value)
+  return [
+    ...Object.entries(values).flatMap(([name, value]) => (SECRET_NAME.test(name) || isKey(name, value) ? value : [])),
+    ...Object.entries(env).flatMap(([name, value]) => (SECRET_NAME.test(name) ? (value ?? []) : [])),
+  ]
 }
 
 function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string {

@@ -65,9 +65,13 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
     }, timeoutSec * 1000)
     try {
       const { exitCode, signal } = await command
-      const [stdout, stderr] = [output.stdout, output.stderr].map((chunks) => Buffer.concat(chunks).toString(encoding))
+      const stdout = Buffer.concat(output.stdout).toString(encoding)
+      const stderr = Buffer.concat(output.stderr).toString(encoding)
       const code = timedOut || signal ? null : exitCode
-      return answerOf(command.cmd, { code, stdout: stdout!, stderr: stderr!, timedOut }, signal, timeoutSec)
+      // In the shell's own words, whatever its language: a wrapper that does not find its node ends with 127, too.
+      const missing = code === 127 && /^\/bin\/sh:/m.test(stderr)
+      const answer = { code, stdout, stderr, timedOut, missing }
+      return { ...answer, failure: failureOf(command.cmd, answer, signal, timeoutSec) }
     } finally {
       clearTimeout(timer)
       if (pid !== undefined) running.delete(pid)
@@ -89,27 +93,20 @@ export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): s
 /** For any POSIX shell; zx's own quoting needs bash. */
 const quote = (word: string): string => (/^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
-function answerOf(
+function failureOf(
   command: string,
-  answer: Omit<Answer, 'missing' | 'failure'>,
+  { code, stdout, stderr, timedOut, missing }: Omit<Answer, 'failure'>,
   signal: string | null,
   timeoutSec: number,
-): Answer {
-  const { code, stdout, stderr, timedOut } = answer
-  // In the shell's own words, whatever its language: a wrapper that does not find its node ends with 127, too.
-  const missing = code === 127 && /^\/bin\/sh:/m.test(stderr)
-  return { ...answer, missing, failure: describe() }
-
-  function describe(): string | undefined {
-    if (code === 0) return undefined
-    if (missing) return `${command.split(' ')[0]} is not on the PATH`
-    if (timedOut) return `\`${command}\` gave no answer within ${timeoutSec} s`
-    const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
-    // From the next word on: redaction does not find half a secret.
-    const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
-    const how = code === null ? `was ended by ${signal ?? 'a signal'}` : `exit ${code}`
-    return `\`${command}\`: ${how}${tail ? `: ${tail}` : ''}`
-  }
+): string | undefined {
+  if (code === 0) return undefined
+  if (missing) return `${command.split(' ')[0]} is not on the PATH`
+  if (timedOut) return `\`${command}\` gave no answer within ${timeoutSec} s`
+  const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
+  // From the next word on: redaction does not find half a secret.
+  const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
+  const how = code === null ? `was ended by ${signal ?? 'a signal'}` : `exit ${code}`
+  return `\`${command}\`: ${how}${tail ? `: ${tail}` : ''}`
 }
 
 const killGroup = (pid: number) => tried(() => process.kill(-pid, 'SIGKILL'))
