@@ -90,10 +90,9 @@ export async function findGateway(
 ): Promise<ProcessInfo | undefined> {
   const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
   const alive = await processInfo(settings, [...new Set(known)])
-  const titled = alive.filter((one) => !isStranger(settings, one))
-  const found = titled[0] ?? alive.find((one) => one.pid === supervisedPid)
-  if (found) return found
-  return (await portOwners(settings)).find((owner) => !isStranger(settings, owner))
+  const isOurs = (one: ProcessInfo) => !isStranger(settings, one)
+  const found = alive.find(isOurs) ?? alive.find((one) => one.pid === supervisedPid)
+  return found ?? (await portOwners(settings)).find(isOurs)
 }
 
 export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
@@ -223,7 +222,6 @@ export async function ownTriage(settings: Settings): Promise<string | undefined>
   const agent = all.find((one) => {
     if (!AGENT.test(one.command)) return false
     const parent = all.find(({ pid }) => pid === one.parent)
-    // A running command shows its bare title (2026.9.6: `openclaw-triage`), without its arguments.
     return (
       parent !== undefined &&
       /^openclaw(?:-triage|-update)?(?:\s|$)|\/openclaw\S*\s+(?:triage|update)\b/.test(parent.command)
