@@ -142,13 +142,14 @@ async function restart({ settings }: TierRun, seen: Examination): Promise<Remedy
   // `launchctl bootstrap` or `kickstart`, `systemctl --user reset-failed` and `start`, or `openclaw gateway run`.
   if (!target || !service?.loaded) return remedies.restart(settings, seen)
   if (service.kind === 'systemd') {
-    const $ = shell(settings, { timeoutSec: 400 })
+    const { SYSTEMD_ACTION_TIMEOUT_SEC } = await import('../lib/services/systemd.ts')
+    const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
     const { failure, killed } = await endHung(settings, target, $`systemctl --user restart ${service.name}`)
     return { done: `systemctl --user restart ${service.name}${killed}`, failure }
   }
-  const kickstart = shell(settings, {
-    timeoutSec: 45,
-  })`launchctl kickstart -k ${launchdTarget(service.name)}`
+  // It waits for the old process (OpenClaw's plist: ExitTimeOut 20).
+  const $ = shell(settings, { timeoutSec: 45 })
+  const kickstart = $`launchctl kickstart -k ${launchdTarget(service.name)}`
   const { failure, killed, timedOut } = await endHung(settings, target, kickstart)
   const done = `launchctl kickstart -k ${service.name}${killed}`
   if (!timedOut) return { done, failure }

@@ -44,6 +44,7 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
     const output: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] }
     let bytes = 0
     let timedOut = false
+    const isTooLong = () => bytes > MAX_OUTPUT_BYTES
     const end = () => {
       if (pid !== undefined) killGroup(pid)
       // A grandchild that left the group may still hold the pipes.
@@ -55,7 +56,7 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
     for (const name of ['stdout', 'stderr'] as const)
       child?.[name]?.on('data', (chunk: Buffer) => {
         bytes += chunk.length
-        if (bytes > MAX_OUTPUT_BYTES) end()
+        if (isTooLong()) end()
         else output[name].push(chunk)
       })
     if (pid !== undefined) running.add(pid)
@@ -71,7 +72,8 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
       // In the shell's own words, whatever its language: a wrapper that does not find its node ends with 127, too.
       const missing = code === 127 && /^\/bin\/sh:/m.test(stderr)
       const answer = { code, stdout, stderr, timedOut, missing }
-      return { ...answer, failure: failureOf(command.cmd, answer, signal, timeoutSec) }
+      const tooLong = `\`${command.cmd}\` said more than ${MAX_OUTPUT_BYTES / 1024 / 1024} MB and was ended`
+      return { ...answer, failure: isTooLong() ? tooLong : failureOf(command.cmd, answer, signal, timeoutSec) }
     } finally {
       clearTimeout(timer)
       if (pid !== undefined) running.delete(pid)
