@@ -10,10 +10,10 @@
  *      3  not acting: paused, another guardian runs, or this one was late itself (first run, sleep, boot)
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { readEvents } from '../lib/incidents/logs.ts'
 import { isInstalled, readReceipt, receiptPath } from '../lib/services/receipt.ts'
 import { type Book, endRun, heartbeatMs, lookAtPeers, type Suspect, writeBook } from '../lib/services/watchers.ts'
 import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
-import { markedLines, recentLogs } from '../lib/tier/journal.ts'
 import { lockHolder, longestRunSec } from '../lib/tier/lock.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
@@ -99,8 +99,10 @@ async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number):
   journal.warn(`${tier} ${evidence}`)
   if (pid) await endRun(run, tier, pid)
   if (tier === 'emergency-recovery') {
-    const log = recentLogs(settings, [tier], 86_400).at(-1)
-    if (!log || !markedLines(log).some(({ marker }) => marker.kind === 'manual'))
+    const now = new Date()
+    const { events } = readEvents(settings, { from: now, to: now }, now, [tier])
+    const own = events.filter(({ log }) => log === events.at(-1)!.log)
+    if (!own.some((event) => event.kind === 'said' && event.said.kind === 'manual'))
       journal.error(MARKER.manual(`${tier} ${evidence} and was ended`))
     return 'revived'
   }

@@ -48,8 +48,6 @@ const MAX_RUN_SEC = 86_400
 
 const DAMAGE = {
   odd: 'that no tier writes (damaged, or cut off)',
-  notUtf8: 'with bytes that are no text',
-  overlong: 'longer than any of ours',
   fromTheFuture: 'from the future (the clock was set back)',
   outOfOrder: 'older than the one before (the clock was set back, or the log was edited)',
   tooMany: 'skipped: there are too many',
@@ -163,7 +161,7 @@ function daysIn({ from, to }: Span): string[] {
 }
 
 function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
-  const damage: Damage = { odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
+  const damage: Damage = { odd: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
   let bytes: Buffer
   let skipped: number
   try {
@@ -179,13 +177,9 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
     end = bytes.indexOf(0x0a, from)
     if (end < 0) end = bytes.length
     if (end === from || bytes[from] === 0x20) continue // a continuation
-    if (end - from > MAX_LINE_BYTES) damage.overlong++
     const raw = bytes.subarray(from, Math.min(end, from + MAX_LINE_BYTES))
-    const text = raw.toString('utf8')
-    const line = parseLine(text)
-    if (!line) damage.odd++
-    // A tier writes U+FFFD itself; a cut line may end in half a character.
-    else if (text.slice(0, -1).includes('\ufffd') && !isUtf8(raw)) damage.notUtf8++
+    const line = parseLine(raw.toString('utf8'))
+    if (!line || end - from > MAX_LINE_BYTES || !isUtf8(raw)) damage.odd++
     if (line) take(line, damage)
   }
   const troubles = (Object.keys(DAMAGE) as (keyof Damage)[])

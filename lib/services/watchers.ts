@@ -1,7 +1,6 @@
 /** The watchers watch each other: when a peer is dead, and what Levels 1 and 2 do about it. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lastHeartbeat } from '../tier/journal.ts'
 import { lockHolder, longestRunSec, readLock } from '../tier/lock.ts'
@@ -127,16 +126,11 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
 
 /** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
 export async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
-  const $ = shell(settings)
   const ours = new RegExp(`^ *[^Z ]\\S* .*node.* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
-  const isOurs = async () => ours.test((await $`ps -o stat=,command= -p ${pid}`).stdout)
-  for (const [signal, sec] of Object.entries({ TERM: settings.stopGraceSec, KILL: 5 })) {
-    if (!(await isOurs())) return
-    // A stopped process hears a SIGTERM only after SIGCONT.
-    await $`kill -${signal} ${pid}; kill -CONT ${pid}`
-    journal.warn(`${tier} hangs: kill -${signal} ${pid}`)
-    for (const end = performance.now() + sec * 1000; performance.now() < end && (await isOurs()); ) await delay(200)
-  }
+  const isOurs = async () => ours.test((await shell(settings)`ps -o stat=,command= -p ${pid}`).stdout)
+  journal.warn(`${tier} hangs: ending its run (pid ${pid})`)
+  const { endProcess } = await import('./bare.ts')
+  await endProcess(settings, pid, settings.stopGraceSec, isOurs)
 }
 
 /** What is no JSON is kept aside with a warning; a file of version 1.x is replaced silently. */

@@ -148,12 +148,10 @@ export function cleanText(text: string): string {
 export function localIso(at: Date): string {
   const offsetMin = -at.getTimezoneOffset()
   const shifted = new Date(at.getTime() + offsetMin * 60_000).toISOString().slice(0, 19)
-  const abs = Math.abs(offsetMin)
-  return `${shifted}${offsetMin < 0 ? '-' : '+'}${pad(Math.floor(abs / 60))}:${pad(abs % 60)}`
+  const zone = new Date(Math.abs(offsetMin) * 60_000).toISOString().slice(11, 16)
+  return `${shifted}${offsetMin < 0 ? '-' : '+'}${zone}`
 }
 
 export const localDay = (at: Date): string => localIso(at).slice(0, 10)
 
 export const localStamp = (at: Date): string => localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
-
-const pad = (n: number): string => String(n).padStart(2, '0')
