@@ -1,6 +1,6 @@
 /** Incidents and their steps in words for people. */
 import { localIso, TIERS, type TierName } from '../tier/contract.ts'
-import type { Incident, Step } from './incident.ts'
+import type { Incident, Step } from './history.ts'
 
 /** `12 s`, `18 min`, `5 h 20 min`, `3 days 4 h`. */
 export function spell(seconds: number): string {

@@ -1,8 +1,7 @@
 /** What the report says, before Markdown, the page, JSON or the digest give it a form. */
 import { hiding } from '../alerts/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
-import { type History, readHistory } from '../incidents/history.ts'
-import type { Incident, Step } from '../incidents/incident.ts'
+import { type History, type Incident, readHistory, type Step } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import type { Span } from '../incidents/logs.ts'
 import { lineOf, minuteOf, seenAndFelt, spell, type TimelineLine } from '../incidents/words.ts'
