@@ -3,12 +3,10 @@ import { isUtf8 } from 'node:buffer'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  type Deed,
   type LogLine,
   localDay,
   type Marker,
   oneLine,
-  parseDeed,
   parseLine,
   parseMarker,
   TIERS,
@@ -22,7 +20,7 @@ export interface Span {
   to: Date
 }
 
-export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }> | Deed
+export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }>
 
 export type LogEvent = {
   atMs: number
@@ -190,7 +188,7 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
 }
 
 function eventOf(line: LogLine, log: string): LogEvent | undefined {
-  const marker = parseMarker(line.text) ?? parseDeed(line.text)
+  const marker = parseMarker(line.text)
   if (!marker || !Object.hasOwn(TIERS, line.tier)) return undefined
   const atMs = line.at.getTime()
   const common = { atMs, tier: line.tier as TierName, log, beganMs: atMs, isAhead: false }
