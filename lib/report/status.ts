@@ -123,11 +123,11 @@ function problemsOf({ tier, isRegistered, registration, isLate, ended }: Tiers[n
 }
 
 async function lookAtTiers(settings: Settings, receipt: Receipt | undefined, runs: History['runs'], now: Date) {
-  const registrations = receipt && (await registrationsOf(settings, receipt))
+  const registrationOf = receipt && (await askRegistrations(settings, receipt))
   const installedMs = receipt && Date.parse(receipt.installedAt)
   return Promise.all(
     ALL_TIERS.map(async (tier) => {
-      const { is, detail, isCounted } = registrations?.get(tier) ?? NOT_INSTALLED
+      const { is, detail, isCounted } = registrationOf?.(tier) ?? NOT_INSTALLED
       const { level, intervalSec } = TIERS[tier]
       const { lastRun, exitCode, ended, isRunning } = await lastRunOf(settings, tier, runs[tier])
       const since = Math.max(lastRun?.getTime() ?? 0, installedMs ?? 0)
@@ -167,20 +167,18 @@ async function lastRunOf(
 type Registration = { is: boolean | undefined; detail: string; isCounted: boolean }
 const NOT_INSTALLED: Registration = { is: false, detail: 'not installed', isCounted: false }
 
-async function registrationsOf(settings: Settings, receipt: Receipt): Promise<Map<TierName, Registration>> {
+async function askRegistrations(settings: Settings, { scheduler, cronLines }: Receipt) {
   const crontab = await readCrontab(settings)
   const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
-  const found = new Map<TierName, Registration>()
-  for (const tier of ALL_TIERS) {
+  const jobs = scheduler === 'cron' ? [] : await askJobs(settings, scheduler, ['watchdog', 'healthcheck'])
+  return (tier: TierName): Registration => {
+    const job = jobs.find(([name]) => name === tier)?.[1]
+    if (job) return { is: job.registered, detail: job.detail, isCounted: true }
     // Where there was no cron, the installation wrote no lines.
-    const is = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)
+    const is = inCron?.includes(tier) ?? (cronLines.length === 0 ? false : undefined)
     const detail = 'failure' in crontab ? crontab.failure : is ? 'cron: in the crontab' : 'cron: not in the crontab'
-    found.set(tier, { is, detail, isCounted: false })
+    return { is, detail, isCounted: false }
   }
-  if (receipt.scheduler === 'cron') return found
-  for (const [tier, job] of await askJobs(settings, receipt.scheduler, ['watchdog', 'healthcheck']))
-    found.set(tier, { is: job.registered, detail: job.detail, isCounted: true })
-  return found
 }
 
 function nextRun(intervalMs: number, isCounted: boolean, lastRun: Date | undefined, now: Date) {
