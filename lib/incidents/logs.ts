@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
+  ALL_TIERS,
   type LogLine,
   localDay,
   type Marker,
@@ -32,7 +33,7 @@ export type LogEvent = {
   isAhead: boolean
 } & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
 
-const NAME = new RegExp(`^(${Object.keys(TIERS).join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
+const NAME = new RegExp(`^(${ALL_TIERS.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
 const DAY_MS = 86_400_000
 const LOOK_BACK_MS = 2 * DAY_MS
 const MAX_LOG_BYTES = 16 * 1024 * 1024
@@ -57,7 +58,7 @@ export function readEvents(
   settings: Settings,
   span: Span,
   now: Date,
-  tiers = Object.keys(TIERS) as readonly TierName[],
+  tiers: readonly TierName[] = ALL_TIERS,
   maxBytes = MAX_LOG_BYTES,
 ): { events: LogEvent[]; notes: string[] } {
   const { paths, notes } = logFilesOf(settings, span, tiers)

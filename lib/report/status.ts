@@ -11,7 +11,7 @@ import { minuteOf, secondOf, seenAndFelt, spell } from '../incidents/words.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
 import { askJobs } from '../services/jobs.ts'
 import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
-import { oneLine, TIERS, type TierName } from '../tier/contract.ts'
+import { ALL_TIERS, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { pauseReason } from '../tier/pause.ts'
 import { redact } from '../tier/redact.ts'
@@ -20,7 +20,6 @@ import type { Settings } from '../tier/settings.ts'
 export type Status = Awaited<ReturnType<typeof look>>
 type TierStatus = Status['tiers'][number]
 
-const ALL_TIERS = Object.keys(TIERS) as TierName[]
 const HISTORY_DAYS = 7
 const MAX_INCIDENTS = 5
 const DAY_MS = 86_400_000

@@ -1,5 +1,5 @@
 /** The user's crontab: only the lines between each profile's two marker lines are ours. */
-import { TIERS, type TierName } from '../tier/contract.ts'
+import { ALL_TIERS, TIERS, type TierName } from '../tier/contract.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
@@ -68,7 +68,7 @@ export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
   const calls = linesOf(text).filter(
     (line) => CALLS_LAUNCHER.test(line) && !line.trimStart().startsWith('#') && profileOf(line) === profile,
   )
-  return (Object.keys(TIERS) as TierName[]).filter((tier) =>
+  return ALL_TIERS.filter((tier) =>
     calls.some((line) => new RegExp(`run-tier\\.sh'? ${TIERS[tier].script}(?:\\s|$)`).test(line)),
   )
 }

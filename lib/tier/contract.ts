@@ -17,6 +17,7 @@ export const TIERS = {
   guardian: { level: undefined, script: 'watchdog-guardian', intervalSec: 300 },
 } as const
 export type TierName = keyof typeof TIERS
+export const ALL_TIERS = Object.keys(TIERS) as TierName[]
 
 export type Severity = 'INFO' | 'WARN' | 'ERROR'
 
