@@ -74,8 +74,7 @@ async function main(): Promise<ExitCode> {
   const overlook = flags.uninstall ? (problem: string) => overlooked.push(problem) : undefined
   const settings = loadSettings(undefined, { profile: flags.profile, overlook })
   if (flags.status) {
-    const { look } = await import('./lib/report/status.ts')
-    const { screen } = await import('./lib/report/screen.ts')
+    const { look, screen } = await import('./lib/report/status.ts')
     const status = await look(settings)
     for (const line of screen(status, settings)) say(line)
     return status.isWell ? EXIT.healthy : EXIT.down

@@ -83,7 +83,7 @@ async function monitor(run: TierRun): Promise<Outcome> {
 async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcome> {
   const { settings, journal, meter, signal } = run
   if (run.dryRun) {
-    const { headline, plainBody } = await import('../lib/alerts/message.ts')
+    const { headline, plainBody } = await import('../lib/alerts/alert.ts')
     const shown = { now, id: '', mayBeRepetition: false }
     for (const { alert } of written.outbox)
       journal.info(`dry run: would send:\n${headline(alert, 300)}\n${plainBody(alert, shown, 8000)}`)

@@ -3,8 +3,7 @@
 import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { screen } from '../lib/report/screen.ts'
-import { look, type Status } from '../lib/report/status.ts'
+import { look, type Status, screen } from '../lib/report/status.ts'
 import { EXIT, type ExitCode } from '../lib/tier/contract.ts'
 import { loadSettings, type Settings, SettingsError } from '../lib/tier/settings.ts'
 

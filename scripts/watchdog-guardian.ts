@@ -10,10 +10,10 @@
  *      3  not acting: paused, another guardian runs, or this one was late itself (first run, sleep, boot)
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { isInstalled, readReceipt, receiptPath } from '../lib/services/receipt.ts'
+import { readEvents } from '../lib/incidents/logs.ts'
+import { isInstalled, type Receipt, readReceipt, receiptPath } from '../lib/services/receipt.ts'
 import { type Book, endRun, heartbeatMs, lookAtPeers, type Suspect, writeBook } from '../lib/services/watchers.ts'
 import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
-import { markedLines, recentLogs } from '../lib/tier/journal.ts'
 import { lockHolder, longestRunSec } from '../lib/tier/lock.ts'
 import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
@@ -99,8 +99,10 @@ async function treat(run: TierRun, book: Book, suspect: Suspect, nowMs: number):
   journal.warn(`${tier} ${evidence}`)
   if (pid) await endRun(run, tier, pid)
   if (tier === 'emergency-recovery') {
-    const log = recentLogs(settings, [tier], 86_400).at(-1)
-    if (!log || !markedLines(log).some(({ marker }) => marker.kind === 'manual'))
+    const now = new Date()
+    const { events } = readEvents(settings, { from: now, to: now }, now, [tier])
+    const own = events.filter(({ log }) => log === events.at(-1)!.log)
+    if (!own.some((event) => event.kind === 'said' && event.said.kind === 'manual'))
       journal.error(MARKER.manual(`${tier} ${evidence} and was ended`))
     return 'revived'
   }
@@ -127,9 +129,7 @@ async function revive(run: TierRun, tier: ScheduledTier, endedPid: number | unde
   const receipt = readReceipt(settings)
   if (!receipt) return { done: 'nothing', failure: `${receiptPath(settings)} cannot be read; run setup again` }
   if (tier === 'monitor' || tier === 'guardian' || receipt.scheduler === 'cron')
-    return endedPid
-      ? { done: 'ended its run', failure: undefined }
-      : (crontab ??= restoreCrontab(run, receipt.cronLines))
+    return endedPid ? { done: 'ended its run', failure: undefined } : (crontab ??= restoreCrontab(run, receipt))
 
   const $ = shell(settings, { timeoutSec: 75 })
   const { askJobs, jobName, jobPlist } = await import('../lib/services/jobs.ts')
@@ -161,13 +161,23 @@ async function revive(run: TierRun, tier: ScheduledTier, endedPid: number | unde
   return { done, failure }
 }
 
-async function restoreCrontab({ settings }: TierRun, cronLines: readonly string[]) {
-  const { cronTiers, putBackCronLines, readCrontab } = await import('../lib/services/cron.ts')
-  const crontab = await readCrontab(settings)
-  if ('failure' in crontab) return { done: 'crontab -l', failure: crontab.failure }
-  const present = cronTiers(crontab.text, settings.profile)
-  if (!cronTiers(cronLines.join('\n'), settings.profile).every((tier) => present.includes(tier)))
-    return putBackCronLines(settings)
+async function restoreCrontab({ settings }: TierRun, { cronLines, entries, scheduler }: Receipt) {
+  const { cronTiers, editCrontab, withBlock } = await import('../lib/services/cron.ts')
+  const hadOne = entries.some((entry) => entry.kind === 'cron-block' && entry.existed)
+  let isThere = false
+  try {
+    await editCrontab(settings, (text) => {
+      const present = cronTiers(text, settings.profile)
+      isThere = cronTiers(cronLines.join('\n'), settings.profile).every((tier) => present.includes(tier))
+      // On a Mac a job without Full Disk Access may see no crontab: writing would replace it.
+      if (!isThere && text === '' && hadOne && scheduler === 'launchd')
+        throw new Error('crontab -l says that there is no crontab, and there was one: nothing is written over it')
+      return isThere ? text : withBlock(text, cronLines, settings.profile)
+    })
+  } catch (error) {
+    return { done: 'crontab', failure: (error as Error).message }
+  }
+  if (!isThere) return { done: 'putting our crontab lines back', failure: undefined }
   const help = 'Linux: `systemctl status cron`; macOS: Full Disk Access for cron'
   return { done: 'crontab -l', failure: `its crontab line is in place, but cron does not run it (${help})` }
 }

@@ -1,8 +1,7 @@
 /** The channels to the human: those whose settings are present, and how a message is sent through one. */
 import type { Settings } from '../tier/settings.ts'
-import { type Alert, isUrgent } from './alert.ts'
+import { type Alert, type Channel, type Circumstances, headline, isUrgent, plainBody } from './alert.ts'
 import { discordChannel } from './discord.ts'
-import { type Channel, type Circumstances, headline, plainBody } from './message.ts'
 import { ntfyChannel } from './ntfy.ts'
 import { type Answer, type Limits, post } from './post.ts'
 import { slackChannel } from './slack.ts'

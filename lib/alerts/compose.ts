@@ -1,7 +1,6 @@
 /** Writes alerts: everything that a human needs who is woken by one and has only a phone at hand. */
 import type { Verdict } from '../gateway/examination.ts'
-import type { History } from '../incidents/history.ts'
-import type { Incident, Step } from '../incidents/incident.ts'
+import type { History, Incident, Step } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import { spell, whoIs } from '../incidents/words.ts'
 import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'

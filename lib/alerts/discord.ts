@@ -1,6 +1,14 @@
 /** Discord: https://discord.com/developers/docs/resources/webhook#execute-webhook and …/message#embed-object-embed-limits */
-import { type Alert, isUrgent } from './alert.ts'
-import { type Channel, type Circumstances, factsOf, headline, reasonsOf, type Style } from './message.ts'
+import {
+  type Alert,
+  type Channel,
+  type Circumstances,
+  factsOf,
+  headline,
+  isUrgent,
+  reasonsOf,
+  type Style,
+} from './alert.ts'
 import { clean, cleanLine, codeBlock, codeSpan, cut, defuse, partsThatFit } from './safe-text.ts'
 
 /** Discord's limits, in characters; `total` is over all texts of the embed. */

@@ -2,11 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { DEED } from '../tier/contract.ts'
 import type { Journal } from '../tier/journal.ts'
-import { type Alert, mergeAlerts } from './alert.ts'
+import { type Alert, type Channel, mergeAlerts } from './alert.ts'
 import { send, todoOf } from './channels.ts'
 import { composeChannelGone } from './compose.ts'
 import { type ChannelState, type Delivery, type Ledger, NO_PROBLEM, NOT_TRIED, type QueuedAlert } from './ledger.ts'
-import type { Channel } from './message.ts'
 import { hash } from './news.ts'
 import type { Answer, Limits } from './post.ts'
 

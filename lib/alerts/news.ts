@@ -1,6 +1,6 @@
 /** What is worth a message: a new incident, reminders of it, and its end. */
 import { createHash } from 'node:crypto'
-import type { Incident } from '../incidents/incident.ts'
+import type { Incident } from '../incidents/history.ts'
 import type { Scope } from './alert.ts'
 import type { Case, Flaps, Ledger } from './ledger.ts'
 

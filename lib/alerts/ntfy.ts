@@ -1,6 +1,5 @@
 /** ntfy: https://docs.ntfy.sh/publish/#publish-as-json */
-import { type Alert, isUrgent } from './alert.ts'
-import { type Channel, type Circumstances, headline, plainBody } from './message.ts'
+import { type Alert, type Channel, type Circumstances, headline, isUrgent, plainBody } from './alert.ts'
 
 /** In bytes; a longer message would arrive as an attached file. */
 const MAX_MESSAGE_BYTES = 4096

@@ -1,6 +1,5 @@
 /** Slack: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks and …/reference/block-kit/blocks */
-import type { Alert } from './alert.ts'
-import { type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
+import { type Alert, type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './alert.ts'
 import { cleanLine, codeBlock, codeSpan, cut, defuse, inCode, partsThatFit } from './safe-text.ts'
 
 const MAX = { header: 150, section: 3000 }

@@ -1,6 +1,5 @@
 /** Telegram: https://core.telegram.org/bots/api#sendmessage and …/bots/api#html-style */
-import type { Alert } from './alert.ts'
-import { type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './message.ts'
+import { type Alert, type Channel, type Circumstances, detailsOf, headline, reasonsOf, type Style } from './alert.ts'
 import { cleanLine, cutEscaped, defuse, lastLines, partsThatFit } from './safe-text.ts'
 
 const MAX_TEXT = 4096

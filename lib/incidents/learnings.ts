@@ -5,7 +5,7 @@ import { localStamp, oneLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readWhole, tried } from '../tier/state.ts'
-import type { Incident } from './incident.ts'
+import type { Incident } from './history.ts'
 
 const HEADER = `# Recovery learnings
 

@@ -3,12 +3,11 @@ import { isUtf8 } from 'node:buffer'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  type Deed,
+  ALL_TIERS,
   type LogLine,
   localDay,
   type Marker,
   oneLine,
-  parseDeed,
   parseLine,
   parseMarker,
   TIERS,
@@ -22,7 +21,7 @@ export interface Span {
   to: Date
 }
 
-export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }> | Deed
+export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }>
 
 export type LogEvent = {
   atMs: number
@@ -34,7 +33,7 @@ export type LogEvent = {
   isAhead: boolean
 } & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
 
-const NAME = new RegExp(`^(${Object.keys(TIERS).join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
+const NAME = new RegExp(`^(${ALL_TIERS.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
 const DAY_MS = 86_400_000
 const LOOK_BACK_MS = 2 * DAY_MS
 const MAX_LOG_BYTES = 16 * 1024 * 1024
@@ -48,8 +47,6 @@ const MAX_RUN_SEC = 86_400
 
 const DAMAGE = {
   odd: 'that no tier writes (damaged, or cut off)',
-  notUtf8: 'with bytes that are no text',
-  overlong: 'longer than any of ours',
   fromTheFuture: 'from the future (the clock was set back)',
   outOfOrder: 'older than the one before (the clock was set back, or the log was edited)',
   tooMany: 'skipped: there are too many',
@@ -61,7 +58,7 @@ export function readEvents(
   settings: Settings,
   span: Span,
   now: Date,
-  tiers = Object.keys(TIERS) as readonly TierName[],
+  tiers: readonly TierName[] = ALL_TIERS,
   maxBytes = MAX_LOG_BYTES,
 ): { events: LogEvent[]; notes: string[] } {
   const { paths, notes } = logFilesOf(settings, span, tiers)
@@ -163,7 +160,7 @@ function daysIn({ from, to }: Span): string[] {
 }
 
 function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
-  const damage: Damage = { odd: 0, notUtf8: 0, overlong: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
+  const damage: Damage = { odd: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
   let bytes: Buffer
   let skipped: number
   try {
@@ -179,13 +176,9 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
     end = bytes.indexOf(0x0a, from)
     if (end < 0) end = bytes.length
     if (end === from || bytes[from] === 0x20) continue // a continuation
-    if (end - from > MAX_LINE_BYTES) damage.overlong++
     const raw = bytes.subarray(from, Math.min(end, from + MAX_LINE_BYTES))
-    const text = raw.toString('utf8')
-    const line = parseLine(text)
-    if (!line) damage.odd++
-    // A tier writes U+FFFD itself; a cut line may end in half a character.
-    else if (text.slice(0, -1).includes('\ufffd') && !isUtf8(raw)) damage.notUtf8++
+    const line = parseLine(raw.toString('utf8'))
+    if (!line || end - from > MAX_LINE_BYTES || !isUtf8(raw)) damage.odd++
     if (line) take(line, damage)
   }
   const troubles = (Object.keys(DAMAGE) as (keyof Damage)[])
@@ -196,7 +189,7 @@ function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: D
 }
 
 function eventOf(line: LogLine, log: string): LogEvent | undefined {
-  const marker = parseMarker(line.text) ?? parseDeed(line.text)
+  const marker = parseMarker(line.text)
   if (!marker || !Object.hasOwn(TIERS, line.tier)) return undefined
   const atMs = line.at.getTime()
   const common = { atMs, tier: line.tier as TierName, log, beganMs: atMs, isAhead: false }

@@ -1,6 +1,6 @@
 /** Incidents and their steps in words for people. */
 import { localIso, TIERS, type TierName } from '../tier/contract.ts'
-import type { Incident, Step } from './incident.ts'
+import type { Incident, Step } from './history.ts'
 
 /** `12 s`, `18 min`, `5 h 20 min`, `3 days 4 h`. */
 export function spell(seconds: number): string {
@@ -23,16 +23,8 @@ export function secondOf(at: Date, beside: Date): string {
   return day === localIso(beside).slice(0, 10) ? time : `${day} ${time}`
 }
 
-export interface TimelineLine {
-  at: Date
-  until: Date
-  tier: TierName | undefined
-  who: string
-  did: string
-  quote: string
-  /** How often it was said again, and until when; empty when it was said once. */
-  again: string
-}
+/** `tier` undefined: the gateway itself. */
+export type TimelineLine = Omit<ReturnType<typeof lineOf>, 'tier'> & { tier: TierName | undefined }
 
 const NAMES = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor', monitor: 'monitor' }
 
@@ -41,14 +33,14 @@ export function whoIs(tier: TierName): string {
   return tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
 }
 
-export function lineOf({ at, until, times, tier, said }: Step): TimelineLine {
+export function lineOf({ at, until, times, tier, said }: Step) {
   const again = times > 1 ? `${times} times, last ${secondOf(until, at)}` : ''
   const [did, quote = ''] = deedOf(said)
   return { at, until, tier, who: whoIs(tier), again, did, quote }
 }
 
 export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
-  const lines = steps.map(lineOf)
+  const lines: TimelineLine[] = steps.map(lineOf)
   if (end && healedBy === 'outside' && !steps.some(({ said }) => said.kind === 'recovered')) {
     const did = 'seen healthy again; none of the levels did it'
     lines.push({ at: end, until: end, tier: undefined, who: 'Gateway', did, quote: '', again: '' })

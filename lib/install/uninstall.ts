@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readCrontab, withoutBlock } from '../services/cron.ts'
 import { leavingPath, otherInstallations, readReceiptOrRest, receiptPath } from '../services/receipt.ts'
-import { TIERS, type TierName } from '../tier/contract.ts'
+import { ALL_TIERS } from '../tier/contract.ts'
 import { isOurLog } from '../tier/journal.ts'
 import { isLock, lockHolder, takeDoctorLock } from '../tier/lock.ts'
 import { metricsPath } from '../tier/metrics.ts'
@@ -16,7 +16,6 @@ import { findSetAside, isItsFile, withItsLines } from './bash-version.ts'
 import { type Change, isLoaded, must, readFile, type Step, stepsOf, tilde, tryAll } from './change.ts'
 import { launcherRecord, ourFolders, ourJobs, removeIfEmpty, sha256 } from './plan.ts'
 
-const ALL_TIERS = Object.keys(TIERS) as TierName[]
 const OTHER_FILES = ['recovery-learnings.md', 'escalations.log', 'alerts.json']
 
 /** The steps of an uninstallation; `last` are done when all before succeeded. Undefined: nothing is installed. */

@@ -1,8 +1,7 @@
 /** What the report says, before Markdown, the page, JSON or the digest give it a form. */
 import { hiding } from '../alerts/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
-import { type History, readHistory } from '../incidents/history.ts'
-import type { Incident, Step } from '../incidents/incident.ts'
+import { type History, type Incident, readHistory, type Step } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import type { Span } from '../incidents/logs.ts'
 import { lineOf, minuteOf, seenAndFelt, spell, type TimelineLine } from '../incidents/words.ts'
@@ -95,20 +94,13 @@ export function figuresOf({ incidents, uptime }: History): [metric: string, valu
   ]
 }
 
-function uptimeInWords({
-  percent,
-  worstPercent,
-  upSec,
-  downSec,
-  unknownSec,
-  unknownInIncidentsSec,
-}: History['uptime']) {
+function uptimeInWords({ percent, worstPercent, ...seconds }: History['uptime']) {
   if (percent === undefined || worstPercent === undefined) return 'unknown: no tier looked'
   const [said, worst] = [percentOf(percent), percentOf(worstPercent)]
-  const watched = upSec + downSec
+  const watched = seconds.upSec + seconds.downSec
   // Of a day of which an hour is known, a percentage says little, and must not look like more.
-  if (watched < unknownSec) {
-    const unseen = unknownInIncidentsSec > 0 ? `; at worst ${worst}` : ''
+  if (watched < seconds.unknownSec) {
+    const unseen = seconds.unknownInIncidentsSec > 0 ? `; at worst ${worst}` : ''
     return `${said} (of the ${spell(watched)} that were watched${unseen})`
   }
   return said === worst ? said : `${said} (at worst ${worst})`
@@ -123,15 +115,12 @@ export function percentOf(percent: number): string {
 
 /** How often which cause, and for how long; the longest first. */
 export function causesOf(incidents: readonly Incident[]) {
-  const causes = new Map<string, { verdict: string; incidents: number; downSec: number; feltSec: number }>()
-  for (const { verdict, downSec, feltSec } of incidents) {
-    const cause = causes.get(verdict) ?? { verdict, incidents: 0, downSec: 0, feltSec: 0 }
-    cause.incidents++
-    cause.downSec += downSec
-    cause.feltSec += feltSec
-    causes.set(verdict, cause)
-  }
-  return [...causes.values()].sort((a, b) => b.downSec - a.downSec || b.incidents - a.incidents)
+  const causes = [...new Set(incidents.map(({ verdict }) => verdict))].map((verdict) => {
+    const own = incidents.filter((one) => one.verdict === verdict)
+    const sum = (key: 'downSec' | 'feltSec') => own.reduce((sec, one) => sec + one[key], 0)
+    return { verdict, incidents: own.length, downSec: sum('downSec'), feltSec: sum('feltSec') }
+  })
+  return causes.sort((a, b) => b.downSec - a.downSec || b.incidents - a.incidents)
 }
 
 /** What follows the incidents: causes, remarks, runs, and what is not known. */

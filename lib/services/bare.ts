@@ -31,6 +31,7 @@ export async function endProcess(
     ['KILL', 5],
   ] as const) {
     if (!(await isStillIt())) return true
+    // A stopped process hears a SIGTERM only after SIGCONT.
     await (signal === 'TERM' ? $`kill -TERM ${pid}; kill -CONT ${pid}` : $`kill -KILL ${pid}`)
     for (const deadline = performance.now() + limitSec * 1000; performance.now() < deadline; await delay(200)) {
       if (!(await isStillIt())) return true

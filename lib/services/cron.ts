@@ -1,9 +1,8 @@
 /** The user's crontab: only the lines between each profile's two marker lines are ours. */
-import { TIERS, type TierName } from '../tier/contract.ts'
+import { ALL_TIERS, TIERS, type TierName } from '../tier/contract.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { readReceipt } from './receipt.ts'
 
 const MARKER = /^# (BEGIN|END) openclaw-self-healing(?: ([A-Za-z0-9_-]+))?$/
 const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? [a-z-]+/
@@ -69,27 +68,9 @@ export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
   const calls = linesOf(text).filter(
     (line) => CALLS_LAUNCHER.test(line) && !line.trimStart().startsWith('#') && profileOf(line) === profile,
   )
-  return (Object.keys(TIERS) as TierName[]).filter((tier) =>
+  return ALL_TIERS.filter((tier) =>
     calls.some((line) => new RegExp(`run-tier\\.sh'? ${TIERS[tier].script}(?:\\s|$)`).test(line)),
   )
-}
-
-export async function putBackCronLines(settings: Settings): Promise<{ done: string; failure?: string }> {
-  const done = 'putting our crontab lines back'
-  const { cronLines = [], entries = [], scheduler } = readReceipt(settings) ?? {}
-  if (cronLines.length === 0) return { done, failure: 'the installation wrote no crontab lines' }
-  const hadOne = entries.some((entry) => entry.kind === 'cron-block' && entry.existed)
-  try {
-    await editCrontab(settings, (text) => {
-      // On a Mac a job without Full Disk Access may see no crontab: writing would replace it.
-      if (text === '' && hadOne && scheduler === 'launchd')
-        throw new Error('crontab -l says that there is no crontab, and there was one: nothing is written over it')
-      return withBlock(text, cronLines, settings.profile)
-    })
-    return { done }
-  } catch (error) {
-    return { done, failure: (error as Error).message }
-  }
 }
 
 const linesOf = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+$/g) ?? []

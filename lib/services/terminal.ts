@@ -117,11 +117,7 @@ interface TreeProcess {
 }
 
 /** The process and its descendants, but for those that are spared by their command, and their children. */
-async function processTree(
-  settings: Settings,
-  root: number,
-  isSpared: (command: string) => boolean,
-): Promise<TreeProcess[]> {
+async function processTree(settings: Settings, root: number, isSpared: Spared): Promise<TreeProcess[]> {
   const all = await listProcesses(settings)
   const withChildren = (one: TreeProcess): TreeProcess[] =>
     one.pid !== root && isSpared(one.command)

@@ -17,6 +17,7 @@ export const TIERS = {
   guardian: { level: undefined, script: 'watchdog-guardian', intervalSec: 300 },
 } as const
 export type TierName = keyof typeof TIERS
+export const ALL_TIERS = Object.keys(TIERS) as TierName[]
 
 export type Severity = 'INFO' | 'WARN' | 'ERROR'
 
@@ -36,6 +37,10 @@ export type Marker =
   | { kind: 'escalate'; level: number; why: string }
   | { kind: 'manual'; why: string }
   | { kind: 'notice'; what: string }
+  | { kind: 'restart'; how: string }
+  | { kind: 'doctor'; name: string; version: string }
+  | { kind: 'told'; channel: string; title: string }
+  | { kind: 'cannot-start'; why: string }
 
 export const MARKER = {
   runStarted: (pid: number): string => `RUN started (pid ${pid})`,
@@ -57,19 +62,34 @@ export const ABOUT_WATCHERS = 'watchers: '
 /** How a notice begins that is sent under NOTIFY=failures too: nothing is down, but a human has to act soon. */
 export const NEEDS_ATTENTION = 'needs attention: '
 
-export function parseMarker(text: string): Marker | undefined {
-  let m: RegExpExecArray | null
-  if ((m = /^RUN started \(pid (\d+)\)/.exec(text))) return { kind: 'run-started', pid: Number(m[1]) }
-  if ((m = /^RUN ended: (.+), exit (\d+) after ([\d.]+) s$/.exec(text)))
-    return { kind: 'run-ended', verdict: m[1]!, exitCode: Number(m[2]), seconds: Number(m[3]) }
-  if ((m = /^DOWN ([a-z-]+): (.*)/s.exec(text))) return { kind: 'down', verdict: m[1]!, evidence: m[2]! }
-  if ((m = /^RECOVERED by (?:level (\d)|itself or from outside) after (\d+) s/.exec(text)))
-    return { kind: 'recovered', level: m[1] === undefined ? undefined : Number(m[1]), seconds: Number(m[2]) }
-  if ((m = /^ESCALATE to level (\d): (.*)/s.exec(text))) return { kind: 'escalate', level: Number(m[1]), why: m[2]! }
-  if ((m = /^MANUAL INTERVENTION REQUIRED: (.*)/s.exec(text))) return { kind: 'manual', why: m[1]! }
+const PATTERNS: [kind: Marker['kind'], pattern: RegExp][] = [
+  ['run-started', /^RUN started \(pid (?<pid>\d+)\)/],
+  ['run-ended', /^RUN ended: (?<verdict>.+), exit (?<exitCode>\d+) after (?<seconds>[\d.]+) s$/],
+  ['down', /^DOWN (?<verdict>[a-z-]+): (?<evidence>.*)/s],
+  ['recovered', /^RECOVERED by (?:level (?<level>\d)|itself or from outside) after (?<seconds>\d+) s/],
+  ['escalate', /^ESCALATE to level (?<level>\d): (?<why>.*)/s],
+  ['manual', /^MANUAL INTERVENTION REQUIRED: (?<why>.*)/s],
+  ['notice', /^NOTICE (?<what>.*)/s],
   // The second form is that of 1.x.
-  if ((m = /^NOTICE (.*)/s.exec(text)))
-    return { kind: 'notice', what: m[1]!.replace(/^needs a look: /, NEEDS_ATTENTION) }
+  ['restart', /^(?:restart|no supervisor starts what the doctor repaired): (?<how>.*)/s],
+  ['doctor', /^calling (?<name>[\w ]+) (?<version>[\w.-]+) with \d+ similar/],
+  ['cannot-start', /^cannot start: (?<why>.*)/s],
+  ['told', /^alert delivered to (?<channel>[\w ]+): (?<title>.*)/s],
+]
+
+export function parseMarker(text: string): Marker | undefined {
+  // As 1.x wrote it.
+  const said = text.replace(/^NOTICE needs a look: /, `NOTICE ${NEEDS_ATTENTION}`)
+  for (const [kind, pattern] of PATTERNS) {
+    const groups = pattern.exec(said)?.groups
+    if (!groups) continue
+    const isNumber = (name: string) => ['pid', 'exitCode', 'seconds', 'level'].includes(name)
+    const fields = Object.entries(groups).map(([name, value]) => [
+      name,
+      value && isNumber(name) ? Number(value) : value,
+    ])
+    return { kind, ...Object.fromEntries(fields) } as Marker
+  }
   return undefined
 }
 
@@ -78,12 +98,6 @@ export function isBareRunLine(text: string): boolean {
   return /^RUN (?:started \(pid \d+\)|ended: [a-z -]{1,40}, exit \d after [\d.]+ s)$/.test(text)
 }
 
-export type Deed =
-  | { kind: 'restart'; how: string }
-  | { kind: 'doctor'; name: string; version: string }
-  | { kind: 'told'; channel: string; title: string }
-  | { kind: 'cannot-start'; why: string }
-
 export const DEED = {
   restart: (how: string): string => `restart: ${how}`,
   doctor: (name: string, version: string, learnings: number): string =>
@@ -91,18 +105,6 @@ export const DEED = {
   told: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
   toldDigest: (channel: string, title: string): string => `weekly digest delivered to ${channel}: ${title}`,
 } as const
-
-export function parseDeed(text: string): Deed | undefined {
-  let m: RegExpExecArray | null
-  // The second form is that of 1.x.
-  if ((m = /^(?:restart|no supervisor starts what the doctor repaired): (.*)/s.exec(text)))
-    return { kind: 'restart', how: m[1]! }
-  if ((m = /^calling ([\w ]+) ([\w.-]+) with \d+ similar/.exec(text)))
-    return { kind: 'doctor', name: m[1]!, version: m[2]! }
-  if ((m = /^cannot start: (.*)/s.exec(text))) return { kind: 'cannot-start', why: m[1]! }
-  if ((m = /^alert delivered to ([\w ]+): (.*)/s.exec(text))) return { kind: 'told', channel: m[1]!, title: m[2]! }
-  return undefined
-}
 
 /** `[2026-11-22T05:44:10+09:00] [watchdog] [WARN] text`; further lines are indented, so that no text passes for a line of ours. */
 export function formatLine(at: Date, tier: TierName, severity: Severity, text: string): string {
@@ -148,12 +150,10 @@ export function cleanText(text: string): string {
 export function localIso(at: Date): string {
   const offsetMin = -at.getTimezoneOffset()
   const shifted = new Date(at.getTime() + offsetMin * 60_000).toISOString().slice(0, 19)
-  const abs = Math.abs(offsetMin)
-  return `${shifted}${offsetMin < 0 ? '-' : '+'}${pad(Math.floor(abs / 60))}:${pad(abs % 60)}`
+  const zone = new Date(Math.abs(offsetMin) * 60_000).toISOString().slice(11, 16)
+  return `${shifted}${offsetMin < 0 ? '-' : '+'}${zone}`
 }
 
 export const localDay = (at: Date): string => localIso(at).slice(0, 10)
 
 export const localStamp = (at: Date): string => localIso(at).slice(0, 19).replace('T', '-').replaceAll(':', '')
-
-const pad = (n: number): string => String(n).padStart(2, '0')

@@ -12,19 +12,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
-import {
-  formatLine,
-  isBareRunLine,
-  type LogLine,
-  localDay,
-  localStamp,
-  type Marker,
-  parseLine,
-  parseMarker,
-  type Severity,
-  type TierName,
-} from './contract.ts'
+import { basename, dirname, join } from 'node:path'
+import { formatLine, isBareRunLine, localDay, localStamp, type Severity, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
 import { isLeftover, tried } from './state.ts'
 
@@ -158,16 +147,6 @@ export function readFrom(path: string, at: number): { text: string; end: number 
   return { text: bytes.toString('utf8', 0, whole), end: at + whole }
 }
 
-export function markedLines(path: string): (LogLine & { marker: Marker })[] {
-  return readTail(path, 256 * 1024)
-    .split('\n')
-    .flatMap((raw) => {
-      const line = parseLine(raw)
-      const marker = line && parseMarker(line.text)
-      return line && marker ? [{ ...line, marker }] : []
-    })
-}
-
 /** Logs of the given tiers that were written in the last `withinSec` seconds, oldest first. */
 export function recentLogs(
   settings: Settings,
@@ -176,15 +155,10 @@ export function recentLogs(
   now = new Date(),
 ): string[] {
   const oldest = now.getTime() - withinSec * 1000
-  const wanted = new RegExp(`^(?:${tiers.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log$`)
-  // Saves the stat of old logs: no run lasts for days.
-  const firstDay = localDay(new Date(Math.max(0, oldest - 2 * 86_400_000)))
+  const wanted = new RegExp(`^(?:${tiers.join('|')})-\\d{4}-\\d\\d-\\d\\d(?:-\\d{6})?\\.log$`)
   return logFolders(settings)
-    .flatMap((folder) =>
-      listFolder(folder)
-        .filter((name) => (wanted.exec(name)?.[1] ?? '') >= firstDay)
-        .map((name) => join(folder, name)),
-    )
+    .flatMap((folder) => listFolder(folder).map((name) => join(folder, name)))
+    .filter((path) => wanted.test(basename(path)))
     .map((path) => ({ path, mtimeMs: modifiedMs(path) }))
     .filter(({ mtimeMs }) => mtimeMs >= oldest)
     .sort((a, b) => a.mtimeMs - b.mtimeMs)

@@ -140,8 +140,6 @@ function readText(path: string): string | undefined {
 function parseHolder(text: string): LockHolder | undefined {
   const value: unknown = tried(() => JSON.parse(text))
   if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
-  const { pid, tier, since, atWork, profile } = value
-  if (typeof tier !== 'string' || !(tier in TIERS || tier === 'setup')) return undefined
-  const holder = { pid: Number(pid), tier: tier as LockName, since: String(since), atWork: atWork === true }
-  return typeof profile === 'string' ? { ...holder, profile } : holder
+  const isOurs = typeof value.tier === 'string' && (value.tier in TIERS || value.tier === 'setup')
+  return isOurs ? (value as unknown as LockHolder) : undefined
 }

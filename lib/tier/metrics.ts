@@ -4,7 +4,7 @@
  */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { ABOUT_WATCHERS, EXIT, type ExitCode, type Marker, TIERS, type TierName } from './contract.ts'
+import { ABOUT_WATCHERS, ALL_TIERS as ALL, EXIT, type ExitCode, type Marker, TIERS, type TierName } from './contract.ts'
 import { type Journal, readTail } from './journal.ts'
 import type { Settings } from './settings.ts'
 import { readWhole, writeFileAtomic } from './state.ts'
@@ -22,7 +22,6 @@ interface Metric {
 
 const LADDER = ['watchdog', 'healthcheck', 'emergency-recovery'] as const
 const DOCTOR = ['emergency-recovery'] as const
-const ALL = Object.keys(TIERS) as TierName[]
 
 function metric(type: Metric['type'], name: string, by: readonly TierName[], help: string, begins: Labels[]): Metric {
   // Not `openclaw_`: the gateway has metrics of its own.

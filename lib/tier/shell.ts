@@ -95,12 +95,8 @@ export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): s
 /** For any POSIX shell; zx's own quoting needs bash. */
 const quote = (word: string): string => (/^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
-function failureOf(
-  command: string,
-  { code, stdout, stderr, timedOut, missing }: Omit<Answer, 'failure'>,
-  signal: string | null,
-  timeoutSec: number,
-): string | undefined {
+function failureOf(command: string, answer: Omit<Answer, 'failure'>, signal: string | null, timeoutSec: number) {
+  const { code, stdout, stderr, timedOut, missing } = answer
   if (code === 0) return undefined
   if (missing) return `${command.split(' ')[0]} is not on the PATH`
   if (timedOut) return `\`${command}\` gave no answer within ${timeoutSec} s`

@@ -1,7 +1,7 @@
 /** The tiers' logs: writes lines as the tiers write them, at any time of the past, and counts what they say. */
 import { appendFileSync, mkdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
-import { formatLine, parseDeed, parseLine, parseMarker, type Severity, type TierName } from '../../lib/tier/contract.ts'
+import { formatLine, parseLine, parseMarker, type Severity, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
 
 export interface Entry {
@@ -29,8 +29,7 @@ const textsOf = (log: string) => log.split('\n').flatMap((line) => parseLine(lin
 
 /** How many starts and restarts of the gateway a log tells of. */
 export const restartsIn = (log: string): number =>
-  textsOf(log).filter((text) => parseDeed(text)?.kind === 'restart').length
+  textsOf(log).filter((text) => parseMarker(text)?.kind === 'restart').length
 
 /** How many lines are neither markers nor deeds. Their number tells how far a run is; their words are free. */
-export const remarksIn = (log: string): number =>
-  textsOf(log).filter((text) => !parseMarker(text) && !parseDeed(text)).length
+export const remarksIn = (log: string): number => textsOf(log).filter((text) => !parseMarker(text)).length

@@ -240,7 +240,7 @@ test('damage is counted by log, and text between the lines forges nothing', () =
     writeFileSync(join(dir, 'watchdog-2026-11-19.log'), endless.repeat(25_000))
   })
   const about = (name: string) => notes.find((note) => note.includes(name))
-  expect(about('watchdog-2026-11-20')).toMatch(/: 4 lines .*, 1 line .*, 1 line .*, 1 line .*, 2 lines/)
+  expect(about('watchdog-2026-11-20')).toMatch(/: 6 lines .*, 1 line .*, 2 lines/)
   expect(about('watchdog-2026-11-19')).toMatch(/: 5000 lines/)
   expect(about('healthcheck-2026-11-19')).toContain('cannot be read (it is no file)')
   expect(incidents).toMatchObject([{ evidence: 'a line without its end' }])
