@@ -27,7 +27,6 @@ import { afterRestart, readWatchState, whyCooling, writeWatchState } from '../li
 import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
@@ -36,7 +35,6 @@ await runTier({
   help: `Level 2 of openclaw-self-healing: checks the OpenClaw Gateway over HTTP, restarts it up to three times, rolls its config
 back to the last known-good one, and starts Level 3 (an AI doctor) when it has been down for five minutes.
 Started every 300 s by launchd or systemd; can be run by hand at any time.`,
-  redact,
   main: async (run) => {
     const outcome = await main(run)
     // 7. Whatever became of the gateway: the watchers watch each other.

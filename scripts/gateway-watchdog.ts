@@ -26,7 +26,6 @@ import {
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { EXIT, formatLine, MARKER, NEEDS_ATTENTION, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
@@ -36,7 +35,6 @@ await runTier({
   tier: 'watchdog',
   help: `Level 1 of openclaw-self-healing: checks the OpenClaw Gateway once and restarts it when it is down.
 Started every 180 s by launchd or systemd; can be run by hand at any time.`,
-  redact,
   main: async (run) => {
     const outcome = await main(run)
     // 8. Whatever became of the gateway: the watchers watch each other.
@@ -139,16 +137,9 @@ async function restart({ settings }: TierRun, seen: Examination): Promise<Remedy
   const { endHung, loadJob } = remedies
   const { bootout, launchdJob, launchdTarget } = await import('../lib/services/launchd.ts')
   const { process: target, service } = seen
-  // `launchctl bootstrap` or `kickstart`, `systemctl --user reset-failed` and `start`, or `openclaw gateway run`.
-  if (!target || !service?.loaded) return remedies.restart(settings, seen)
-  if (service.kind === 'systemd') {
-    const $ = shell(settings, { timeoutSec: 400 })
-    const { failure, killed } = await endHung(settings, target, $`systemctl --user restart ${service.name}`)
-    return { done: `systemctl --user restart ${service.name}${killed}`, failure }
-  }
-  const kickstart = shell(settings, {
-    timeoutSec: 45,
-  })`launchctl kickstart -k ${launchdTarget(service.name)}`
+  if (!target || !service?.loaded || service.kind !== 'launchd') return remedies.restart(settings, seen)
+  const $ = shell(settings, { timeoutSec: 45 })
+  const kickstart = $`launchctl kickstart -k ${launchdTarget(service.name)}`
   const { failure, killed, timedOut } = await endHung(settings, target, kickstart)
   const done = `launchctl kickstart -k ${service.name}${killed}`
   if (!timedOut) return { done, failure }

@@ -12,7 +12,7 @@ import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, tried } from '../tier/state.ts'
-import { type Argument, asData, type Instrument, Refused, reads } from './instrument.ts'
+import { asData, type Instrument, integer, optional, Refused, reads, text } from './instrument.ts'
 import type { Session } from './session.ts'
 
 const LARGEST_FILE_BYTES = 2 * 1024 * 1024
@@ -22,24 +22,13 @@ const LOG_BYTES = 8 * 1024 * 1024
 /** A log that packs to nothing unpacks to terabytes. */
 const LARGEST_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
 
-export const LINES: Argument = {
-  type: 'integer',
-  description: 'how many lines, 1 to 400 (default 100)',
-  optional: true,
-}
-export const SEARCH: Argument = {
-  type: 'string',
-  description: 'only lines that hold this text, large and small letters alike; a plain text, no pattern',
-  optional: true,
-  max: 100,
-}
+export const LINES = optional(integer('how many lines, 1 to 400 (default 100)'))
+export const SEARCH = optional(
+  text('only lines that hold this text, large and small letters alike; a plain text, no pattern', 100),
+)
 
-const PLACE: Argument = {
-  type: 'string',
-  description: 'which place',
-  choices: ['package', 'plugins', 'service', 'fatal-exits', 'reports'],
-}
-const BELOW: Argument = { type: 'string', description: 'the path below that place', optional: true }
+const PLACE = { ...text('which place'), choices: ['package', 'plugins', 'service', 'fatal-exits', 'reports'] }
+const BELOW = optional(text('the path below that place'))
 
 export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   list_logs: reads('Lists the logs that read_log can read, newest first, with size and time.', 20, (session) =>
@@ -57,7 +46,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
       return asData(`${log}`, lastLines(await session.hide(await logTail(path)), lines, search))
     },
-    { log: { type: 'string', description: 'its name, as list_logs gives it' }, lines: LINES, search: SEARCH },
+    { log: text('its name, as list_logs gives it'), lines: LINES, search: SEARCH },
   ),
   list_files: reads(
     'Lists a folder of the gateway’s package, its plugins, its records of fatal exits, or its service definition.',
@@ -80,30 +69,21 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'Reads lines of a text file of the gateway’s package, its plugins, its records of fatal exits, its service definition, or a report.',
     20,
     async (session, { place, path, from_line: from, lines }) => {
-      const text = textOf(await resolved(session, place, path))
-      const all = (await shownText(session, place, text)).split('\n')
+      const whole = textOf(await resolved(session, place, path))
+      const all = (await shownText(session, place, whole)).split('\n')
       const first = Math.max(1, Number(from ?? 1))
       const part = all.slice(first - 1, first - 1 + lineCount(lines))
       const range = `lines ${first} to ${first + part.length - 1} of ${all.length}`
       return asData(`${place}/${path ?? ''}, ${range}`, part.join('\n'))
     },
-    {
-      place: PLACE,
-      path: BELOW,
-      from_line: { type: 'integer', description: 'the first line (default 1)', optional: true },
-      lines: LINES,
-    },
+    { place: PLACE, path: BELOW, from_line: optional(integer('the first line (default 1)')), lines: LINES },
   ),
   search_files: reads(
     'Searches a plain text in the files of one of those places.',
     60,
-    async (session, { place, path, text }) =>
-      searchBelow(session, place, await resolved(session, place, path), String(text).toLowerCase()),
-    {
-      place: PLACE,
-      path: BELOW,
-      text: { type: 'string', description: 'what is searched; a plain text, no pattern', max: 100 },
-    },
+    async (session, { place, path, text: wanted }) =>
+      searchBelow(session, place, await resolved(session, place, path), String(wanted).toLowerCase()),
+    { place: PLACE, path: BELOW, text: text('what is searched; a plain text, no pattern', 100) },
   ),
 }
 

@@ -6,6 +6,7 @@ import { type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, lockHolder, longestRunSec, takeLock } from './lock.ts'
 import { type Meter, noteMarker, noteRun, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
+import { redact } from './redact.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 import { endRunningCommands, shell } from './shell.ts'
 
@@ -40,7 +41,7 @@ interface TierScript {
   runsWithoutLock?: boolean
   whilePaused?: (run: Pick<TierRun, 'settings' | 'journal'>, pause: string) => Promise<void>
   /** `secrets` are the known values. */
-  redact: (text: string, secrets: readonly string[]) => string
+  redact?: (text: string, secrets: readonly string[]) => string
   main: (run: TierRun) => Promise<Outcome>
 }
 
@@ -94,7 +95,8 @@ async function readFlags(script: TierScript): Promise<Record<string, boolean> | 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
   const startedSec = process.uptime()
   const dryRun = flags['dry-run'] === true
-  const journal = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
+  const hide = script.redact ?? redact
+  const journal = openJournal(settings, script.tier, (text) => hide(text, settings.secrets), dryRun)
   const meter = openMeter(settings, script.tier, journal, dryRun)
   if (!dryRun) countMarkers(journal, meter, settings)
   const abort = new AbortController()
