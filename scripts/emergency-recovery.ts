@@ -69,7 +69,7 @@ async function main(run: TierRun): Promise<Outcome> {
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting for it`)
     seen = await waitUntilUp(settings, examineOptions(run, true), DRAIN_SEC + settings.startupGraceSec, run.signal)
   }
-  if (isUp(seen.verdict)) return healthy(run, seen)
+  if (isUp(seen.verdict)) return recordHealthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (run.dryRun) return dryRunEnds(run, seen)
   run.markAtWork()
@@ -90,7 +90,7 @@ async function main(run: TierRun): Promise<Outcome> {
   seen = await waitWhile(run, seen, () => ownTriage(settings))
   let other: string | undefined
   if (!isUp(seen.verdict)) seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
-  if (isUp(seen.verdict)) return healthy(run, seen, 'outside')
+  if (isUp(seen.verdict)) return recordHealthy(run, seen, 'outside')
   if (other) {
     const limit = `has been at work for longer than ${settings.emergencyRecoveryTimeoutSec} s`
     return manual(run, seen, `no doctor was called: ${other.replace('is at work', limit)}`)
@@ -116,11 +116,9 @@ async function main(run: TierRun): Promise<Outcome> {
   // 5. The doctor in tmux; one that cannot work is followed by the next.
   noteSession(settings, past.value, { at: Date.now(), failure })
   const begun = performance.now()
-  let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
-  let title = ''
+  let end: SessionEnd = { title: '', ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
   for (const doctor of doctors) {
-    title = doctor.title
-    journal.info(DEED.doctor(title, doctor.version, similar.length))
+    journal.info(DEED.doctor(doctor.title, doctor.version, similar.length))
     end = await callDoctor(run, session, doctor, briefing)
     journal.info(`the session ended: ${end.ending}: ${end.detail}`)
     if (!CANNOT_WORK.includes(end.ending) || session.state.calls.some(({ acts }) => acts)) break
@@ -134,19 +132,19 @@ async function main(run: TierRun): Promise<Outcome> {
   run.meter.add('doctorVisits', { result: isUp(seen.verdict) ? 'recovered' : 'down' })
   for (const { decision } of calls)
     run.meter.add('doctorToolCalls', { decision: decision === 'refused' ? 'refused' : 'allowed' })
-  for (const line of conclude(session, { title, end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
+  for (const line of conclude(session, { end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
     journal.info(line)
   if (isUp(seen.verdict)) {
     const byDoctor = isByDoctor(calls, end)
     const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_ATTENTION}${learned}`))
-    return await healthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
+    return await recordHealthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
   }
   journal.warn(changesTried(calls))
   const pauseNow = pauseReason(settings)
   if (pauseNow) return standDown(run, pauseNow, seen)
   const wanted = session.state.report?.humanNeeded
-  const why = `${whyNotHealed(title, end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
+  const why = `${whyNotHealed(end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
   return manual(run, seen, `${why}; the gateway is ${seen.verdict}: ${seen.evidence}`)
 }
 
@@ -175,16 +173,13 @@ async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, b
   journal.info(`recording: ${recordingPath}`)
   const server = instrumentsServer(session.contextPath)
   const end = await runDoctor({
-    ...{ settings, doctor, folder, briefing, recordingPath, hide },
+    ...{ run, doctor, folder, briefing, recordingPath, hide },
     launch: doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) }),
     check: async () => {
       const now = await check(run, false)
       const coming = TREATMENTS[now.verdict].level3 === 'wait'
       return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
     },
-    say: journal.info,
-    signal: run.signal,
-    onExit: run.onExit,
   })
   session.reload()
   return end
@@ -256,9 +251,4 @@ function forHuman(run: TierRun, seen: Examination): Outcome {
 function manual(run: TierRun, seen: Examination, why: string): Outcome {
   run.journal.error(MARKER.manual(wholeWords(why, 600)))
   return { code: EXIT.down, verdict: seen.verdict }
-}
-
-async function healthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<Outcome> {
-  if (!run.dryRun) await recordHealthy(run, seen, by)
-  return { code: EXIT.healthy, verdict: 'healthy' }
 }

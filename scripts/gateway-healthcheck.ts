@@ -126,8 +126,7 @@ async function main(run: TierRun): Promise<Outcome> {
   journal.info(`level 3 ended with exit code ${code}`)
   if (code !== EXIT.healthy)
     return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
-  await recordHealthy(run, await check(run, false))
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return recordHealthy(run, await check(run, false))
 }
 
 /** Does what the table says. `failed`: it was tried; `cannot`: this level can do no more; `waiting`: it is coming by itself. */
@@ -176,11 +175,10 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed'
 }
 
 async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
-  if (run.dryRun) return { code: EXIT.healthy, verdict: 'healthy' }
-  await recordHealthy(run, seen, by)
-  if (refusalsDue(readRecord(run.settings).value, Date.now()))
+  const outcome = await recordHealthy(run, seen, by)
+  if (!run.dryRun && refusalsDue(readRecord(run.settings).value, Date.now()))
     await (await import('../lib/gateway/log-notices.ts')).noticeRefusals(run)
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return outcome
 }
 
 /** A gateway that was only waited for has not recovered. */

@@ -179,9 +179,8 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
       warnings: warnings.standing,
       lastTickMs: nowMs,
     })
-    await recordHealthy(run, seen)
   }
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return recordHealthy(run, seen)
 }
 
 function measure({ settings, meter }: TierRun, seen: Examination, warnings: number): void {
@@ -193,9 +192,9 @@ function measure({ settings, meter }: TierRun, seen: Examination, warnings: numb
 }
 
 async function recovered(run: TierRun, watch: WatchState, seen: Examination, level?: number): Promise<Outcome> {
-  await recordHealthy(run, seen, level)
+  const outcome = await recordHealthy(run, seen, level)
   writeWatchState(run.settings, { ...watch, lastTickMs: Date.now() })
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return outcome
 }
 
 function escalate(run: TierRun, seen: Examination, why: string): Outcome {

@@ -16,7 +16,7 @@ export function isByDoctor(calls: readonly InstrumentCall[], { healthySince }: S
   return calls.some((one) => isTreatment(one) && one.at <= (healthySince ?? Number.POSITIVE_INFINITY))
 }
 
-export function whyNotHealed(title: string, { ending, detail }: SessionEnd): string {
+export function whyNotHealed({ title, ending, detail }: SessionEnd): string {
   return `${ENDINGS[ending].replace('%', title)} (${detail})`
 }
 
@@ -33,7 +33,6 @@ function describeCall({ name, args }: InstrumentCall): string {
 }
 
 interface Conclusion {
-  title: string
   end: SessionEnd
   verdict: string
   evidence: string
@@ -43,7 +42,7 @@ interface Conclusion {
 }
 
 /** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
-export function conclude(session: Session, { title, end, isUp, seconds, hide, ...of }: Conclusion): string[] {
+export function conclude(session: Session, { end, isUp, seconds, hide, ...of }: Conclusion): string[] {
   const { report, configAfter, calls } = session.state
   const { reportPath } = session.context
   const said: string[] = []
@@ -56,7 +55,7 @@ export function conclude(session: Session, { title, end, isUp, seconds, hide, ..
   }
   if (!end.wasAtWork) return said
   const how = isByDoctor(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
-  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(title, end)}`)
+  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(end)}`)
   try {
     const refused = calls.filter(isRefused)
     const written = existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
@@ -66,7 +65,7 @@ export function conclude(session: Session, { title, end, isUp, seconds, hide, ..
       '## Outcome as seen from outside',
       '',
       `- ${outcome}`,
-      `- the session of ${title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
+      `- the session of ${end.title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
       `- ${calls.length} calls of instruments, ${refused.length} of them refused`,
       ...refused.map((one) => `  - refused \`${describeCall(one)}\`: ${one.why}`),
       ...(end.costUsd === undefined ? [] : [`- cost: $${end.costUsd.toFixed(2)}, as it says itself`]),

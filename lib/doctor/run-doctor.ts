@@ -8,6 +8,7 @@ import { type Launch, openTerminal, STREAM, type Terminal } from '../services/te
 import { cleanText, oneLine } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
+import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { tried } from '../tier/state.ts'
 import { readable, readSession } from './session.ts'
@@ -37,6 +38,8 @@ interface Check {
 }
 
 export interface SessionEnd {
+  /** Of the doctor. */
+  title: string
   ending: Ending
   detail: string
   wasAtWork: boolean
@@ -46,7 +49,7 @@ export interface SessionEnd {
 }
 
 interface SessionOptions {
-  settings: Settings
+  run: TierRun
   doctor: Doctor
   launch: Launch
   folder: string
@@ -54,9 +57,6 @@ interface SessionOptions {
   recordingPath: string
   hide: (text: string) => string
   check: () => Promise<Check>
-  say: (text: string) => void
-  signal: AbortSignal
-  onExit: (cleanup: () => Promise<void>) => void
 }
 
 const HEALTHY_CHECKS = 3
@@ -72,16 +72,16 @@ class Over extends Error {
 
 /** Runs one session to its end, after which nothing of the doctor goes on. Throws the abort of `signal`. */
 export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
-  const { settings, folder, recordingPath, launch } = options
+  const { run, doctor, folder, recordingPath, launch } = options
+  const { title } = doctor
   writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
   writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
-  const terminal = await openTerminal(settings, launch, folder, recordingPath, isGatewayCommand)
-  if ('failure' in terminal) return { ending: 'terminal', detail: terminal.failure, wasAtWork: false }
-  options.onExit(() => terminal.close())
+  const terminal = await openTerminal(run.settings, launch, folder, recordingPath, isGatewayCommand)
+  if ('failure' in terminal) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
+  run.onExit(() => terminal.close())
   const work = new Work(options, terminal)
   const end = (ending: Ending, detail: string): SessionEnd => ({
-    ...{ ending, detail, wasAtWork: work.isConnected },
-    ...(work.costUsd === undefined ? {} : { costUsd: work.costUsd }),
+    ...{ title, ending, detail, wasAtWork: work.isConnected, costUsd: work.costUsd },
   })
   try {
     const healthySince = await watch(work, options)
@@ -99,7 +99,7 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
 
 /** Checks the gateway and the doctor until the gateway is healthy, and returns since when. Throws `Over` for every other end. */
 async function watch(work: Work, options: SessionOptions): Promise<number> {
-  const { settings, signal, say } = options
+  const { settings, signal, journal } = options.run
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
   // While it is being confirmed that it stays up, a minute between checks would only cost time.
   const confirmMs = Math.min(intervalMs, 10_000)
@@ -120,10 +120,10 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
       healthy = check.up ? healthy + 1 : 0
       // Ages and times differ at every check, and are no news.
       const summary = check.text.replace(/\d+/g, '#')
-      if (summary !== lastSaid) say(`gateway: ${check.text}`)
+      if (summary !== lastSaid) journal.info(`gateway: ${check.text}`)
       lastSaid = summary
       if (healthy >= HEALTHY_CHECKS) {
-        await untilReported(work, options)
+        await untilReported(work, options.run)
         return healthySince
       }
       nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
@@ -135,12 +135,12 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
 }
 
 /** The gateway is healthy: the doctor gets a little time to write the report and to end by itself. */
-async function untilReported(work: Work, { settings, say, signal }: SessionOptions): Promise<void> {
+async function untilReported(work: Work, { settings, journal, signal }: TierRun): Promise<void> {
   const deadline = performance.now() + settings.emergencyRecoveryReportWaitSec * 1000
   while (!(await work.read())) {
     // Half an installation would be worse than none.
     if (performance.now() >= deadline && !work.isActing)
-      return say('the doctor was still at work when the time for the report was over')
+      return journal.info('the doctor was still at work when the time for the report was over')
     await delay(500, undefined, { signal })
   }
 }
@@ -164,7 +164,7 @@ class Work {
 
   /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
   async read(): Promise<Over | undefined> {
-    const { doctor, folder, settings } = this.#options
+    const { doctor, folder, run } = this.#options
     // Asked first: what was written before the end is read after it.
     const state = await this.#terminal.state()
     for (const line of this.#newLines(STREAM.events))
@@ -178,7 +178,7 @@ class Work {
     if (calls.length !== this.#calls || running.length > 0) this.#lastSign = performance.now()
     this.#calls = calls.length
     this.isActing = running.some(({ acts }) => acts)
-    this.#over ??= this.#ending(state, settings)
+    this.#over ??= this.#ending(state, run.settings)
     return this.#over
   }
 
