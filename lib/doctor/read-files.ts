@@ -44,7 +44,8 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     async (session, { log, lines, search }) => {
       const path = namedLogs(session.settings).get(String(log))
       if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
-      return asData(`${log}`, lastLines(await session.hide(await logTail(path)), lines, search))
+      const tail = path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES)
+      return asData(`${log}`, lastLines(await session.hide(readableLog(tail)), lines, search))
     },
     { log: text('its name, as list_logs gives it'), lines: LINES, search: SEARCH },
   ),
@@ -211,11 +212,6 @@ function logsIn(folder: string): string[] {
     .map((name) => join(folder, name))
 }
 
-/** The end of a log as lines for a reader, unpacked if it must be. Throws for one that cannot be. */
-async function logTail(path: string): Promise<string> {
-  return readableLog(path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES))
-}
-
 async function unpackedTail(path: string): Promise<string> {
   const tail: Buffer[] = []
   let kept = 0
@@ -267,11 +263,8 @@ export function readableLog(text: string): string {
 }
 
 function messageOf(line: string): string {
-  try {
-    const { time, message, _meta: meta } = line.startsWith('{') ? JSON.parse(line) : ({} as Record<string, unknown>)
-    if (typeof message !== 'string') return line
-    return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
-  } catch {
-    return line
-  }
+  const entry: unknown = line.startsWith('{') ? tried(() => JSON.parse(line)) : undefined
+  if (!isRecord(entry) || typeof entry.message !== 'string') return line
+  const { time, message, _meta: meta } = entry
+  return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
 }
