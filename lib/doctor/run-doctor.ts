@@ -9,7 +9,6 @@ import { cleanText, oneLine } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { TierRun } from '../tier/run.ts'
-import type { Settings } from '../tier/settings.ts'
 import { tried } from '../tier/state.ts'
 import { readable, readSession } from './session.ts'
 
@@ -61,14 +60,9 @@ interface SessionOptions {
 
 const HEALTHY_CHECKS = 3
 
-/** Thrown inside the session when it ends before the gateway is healthy. */
-class Over extends Error {
-  readonly ending: Ending
-  constructor(ending: Ending, detail: string) {
-    super(oneLine(detail, 300))
-    this.ending = ending
-  }
-}
+type End = Pick<SessionEnd, 'ending' | 'detail' | 'healthySince'>
+
+const over = (ending: Ending, detail: string): End => ({ ending, detail: oneLine(detail, 300) })
 
 /** Runs one session to its end, after which nothing of the doctor goes on. Throws the abort of `signal`. */
 export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
@@ -79,16 +73,10 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
   const terminal = await openTerminal(run.settings, launch, folder, recordingPath, isGatewayCommand)
   if ('failure' in terminal) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
   run.onExit(() => terminal.close())
-  const work = new Work(options, terminal)
-  const end = (ending: Ending, detail: string): SessionEnd => ({
-    ...{ title, ending, detail, wasAtWork: work.isConnected, costUsd: work.costUsd },
-  })
+  const work = follow(options, terminal)
   try {
-    const healthySince = await watch(work, options)
-    return { ...end('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
-  } catch (error) {
-    if (!(error instanceof Over)) throw error
-    return end(error.ending, error.message)
+    const end = await watch(work, options)
+    return { title, ...end, wasAtWork: work.isConnected, costUsd: work.costUsd }
   } finally {
     // What it says last, before and while it is ended, belongs into the recording.
     await work.read().catch(() => {})
@@ -97,8 +85,8 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
   }
 }
 
-/** Checks the gateway and the doctor until the gateway is healthy, and returns since when. Throws `Over` for every other end. */
-async function watch(work: Work, options: SessionOptions): Promise<number> {
+/** Checks the gateway and the doctor until the gateway is healthy or the session is over. */
+async function watch(work: Work, options: SessionOptions): Promise<End> {
   const { settings, signal, journal } = options.run
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
   // While it is being confirmed that it stays up, a minute between checks would only cost time.
@@ -108,12 +96,12 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
   let nextCheck = performance.now() + intervalMs
   for (;;) {
     await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
-    const over = await work.read()
+    const end = await work.read()
     const pause = pauseReason(settings)
-    if (pause) throw new Over('paused', pause)
+    if (pause) return over('paused', pause)
     // At its end the verdict is the gateway's, not the doctor's: one check at once.
-    if (over && !wasOver) nextCheck = 0
-    wasOver = over !== undefined
+    if (end && !wasOver) nextCheck = 0
+    wasOver = end !== undefined
     if (performance.now() >= nextCheck) {
       const check = await options.check()
       if (check.up && healthy === 0) healthySince = Date.now()
@@ -124,13 +112,13 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
       lastSaid = summary
       if (healthy >= HEALTHY_CHECKS) {
         await untilReported(work, options.run)
-        return healthySince
+        return { ...over('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
       }
       nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
-      if (over && !check.up && !check.coming) throw over
+      if (end && !check.up && !check.coming) return end
     }
     if (performance.now() >= deadline && healthy === 0 && !work.isActing)
-      throw new Over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
+      return over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
   }
 }
 
@@ -145,84 +133,72 @@ async function untilReported(work: Work, { settings, journal, signal }: TierRun)
   }
 }
 
-class Work {
-  isConnected = false
-  isActing = false
-  costUsd: number | undefined
-  #options: SessionOptions
-  #terminal: Terminal
-  #over: Over | undefined
-  #startedAt = performance.now()
-  #lastSign = performance.now()
-  #calls = 0
-  #seen: Record<string, { at: number; rest: string }> = {}
+type Work = ReturnType<typeof follow>
 
-  constructor(options: SessionOptions, terminal: Terminal) {
-    this.#options = options
-    this.#terminal = terminal
-  }
+function follow({ run, doctor, folder, recordingPath, hide }: SessionOptions, terminal: Terminal) {
+  const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = run.settings
+  const startedAt = performance.now()
+  const seen: Record<string, { at: number; rest: string }> = {}
+  let [lastSign, calls] = [startedAt, 0]
+  let end: End | undefined
 
-  /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
-  async read(): Promise<Over | undefined> {
-    const { doctor, folder, run } = this.#options
-    // Asked first: what was written before the end is read after it.
-    const state = await this.#terminal.state()
-    for (const line of this.#newLines(STREAM.events))
-      for (const event of tried(() => doctor.read(line)) ?? []) this.#take(event)
-    for (const line of this.#newLines(STREAM.errors)) {
-      this.#show(`! ${line}`)
-      for (const event of doctor.readError?.(line) ?? []) this.#take(event)
-    }
-    const { calls } = readSession(folder)
-    const running = calls.filter(({ decision }) => decision === 'started')
-    if (calls.length !== this.#calls || running.length > 0) this.#lastSign = performance.now()
-    this.#calls = calls.length
-    this.isActing = running.some(({ acts }) => acts)
-    this.#over ??= this.#ending(state, run.settings)
-    return this.#over
-  }
-
-  #ending(state: Awaited<ReturnType<Terminal['state']>>, settings: Settings): Over | undefined {
-    const secondsSince = (at: number) => (performance.now() - at) / 1000
-    const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = settings
-    const quietSec = secondsSince(this.#lastSign)
-    if (state === 'gone') return new Over('terminal', 'its tmux session has gone')
-    if (state === 'ended') return new Over('exited', this.#lastWords())
-    if (!this.isConnected && secondsSince(this.#startedAt) > doctorStartupWaitSec)
-      return new Over('instruments', `not connected within ${doctorStartupWaitSec} s`)
-    if (quietSec > emergencyRecoveryIdleLimitSec) return new Over('idle', `nothing for ${Math.round(quietSec)} s`)
-    return undefined
-  }
-
-  #take(event: DoctorEvent): void {
-    this.#lastSign = performance.now()
-    if (event.kind === 'connected') this.isConnected = true
-    if (event.kind === 'trouble') this.#over ??= new Over(event.trouble, event.detail)
-    if (event.kind === 'finished') {
-      this.costUsd = event.costUsd
-      this.#over ??= new Over('finished', 'it ended its work')
-    }
-    this.#show(linesOf(event, this.#options.doctor.title))
-  }
-
-  #show(text: string): void {
-    appendFileSync(this.#options.recordingPath, `${this.#options.hide(readable(cleanText(text)))}\n`)
-  }
-
-  #lastWords(): string {
-    const rests = Object.values(this.#seen).map(({ rest }) => rest)
-    const errors = () => oneLine(readTail(join(this.#options.folder, STREAM.errors), 2000), 300)
-    return rests.join(' ').trim() || errors() || 'it said nothing'
-  }
-
-  #newLines(name: string): string[] {
-    const seen = (this.#seen[name] ??= { at: 0, rest: '' })
-    const { text, end } = readFrom(join(this.#options.folder, name), seen.at)
-    seen.at = end
-    const lines = (seen.rest + text).split('\n')
-    seen.rest = lines.pop()!.slice(-1_000_000)
+  const show = (text: string) => appendFileSync(recordingPath, `${hide(readable(cleanText(text)))}\n`)
+  const newLines = (name: string): string[] => {
+    const one = (seen[name] ??= { at: 0, rest: '' })
+    const { text, end: to } = readFrom(join(folder, name), one.at)
+    one.at = to
+    const lines = (one.rest + text).split('\n')
+    one.rest = lines.pop()!.slice(-1_000_000)
     return lines.filter((line) => line.trim() !== '')
   }
+  const lastWords = (): string => {
+    const rests = Object.values(seen).map(({ rest }) => rest)
+    const errors = () => oneLine(readTail(join(folder, STREAM.errors), 2000), 300)
+    return rests.join(' ').trim() || errors() || 'it said nothing'
+  }
+  const take = (event: DoctorEvent): void => {
+    lastSign = performance.now()
+    if (event.kind === 'connected') work.isConnected = true
+    if (event.kind === 'trouble') end ??= over(event.trouble, event.detail)
+    if (event.kind === 'finished') {
+      work.costUsd = event.costUsd
+      end ??= over('finished', 'it ended its work')
+    }
+    show(linesOf(event, doctor.title))
+  }
+  const ending = (state: Awaited<ReturnType<Terminal['state']>>): End | undefined => {
+    const now = performance.now()
+    const quietSec = (now - lastSign) / 1000
+    if (state === 'gone') return over('terminal', 'its tmux session has gone')
+    if (state === 'ended') return over('exited', lastWords())
+    if (!work.isConnected && (now - startedAt) / 1000 > doctorStartupWaitSec)
+      return over('instruments', `not connected within ${doctorStartupWaitSec} s`)
+    if (quietSec > emergencyRecoveryIdleLimitSec) return over('idle', `nothing for ${Math.round(quietSec)} s`)
+    return undefined
+  }
+  const work = {
+    isConnected: false,
+    isActing: false,
+    costUsd: undefined as number | undefined,
+    /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
+    read: async (): Promise<End | undefined> => {
+      // Asked first: what was written before the end is read after it.
+      const state = await terminal.state()
+      for (const line of newLines(STREAM.events)) for (const event of tried(() => doctor.read(line)) ?? []) take(event)
+      for (const line of newLines(STREAM.errors)) {
+        show(`! ${line}`)
+        for (const event of doctor.readError?.(line) ?? []) take(event)
+      }
+      const { calls: all } = readSession(folder)
+      const running = all.filter(({ decision }) => decision === 'started')
+      if (all.length !== calls || running.length > 0) lastSign = performance.now()
+      calls = all.length
+      work.isActing = running.some(({ acts }) => acts)
+      end ??= ending(state)
+      return end
+    },
+  }
+  return work
 }
 
 function linesOf(event: DoctorEvent, title: string): string {
