@@ -9,15 +9,14 @@
  *      3  not acting: paused, another doctor is at work, or the gateway was stopped on purpose
  */
 import type { Doctor } from '../lib/agents/agent.ts'
-import { chosenDoctors, instrumentsServer } from '../lib/agents/choice.ts'
+import { chosenDoctors } from '../lib/agents/choice.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
 import { changesTried, conclude, isByDoctor, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
-import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
 import { failureKey, noteSession, readSessions, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
-import { clearLeftSessions, openSession, type Session } from '../lib/doctor/session.ts'
+import { clearLeftSessions, openSession } from '../lib/doctor/session.ts'
 import { type Examination, isUp } from '../lib/gateway/examine.ts'
 import { check, examineOptions, leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
 import { ownTriage } from '../lib/gateway/processes.ts'
@@ -119,7 +118,8 @@ async function main(run: TierRun): Promise<Outcome> {
   let end: SessionEnd = { title: '', ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
   for (const doctor of doctors) {
     journal.info(DEED.doctor(doctor.title, doctor.version, similar.length))
-    end = await callDoctor(run, session, doctor, briefing)
+    end = await runDoctor({ run, session, doctor, briefing, hide })
+    session.reload()
     journal.info(`the session ended: ${end.ending}: ${end.detail}`)
     if (!CANNOT_WORK.includes(end.ending) || session.state.calls.some(({ acts }) => acts)) break
   }
@@ -164,25 +164,6 @@ async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[
   if (found.length === 0) return { failure: failures.join('; ') }
   for (const why of failures) journal.warn(`skipped: ${why}`)
   return found
-}
-
-async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, briefing: string): Promise<SessionEnd> {
-  const { settings, journal } = run
-  const { folder } = session.context
-  const recordingPath = session.pathBeside((stamp) => `${doctor.name}-session-${stamp}.log`)
-  journal.info(`recording: ${recordingPath}`)
-  const server = instrumentsServer(session.contextPath)
-  const end = await runDoctor({
-    ...{ run, doctor, folder, briefing, recordingPath, hide },
-    launch: doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) }),
-    check: async () => {
-      const now = await check(run, false)
-      const coming = TREATMENTS[now.verdict].level3 === 'wait'
-      return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
-    },
-  })
-  session.reload()
-  return end
 }
 
 /** Waits while something else is at work, at most as long as one session may take. */

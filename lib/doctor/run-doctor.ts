@@ -3,14 +3,19 @@ import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Doctor, DoctorEvent } from '../agents/agent.ts'
+import { instrumentsServer } from '../agents/choice.ts'
+import { isUp } from '../gateway/examine.ts'
+import { check } from '../gateway/follow-up.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
-import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
-import { cleanText, oneLine } from '../tier/contract.ts'
+import { TREATMENTS } from '../gateway/treat.ts'
+import { openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
+import { cleanText, oneLine, wholeWords } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { TierRun } from '../tier/run.ts'
 import { tried } from '../tier/state.ts'
-import { readable, readSession } from './session.ts'
+import { INSTRUMENTS } from './instruments.ts'
+import { readable, readSession, type Session } from './session.ts'
 
 /** How a session ends, and what that means for the alert. `%`: the doctor's name. */
 export const ENDINGS = {
@@ -29,13 +34,6 @@ export const ENDINGS = {
 
 type Ending = keyof typeof ENDINGS
 
-/** `coming`: down, but on its way up, so that an end of the session can wait. */
-interface Check {
-  up: boolean
-  coming: boolean
-  text: string
-}
-
 export interface SessionEnd {
   /** Of the doctor. */
   title: string
@@ -49,13 +47,10 @@ export interface SessionEnd {
 
 interface SessionOptions {
   run: TierRun
+  session: Session
   doctor: Doctor
-  launch: Launch
-  folder: string
   briefing: string
-  recordingPath: string
   hide: (text: string) => string
-  check: () => Promise<Check>
 }
 
 const HEALTHY_CHECKS = 3
@@ -66,16 +61,22 @@ const over = (ending: Ending, detail: string): End => ({ ending, detail: oneLine
 
 /** Runs one session to its end, after which nothing of the doctor goes on. Throws the abort of `signal`. */
 export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
-  const { run, doctor, folder, recordingPath, launch } = options
+  const { run, session, doctor, briefing } = options
+  const { settings, journal } = run
   const { title } = doctor
-  writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
+  const { folder } = session.context
+  const recordingPath = session.pathBeside((stamp) => `${doctor.name}-session-${stamp}.log`)
+  journal.info(`recording: ${recordingPath}`)
+  const server = instrumentsServer(session.contextPath)
+  const launch = doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) })
+  writeFileSync(join(folder, STREAM.briefing), briefing, { mode: 0o600 })
   writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
-  const terminal = await openTerminal(run.settings, launch, folder, recordingPath, isGatewayCommand)
+  const terminal = await openTerminal(settings, launch, folder, recordingPath, isGatewayCommand)
   if ('failure' in terminal) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
   run.onExit(() => terminal.close())
-  const work = follow(options, terminal)
+  const work = follow(options, terminal, recordingPath)
   try {
-    const end = await watch(work, options)
+    const end = await watch(work, run)
     return { title, ...end, wasAtWork: work.isConnected, costUsd: work.costUsd }
   } finally {
     // What it says last, before and while it is ended, belongs into the recording.
@@ -86,8 +87,8 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
 }
 
 /** Checks the gateway and the doctor until the gateway is healthy or the session is over. */
-async function watch(work: Work, options: SessionOptions): Promise<End> {
-  const { settings, signal, journal } = options.run
+async function watch(work: Work, run: TierRun): Promise<End> {
+  const { settings, signal, journal } = run
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
   // While it is being confirmed that it stays up, a minute between checks would only cost time.
   const confirmMs = Math.min(intervalMs, 10_000)
@@ -103,19 +104,22 @@ async function watch(work: Work, options: SessionOptions): Promise<End> {
     if (end && !wasOver) nextCheck = 0
     wasOver = end !== undefined
     if (performance.now() >= nextCheck) {
-      const check = await options.check()
-      if (check.up && healthy === 0) healthySince = Date.now()
-      healthy = check.up ? healthy + 1 : 0
+      const { verdict, evidence } = await check(run, false)
+      // Down, but on its way up: an end of the session can wait.
+      const isComing = TREATMENTS[verdict].level3 === 'wait'
+      if (isUp(verdict) && healthy === 0) healthySince = Date.now()
+      healthy = isUp(verdict) ? healthy + 1 : 0
       // Ages and times differ at every check, and are no news.
-      const summary = check.text.replace(/\d+/g, '#')
-      if (summary !== lastSaid) journal.info(`gateway: ${check.text}`)
+      const text = wholeWords(`${verdict}: ${evidence}`, 160)
+      const summary = text.replace(/\d+/g, '#')
+      if (summary !== lastSaid) journal.info(`gateway: ${text}`)
       lastSaid = summary
       if (healthy >= HEALTHY_CHECKS) {
-        await untilReported(work, options.run)
+        await untilReported(work, run)
         return { ...over('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
       }
-      nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
-      if (end && !check.up && !check.coming) return end
+      nextCheck = performance.now() + (healthy > 0 || isComing ? confirmMs : intervalMs)
+      if (end && healthy === 0 && !isComing) return end
     }
     if (performance.now() >= deadline && healthy === 0 && !work.isActing)
       return over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
@@ -135,7 +139,8 @@ async function untilReported(work: Work, { settings, journal, signal }: TierRun)
 
 type Work = ReturnType<typeof follow>
 
-function follow({ run, doctor, folder, recordingPath, hide }: SessionOptions, terminal: Terminal) {
+function follow({ run, session, doctor, hide }: SessionOptions, terminal: Terminal, recordingPath: string) {
+  const { folder } = session.context
   const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = run.settings
   const startedAt = performance.now()
   const seen: Record<string, { at: number; rest: string }> = {}
