@@ -94,7 +94,7 @@ const SECRET_FILE =
 
 async function resolved(session: Session, place: unknown, below: unknown): Promise<string> {
   const path = String(below ?? '')
-  const roots = (await placesOf(session)).filter(([name]) => name === place).map(([, root]) => realOf(root))
+  const roots = (await foldersOf(session, place)).map(realOf)
   const found = roots.map((root) => ({ root, at: realOf(join(root ?? '', path)) }))
   const inside = found.find(({ root, at }) => root !== undefined && (at === root || at?.startsWith(`${root}/`)))
   if (!inside?.at) throw new Refused(`There is no ${path || place} in ${place} that may be read.`)
@@ -110,19 +110,15 @@ function isReport(path: string): boolean {
   return isOurLog(basename(path)) && !path.endsWith('.json5')
 }
 
-async function placesOf(session: Session): Promise<[string, string][]> {
+async function foldersOf(session: Session, place: unknown): Promise<string[]> {
   const { settings } = session
   const { folder } = await installedPackage(settings, await session.service())
-  const units = join(settings.home, '.config/systemd/user', gatewayUnit(settings))
-  return [
-    ...(folder ? [['package', folder] as [string, string]] : []),
-    ['plugins', join(settings.stateDir, 'extensions')],
-    ['service', gatewayPlist(settings)],
-    ['service', units],
-    ['service', `${units}.d`],
-    ['fatal-exits', join(settings.stateDir, 'logs', 'stability')],
-    ['reports', settings.memoryDir],
-  ]
+  const unit = join(settings.home, '.config/systemd/user', gatewayUnit(settings))
+  if (place === 'package') return folder ? [folder] : []
+  if (place === 'plugins') return [join(settings.stateDir, 'extensions')]
+  if (place === 'service') return [gatewayPlist(settings), unit, `${unit}.d`]
+  if (place === 'fatal-exits') return [join(settings.stateDir, 'logs', 'stability')]
+  return place === 'reports' ? [settings.memoryDir] : []
 }
 
 const realOf = (path: string) => tried(() => realpathSync(path))
