@@ -9,7 +9,6 @@
  *      2  unusable flags or settings, nothing was touched
  *      3  not acting: paused, Level 3 or another health check is at work, or the gateway was stopped on purpose
  */
-import { fileURLToPath } from 'node:url'
 import { type Examination, isUp } from '../lib/gateway/examine.ts'
 import {
   check,
@@ -27,7 +26,7 @@ import { afterRestart, readWatchState, whyCooling, writeWatchState } from '../li
 import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
+import { LAUNCHER, type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
 await runTier({
@@ -232,8 +231,7 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
 
 async function runEmergencyRecovery(run: TierRun): Promise<number> {
   const { execa } = await import('execa')
-  const launcher = fileURLToPath(new URL('./run-tier.sh', import.meta.url))
-  const child = execa({ stdio: 'inherit', reject: false })`sh ${launcher} emergency-recovery`
+  const child = execa({ stdio: 'inherit', reject: false })`sh ${LAUNCHER} emergency-recovery`
   // SIGTERM is passed on to Level 3, which has a tmux session to end.
   run.onExit(async () => {
     if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await child

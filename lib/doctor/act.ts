@@ -18,7 +18,22 @@ import type { Report, Session } from './session.ts'
 
 const NPM_LIMIT_SEC = 900
 const RESTART = acts(420, 6, 'restart')
-const MOST_CHARS = 4000
+
+const REPORT: readonly [argument: string, key: keyof Report, asks: string, heading?: string][] = [
+  ['symptom', 'symptom', 'what was seen', 'Symptom'],
+  ['root_cause', 'rootCause', 'why it was down', 'Root cause'],
+  ['fix', 'fix', 'everything that was changed, also what did not help', 'Fix'],
+  ['prevention', 'prevention', 'how it can be prevented', 'Prevention'],
+  ['decision_making', 'decisions', 'why this way', 'Decision making'],
+  ['lessons', 'lessons', 'what the next doctor should do first when it meets this again', 'Lessons'],
+  ['human_needed', 'humanNeeded', 'why a human has to see to it; leave out when none has to'],
+  [
+    'keep_config_edits',
+    'keepConfigEdits',
+    'why edits of the config should stay although the gateway is not healthy; leave out to have them rolled back',
+  ],
+]
+const REQUIRED: readonly (keyof Report)[] = ['symptom', 'rootCause', 'fix']
 
 export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   start_gateway: {
@@ -111,21 +126,12 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   },
   write_report: {
     description: 'Writes the report of this session. Call it once, at the end, whether the gateway is healthy or not.',
-    arguments: {
-      symptom: text('what was seen', MOST_CHARS),
-      root_cause: text('why it was down', MOST_CHARS),
-      fix: text('everything that was changed, also what did not help', MOST_CHARS),
-      prevention: optional(text('how it can be prevented', MOST_CHARS)),
-      decision_making: optional(text('why this way', MOST_CHARS)),
-      lessons: optional(text('what the next doctor should do first when it meets this again', MOST_CHARS)),
-      human_needed: optional(text('why a human has to see to it; leave out when none has to', MOST_CHARS)),
-      keep_config_edits: optional(
-        text(
-          'why edits of the config should stay although the gateway is not healthy; leave out to have them rolled back',
-          MOST_CHARS,
-        ),
-      ),
-    },
+    arguments: Object.fromEntries(
+      REPORT.map(([name, key, asks]) => {
+        const argument = text(asks, 4000)
+        return [name, REQUIRED.includes(key) ? argument : optional(argument)]
+      }),
+    ),
     most: 5,
     limitSec: 10,
     prepare: (session, args) => () => writeReport(session, args),
@@ -187,25 +193,13 @@ function lostByFix(before: string, after: string): string | undefined {
   return was.length > 0 && guarded(was) !== guarded(is) ? 'who may use the gateway or what it may do' : undefined
 }
 
-const REPORT: readonly [argument: string, key: keyof Report, heading?: string][] = [
-  ['symptom', 'symptom', 'Symptom'],
-  ['root_cause', 'rootCause', 'Root cause'],
-  ['fix', 'fix', 'Fix'],
-  ['prevention', 'prevention', 'Prevention'],
-  ['decision_making', 'decisions', 'Decision making'],
-  ['lessons', 'lessons', 'Lessons'],
-  ['human_needed', 'humanNeeded'],
-  ['keep_config_edits', 'keepConfigEdits'],
-]
-
 async function writeReport(session: Session, args: Arguments): Promise<string> {
   const report = {} as Report
   // A heading of its own would pass for one of ours.
   for (const [argument, key] of REPORT)
     report[key] = (await session.hide(String(args[argument] ?? ''))).trim().replace(/^(\s*)#/gm, '$1\\#')
-  if (!report.symptom || !report.rootCause || !report.fix)
-    throw new Refused('symptom, root_cause and fix must say something.')
-  const parts = REPORT.flatMap(([, key, title]) => (title ? [`## ${title}\n\n${report[key] || 'not reported'}`] : []))
+  if (REQUIRED.some((key) => !report[key])) throw new Refused('symptom, root_cause and fix must say something.')
+  const parts = REPORT.flatMap(([, key, , title]) => (title ? [`## ${title}\n\n${report[key] || 'not reported'}`] : []))
   const human = report.humanNeeded ? [`## For a human\n\n${report.humanNeeded}`] : []
   const text = [`# Emergency recovery, ${localIso(new Date())}`, ...parts, ...human].join('\n\n')
   writeFileAtomic(session.context.reportPath, `${text}\n`)
