@@ -49,14 +49,10 @@ const SECTIONS = new Set(
 const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'models', 'ui'])
 const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
 
-interface Yardstick {
-  port: number
-  /** The last config that booted; undefined when there is none. */
-  good: Record<string, unknown> | undefined
-  known: readonly Leaf[]
-}
+type Yardstick = ReturnType<typeof yardstickOf>
 
-export function yardstickOf(knownGood: string | undefined, port: number): Yardstick {
+/** @param knownGood the last config that booted; undefined when there is none */
+export function yardstickOf(knownGood: string | undefined, port: number) {
   const good = knownGood === undefined ? undefined : parseOrNothing(knownGood)
   return { port, good, known: leavesOf(good ?? {}) }
 }

@@ -207,18 +207,10 @@ function follow({ run, session, doctor, hide }: SessionOptions, terminal: Termin
 }
 
 function linesOf(event: DoctorEvent, title: string): string {
-  switch (event.kind) {
-    case 'connected':
-      return `${title} is connected to its instruments.`
-    case 'said':
-      return `\n${event.text}`
-    case 'called':
-      return `\n> ${event.text}`
-    case 'answered':
-      return event.text.split('\n').slice(0, 40).join('\n').replace(/^/gm, '  ')
-    case 'trouble':
-      return `\n! ${event.detail}`
-    case 'finished':
-      return '\nDone.'
-  }
+  if (event.kind === 'connected') return `${title} is connected to its instruments.`
+  if (event.kind === 'said') return `\n${event.text}`
+  if (event.kind === 'called') return `\n> ${event.text}`
+  if (event.kind === 'trouble') return `\n! ${event.detail}`
+  if (event.kind === 'finished') return '\nDone.'
+  return event.text.split('\n').slice(0, 40).join('\n').replace(/^/gm, '  ')
 }
