@@ -26,21 +26,17 @@ import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.
 import { DEED, EXIT, MARKER, NEEDS_ATTENTION, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
-let secretsOfConfig: string[] = []
-const hide = (text: string, secrets: readonly string[] = []) => redact(text, [...secrets, ...secretsOfConfig])
 
 await runTier({
   tier: 'emergency-recovery',
   help: `Level 3 of openclaw-self-healing: a coding agent, in a tmux terminal, diagnoses and repairs the OpenClaw Gateway with
 instruments and nothing else, and writes a report. Started by Level 2; can be run by hand at any time.`,
-  redact: hide,
   main: async (run) => {
-    secretsOfConfig = await knownSecrets(run.settings)
+    run.secrets.push(...(await knownSecrets(run.settings)))
     // Whatever ends this run before its verdict, a human is called.
     let isConcluded = run.dryRun
     const callHuman = () => {
@@ -61,7 +57,8 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 0. What a killed run left behind goes, whatever is decided now.
   let seen = await check(run, true)
-  if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict), hide)) journal.warn(line)
+  if (!run.dryRun)
+    for (const line of await clearLeftSessions(settings, isUp(seen.verdict), run.hide)) journal.warn(line)
 
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {
@@ -105,7 +102,7 @@ async function main(run: TierRun): Promise<Outcome> {
   run.onExit(() => {
     session.reload()
     if (!isConcluded && session.rollBackEdits()) journal.warn("cut short: rolled back the doctor's edits of the config")
-    session.close(hide)
+    session.close(run.hide)
   })
   journal.info('gathering the diagnosis')
   const { verdict, evidence } = seen
@@ -118,7 +115,7 @@ async function main(run: TierRun): Promise<Outcome> {
   let end: SessionEnd = { title: '', ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
   for (const doctor of doctors) {
     journal.info(DEED.doctor(doctor.title, doctor.version, similar.length))
-    end = await runDoctor({ run, session, doctor, briefing, hide })
+    end = await runDoctor(run, session, doctor, briefing)
     session.reload()
     journal.info(`the session ended: ${end.ending}: ${end.detail}`)
     if (!CANNOT_WORK.includes(end.ending) || session.state.calls.some(({ acts }) => acts)) break
@@ -132,8 +129,7 @@ async function main(run: TierRun): Promise<Outcome> {
   run.meter.add('doctorVisits', { result: isUp(seen.verdict) ? 'recovered' : 'down' })
   for (const { decision } of calls)
     run.meter.add('doctorToolCalls', { decision: decision === 'refused' ? 'refused' : 'allowed' })
-  for (const line of conclude(session, { end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
-    journal.info(line)
+  for (const line of conclude(run, session, end, { verdict, evidence }, isUp(seen.verdict), seconds)) journal.info(line)
   if (isUp(seen.verdict)) {
     const byDoctor = isByDoctor(calls, end)
     const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)

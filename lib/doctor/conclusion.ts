@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addLearning } from '../incidents/learnings.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
+import type { TierRun } from '../tier/run.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { ENDINGS, type SessionEnd } from './run-doctor.ts'
 import type { InstrumentCall, Session } from './session.ts'
@@ -32,17 +33,15 @@ function describeCall({ name, args }: InstrumentCall): string {
   return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
 }
 
-interface Conclusion {
-  end: SessionEnd
-  verdict: string
-  evidence: string
-  isUp: boolean
-  seconds: number
-  hide: (text: string) => string
-}
-
 /** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
-export function conclude(session: Session, { end, isUp, seconds, hide, ...of }: Conclusion): string[] {
+export function conclude(
+  { hide }: TierRun,
+  session: Session,
+  end: SessionEnd,
+  before: { verdict: string; evidence: string },
+  isUp: boolean,
+  seconds: number,
+): string[] {
   const { report, configAfter, calls } = session.state
   const { reportPath } = session.context
   const said: string[] = []
@@ -73,9 +72,9 @@ export function conclude(session: Session, { end, isUp, seconds, hide, ...of }: 
     ].join('\n')
     writeFileAtomic(reportPath, `${hide(text)}\n`)
     said.push(`report: ${reportPath}${report ? '' : ' (the doctor wrote none)'}`)
-    const evidence = hide(oneLine(of.evidence, 300))
+    const evidence = hide(oneLine(before.evidence, 300))
     addLearning(learningsPath(session), {
-      ...{ at: localIso(new Date()), verdict: of.verdict, evidence, outcome, seconds, report },
+      ...{ at: localIso(new Date()), verdict: before.verdict, evidence, outcome, seconds, report },
     })
   } catch (error) {
     said.push(`the report could not be completed: ${oneLine(String(error))}`)

@@ -45,14 +45,6 @@ export interface SessionEnd {
   costUsd?: number
 }
 
-interface SessionOptions {
-  run: TierRun
-  session: Session
-  doctor: Doctor
-  briefing: string
-  hide: (text: string) => string
-}
-
 const HEALTHY_CHECKS = 3
 
 type End = Pick<SessionEnd, 'ending' | 'detail' | 'healthySince'>
@@ -60,8 +52,7 @@ type End = Pick<SessionEnd, 'ending' | 'detail' | 'healthySince'>
 const over = (ending: Ending, detail: string): End => ({ ending, detail: oneLine(detail, 300) })
 
 /** Runs one session to its end, after which nothing of the doctor goes on. Throws the abort of `signal`. */
-export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
-  const { run, session, doctor, briefing } = options
+export async function runDoctor(run: TierRun, session: Session, doctor: Doctor, briefing: string): Promise<SessionEnd> {
   const { settings, journal } = run
   const { title } = doctor
   const { folder } = session.context
@@ -74,7 +65,7 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
   const terminal = await openTerminal(settings, launch, folder, recordingPath, isGatewayCommand)
   if ('failure' in terminal) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
   run.onExit(() => terminal.close())
-  const work = follow(options, terminal, recordingPath)
+  const work = follow(run, folder, doctor, terminal, recordingPath)
   try {
     const end = await watch(work, run)
     return { title, ...end, wasAtWork: work.isConnected, costUsd: work.costUsd }
@@ -139,9 +130,14 @@ async function untilReported(work: Work, { settings, journal, signal }: TierRun)
 
 type Work = ReturnType<typeof follow>
 
-function follow({ run, session, doctor, hide }: SessionOptions, terminal: Terminal, recordingPath: string) {
-  const { folder } = session.context
-  const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = run.settings
+function follow(
+  { settings, hide }: TierRun,
+  folder: string,
+  doctor: Doctor,
+  terminal: Terminal,
+  recordingPath: string,
+) {
+  const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = settings
   const startedAt = performance.now()
   const seen: Record<string, { at: number; rest: string }> = {}
   let [lastSign, calls] = [startedAt, 0]

@@ -21,6 +21,9 @@ export interface Outcome {
 export interface TierRun {
   settings: Settings
   journal: Journal
+  /** What `hide` and the log leave out; a tier may add to it. */
+  secrets: string[]
+  hide: (text: string) => string
   dryRun: boolean
   /** The tier's own flags. */
   flags: Record<string, boolean>
@@ -40,8 +43,6 @@ interface TierScript {
   /** Level 4 has to speak even when no lock can be written. */
   runsWithoutLock?: boolean
   whilePaused?: (run: Pick<TierRun, 'settings' | 'journal'>, pause: string) => Promise<void>
-  /** `secrets` are the known values. */
-  redact?: (text: string, secrets: readonly string[]) => string
   main: (run: TierRun) => Promise<Outcome>
 }
 
@@ -95,8 +96,9 @@ async function readFlags(script: TierScript): Promise<Record<string, boolean> | 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
   const startedSec = process.uptime()
   const dryRun = flags['dry-run'] === true
-  const hide = script.redact ?? redact
-  const journal = openJournal(settings, script.tier, (text) => hide(text, settings.secrets), dryRun)
+  const secrets = [...settings.secrets]
+  const hide = (text: string) => redact(text, secrets)
+  const journal = openJournal(settings, script.tier, hide, dryRun)
   const meter = openMeter(settings, script.tier, journal, dryRun)
   if (!dryRun) countMarkers(journal, meter, settings)
   const abort = new AbortController()
@@ -159,9 +161,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     if (pause !== undefined) journal.info(`dry run: would not act: ${pause}`)
     for (const problem of settings.envProblems) journal.warn(problem)
     const outcome = await script.main({
-      settings,
-      journal,
-      dryRun,
+      ...{ settings, journal, secrets, hide, dryRun },
       flags,
       meter,
       signal: abort.signal,
