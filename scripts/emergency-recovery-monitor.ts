@@ -12,7 +12,6 @@
 import { type Ledger, readLedger, saveLedger } from '../lib/alerts/ledger.ts'
 import { hasMarks, readHappenings, readSince, unwritableFolders } from '../lib/alerts/reading.ts'
 import { EXIT } from '../lib/tier/contract.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
 const QUIET: Outcome = { code: EXIT.healthy, verdict: 'nothing to alert' }
@@ -26,7 +25,6 @@ Started every 5 minutes by cron; can be run by hand at any time.`,
   flags: { 'test-alert': 'send a test through every configured channel and say what each answered' },
   runsWithoutLock: true,
   exitCodes: '0 nothing is left to be sent, 1 an alert could not be delivered yet',
-  redact,
   whilePaused: (run, pause) => beat(run, undefined, `paused${/,? until .*/.exec(pause)?.[0] ?? ''}`),
   main,
 })

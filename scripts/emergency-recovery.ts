@@ -9,15 +9,14 @@
  *      3  not acting: paused, another doctor is at work, or the gateway was stopped on purpose
  */
 import type { Doctor } from '../lib/agents/agent.ts'
-import { chosenDoctors, instrumentsServer } from '../lib/agents/choice.ts'
+import { chosenDoctors } from '../lib/agents/choice.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
 import { changesTried, conclude, isByDoctor, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
-import { INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { learn } from '../lib/doctor/learned.ts'
 import { failureKey, noteSession, readSessions, whyNoDoctor } from '../lib/doctor/limits.ts'
 import { runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
-import { clearLeftSessions, openSession, type Session } from '../lib/doctor/session.ts'
+import { clearLeftSessions, openSession } from '../lib/doctor/session.ts'
 import { type Examination, isUp } from '../lib/gateway/examine.ts'
 import { check, examineOptions, leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
 import { ownTriage } from '../lib/gateway/processes.ts'
@@ -27,21 +26,17 @@ import { describeLearnings, similarLearnings } from '../lib/incidents/learnings.
 import { DEED, EXIT, MARKER, NEEDS_ATTENTION, TIERS, wholeWords } from '../lib/tier/contract.ts'
 import { isLock, takeDoctorLock } from '../lib/tier/lock.ts'
 import { pauseReason } from '../lib/tier/pause.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
-let secretsOfConfig: string[] = []
-const hide = (text: string, secrets: readonly string[] = []) => redact(text, [...secrets, ...secretsOfConfig])
 
 await runTier({
   tier: 'emergency-recovery',
   help: `Level 3 of openclaw-self-healing: a coding agent, in a tmux terminal, diagnoses and repairs the OpenClaw Gateway with
 instruments and nothing else, and writes a report. Started by Level 2; can be run by hand at any time.`,
-  redact: hide,
   main: async (run) => {
-    secretsOfConfig = await knownSecrets(run.settings)
+    run.secrets.push(...(await knownSecrets(run.settings)))
     // Whatever ends this run before its verdict, a human is called.
     let isConcluded = run.dryRun
     const callHuman = () => {
@@ -62,14 +57,15 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 0. What a killed run left behind goes, whatever is decided now.
   let seen = await check(run, true)
-  if (!run.dryRun) for (const line of await clearLeftSessions(settings, isUp(seen.verdict), hide)) journal.warn(line)
+  if (!run.dryRun)
+    for (const line of await clearLeftSessions(settings, isUp(seen.verdict), run.hide)) journal.warn(line)
 
   // 1. Is it down at all, and is it down for a reason that a doctor may treat?
   if (!run.dryRun && TREATMENTS[seen.verdict].level3 === 'wait') {
     journal.info(`${seen.verdict}: ${seen.evidence}; waiting for it`)
     seen = await waitUntilUp(settings, examineOptions(run, true), DRAIN_SEC + settings.startupGraceSec, run.signal)
   }
-  if (isUp(seen.verdict)) return healthy(run, seen)
+  if (isUp(seen.verdict)) return recordHealthy(run, seen)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (run.dryRun) return dryRunEnds(run, seen)
   run.markAtWork()
@@ -90,7 +86,7 @@ async function main(run: TierRun): Promise<Outcome> {
   seen = await waitWhile(run, seen, () => ownTriage(settings))
   let other: string | undefined
   if (!isUp(seen.verdict)) seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
-  if (isUp(seen.verdict)) return healthy(run, seen, 'outside')
+  if (isUp(seen.verdict)) return recordHealthy(run, seen, 'outside')
   if (other) {
     const limit = `has been at work for longer than ${settings.emergencyRecoveryTimeoutSec} s`
     return manual(run, seen, `no doctor was called: ${other.replace('is at work', limit)}`)
@@ -106,7 +102,7 @@ async function main(run: TierRun): Promise<Outcome> {
   run.onExit(() => {
     session.reload()
     if (!isConcluded && session.rollBackEdits()) journal.warn("cut short: rolled back the doctor's edits of the config")
-    session.close(hide)
+    session.close(run.hide)
   })
   journal.info('gathering the diagnosis')
   const { verdict, evidence } = seen
@@ -116,12 +112,11 @@ async function main(run: TierRun): Promise<Outcome> {
   // 5. The doctor in tmux; one that cannot work is followed by the next.
   noteSession(settings, past.value, { at: Date.now(), failure })
   const begun = performance.now()
-  let end: SessionEnd = { ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
-  let title = ''
+  let end: SessionEnd = { title: '', ending: 'exited', detail: 'no doctor was found', wasAtWork: false }
   for (const doctor of doctors) {
-    title = doctor.title
-    journal.info(DEED.doctor(title, doctor.version, similar.length))
-    end = await callDoctor(run, session, doctor, briefing)
+    journal.info(DEED.doctor(doctor.title, doctor.version, similar.length))
+    end = await runDoctor(run, session, doctor, briefing)
+    session.reload()
     journal.info(`the session ended: ${end.ending}: ${end.detail}`)
     if (!CANNOT_WORK.includes(end.ending) || session.state.calls.some(({ acts }) => acts)) break
   }
@@ -134,19 +129,18 @@ async function main(run: TierRun): Promise<Outcome> {
   run.meter.add('doctorVisits', { result: isUp(seen.verdict) ? 'recovered' : 'down' })
   for (const { decision } of calls)
     run.meter.add('doctorToolCalls', { decision: decision === 'refused' ? 'refused' : 'allowed' })
-  for (const line of conclude(session, { title, end, verdict, evidence, isUp: isUp(seen.verdict), seconds, hide }))
-    journal.info(line)
+  for (const line of conclude(run, session, end, { verdict, evidence }, isUp(seen.verdict), seconds)) journal.info(line)
   if (isUp(seen.verdict)) {
     const byDoctor = isByDoctor(calls, end)
     const learned = byDoctor && learn(settings, { verdict, evidence }, calls, journal.warn)
     if (learned) journal.info(MARKER.notice(`${NEEDS_ATTENTION}${learned}`))
-    return await healthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
+    return await recordHealthy(run, seen, byDoctor ? TIERS['emergency-recovery'].level : 'outside')
   }
   journal.warn(changesTried(calls))
   const pauseNow = pauseReason(settings)
   if (pauseNow) return standDown(run, pauseNow, seen)
   const wanted = session.state.report?.humanNeeded
-  const why = `${whyNotHealed(title, end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
+  const why = `${whyNotHealed(end)}${wanted ? `; the doctor says: ${wanted}` : ''}`
   return manual(run, seen, `${why}; the gateway is ${seen.verdict}: ${seen.evidence}`)
 }
 
@@ -166,28 +160,6 @@ async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[
   if (found.length === 0) return { failure: failures.join('; ') }
   for (const why of failures) journal.warn(`skipped: ${why}`)
   return found
-}
-
-async function callDoctor(run: TierRun, session: Session, doctor: FoundDoctor, briefing: string): Promise<SessionEnd> {
-  const { settings, journal } = run
-  const { folder } = session.context
-  const recordingPath = session.pathBeside((stamp) => `${doctor.name}-session-${stamp}.log`)
-  journal.info(`recording: ${recordingPath}`)
-  const server = instrumentsServer(session.contextPath)
-  const end = await runDoctor({
-    ...{ settings, doctor, folder, briefing, recordingPath, hide },
-    launch: doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) }),
-    check: async () => {
-      const now = await check(run, false)
-      const coming = TREATMENTS[now.verdict].level3 === 'wait'
-      return { up: isUp(now.verdict), coming, text: wholeWords(`${now.verdict}: ${now.evidence}`, 160) }
-    },
-    say: journal.info,
-    signal: run.signal,
-    onExit: run.onExit,
-  })
-  session.reload()
-  return end
 }
 
 /** Waits while something else is at work, at most as long as one session may take. */
@@ -256,9 +228,4 @@ function forHuman(run: TierRun, seen: Examination): Outcome {
 function manual(run: TierRun, seen: Examination, why: string): Outcome {
   run.journal.error(MARKER.manual(wholeWords(why, 600)))
   return { code: EXIT.down, verdict: seen.verdict }
-}
-
-async function healthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<Outcome> {
-  if (!run.dryRun) await recordHealthy(run, seen, by)
-  return { code: EXIT.healthy, verdict: 'healthy' }
 }

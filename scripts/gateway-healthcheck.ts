@@ -26,7 +26,6 @@ import { afterRestart, readWatchState, whyCooling, writeWatchState } from '../li
 import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { EXIT, MARKER, oneLine, TIERS } from '../lib/tier/contract.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { LAUNCHER, type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
@@ -35,7 +34,6 @@ await runTier({
   help: `Level 2 of openclaw-self-healing: checks the OpenClaw Gateway over HTTP, restarts it up to three times, rolls its config
 back to the last known-good one, and starts Level 3 (an AI doctor) when it has been down for five minutes.
 Started every 300 s by launchd or systemd; can be run by hand at any time.`,
-  redact,
   main: async (run) => {
     const outcome = await main(run)
     // 7. Whatever became of the gateway: the watchers watch each other.
@@ -127,8 +125,7 @@ async function main(run: TierRun): Promise<Outcome> {
   journal.info(`level 3 ended with exit code ${code}`)
   if (code !== EXIT.healthy)
     return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
-  await recordHealthy(run, await check(run, false))
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return recordHealthy(run, await check(run, false))
 }
 
 /** Does what the table says. `failed`: it was tried; `cannot`: this level can do no more; `waiting`: it is coming by itself. */
@@ -178,11 +175,10 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed'
 }
 
 async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
-  if (run.dryRun) return { code: EXIT.healthy, verdict: 'healthy' }
-  await recordHealthy(run, seen, by)
-  if (refusalsDue(readRecord(run.settings).value, Date.now()))
+  const outcome = await recordHealthy(run, seen, by)
+  if (!run.dryRun && refusalsDue(readRecord(run.settings).value, Date.now()))
     await (await import('../lib/gateway/log-notices.ts')).noticeRefusals(run)
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return outcome
 }
 
 /** A gateway that was only waited for has not recovered. */

@@ -26,7 +26,6 @@ import {
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { EXIT, formatLine, MARKER, NEEDS_ATTENTION, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
@@ -36,7 +35,6 @@ await runTier({
   tier: 'watchdog',
   help: `Level 1 of openclaw-self-healing: checks the OpenClaw Gateway once and restarts it when it is down.
 Started every 180 s by launchd or systemd; can be run by hand at any time.`,
-  redact,
   main: async (run) => {
     const outcome = await main(run)
     // 8. Whatever became of the gateway: the watchers watch each other.
@@ -189,9 +187,8 @@ async function healthy(run: TierRun, watch: WatchState, seen: Examination): Prom
       warnings: warnings.standing,
       lastTickMs: nowMs,
     })
-    await recordHealthy(run, seen)
   }
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return recordHealthy(run, seen)
 }
 
 function measure({ settings, meter }: TierRun, seen: Examination, warnings: number): void {
@@ -203,9 +200,9 @@ function measure({ settings, meter }: TierRun, seen: Examination, warnings: numb
 }
 
 async function recovered(run: TierRun, watch: WatchState, seen: Examination, level?: number): Promise<Outcome> {
-  await recordHealthy(run, seen, level)
+  const outcome = await recordHealthy(run, seen, level)
   writeWatchState(run.settings, { ...watch, lastTickMs: Date.now() })
-  return { code: EXIT.healthy, verdict: 'healthy' }
+  return outcome
 }
 
 function escalate(run: TierRun, seen: Examination, why: string): Outcome {

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { lastDays } from '../lib/incidents/history.ts'
 import { asMarkdown } from '../lib/report/markdown.ts'
 import { figuresOf, type Report, readReport } from '../lib/report/report.ts'
+import { print, runByHand } from '../lib/tier/by-hand.ts'
 import { EXIT, type ExitCode, oneLine } from '../lib/tier/contract.ts'
 import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 import { writeFileAtomic } from '../lib/tier/state.ts'
@@ -22,39 +23,20 @@ Flags:
 
 Exit codes: 0 the report was written, 1 the file cannot be written, 2 unusable flags or settings.`
 
-process.stdout.on('error', () => {}) // `… | head` closes the pipe early
-process.exitCode = await main()
-
-async function main(): Promise<ExitCode> {
-  try {
-    const boolean = { type: 'boolean', default: false } as const
-    const options = { days: { type: 'string', default: '7' }, html: { type: 'string' }, json: boolean } as const
-    const { values: flags } = parseArgs({ options: { ...options, 'dry-run': boolean, help: boolean } })
-    if (flags.help) return print(HELP)
-    const days = Number(flags.days)
-    if (!/^\d+(\.\d+)?$/.test(flags.days) || days <= 0 || days > 366)
-      return unusable(`--days "${oneLine(flags.days, 40)}": expected a number of days, more than 0 and up to 366`)
-    if (flags.html === '') return unusable('--html: expected a file')
-    const now = new Date()
-    const report = await readReport(loadSettings(), lastDays(days, now), now)
-    if (flags.html !== undefined) return await writePage(report, resolve(flags.html), flags['dry-run'])
-    return print(flags.json ? json(report) : asMarkdown(report))
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (!(error instanceof SettingsError) && !code?.startsWith('ERR_PARSE_ARGS')) throw error
-    return unusable(message)
-  }
-}
-
-function print(text: string): ExitCode {
-  process.stdout.write(`${text}\n`)
-  return EXIT.healthy
-}
-
-function unusable(problem: string): ExitCode {
-  process.stderr.write(`incident-report: ${problem}\nTry --help.\n`)
-  return EXIT.unusable
-}
+await runByHand('incident-report', async () => {
+  const boolean = { type: 'boolean', default: false } as const
+  const options = { days: { type: 'string', default: '7' }, html: { type: 'string' }, json: boolean } as const
+  const { values: flags } = parseArgs({ options: { ...options, 'dry-run': boolean, help: boolean } })
+  if (flags.help) return print(HELP)
+  const days = Number(flags.days)
+  if (!/^\d+(\.\d+)?$/.test(flags.days) || days <= 0 || days > 366)
+    throw new SettingsError(`--days "${oneLine(flags.days, 40)}": expected a number of days, more than 0 and up to 366`)
+  if (flags.html === '') throw new SettingsError('--html: expected a file')
+  const now = new Date()
+  const report = await readReport(loadSettings(), lastDays(days, now), now)
+  if (flags.html !== undefined) return await writePage(report, resolve(flags.html), flags['dry-run'])
+  return print(flags.json ? json(report) : asMarkdown(report))
+})
 
 function json(report: Report): string {
   const figures = Object.fromEntries(figuresOf(report))

@@ -1,6 +1,8 @@
 #!/usr/bin/env -S npx tsx
 /** The learned remedies: what healed the same failure twice, for a human to approve or reject. */
 import { describeRemedy, type LearnedRemedy, readRemedies, setStatus } from '../lib/doctor/learned.ts'
+import { print, runByHand } from '../lib/tier/by-hand.ts'
+import { EXIT } from '../lib/tier/contract.ts'
 import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 
 const USAGE = `Lists what healed the same failure twice, and takes your decision. Level 2 applies an approved remedy before it calls a
@@ -18,42 +20,32 @@ const words = process.argv.slice(2)
 const isDryRun = words.some((word) => /^(?:--)?dry-run$/.test(word))
 const [command = 'list', fingerprint, ...more] = words.filter((word) => !/^(?:--)?dry-run$/.test(word))
 
-try {
-  process.exitCode = main()
-} catch (error) {
-  if (!(error instanceof SettingsError)) throw error
-  process.exitCode = fail(2, error.message)
-}
-
-function main(): number {
-  if (/^(?:--help|-h|help)$/.test(command)) return say(USAGE)
+await runByHand('learned', () => {
+  if (/^(?:--help|-h|help)$/.test(command)) return print(USAGE)
   const settings = loadSettings()
   if (command === 'list' && fingerprint === undefined) {
     const { value, problem } = readRemedies(settings, true)
-    if (problem) fail(0, problem)
-    if (value.length > 0) return say(value.map(described).join('\n\n'))
-    return say('Nothing was learned yet. A remedy is proposed when it healed the same failure twice.')
+    if (problem) complain(problem)
+    if (value.length > 0) return print(value.map(described).join('\n\n'))
+    return print('Nothing was learned yet. A remedy is proposed when it healed the same failure twice.')
   }
   if (!/^(?:approve|reject)$/.test(command) || fingerprint === undefined || more.length > 0)
-    return fail(2, `${words.join(' ')}: expected approve or reject, and a fingerprint\n\n${USAGE}`)
+    throw new SettingsError(`${words.join(' ')}: expected approve or reject, and a fingerprint\n\n${USAGE}`)
   const decision = command === 'approve' ? 'approved' : 'rejected'
   // What was proposed comes first: the same failure may have been healed in another way, too.
   const all = ['proposed', 'seen', 'approved', 'rejected', 'dropped'] as const
   const from = all.filter((status) => status !== decision)
   const one = setStatus(settings, fingerprint, decision, from, isDryRun)
-  if (!one) return fail(1, `there is no remedy ${fingerprint} to ${command}; \`npm run learned\` lists them`)
+  if (!one) {
+    complain(`there is no remedy ${fingerprint} to ${command}; \`npm run learned\` lists them`)
+    return EXIT.down
+  }
   const done = command === 'approve' ? 'approved: Level 2 applies it before it calls a doctor' : 'rejected'
-  return say(`${isDryRun ? 'would be ' : ''}${done}\n${described(one)}`)
-}
+  return print(`${isDryRun ? 'would be ' : ''}${done}\n${described(one)}`)
+})
 
-function say(text: string): number {
-  process.stdout.write(`${text}\n`)
-  return 0
-}
-
-function fail(code: number, text: string): number {
+function complain(text: string): void {
   process.stderr.write(`learned: ${text}\n`)
-  return code
 }
 
 function described(one: LearnedRemedy): string {

@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { look, type Status, screen } from '../lib/report/status.ts'
+import { print, runByHand } from '../lib/tier/by-hand.ts'
 import { EXIT, type ExitCode } from '../lib/tier/contract.ts'
-import { loadSettings, type Settings, SettingsError } from '../lib/tier/settings.ts'
+import { loadSettings, type Settings } from '../lib/tier/settings.ts'
 
 const HELP = `How openclaw-self-healing and its gateway stand, on one screen: npm run status [-- flags]
 
@@ -23,36 +24,20 @@ const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l'
 const LEAVE = '\u001b[?7h\u001b[?25h\u001b[?1049l'
 const [TO_THE_TOP, END_OF_LINE, REST_OF_SCREEN] = ['\u001b[H', '\u001b[K', '\u001b[J']
 
-// `… | head` closes the pipe early.
-process.stdout.on('error', () => process.exit())
-
-process.exitCode = await main()
-
-async function main(): Promise<ExitCode> {
-  try {
-    const boolean = { type: 'boolean', default: false } as const
-    const profile = { type: 'string' } as const
-    const { values: flags } = parseArgs({
-      options: { watch: boolean, json: boolean, profile, 'dry-run': boolean, help: boolean },
-    })
-    if (flags.help) {
-      process.stdout.write(`${HELP}\n`)
-      return EXIT.healthy
-    }
-    const settings = loadSettings(undefined, { profile: flags.profile })
-    const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
-    if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
-    const status = await look(settings)
-    process.stdout.write(`${show(status).join('\n')}\n`)
-    return status.isWell ? EXIT.healthy : EXIT.down
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const isFlag = code?.startsWith('ERR_PARSE_ARGS')
-    if (!(error instanceof SettingsError) && !isFlag) throw error
-    process.stderr.write(`status: ${message}\n${isFlag ? 'Try --help.\n' : ''}`)
-    return EXIT.unusable
-  }
-}
+await runByHand('status', async () => {
+  const boolean = { type: 'boolean', default: false } as const
+  const profile = { type: 'string' } as const
+  const { values: flags } = parseArgs({
+    options: { watch: boolean, json: boolean, profile, 'dry-run': boolean, help: boolean },
+  })
+  if (flags.help) return print(HELP)
+  const settings = loadSettings(undefined, { profile: flags.profile })
+  const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
+  if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
+  const status = await look(settings)
+  print(show(status).join('\n'))
+  return status.isWell ? EXIT.healthy : EXIT.down
+})
 
 function json(status: Status, isIndented: boolean): string {
   return JSON.stringify(status, (_, value: unknown) => value ?? null, isIndented ? 2 : undefined)

@@ -15,7 +15,6 @@ import { isInstalled, type Receipt, readReceipt, receiptPath } from '../lib/serv
 import { type Book, endRun, heartbeatMs, lookAtPeers, type Suspect, writeBook } from '../lib/services/watchers.ts'
 import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
 import { lockHolder, longestRunSec } from '../lib/tier/lock.ts'
-import { redact } from '../lib/tier/redact.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
@@ -32,7 +31,6 @@ Started every 5 min by cron; can be run by hand at any time.`,
     healthcheck: 'Level 1 found Level 2 dead: revive it alone',
     guardian: 'Level 1 found that cron does not run the guardian: restore the crontab lines',
   },
-  redact,
   main,
 })
 

@@ -6,23 +6,18 @@ import { parseOrNothing, withoutSetting, withSetting } from '../gateway/config-t
 import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { judgeConfigText, judgeSetting, VEIL, veiledConfig, yardstickOf } from './config-policy.ts'
-import { type Arguments, type Deed, type Instrument, Refused } from './instrument.ts'
+import { type Arguments, acts, type Deed, type Instrument, integer, Refused, text } from './instrument.ts'
 import { knownNames } from './read.ts'
 import type { Session } from './session.ts'
 
-const PATH = {
-  type: 'string',
-  description: 'where it stands, names and places in lists joined by dots: agents.defaults.model.primary',
-  max: 200,
-} as const
+const PATH = text('where it stands, names and places in lists joined by dots: agents.defaults.model.primary', 200)
 
 export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   set_config: {
     description:
       'Sets one setting of the gateway’s config. Allowed: gateway.mode to local, log levels, models, timeouts and limits, `enabled` to false, and values of the known-good config.',
     arguments: { path: PATH, value: { type: 'value', description: 'its new value, as JSON', max: 2000 } },
-    acts: true,
-    limitSec: 20,
+    ...acts(20),
     prepare: (session, { path, value }) => {
       const names = splitPath(path)
       judgeSetting(names, value, yardstick(session))
@@ -33,8 +28,7 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     description:
       'Takes one setting out of the gateway’s config, e.g. one that OpenClaw refuses and the default replaces.',
     arguments: { path: PATH },
-    acts: true,
-    limitSec: 20,
+    ...acts(20),
     prepare: (session, { path }) => {
       const names = splitPath(path)
       return edit(session, (text) => withoutSetting(text, names))
@@ -44,20 +38,17 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     description:
       'Replaces a piece of the config’s text in one line, for a config that cannot be parsed: add or take away a comma, quote, colon or brace. The old piece may hold only what read_config shows, and must stand once in that line.',
     arguments: {
-      line: { type: 'integer', description: 'the line’s number, as read_config shows it' },
-      old: { type: 'string', description: 'the piece that is there now', max: 200 },
-      new: { type: 'string', description: 'what replaces it', max: 200 },
+      line: integer('the line’s number, as read_config shows it'),
+      old: text('the piece that is there now', 200),
+      new: text('what replaces it', 200),
     },
-    acts: true,
-    limitSec: 20,
+    ...acts(20),
     prepare: replaceInLine,
   },
   restore_known_good_config: {
     description:
       'Puts back the newest config that the gateway was healthy on, without showing it. The present file is kept beside it.',
-    acts: true,
-    most: 2,
-    limitSec: 20,
+    ...acts(20, 2),
     prepare: (session) => {
       const { settings } = session
       if (!settings.configRollback) throw new Refused('CONFIG_ROLLBACK is off: whether it is put back is for a human.')

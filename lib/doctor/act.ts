@@ -12,15 +12,28 @@ import { endProcess } from '../services/bare.ts'
 import { DEED, formatLine, localIso } from '../tier/contract.ts'
 import { type Answer, outputOf, shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { type Argument, type Arguments, asData, type Instrument, Refused } from './instrument.ts'
+import { type Arguments, acts, asData, type Instrument, integer, optional, Refused, reads, text } from './instrument.ts'
 import { describeExamination } from './read.ts'
 import type { Report, Session } from './session.ts'
 
 const NPM_LIMIT_SEC = 900
-const RESTART = { acts: true, most: 6, group: 'restart', limitSec: 420 } as const
+const RESTART = acts(420, 6, 'restart')
 
-const heading = (description: string): Argument => ({ type: 'string', description, max: 4000 })
-const option = (description: string): Argument => ({ ...heading(description), optional: true })
+const REPORT: readonly [argument: string, key: keyof Report, asks: string, heading?: string][] = [
+  ['symptom', 'symptom', 'what was seen', 'Symptom'],
+  ['root_cause', 'rootCause', 'why it was down', 'Root cause'],
+  ['fix', 'fix', 'everything that was changed, also what did not help', 'Fix'],
+  ['prevention', 'prevention', 'how it can be prevented', 'Prevention'],
+  ['decision_making', 'decisions', 'why this way', 'Decision making'],
+  ['lessons', 'lessons', 'what the next doctor should do first when it meets this again', 'Lessons'],
+  ['human_needed', 'humanNeeded', 'why a human has to see to it; leave out when none has to'],
+  [
+    'keep_config_edits',
+    'keepConfigEdits',
+    'why edits of the config should stay although the gateway is not healthy; leave out to have them rolled back',
+  ],
+]
+const REQUIRED: readonly (keyof Report)[] = ['symptom', 'rootCause', 'fix']
 
 export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   start_gateway: {
@@ -43,10 +56,8 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   },
   end_gateway_process: {
     description: 'Ends one process that is proven to be the gateway’s own, e.g. one that hangs and keeps its port.',
-    arguments: { pid: { type: 'integer', description: 'its pid' } },
-    acts: true,
-    most: 6,
-    limitSec: 120,
+    arguments: { pid: integer('its pid') },
+    ...acts(120, 6),
     prepare: async (session, { pid }) => {
       const { settings } = session
       await notComing(session)
@@ -59,33 +70,26 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       }
     },
   },
-  wait_until_healthy: {
-    description:
-      'Waits until the gateway answers as healthy, or will not come; a cold start takes 10 to 20 s, a migration minutes.',
-    arguments: { seconds: { type: 'integer', description: 'at most so long, 5 to 300', optional: true } },
-    limitSec: 330,
-    prepare:
-      (session, { seconds }) =>
-      async () => {
-        const { settings } = session
-        const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
-        const { signal } = new AbortController()
-        return describeExamination(await waitAfterStart(settings, session.examineOptions(), limitSec, signal), settings)
-      },
-  },
+  wait_until_healthy: reads(
+    'Waits until the gateway answers as healthy, or will not come; a cold start takes 10 to 20 s, a migration minutes.',
+    330,
+    async (session, { seconds }) => {
+      const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
+      const { signal } = new AbortController()
+      const seen = await waitAfterStart(session.settings, session.examineOptions(), limitSec, signal)
+      return describeExamination(seen, session.settings)
+    },
+    { seconds: optional(integer('at most so long, 5 to 300')) },
+  ),
   openclaw_doctor_fix: {
     description:
       'OpenClaw’s own repair (`openclaw doctor --fix --yes --non-interactive`), e.g. for a pending migration or unknown settings. Once; a copy of the config is kept, and put back if it touches who may use the gateway.',
-    acts: true,
-    most: 1,
-    limitSec: 620,
+    ...acts(620, 1),
     prepare: (session) => () => doctorFix(session),
   },
   reinstall_package: {
     description: 'Installs the gateway’s package again at the version that is installed, for one that is damaged.',
-    acts: true,
-    most: 2,
-    limitSec: NPM_LIMIT_SEC + 20,
+    ...acts(NPM_LIMIT_SEC + 20, 2),
     prepare: async (session) => {
       const { settings } = session
       const { folder, ...installed } = await installedPackage(settings, await session.service())
@@ -100,9 +104,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   },
   rebuild_native_modules: {
     description: 'Builds the package’s native modules again (`npm rebuild`), after its Node was replaced by another.',
-    acts: true,
-    most: 1,
-    limitSec: NPM_LIMIT_SEC + 20,
+    ...acts(NPM_LIMIT_SEC + 20, 1),
     prepare: async (session) => {
       const { folder } = await installedPackage(session.settings, await session.service())
       if (!folder) throw new Refused('OpenClaw’s package was not found.')
@@ -113,9 +115,7 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   refresh_service_definition: {
     description:
       'Lets OpenClaw write its service definition again (`openclaw gateway install --force`), for one that names a Node or a program that is gone. It starts the gateway.',
-    acts: true,
-    most: 1,
-    limitSec: 320,
+    ...acts(320, 1),
     prepare: async (session) => {
       const service = await session.service()
       if (service.kind !== 'launchd' && service.kind !== 'systemd')
@@ -126,18 +126,12 @@ export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   },
   write_report: {
     description: 'Writes the report of this session. Call it once, at the end, whether the gateway is healthy or not.',
-    arguments: {
-      symptom: heading('what was seen'),
-      root_cause: heading('why it was down'),
-      fix: heading('everything that was changed, also what did not help'),
-      prevention: option('how it can be prevented'),
-      decision_making: option('why this way'),
-      lessons: option('what the next doctor should do first when it meets this again'),
-      human_needed: option('why a human has to see to it; leave out when none has to'),
-      keep_config_edits: option(
-        'why edits of the config should stay although the gateway is not healthy; leave out to have them rolled back',
-      ),
-    },
+    arguments: Object.fromEntries(
+      REPORT.map(([name, key, asks]) => {
+        const argument = text(asks, 4000)
+        return [name, REQUIRED.includes(key) ? argument : optional(argument)]
+      }),
+    ),
     most: 5,
     limitSec: 10,
     prepare: (session, args) => () => writeReport(session, args),
@@ -199,25 +193,13 @@ function lostByFix(before: string, after: string): string | undefined {
   return was.length > 0 && guarded(was) !== guarded(is) ? 'who may use the gateway or what it may do' : undefined
 }
 
-const REPORT: readonly [argument: string, key: keyof Report, heading?: string][] = [
-  ['symptom', 'symptom', 'Symptom'],
-  ['root_cause', 'rootCause', 'Root cause'],
-  ['fix', 'fix', 'Fix'],
-  ['prevention', 'prevention', 'Prevention'],
-  ['decision_making', 'decisions', 'Decision making'],
-  ['lessons', 'lessons', 'Lessons'],
-  ['human_needed', 'humanNeeded'],
-  ['keep_config_edits', 'keepConfigEdits'],
-]
-
 async function writeReport(session: Session, args: Arguments): Promise<string> {
   const report = {} as Report
   // A heading of its own would pass for one of ours.
   for (const [argument, key] of REPORT)
     report[key] = (await session.hide(String(args[argument] ?? ''))).trim().replace(/^(\s*)#/gm, '$1\\#')
-  if (!report.symptom || !report.rootCause || !report.fix)
-    throw new Refused('symptom, root_cause and fix must say something.')
-  const parts = REPORT.flatMap(([, key, title]) => (title ? [`## ${title}\n\n${report[key] || 'not reported'}`] : []))
+  if (REQUIRED.some((key) => !report[key])) throw new Refused('symptom, root_cause and fix must say something.')
+  const parts = REPORT.flatMap(([, key, , title]) => (title ? [`## ${title}\n\n${report[key] || 'not reported'}`] : []))
   const human = report.humanNeeded ? [`## For a human\n\n${report.humanNeeded}`] : []
   const text = [`# Emergency recovery, ${localIso(new Date())}`, ...parts, ...human].join('\n\n')
   writeFileAtomic(session.context.reportPath, `${text}\n`)

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addLearning } from '../incidents/learnings.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
+import type { TierRun } from '../tier/run.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { ENDINGS, type SessionEnd } from './run-doctor.ts'
 import type { InstrumentCall, Session } from './session.ts'
@@ -16,7 +17,7 @@ export function isByDoctor(calls: readonly InstrumentCall[], { healthySince }: S
   return calls.some((one) => isTreatment(one) && one.at <= (healthySince ?? Number.POSITIVE_INFINITY))
 }
 
-export function whyNotHealed(title: string, { ending, detail }: SessionEnd): string {
+export function whyNotHealed({ title, ending, detail }: SessionEnd): string {
   return `${ENDINGS[ending].replace('%', title)} (${detail})`
 }
 
@@ -32,18 +33,15 @@ function describeCall({ name, args }: InstrumentCall): string {
   return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
 }
 
-interface Conclusion {
-  title: string
-  end: SessionEnd
-  verdict: string
-  evidence: string
-  isUp: boolean
-  seconds: number
-  hide: (text: string) => string
-}
-
 /** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
-export function conclude(session: Session, { title, end, isUp, seconds, hide, ...of }: Conclusion): string[] {
+export function conclude(
+  { hide }: TierRun,
+  session: Session,
+  end: SessionEnd,
+  before: { verdict: string; evidence: string },
+  isUp: boolean,
+  seconds: number,
+): string[] {
   const { report, configAfter, calls } = session.state
   const { reportPath } = session.context
   const said: string[] = []
@@ -56,7 +54,7 @@ export function conclude(session: Session, { title, end, isUp, seconds, hide, ..
   }
   if (!end.wasAtWork) return said
   const how = isByDoctor(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
-  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(title, end)}`)
+  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(end)}`)
   try {
     const refused = calls.filter(isRefused)
     const written = existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
@@ -66,7 +64,7 @@ export function conclude(session: Session, { title, end, isUp, seconds, hide, ..
       '## Outcome as seen from outside',
       '',
       `- ${outcome}`,
-      `- the session of ${title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
+      `- the session of ${end.title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
       `- ${calls.length} calls of instruments, ${refused.length} of them refused`,
       ...refused.map((one) => `  - refused \`${describeCall(one)}\`: ${one.why}`),
       ...(end.costUsd === undefined ? [] : [`- cost: $${end.costUsd.toFixed(2)}, as it says itself`]),
@@ -74,9 +72,9 @@ export function conclude(session: Session, { title, end, isUp, seconds, hide, ..
     ].join('\n')
     writeFileAtomic(reportPath, `${hide(text)}\n`)
     said.push(`report: ${reportPath}${report ? '' : ' (the doctor wrote none)'}`)
-    const evidence = hide(oneLine(of.evidence, 300))
+    const evidence = hide(oneLine(before.evidence, 300))
     addLearning(learningsPath(session), {
-      ...{ at: localIso(new Date()), verdict: of.verdict, evidence, outcome, seconds, report },
+      ...{ at: localIso(new Date()), verdict: before.verdict, evidence, outcome, seconds, report },
     })
   } catch (error) {
     said.push(`the report could not be completed: ${oneLine(String(error))}`)

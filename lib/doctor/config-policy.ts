@@ -1,7 +1,7 @@
 /** What a doctor may change in the gateway's config (default: nothing), how its edits are judged, and what it is shown. */
 import JSON5 from 'json5'
 import { changesOf, type Leaf, lastName, leavesOf, lenientLeaves, parseOrNothing } from '../gateway/config-tree.ts'
-import { isSecretName } from '../tier/redact.ts'
+import { isSecretName, spaced } from '../tier/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './instrument.ts'
 
@@ -49,14 +49,10 @@ const SECTIONS = new Set(
 const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'models', 'ui'])
 const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
 
-interface Yardstick {
-  port: number
-  /** The last config that booted; undefined when there is none. */
-  good: Record<string, unknown> | undefined
-  known: readonly Leaf[]
-}
+type Yardstick = ReturnType<typeof yardstickOf>
 
-export function yardstickOf(knownGood: string | undefined, port: number): Yardstick {
+/** @param knownGood the last config that booted; undefined when there is none */
+export function yardstickOf(knownGood: string | undefined, port: number) {
   const good = knownGood === undefined ? undefined : parseOrNothing(knownGood)
   return { port, good, known: leavesOf(good ?? {}) }
 }
@@ -135,17 +131,9 @@ export function isProtected(path: readonly string[]): boolean {
   if (PROTECTED_SECTIONS.has(path[0] ?? '')) return true
   return path.some((part) => {
     if (HARMLESS_NAMES.has(part)) return false
-    return isSecretName(part) || wordsOf(part).some((word) => PROTECTED_WORDS.has(word))
+    const words = spaced(part).split(/[^a-z0-9$]+/)
+    return isSecretName(part) || words.some((word) => PROTECTED_WORDS.has(word))
   })
-}
-
-function wordsOf(name: string): string[] {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
-    .replace(/([A-Z])([A-Z][a-z])/g, '$1 $2')
-    .toLowerCase()
-    .split(/[^a-z0-9$]+/)
-    .filter(Boolean)
 }
 
 /** An edit may not throw away more settings than a repair plausibly does: a rewrite of the file loses data. */

@@ -11,6 +11,10 @@ export interface Argument {
   max?: number
 }
 
+export const text = (description: string, max?: number): Argument => ({ type: 'string', description, max })
+export const integer = (description: string): Argument => ({ type: 'integer', description })
+export const optional = (argument: Argument): Argument => ({ ...argument, optional: true })
+
 export type Arguments = Record<string, unknown>
 
 export interface Instrument {
@@ -25,6 +29,15 @@ export interface Instrument {
 }
 
 export type Deed = () => string | Promise<string>
+
+/** @param most how often it, or its group, may be used in a session */
+export function acts(
+  limitSec: number,
+  most?: number,
+  group?: string,
+): Pick<Instrument, 'acts' | 'limitSec' | 'most' | 'group'> {
+  return { acts: true, limitSec, most, group }
+}
 
 export function reads(
   description: string,

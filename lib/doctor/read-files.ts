@@ -12,7 +12,7 @@ import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, tried } from '../tier/state.ts'
-import { type Argument, asData, type Instrument, Refused, reads } from './instrument.ts'
+import { asData, type Instrument, integer, optional, Refused, reads, text } from './instrument.ts'
 import type { Session } from './session.ts'
 
 const LARGEST_FILE_BYTES = 2 * 1024 * 1024
@@ -22,24 +22,13 @@ const LOG_BYTES = 8 * 1024 * 1024
 /** A log that packs to nothing unpacks to terabytes. */
 const LARGEST_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
 
-export const LINES: Argument = {
-  type: 'integer',
-  description: 'how many lines, 1 to 400 (default 100)',
-  optional: true,
-}
-export const SEARCH: Argument = {
-  type: 'string',
-  description: 'only lines that hold this text, large and small letters alike; a plain text, no pattern',
-  optional: true,
-  max: 100,
-}
+export const LINES = optional(integer('how many lines, 1 to 400 (default 100)'))
+export const SEARCH = optional(
+  text('only lines that hold this text, large and small letters alike; a plain text, no pattern', 100),
+)
 
-const PLACE: Argument = {
-  type: 'string',
-  description: 'which place',
-  choices: ['package', 'plugins', 'service', 'fatal-exits', 'reports'],
-}
-const BELOW: Argument = { type: 'string', description: 'the path below that place', optional: true }
+const PLACE = { ...text('which place'), choices: ['package', 'plugins', 'service', 'fatal-exits', 'reports'] }
+const BELOW = optional(text('the path below that place'))
 
 export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   list_logs: reads('Lists the logs that read_log can read, newest first, with size and time.', 20, (session) =>
@@ -55,9 +44,10 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     async (session, { log, lines, search }) => {
       const path = namedLogs(session.settings).get(String(log))
       if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
-      return asData(`${log}`, lastLines(await session.hide(await logTail(path)), lines, search))
+      const tail = path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES)
+      return asData(`${log}`, lastLines(await session.hide(readableLog(tail)), lines, search))
     },
-    { log: { type: 'string', description: 'its name, as list_logs gives it' }, lines: LINES, search: SEARCH },
+    { log: text('its name, as list_logs gives it'), lines: LINES, search: SEARCH },
   ),
   list_files: reads(
     'Lists a folder of the gateway’s package, its plugins, its records of fatal exits, or its service definition.',
@@ -80,30 +70,21 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'Reads lines of a text file of the gateway’s package, its plugins, its records of fatal exits, its service definition, or a report.',
     20,
     async (session, { place, path, from_line: from, lines }) => {
-      const text = textOf(await resolved(session, place, path))
-      const all = (await shownText(session, place, text)).split('\n')
+      const whole = textOf(await resolved(session, place, path))
+      const all = (await shownText(session, place, whole)).split('\n')
       const first = Math.max(1, Number(from ?? 1))
       const part = all.slice(first - 1, first - 1 + lineCount(lines))
       const range = `lines ${first} to ${first + part.length - 1} of ${all.length}`
       return asData(`${place}/${path ?? ''}, ${range}`, part.join('\n'))
     },
-    {
-      place: PLACE,
-      path: BELOW,
-      from_line: { type: 'integer', description: 'the first line (default 1)', optional: true },
-      lines: LINES,
-    },
+    { place: PLACE, path: BELOW, from_line: optional(integer('the first line (default 1)')), lines: LINES },
   ),
   search_files: reads(
     'Searches a plain text in the files of one of those places.',
     60,
-    async (session, { place, path, text }) =>
-      searchBelow(session, place, await resolved(session, place, path), String(text).toLowerCase()),
-    {
-      place: PLACE,
-      path: BELOW,
-      text: { type: 'string', description: 'what is searched; a plain text, no pattern', max: 100 },
-    },
+    async (session, { place, path, text: wanted }) =>
+      searchBelow(session, place, await resolved(session, place, path), String(wanted).toLowerCase()),
+    { place: PLACE, path: BELOW, text: text('what is searched; a plain text, no pattern', 100) },
   ),
 }
 
@@ -113,7 +94,7 @@ const SECRET_FILE =
 
 async function resolved(session: Session, place: unknown, below: unknown): Promise<string> {
   const path = String(below ?? '')
-  const roots = (await placesOf(session)).filter(([name]) => name === place).map(([, root]) => realOf(root))
+  const roots = (await foldersOf(session, place)).map(realOf)
   const found = roots.map((root) => ({ root, at: realOf(join(root ?? '', path)) }))
   const inside = found.find(({ root, at }) => root !== undefined && (at === root || at?.startsWith(`${root}/`)))
   if (!inside?.at) throw new Refused(`There is no ${path || place} in ${place} that may be read.`)
@@ -129,19 +110,15 @@ function isReport(path: string): boolean {
   return isOurLog(basename(path)) && !path.endsWith('.json5')
 }
 
-async function placesOf(session: Session): Promise<[string, string][]> {
+async function foldersOf(session: Session, place: unknown): Promise<string[]> {
   const { settings } = session
   const { folder } = await installedPackage(settings, await session.service())
-  const units = join(settings.home, '.config/systemd/user', gatewayUnit(settings))
-  return [
-    ...(folder ? [['package', folder] as [string, string]] : []),
-    ['plugins', join(settings.stateDir, 'extensions')],
-    ['service', gatewayPlist(settings)],
-    ['service', units],
-    ['service', `${units}.d`],
-    ['fatal-exits', join(settings.stateDir, 'logs', 'stability')],
-    ['reports', settings.memoryDir],
-  ]
+  const unit = join(settings.home, '.config/systemd/user', gatewayUnit(settings))
+  if (place === 'package') return folder ? [folder] : []
+  if (place === 'plugins') return [join(settings.stateDir, 'extensions')]
+  if (place === 'service') return [gatewayPlist(settings), unit, `${unit}.d`]
+  if (place === 'fatal-exits') return [join(settings.stateDir, 'logs', 'stability')]
+  return place === 'reports' ? [settings.memoryDir] : []
 }
 
 const realOf = (path: string) => tried(() => realpathSync(path))
@@ -231,11 +208,6 @@ function logsIn(folder: string): string[] {
     .map((name) => join(folder, name))
 }
 
-/** The end of a log as lines for a reader, unpacked if it must be. Throws for one that cannot be. */
-async function logTail(path: string): Promise<string> {
-  return readableLog(path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES))
-}
-
 async function unpackedTail(path: string): Promise<string> {
   const tail: Buffer[] = []
   let kept = 0
@@ -287,11 +259,8 @@ export function readableLog(text: string): string {
 }
 
 function messageOf(line: string): string {
-  try {
-    const { time, message, _meta: meta } = line.startsWith('{') ? JSON.parse(line) : ({} as Record<string, unknown>)
-    if (typeof message !== 'string') return line
-    return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
-  } catch {
-    return line
-  }
+  const entry: unknown = line.startsWith('{') ? tried(() => JSON.parse(line)) : undefined
+  if (!isRecord(entry) || typeof entry.message !== 'string') return line
+  const { time, message, _meta: meta } = entry
+  return `${time ?? ''} ${isRecord(meta) ? `${meta.logLevelName ?? ''} ` : ''}${message}`
 }

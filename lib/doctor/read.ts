@@ -12,7 +12,7 @@ import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import { outputOf, shell } from '../tier/shell.ts'
 import { shownBrokenConfig, shownConfig } from './config-policy.ts'
-import { asData, type Instrument, Refused, reads } from './instrument.ts'
+import { asData, type Instrument, optional, Refused, reads, text } from './instrument.ts'
 import { LINES, lastLines, readableLog, SEARCH } from './read-files.ts'
 import type { Session } from './session.ts'
 
@@ -33,7 +33,7 @@ export const READ_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     'The gateway’s config: every setting’s name; values that are switches, numbers, modes, log levels and models, all others as [hidden]. One that cannot be parsed is shown line by line, with unknown words hidden.',
     20,
     (session, { path }) => describeConfig(session.settings, path as string | undefined),
-    { path: { type: 'string', description: 'a part of it, e.g. agents.defaults', optional: true } },
+    { path: optional(text('a part of it, e.g. agents.defaults')) },
   ),
   validate_config: reads(
     'Asks the service’s own OpenClaw whether it accepts the config, and why not.',

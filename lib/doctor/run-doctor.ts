@@ -3,14 +3,19 @@ import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Doctor, DoctorEvent } from '../agents/agent.ts'
+import { instrumentsServer } from '../agents/choice.ts'
+import { isUp } from '../gateway/examine.ts'
+import { check } from '../gateway/follow-up.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
-import { type Launch, openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
-import { cleanText, oneLine } from '../tier/contract.ts'
+import { TREATMENTS } from '../gateway/treat.ts'
+import { openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
+import { cleanText, oneLine, wholeWords } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
-import type { Settings } from '../tier/settings.ts'
+import type { TierRun } from '../tier/run.ts'
 import { tried } from '../tier/state.ts'
-import { readable, readSession } from './session.ts'
+import { INSTRUMENTS } from './instruments.ts'
+import { readable, readSession, type Session } from './session.ts'
 
 /** How a session ends, and what that means for the alert. `%`: the doctor's name. */
 export const ENDINGS = {
@@ -29,14 +34,9 @@ export const ENDINGS = {
 
 type Ending = keyof typeof ENDINGS
 
-/** `coming`: down, but on its way up, so that an end of the session can wait. */
-interface Check {
-  up: boolean
-  coming: boolean
-  text: string
-}
-
 export interface SessionEnd {
+  /** Of the doctor. */
+  title: string
   ending: Ending
   detail: string
   wasAtWork: boolean
@@ -45,50 +45,30 @@ export interface SessionEnd {
   costUsd?: number
 }
 
-interface SessionOptions {
-  settings: Settings
-  doctor: Doctor
-  launch: Launch
-  folder: string
-  briefing: string
-  recordingPath: string
-  hide: (text: string) => string
-  check: () => Promise<Check>
-  say: (text: string) => void
-  signal: AbortSignal
-  onExit: (cleanup: () => Promise<void>) => void
-}
-
 const HEALTHY_CHECKS = 3
 
-/** Thrown inside the session when it ends before the gateway is healthy. */
-class Over extends Error {
-  readonly ending: Ending
-  constructor(ending: Ending, detail: string) {
-    super(oneLine(detail, 300))
-    this.ending = ending
-  }
-}
+type End = Pick<SessionEnd, 'ending' | 'detail' | 'healthySince'>
+
+const over = (ending: Ending, detail: string): End => ({ ending, detail: oneLine(detail, 300) })
 
 /** Runs one session to its end, after which nothing of the doctor goes on. Throws the abort of `signal`. */
-export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
-  const { settings, folder, recordingPath, launch } = options
-  writeFileSync(join(folder, STREAM.briefing), options.briefing, { mode: 0o600 })
+export async function runDoctor(run: TierRun, session: Session, doctor: Doctor, briefing: string): Promise<SessionEnd> {
+  const { settings, journal } = run
+  const { title } = doctor
+  const { folder } = session.context
+  const recordingPath = session.pathBeside((stamp) => `${doctor.name}-session-${stamp}.log`)
+  journal.info(`recording: ${recordingPath}`)
+  const server = instrumentsServer(session.contextPath)
+  const launch = doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) })
+  writeFileSync(join(folder, STREAM.briefing), briefing, { mode: 0o600 })
   writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
   const terminal = await openTerminal(settings, launch, folder, recordingPath, isGatewayCommand)
-  if ('failure' in terminal) return { ending: 'terminal', detail: terminal.failure, wasAtWork: false }
-  options.onExit(() => terminal.close())
-  const work = new Work(options, terminal)
-  const end = (ending: Ending, detail: string): SessionEnd => ({
-    ...{ ending, detail, wasAtWork: work.isConnected },
-    ...(work.costUsd === undefined ? {} : { costUsd: work.costUsd }),
-  })
+  if ('failure' in terminal) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
+  run.onExit(() => terminal.close())
+  const work = follow(run, folder, doctor, terminal, recordingPath)
   try {
-    const healthySince = await watch(work, options)
-    return { ...end('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
-  } catch (error) {
-    if (!(error instanceof Over)) throw error
-    return end(error.ending, error.message)
+    const end = await watch(work, run)
+    return { title, ...end, wasAtWork: work.isConnected, costUsd: work.costUsd }
   } finally {
     // What it says last, before and while it is ended, belongs into the recording.
     await work.read().catch(() => {})
@@ -97,9 +77,9 @@ export async function runDoctor(options: SessionOptions): Promise<SessionEnd> {
   }
 }
 
-/** Checks the gateway and the doctor until the gateway is healthy, and returns since when. Throws `Over` for every other end. */
-async function watch(work: Work, options: SessionOptions): Promise<number> {
-  const { settings, signal, say } = options
+/** Checks the gateway and the doctor until the gateway is healthy or the session is over. */
+async function watch(work: Work, run: TierRun): Promise<End> {
+  const { settings, signal, journal } = run
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
   // While it is being confirmed that it stays up, a minute between checks would only cost time.
   const confirmMs = Math.min(intervalMs, 10_000)
@@ -108,136 +88,125 @@ async function watch(work: Work, options: SessionOptions): Promise<number> {
   let nextCheck = performance.now() + intervalMs
   for (;;) {
     await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
-    const over = await work.read()
+    const end = await work.read()
     const pause = pauseReason(settings)
-    if (pause) throw new Over('paused', pause)
+    if (pause) return over('paused', pause)
     // At its end the verdict is the gateway's, not the doctor's: one check at once.
-    if (over && !wasOver) nextCheck = 0
-    wasOver = over !== undefined
+    if (end && !wasOver) nextCheck = 0
+    wasOver = end !== undefined
     if (performance.now() >= nextCheck) {
-      const check = await options.check()
-      if (check.up && healthy === 0) healthySince = Date.now()
-      healthy = check.up ? healthy + 1 : 0
+      const { verdict, evidence } = await check(run, false)
+      // Down, but on its way up: an end of the session can wait.
+      const isComing = TREATMENTS[verdict].level3 === 'wait'
+      if (isUp(verdict) && healthy === 0) healthySince = Date.now()
+      healthy = isUp(verdict) ? healthy + 1 : 0
       // Ages and times differ at every check, and are no news.
-      const summary = check.text.replace(/\d+/g, '#')
-      if (summary !== lastSaid) say(`gateway: ${check.text}`)
+      const text = wholeWords(`${verdict}: ${evidence}`, 160)
+      const summary = text.replace(/\d+/g, '#')
+      if (summary !== lastSaid) journal.info(`gateway: ${text}`)
       lastSaid = summary
       if (healthy >= HEALTHY_CHECKS) {
-        await untilReported(work, options)
-        return healthySince
+        await untilReported(work, run)
+        return { ...over('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
       }
-      nextCheck = performance.now() + (healthy > 0 || check.coming ? confirmMs : intervalMs)
-      if (over && !check.up && !check.coming) throw over
+      nextCheck = performance.now() + (healthy > 0 || isComing ? confirmMs : intervalMs)
+      if (end && healthy === 0 && !isComing) return end
     }
     if (performance.now() >= deadline && healthy === 0 && !work.isActing)
-      throw new Over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
+      return over('time-limit', `${settings.emergencyRecoveryTimeoutSec} s`)
   }
 }
 
 /** The gateway is healthy: the doctor gets a little time to write the report and to end by itself. */
-async function untilReported(work: Work, { settings, say, signal }: SessionOptions): Promise<void> {
+async function untilReported(work: Work, { settings, journal, signal }: TierRun): Promise<void> {
   const deadline = performance.now() + settings.emergencyRecoveryReportWaitSec * 1000
   while (!(await work.read())) {
     // Half an installation would be worse than none.
     if (performance.now() >= deadline && !work.isActing)
-      return say('the doctor was still at work when the time for the report was over')
+      return journal.info('the doctor was still at work when the time for the report was over')
     await delay(500, undefined, { signal })
   }
 }
 
-class Work {
-  isConnected = false
-  isActing = false
-  costUsd: number | undefined
-  #options: SessionOptions
-  #terminal: Terminal
-  #over: Over | undefined
-  #startedAt = performance.now()
-  #lastSign = performance.now()
-  #calls = 0
-  #seen: Record<string, { at: number; rest: string }> = {}
+type Work = ReturnType<typeof follow>
 
-  constructor(options: SessionOptions, terminal: Terminal) {
-    this.#options = options
-    this.#terminal = terminal
-  }
+function follow(
+  { settings, hide }: TierRun,
+  folder: string,
+  doctor: Doctor,
+  terminal: Terminal,
+  recordingPath: string,
+) {
+  const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = settings
+  const startedAt = performance.now()
+  const seen: Record<string, { at: number; rest: string }> = {}
+  let [lastSign, calls] = [startedAt, 0]
+  let end: End | undefined
 
-  /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
-  async read(): Promise<Over | undefined> {
-    const { doctor, folder, settings } = this.#options
-    // Asked first: what was written before the end is read after it.
-    const state = await this.#terminal.state()
-    for (const line of this.#newLines(STREAM.events))
-      for (const event of tried(() => doctor.read(line)) ?? []) this.#take(event)
-    for (const line of this.#newLines(STREAM.errors)) {
-      this.#show(`! ${line}`)
-      for (const event of doctor.readError?.(line) ?? []) this.#take(event)
-    }
-    const { calls } = readSession(folder)
-    const running = calls.filter(({ decision }) => decision === 'started')
-    if (calls.length !== this.#calls || running.length > 0) this.#lastSign = performance.now()
-    this.#calls = calls.length
-    this.isActing = running.some(({ acts }) => acts)
-    this.#over ??= this.#ending(state, settings)
-    return this.#over
-  }
-
-  #ending(state: Awaited<ReturnType<Terminal['state']>>, settings: Settings): Over | undefined {
-    const secondsSince = (at: number) => (performance.now() - at) / 1000
-    const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = settings
-    const quietSec = secondsSince(this.#lastSign)
-    if (state === 'gone') return new Over('terminal', 'its tmux session has gone')
-    if (state === 'ended') return new Over('exited', this.#lastWords())
-    if (!this.isConnected && secondsSince(this.#startedAt) > doctorStartupWaitSec)
-      return new Over('instruments', `not connected within ${doctorStartupWaitSec} s`)
-    if (quietSec > emergencyRecoveryIdleLimitSec) return new Over('idle', `nothing for ${Math.round(quietSec)} s`)
-    return undefined
-  }
-
-  #take(event: DoctorEvent): void {
-    this.#lastSign = performance.now()
-    if (event.kind === 'connected') this.isConnected = true
-    if (event.kind === 'trouble') this.#over ??= new Over(event.trouble, event.detail)
-    if (event.kind === 'finished') {
-      this.costUsd = event.costUsd
-      this.#over ??= new Over('finished', 'it ended its work')
-    }
-    this.#show(linesOf(event, this.#options.doctor.title))
-  }
-
-  #show(text: string): void {
-    appendFileSync(this.#options.recordingPath, `${this.#options.hide(readable(cleanText(text)))}\n`)
-  }
-
-  #lastWords(): string {
-    const rests = Object.values(this.#seen).map(({ rest }) => rest)
-    const errors = () => oneLine(readTail(join(this.#options.folder, STREAM.errors), 2000), 300)
-    return rests.join(' ').trim() || errors() || 'it said nothing'
-  }
-
-  #newLines(name: string): string[] {
-    const seen = (this.#seen[name] ??= { at: 0, rest: '' })
-    const { text, end } = readFrom(join(this.#options.folder, name), seen.at)
-    seen.at = end
-    const lines = (seen.rest + text).split('\n')
-    seen.rest = lines.pop()!.slice(-1_000_000)
+  const show = (text: string) => appendFileSync(recordingPath, `${hide(readable(cleanText(text)))}\n`)
+  const newLines = (name: string): string[] => {
+    const one = (seen[name] ??= { at: 0, rest: '' })
+    const { text, end: to } = readFrom(join(folder, name), one.at)
+    one.at = to
+    const lines = (one.rest + text).split('\n')
+    one.rest = lines.pop()!.slice(-1_000_000)
     return lines.filter((line) => line.trim() !== '')
   }
+  const lastWords = (): string => {
+    const rests = Object.values(seen).map(({ rest }) => rest)
+    const errors = () => oneLine(readTail(join(folder, STREAM.errors), 2000), 300)
+    return rests.join(' ').trim() || errors() || 'it said nothing'
+  }
+  const take = (event: DoctorEvent): void => {
+    lastSign = performance.now()
+    if (event.kind === 'connected') work.isConnected = true
+    if (event.kind === 'trouble') end ??= over(event.trouble, event.detail)
+    if (event.kind === 'finished') {
+      work.costUsd = event.costUsd
+      end ??= over('finished', 'it ended its work')
+    }
+    show(linesOf(event, doctor.title))
+  }
+  const ending = (state: Awaited<ReturnType<Terminal['state']>>): End | undefined => {
+    const now = performance.now()
+    const quietSec = (now - lastSign) / 1000
+    if (state === 'gone') return over('terminal', 'its tmux session has gone')
+    if (state === 'ended') return over('exited', lastWords())
+    if (!work.isConnected && (now - startedAt) / 1000 > doctorStartupWaitSec)
+      return over('instruments', `not connected within ${doctorStartupWaitSec} s`)
+    if (quietSec > emergencyRecoveryIdleLimitSec) return over('idle', `nothing for ${Math.round(quietSec)} s`)
+    return undefined
+  }
+  const work = {
+    isConnected: false,
+    isActing: false,
+    costUsd: undefined as number | undefined,
+    /** Reads on, makes what is new readable, and returns why the session is over, if it is. */
+    read: async (): Promise<End | undefined> => {
+      // Asked first: what was written before the end is read after it.
+      const state = await terminal.state()
+      for (const line of newLines(STREAM.events)) for (const event of tried(() => doctor.read(line)) ?? []) take(event)
+      for (const line of newLines(STREAM.errors)) {
+        show(`! ${line}`)
+        for (const event of doctor.readError?.(line) ?? []) take(event)
+      }
+      const { calls: all } = readSession(folder)
+      const running = all.filter(({ decision }) => decision === 'started')
+      if (all.length !== calls || running.length > 0) lastSign = performance.now()
+      calls = all.length
+      work.isActing = running.some(({ acts }) => acts)
+      end ??= ending(state)
+      return end
+    },
+  }
+  return work
 }
 
 function linesOf(event: DoctorEvent, title: string): string {
-  switch (event.kind) {
-    case 'connected':
-      return `${title} is connected to its instruments.`
-    case 'said':
-      return `\n${event.text}`
-    case 'called':
-      return `\n> ${event.text}`
-    case 'answered':
-      return event.text.split('\n').slice(0, 40).join('\n').replace(/^/gm, '  ')
-    case 'trouble':
-      return `\n! ${event.detail}`
-    case 'finished':
-      return '\nDone.'
-  }
+  if (event.kind === 'connected') return `${title} is connected to its instruments.`
+  if (event.kind === 'said') return `\n${event.text}`
+  if (event.kind === 'called') return `\n> ${event.text}`
+  if (event.kind === 'trouble') return `\n! ${event.detail}`
+  if (event.kind === 'finished') return '\nDone.'
+  return event.text.split('\n').slice(0, 40).join('\n').replace(/^/gm, '  ')
 }

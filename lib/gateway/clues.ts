@@ -43,10 +43,7 @@ export async function findClue(
   sinceMs: number,
   unit: string | undefined,
 ): Promise<Clue | undefined> {
-  const clues = (await readGatewayLogs(settings, sinceMs, unit)).flatMap((source) => {
-    const clue = lastClue(source.text, sinceMs)
-    return clue ? [{ ...clue, loggedMs: clue.loggedMs ?? source.loggedMs }] : []
-  })
+  const clues = (await readGatewayLogs(settings, sinceMs, unit)).flatMap((log) => lastClue(log, sinceMs) ?? [])
   return clues.sort((a, b) => b.loggedMs - a.loggedMs)[0]
 }
 
@@ -83,22 +80,20 @@ export async function readGatewayLogs(settings: Settings, sinceMs: number, unit:
   return sources.filter(({ loggedMs }) => loggedMs >= sinceMs)
 }
 
-type FoundClue = Omit<Clue, 'loggedMs'> & { loggedMs: number | undefined }
-
 /** Agents and tools log errors in the same words, so a boot must have begun before the clue. */
-function lastClue(text: string, sinceMs: number): FoundClue | undefined {
-  const lines = cleanText(text).split('\n')
-  let logged: FoundClue | undefined
+function lastClue(log: { text: string; loggedMs: number }, sinceMs: number): Clue | undefined {
+  const lines = cleanText(log.text).split('\n')
+  let logged: Clue | undefined
   for (let i = lines.length - 1; i >= 0; i--) {
     const line = lines[i]!
-    const loggedMs = timeOf(line)
-    if (BOOTED.test(line) || (loggedMs !== undefined && loggedMs < sinceMs)) return undefined
+    const ms = timeOf(line)
+    if (BOOTED.test(line) || (ms !== undefined && ms < sinceMs)) return undefined
     if (logged && BOOT_BEGAN.test(line)) return logged
     if (/\breload\b/i.test(line)) continue
     const clue = CLUES.find(({ pattern }) => pattern.test(line))
     if (!clue) continue
-    const found = { verdict: clue.verdict, line: wholeWords(messageOf(line), 240), loggedMs }
-    if (loggedMs === undefined) return logged ?? found
+    const found = { verdict: clue.verdict, line: wholeWords(messageOf(line), 240), loggedMs: ms ?? log.loggedMs }
+    if (ms === undefined) return logged ?? found
     logged ??= found
   }
   return logged

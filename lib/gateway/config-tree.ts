@@ -181,10 +181,9 @@ export function withoutSetting(text: string, names: readonly string[]): string {
   const wanted = configWithout(JSON5.parse(text), names)
   const found = spansOf(text).get(keyOf(names))
   if (!found) return checked(text, wanted)
-  const { start, end, commaBefore, commaBehind } = found
-  const rest = commaBehind === undefined ? text.slice(end) : text.slice(end, commaBehind) + text.slice(commaBehind + 1)
-  const comma = commaBehind === undefined ? commaBefore : undefined
-  const head = comma === undefined ? text.slice(0, start) : text.slice(0, comma) + text.slice(comma + 1, start)
+  const { start, end, comma } = found
+  const without = (part: string, at: number) => (at < 0 ? part : part.slice(0, at) + part.slice(at + 1))
+  const [head, rest] = [without(text.slice(0, start), comma), without(text.slice(end), comma - end)]
   const isLineOfItsOwn = /\n[ \t]*$/.test(head) && /^[ \t]*(?:\r?\n|$)/.test(rest)
   return checked(isLineOfItsOwn ? head.replace(/\r?\n[ \t]*$/, '') + rest.replace(/^[ \t]*/, '') : head + rest, wanted)
 }
@@ -195,13 +194,13 @@ function checked(text: string, wanted: unknown): string {
   return isWanted ? text : `${JSON.stringify(wanted, null, 2)}\n`
 }
 
-/** Where a member stands in the text: from its name to behind its value, and the commas beside it. */
+/** Where a member stands in the text: from its name to behind its value, and the comma that goes with it. */
 interface Span {
   start: number
   valueStart: number
   end: number
-  commaBefore: number | undefined
-  commaBehind: number | undefined
+  /** Behind it, else before it; -1: there is none. */
+  comma: number
 }
 
 const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|[{}[\],:]|[^\s{}[\],:"'/]+/g
@@ -231,7 +230,7 @@ function spansOf(text: string): Map<string, Span> {
     if (word === '{' || word === '[') next++
     const end = tokens[next - 1] ?? token
     const span = { start, valueStart: token.index, end: end.index + end[0].length }
-    spans.set(keyOf(path), { ...span, commaBefore, commaBehind: comma() })
+    spans.set(keyOf(path), { ...span, comma: comma() ?? commaBefore ?? -1 })
   }
   read([], tokens[0]?.index ?? 0)
   return spans

@@ -136,10 +136,7 @@ function verdictOfClue(clue: Clue, settings: Settings): Verdict | undefined {
   return undefined
 }
 
-interface Elsewhere {
-  there: Settings
-  answer: Probe
-}
+type Elsewhere = Awaited<ReturnType<typeof askAt>>
 
 const MAX_ADDRESSES = 12
 
@@ -153,7 +150,7 @@ export async function findElsewhere(
   return Promise.any(addresses.map((at) => askAt(settings, at, timeoutMs))).catch(() => undefined)
 }
 
-async function askAt(settings: Settings, address: string, timeoutMs: number): Promise<Elsewhere> {
+async function askAt(settings: Settings, address: string, timeoutMs: number) {
   for (const scheme of ['http', 'https']) {
     const gatewayUrl = `${scheme}://${address}/`
     if (gatewayUrl === new URL(settings.gatewayUrl).href) continue

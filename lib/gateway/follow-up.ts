@@ -28,9 +28,11 @@ export function logRemedy({ journal, meter }: TierRun, { done, failure }: Remedy
   return !failure
 }
 
-/** Notes process, version and config of a healthy gateway, and ends the incident. @param by who healed it, where that is certain */
-export async function recordHealthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<void> {
+/** Notes a healthy gateway's process, version and config (but in a dry run), and ends the incident. @param by who healed it, where that is certain */
+export async function recordHealthy(run: TierRun, seen: Examination, by?: number | 'outside'): Promise<Outcome> {
   const { settings, journal } = run
+  const outcome: Outcome = { code: EXIT.healthy, verdict: 'healthy' }
+  if (run.dryRun) return outcome
   const nowMs = Date.now()
   const before = readRecord(settings).value
   const config = readConfig(settings)
@@ -65,6 +67,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
   // Asking OpenClaw again at every tick would cost seconds of CPU.
   if (kept === 'unproven') writeRecord(settings, { ...after, configHealthySinceMs: nowMs })
   else if (kept) journal.info(`config kept as known-good: ${kept.path}`)
+  return outcome
 }
 
 export function recordTrouble(settings: Settings): void {

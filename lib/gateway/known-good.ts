@@ -13,23 +13,19 @@ import { type GatewayRecord, readRecord, writeRecord } from './record.ts'
 const KEPT = 5
 const STAMP = /^(\d{4})-(\d\d)-(\d\d)-(\d\d)(\d\d)(\d\d)/
 
-interface KnownGood {
-  path: string
-  hash: string
-  text: string
-}
+type KnownGood = ReturnType<typeof knownGoods>[number]
 
 function folder(settings: Settings): string {
   return join(settings.watchdogDir, 'known-good')
 }
 
 /** The kept configs, newest first. */
-export function knownGoods(settings: Settings): KnownGood[] {
-  return readCopies(settings).filter((copy): copy is KnownGood => copy.text !== undefined)
+export function knownGoods(settings: Settings) {
+  return readCopies(settings).flatMap(({ text, ...copy }) => (text === undefined ? [] : [{ ...copy, text }]))
 }
 
 /** All copies, newest first; the text is undefined where it does not match the hash in the name. */
-function readCopies(settings: Settings): { path: string; hash: string; text: string | undefined }[] {
+function readCopies(settings: Settings) {
   const names = tried(() => readdirSync(folder(settings))) ?? []
   return names
     .filter((name) => /^\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{16}\.json5$/.test(name))
@@ -130,12 +126,9 @@ export function undoRollBack({ settings, journal }: TierRun): void {
   if (replacedConfig === undefined) return
   const present = readConfig(settings)?.hash
   if (present !== undefined && putBack.includes(present)) {
-    let text: Buffer
-    try {
-      text = readFileSync(replacedConfig)
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      journal.warn(`${replacedConfig} cannot be read (${code}); the known-good config stays in its place`)
+    const text = tried(() => readFileSync(replacedConfig))
+    if (text === undefined) {
+      journal.warn(`${replacedConfig} cannot be read; the known-good config stays in its place`)
       return
     }
     writeFileAtomic(realpathSync(settings.configPath), text)

@@ -17,9 +17,7 @@ export interface Probe {
 
 type HttpAnswer =
   | { kind: 'answer'; status: number; body: string }
-  | { kind: 'refused' }
-  | { kind: 'timeout'; connected: boolean }
-  | { kind: 'broken'; error: string }
+  | { kind: 'refused' | 'timeout' | 'broken'; detail: string }
 
 const MAX_BODY_BYTES = 64 * 1024
 
@@ -27,7 +25,7 @@ const MAX_BODY_BYTES = 64 * 1024
 export async function probe(settings: Settings, timeoutMs: number): Promise<Probe> {
   const health = await get(settings, '/health', timeoutMs)
   const none = { failing: [], suppressed: [] }
-  if (health.kind !== 'answer') return { kind: health.kind, detail: describe(health, timeoutMs), ...none }
+  if (health.kind !== 'answer') return { ...health, ...none }
   const { status } = health
   const live = parseBody(health)
   const startup = parseBody(await get(settings, '/startupz', timeoutMs))
@@ -55,12 +53,6 @@ function parseBody(answer: HttpAnswer): Record<string, unknown> {
   return isRecord(value) ? value : {}
 }
 
-function describe(answer: Exclude<HttpAnswer, { kind: 'answer' }>, timeoutMs: number): string {
-  if (answer.kind === 'refused') return 'connection refused'
-  if (answer.kind === 'broken') return `no HTTP answer (${answer.error})`
-  return `${answer.connected ? 'connected, but no answer' : 'no connection'} within ${timeoutMs / 1000} s`
-}
-
 /** One GET with one limit over everything, also over an answer that drips. `fetch` takes twice as long to load. */
 export async function get(settings: Settings, path: string, timeoutMs: number): Promise<HttpAnswer> {
   const url = new URL(path, settings.gatewayUrl)
@@ -74,7 +66,11 @@ export async function get(settings: Settings, path: string, timeoutMs: number): 
       req.destroy()
       resolve(answer)
     }
-    const timer = setTimeout(() => finish({ kind: 'timeout', connected }), timeoutMs)
+    const broken = (why: string) => finish({ kind: 'broken', detail: `no HTTP answer (${why})` })
+    const timer = setTimeout(() => {
+      const how = connected ? 'connected, but no answer' : 'no connection'
+      finish({ kind: 'timeout', detail: `${how} within ${timeoutMs / 1000} s` })
+    }, timeoutMs)
     const req = request(url, {
       agent: false,
       headers: { accept: 'application/json', connection: 'close' },
@@ -83,7 +79,9 @@ export async function get(settings: Settings, path: string, timeoutMs: number): 
     })
     req.on('socket', (socket) => socket.once('connect', () => (connected = true)))
     req.on('error', (error: NodeJS.ErrnoException) =>
-      finish(isRefused(error) ? { kind: 'refused' } : { kind: 'broken', error: error.code ?? error.message }),
+      isRefused(error)
+        ? finish({ kind: 'refused', detail: 'connection refused' })
+        : broken(error.code ?? error.message),
     )
     req.on('response', (res: IncomingMessage) => {
       const chunks: Buffer[] = []
@@ -96,7 +94,7 @@ export async function get(settings: Settings, path: string, timeoutMs: number): 
         if (size > MAX_BODY_BYTES) done()
       })
       res.on('end', done)
-      res.on('error', (error) => finish({ kind: 'broken', error: error.message }))
+      res.on('error', (error) => broken(error.message))
     })
     req.end()
   })

@@ -18,35 +18,24 @@ export interface ProcessInfo {
 /** The processes that are alive; one that is dead and not yet reaped (state Z) is not. */
 export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
   if (pids.length === 0) return []
-  if (!existsSync('/proc/self/status')) return askPs(settings, pids)
-  const read = pids.map(readProcess)
-  if (read.includes('unclear')) return askPs(settings, pids)
-  return read.filter((one) => one !== undefined && one !== 'unclear')
+  const isThere = existsSync('/proc/self/status')
+  return (isThere ? tried(() => pids.flatMap(readProcess)) : undefined) ?? askPs(settings, pids)
 }
 
-/** Undefined: gone, or not yet reaped. `unclear`: /proc hides it (hidepid), or a container has an uptime of its own. */
-function readProcess(pid: number): ProcessInfo | undefined | 'unclear' {
-  if (!existsSync(`/proc/${pid}`)) return undefined
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(status)?.[1]
-    if (field('State') === 'Z') return undefined
-    // The name in parentheses may hold anything; behind it come field 3 and the rest.
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
-    const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
-    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+/g, ' ').trim()
-    if (!(ageSec >= 0)) return 'unclear'
-    return {
-      pid,
-      parentPid: Number(field('PPid')),
-      memoryMb: Math.round(Number(field('VmRSS') ?? 0) / 1024),
-      ageSec,
-      command: command || `[${field('Name')}]`,
-    }
-  } catch {
-    return existsSync(`/proc/${pid}`) ? 'unclear' : undefined
-  }
+/** Empty: gone, or not yet reaped. Throws when /proc hides it (hidepid), or a container has an uptime of its own. */
+function readProcess(pid: number): ProcessInfo[] {
+  if (!existsSync(`/proc/${pid}`)) return []
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(status)?.[1]
+  if (field('State') === 'Z') return []
+  // The name in parentheses may hold anything; behind it come field 3 and the rest.
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
+  const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
+  if (!(ageSec >= 0)) throw new Error('its age cannot be told')
+  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+/g, ' ').trim()
+  const [parentPid, memoryMb] = [Number(field('PPid')), Math.round(Number(field('VmRSS') ?? 0) / 1024)]
+  return [{ pid, parentPid, memoryMb, ageSec, command: words || `[${field('Name')}]` }]
 }
 
 async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
@@ -54,15 +43,8 @@ async function askPs(settings: Settings, pids: readonly number[]): Promise<Proce
   return stdout.split('\n').flatMap((line) => {
     const m = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+([\d:-]+)\s+(.*)$/.exec(line)
     if (!m || m[4]!.startsWith('Z')) return []
-    return [
-      {
-        pid: Number(m[1]),
-        parentPid: Number(m[2]),
-        memoryMb: Math.round(Number(m[3]) / 1024),
-        ageSec: elapsedSeconds(m[5]!),
-        command: m[6]!.trim(),
-      },
-    ]
+    const [pid, parentPid, memoryMb] = [Number(m[1]), Number(m[2]), Math.round(Number(m[3]) / 1024)]
+    return [{ pid, parentPid, memoryMb, ageSec: elapsedSeconds(m[5]!), command: m[6]!.trim() }]
   })
 }
 

@@ -45,23 +45,19 @@ export async function restart(settings: Settings, seen: Examination): Promise<Re
 
 export async function start(settings: Settings, { service }: Examination): Promise<RemedyResult> {
   if (!service || service.kind === 'none') return runBare(settings)
-  const { name } = service
-  switch (service.kind) {
-    case 'silent':
-      // A bare gateway would fight for the port with one that a supervisor starts later.
-      return { done: `start of ${name}`, failure: `${service.detail}; nothing was started beside it` }
-    case 'launchd': {
-      if (!service.loaded) return loadJob(settings, service)
-      const { failure } = await shell(settings)`launchctl kickstart ${launchdTarget(name)}`
-      return { done: `launchctl kickstart ${name}`, failure }
-    }
-    case 'systemd': {
-      const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
-      await $`systemctl --user reset-failed ${name}`
-      const { failure } = await $`systemctl --user start ${name}`
-      return { done: `systemctl --user reset-failed + start ${name}`, failure }
-    }
+  const { kind, name } = service
+  // A bare gateway would fight for the port with one that a supervisor starts later.
+  if (kind === 'silent')
+    return { done: `start of ${name}`, failure: `${service.detail}; nothing was started beside it` }
+  if (kind === 'launchd') {
+    if (!service.loaded) return loadJob(settings, service)
+    const { failure } = await shell(settings)`launchctl kickstart ${launchdTarget(name)}`
+    return { done: `launchctl kickstart ${name}`, failure }
   }
+  const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
+  await $`systemctl --user reset-failed ${name}`
+  const { failure } = await $`systemctl --user start ${name}`
+  return { done: `systemctl --user reset-failed + start ${name}`, failure }
 }
 
 /** `launchctl bootstrap`, then `kickstart`: a loaded job is not always a started one, despite KeepAlive. */

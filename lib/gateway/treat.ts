@@ -20,121 +20,89 @@ type Remedy =
   /** MANUAL INTERVENTION REQUIRED, at once. */
   | 'human'
 
-interface Treatment {
-  means: string
-  level1: Remedy
-  level2: Remedy
-  level3: Remedy
-  because: string
-}
+const levels = <A extends Remedy, B extends Remedy, C extends Remedy>(level1: A, level2: B, level3: C) => ({
+  level1,
+  level2,
+  level3,
+})
 
 export const TREATMENTS = {
   healthy: {
     means: 'it says that it is the gateway and that it is live',
-    level1: 'nothing',
-    level2: 'nothing',
-    level3: 'nothing',
+    ...levels('nothing', 'nothing', 'nothing'),
     because:
       'a dead channel, a broken config, a filling disk, a refused token cause a notice: a restart fixes none of them',
   },
   starting: {
     means: 'its process runs and has not come up yet',
-    level1: 'wait',
-    level2: 'wait',
-    level3: 'wait',
+    ...levels('wait', 'wait', 'wait'),
     because: 'startup with a migration takes minutes; a restart begins it again',
   },
   draining: {
     means: 'it finishes its work before a restart or a stop',
-    level1: 'wait',
-    level2: 'wait',
-    level3: 'wait',
+    ...levels('wait', 'wait', 'wait'),
     because: 'the restart is already under way, and killing it loses work',
   },
   hung: {
     means: 'its process runs and does not answer as it should',
-    level1: 'signal, else restart',
-    level2: 'restart',
-    level3: 'doctor',
+    ...levels('signal, else restart', 'restart', 'doctor'),
     because: 'only a process that answers HTTP would notice a signal',
   },
   absent: {
     means: 'there is no process',
-    level1: 'start',
-    level2: 'restart',
-    level3: 'doctor',
+    ...levels('start', 'restart', 'doctor'),
     because: 'it crashed and was not started again',
   },
   unloaded: {
     means: 'its job is not loaded, and it was not stopped on purpose',
-    level1: 'start',
-    level2: 'start',
-    level3: 'doctor',
+    ...levels('start', 'start', 'doctor'),
     because: 'kickstart cannot start a job that launchd does not have: bootstrap can',
   },
   parked: {
     means: 'its supervisor gave up starting it',
-    level1: 'start',
-    level2: 'start',
-    level3: 'doctor',
+    ...levels('start', 'start', 'doctor'),
     because: 'KeepAlive does not come back from this by itself',
   },
   misconfigured: {
     means: 'its config keeps it from starting',
-    level1: 'escalate',
-    level2: 'put back known-good config',
-    level3: 'doctor',
+    ...levels('escalate', 'put back known-good config', 'doctor'),
     because: 'it would exit 78 again',
   },
   impostor: {
     means: 'another process has its port',
-    level1: 'escalate',
-    level2: 'escalate',
-    level3: 'human',
+    ...levels('escalate', 'escalate', 'human'),
     because: 'a foreign process is never killed; whose port it is needs a human decision',
   },
   orphan: {
     means: 'it is up, but not as the process that its supervisor has',
-    level1: 'report',
-    level2: 'report',
-    level3: 'report',
+    ...levels('report', 'report', 'report'),
     because: 'the service works, and ending it would cost work; which of the two runs needs a human decision',
   },
   'broken-install': {
     means: 'its package or its Node is damaged or gone',
-    level1: 'escalate',
-    level2: 'escalate',
-    level3: 'doctor',
+    ...levels('escalate', 'escalate', 'doctor'),
     because: 'the doctor may reinstall the same version; a restart runs the same broken files',
   },
   blocked: {
     means: 'it refuses to start: a secret is missing',
-    level1: 'escalate',
-    level2: 'start once',
-    level3: 'human',
+    ...levels('escalate', 'start once', 'human'),
     because: 'one start more, for a secret store that was late; a secret needs a human',
   },
   'unusable-state': {
     means: 'it refuses to start: its database is newer than it, or damaged',
-    level1: 'escalate',
-    level2: 'escalate',
-    level3: 'human',
+    ...levels('escalate', 'escalate', 'human'),
     because: 'it would refuse again, and what happens to the data needs a human decision',
   },
   'disk-full': {
     means: 'it is down and its disk is full',
-    level1: 'escalate',
-    level2: 'escalate',
-    level3: 'human',
+    ...levels('escalate', 'escalate', 'human'),
     because: 'each start writes more; what may be deleted needs a human decision',
   },
   'stopped-on-purpose': {
     means: 'it was stopped by a user',
-    level1: 'report',
-    level2: 'report',
-    level3: 'report',
+    ...levels('report', 'report', 'report'),
     because: 'a deliberate stop is not undone',
   },
-} as const satisfies Record<string, Treatment>
+}
 
 export type Verdict = keyof typeof TREATMENTS

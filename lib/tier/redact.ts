@@ -30,12 +30,15 @@ export function redact(text: string, known: Iterable<string> = []): string {
   return isColoured ? out.replaceAll(new RegExp(`(${COLOUR})${SPACER}`, 'g'), '$1') : out
 }
 
+/** `botToken` as `bot token`. */
+export function spaced(name: string): string {
+  const apart = name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replace(/([A-Z])([A-Z][a-z])/g, '$1 $2')
+  return apart.toLowerCase()
+}
+
 /** True for `botToken`, `OPENCLAW_GATEWAY_PASSWORD`, `x-api-key`; not for `maxTokens`, `passwordFile`, `tokenRef`. */
 export function isSecretName(name: string): boolean {
-  const words = name
-    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
-    .replace(/([A-Z])([A-Z][a-z])/g, '$1 $2')
-    .toLowerCase()
+  const words = spaced(name)
     .split(/[^a-z0-9]+/)
     .filter(Boolean)
   const joined = words.join('')

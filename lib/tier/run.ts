@@ -6,6 +6,7 @@ import { type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, lockHolder, longestRunSec, takeLock } from './lock.ts'
 import { type Meter, noteMarker, noteRun, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
+import { redact } from './redact.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
 import { endRunningCommands, shell } from './shell.ts'
 
@@ -20,6 +21,9 @@ export interface Outcome {
 export interface TierRun {
   settings: Settings
   journal: Journal
+  /** What `hide` and the log leave out; a tier may add to it. */
+  secrets: string[]
+  hide: (text: string) => string
   dryRun: boolean
   /** The tier's own flags. */
   flags: Record<string, boolean>
@@ -39,8 +43,6 @@ interface TierScript {
   /** Level 4 has to speak even when no lock can be written. */
   runsWithoutLock?: boolean
   whilePaused?: (run: Pick<TierRun, 'settings' | 'journal'>, pause: string) => Promise<void>
-  /** `secrets` are the known values. */
-  redact: (text: string, secrets: readonly string[]) => string
   main: (run: TierRun) => Promise<Outcome>
 }
 
@@ -94,7 +96,9 @@ async function readFlags(script: TierScript): Promise<Record<string, boolean> | 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
   const startedSec = process.uptime()
   const dryRun = flags['dry-run'] === true
-  const journal = openJournal(settings, script.tier, (text) => script.redact(text, settings.secrets), dryRun)
+  const secrets = [...settings.secrets]
+  const hide = (text: string) => redact(text, secrets)
+  const journal = openJournal(settings, script.tier, hide, dryRun)
   const meter = openMeter(settings, script.tier, journal, dryRun)
   if (!dryRun) countMarkers(journal, meter, settings)
   const abort = new AbortController()
@@ -157,9 +161,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     if (pause !== undefined) journal.info(`dry run: would not act: ${pause}`)
     for (const problem of settings.envProblems) journal.warn(problem)
     const outcome = await script.main({
-      settings,
-      journal,
-      dryRun,
+      ...{ settings, journal, secrets, hide, dryRun },
       flags,
       meter,
       signal: abort.signal,

@@ -1,0 +1,21 @@
+/** The frame of the scripts that people run: exit code 2 for unusable flags or settings. */
+import { EXIT, type ExitCode } from './contract.ts'
+import { SettingsError } from './settings.ts'
+
+export async function runByHand(name: string, main: () => ExitCode | Promise<ExitCode>): Promise<void> {
+  // `… | head` closes the pipe early.
+  process.stdout.on('error', () => process.exit())
+  try {
+    process.exitCode = await main()
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (!(error instanceof SettingsError) && !code?.startsWith('ERR_PARSE_ARGS')) throw error
+    process.stderr.write(`${name}: ${message}\nTry --help.\n`)
+    process.exitCode = EXIT.unusable
+  }
+}
+
+export function print(text: string): ExitCode {
+  process.stdout.write(`${text}\n`)
+  return EXIT.healthy
+}
