@@ -194,7 +194,7 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   if (!remedy) return undefined
   const { openSession } = await import('../lib/doctor/session.ts')
   const { callInstrument } = await import('../lib/doctor/instruments.ts')
-  const { isTreatment } = await import('../lib/doctor/conclusion.ts')
+  const { isTreatment } = await import('../lib/doctor/session.ts')
   const { hiding } = await import('../lib/alerts/secrets.ts')
   const { waitAfterStart } = await import('../lib/gateway/wait.ts')
   journal.warn(`learned remedy ${remedy.fingerprint}: ${describeRemedy(remedy)}`)

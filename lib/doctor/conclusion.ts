@@ -6,10 +6,8 @@ import { localIso, oneLine } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 import { ENDINGS, type SessionEnd } from './run-doctor.ts'
-import type { InstrumentCall, Session } from './session.ts'
+import { type InstrumentCall, isTreatment, type Session } from './session.ts'
 
-/** True for a call that can heal the gateway. */
-export const isTreatment = ({ acts, decision }: InstrumentCall) => acts && decision === 'done'
 const isRefused = ({ decision }: InstrumentCall) => decision === 'refused'
 
 /** A recovery is the doctor's only if it did something that can heal before the gateway was healthy. */

@@ -5,10 +5,9 @@ import type { Examination } from '../gateway/examine.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
-import { isTreatment } from './conclusion.ts'
 import type { Arguments } from './instrument.ts'
 import { fingerprintOf } from './limits.ts'
-import type { InstrumentCall } from './session.ts'
+import { type InstrumentCall, isTreatment } from './session.ts'
 
 /** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
 const STATUSES = ['seen', 'proposed', 'approved', 'rejected', 'dropped'] as const

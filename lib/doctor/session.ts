@@ -35,6 +35,9 @@ export interface InstrumentCall {
   why?: string
 }
 
+/** True for a call that can heal the gateway. */
+export const isTreatment = ({ acts, decision }: InstrumentCall) => acts && decision === 'done'
+
 export type Report = Record<
   'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons' | 'humanNeeded' | 'keepConfigEdits',
   string

@@ -45,7 +45,7 @@ test('without an installation, logs and a gateway it says so, exits 1 and writes
   })
   machine.writeEnvFile('HEALTH_CHECK_RETRY_DELAY=abc\n')
   const setting = await machine.runScript('status')
-  expect(setting).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/^.*="abc": .*\n$/) })
+  expect(setting).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('"abc"') })
 })
 
 test('gateway, tiers, the doctor’s budget, a pause and the last incidents; logs and state stay as they are', async () => {
