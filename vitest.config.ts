@@ -27,7 +27,6 @@ export default defineConfig(({ mode }) => ({
           name: 'process',
           include: ['test/{tiers,process,faults}/**/*.test.ts'],
           exclude: REAL,
-          globalSetup: ['test/faults/table.ts'],
           ...LIMITS,
           ...SAME_INPUTS_IN_EVERY_RUN,
           maxWorkers,
@@ -38,7 +37,7 @@ export default defineConfig(({ mode }) => ({
         test: {
           name: 'real',
           include: REAL.map((pattern) => pattern.replace(/\*+$/, '**/*.test.ts').replace('-**/', '-')),
-          globalSetup: ['test/real/parts.ts', 'test/faults/table.ts'],
+          globalSetup: ['test/real/parts.ts'],
           testTimeout: 600_000,
           hookTimeout: 900_000,
           // These wait even more.

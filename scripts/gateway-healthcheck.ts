@@ -20,7 +20,6 @@ import {
   standDown,
 } from '../lib/gateway/follow-up.ts'
 import { readRecord, refusalsDue, writeRecord } from '../lib/gateway/record.ts'
-import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import { afterRestart, readWatchState, whyCooling, writeWatchState } from '../lib/gateway/watch-state.ts'
 import { currentIncident, downSec, isFresh } from '../lib/incidents/history.ts'
@@ -43,24 +42,22 @@ Started every 300 s by launchd or systemd; can be run by hand at any time.`,
 })
 
 async function main(run: TierRun): Promise<Outcome> {
-  const { settings, journal, dryRun } = run
+  const { settings, journal } = run
 
   // 1. HTTP check.
-  let seen = await check(run, false)
-  if (!isUp(seen.verdict) && seen.verdict !== 'stopped-on-purpose') seen = await check(run, true)
-  if (isUp(seen.verdict)) return healthy(run, seen)
-  if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
-  if (dryRun) {
+  let seen = await check(run, true)
+  const isSettled = () => isUp(seen.verdict) || seen.verdict === 'stopped-on-purpose'
+  const settled = (by?: number) => (isUp(seen.verdict) ? healthy(run, seen, by) : leaveStopped(run, seen))
+  if (isSettled()) return settled()
+  if (run.dryRun) {
     journal.warn(`${seen.verdict}: ${seen.evidence}`)
     journal.info(`dry run: level 2 would now: ${TREATMENTS[seen.verdict].level2}`)
     return { code: EXIT.down, verdict: seen.verdict }
   }
   const { confirmFailure, pauseFor, waitSec, waitUntilUp } = await import('../lib/gateway/wait.ts')
+  const handsOff = () => whyHandsOff(settings, 'healthcheck')
   run.markAtWork()
   recordTrouble(settings)
-  const isSettled = () => isUp(seen.verdict) || seen.verdict === 'stopped-on-purpose'
-  const settled = (by?: number) => (isUp(seen.verdict) ? recovered(run, seen, by) : leaveStopped(run, seen))
-
   if (seen.verdict === 'hung' && !isFresh(currentIncident(settings))) {
     seen = await confirmFailure(run, examineOptions(run, true), seen, false)
     if (isSettled()) return settled()
@@ -77,14 +74,11 @@ async function main(run: TierRun): Promise<Outcome> {
   // 3. Up to three retries, 30 s apart, each with the remedy that the table names.
   const retries = settings.healthCheckMaxRetries
   for (let retry = 1; retry <= retries; retry++) {
-    const handsOff = await whyHandsOff(settings, 'healthcheck')
-    if (handsOff) return standDown(run, handsOff, seen)
+    const why = await handsOff()
+    if (why) return standDown(run, why, seen)
     journal.warn(MARKER.down(seen.verdict, seen.evidence))
-    if (TREATMENTS[seen.verdict].level2 === 'escalate') {
-      journal.warn(`no retries: ${TREATMENTS[seen.verdict].because}`)
-      break
-    }
-    journal.warn(`retry ${retry}/${retries}: ${TREATMENTS[seen.verdict].level2}`)
+    const { level2: remedy, because } = TREATMENTS[seen.verdict]
+    journal.warn(remedy === 'escalate' ? `no retries: ${because}` : `retry ${retry}/${retries}: ${remedy}`)
     const treated = await treat(run, seen)
     if (treated === 'cannot') break
     seen = await waitUntilUp(settings, examineOptions(run, true), waitSec(settings, seen), run.signal)
@@ -99,18 +93,18 @@ async function main(run: TierRun): Promise<Outcome> {
   // 4. Still down: watch on until the gateway has been down for five minutes in all.
   const limitSec = settings.healthCheckEscalationWaitSec
   journal.warn(MARKER.down(seen.verdict, seen.evidence))
-  for (let left = limitSec - downSec(settings); left > 0; left = limitSec - downSec(settings)) {
+  for (;;) {
+    const why = await handsOff()
+    if (why) return standDown(run, why, seen)
+    const leftSec = limitSec - downSec(settings)
+    if (leftSec <= 0) break
     journal.info(`down for ${Math.round(downSec(settings))} s; level 3 follows at ${limitSec} s`)
-    await pauseFor(Math.min(left, settings.healthCheckRetryDelaySec), run.signal)
-    const handsOff = await whyHandsOff(settings, 'healthcheck')
-    if (handsOff) return standDown(run, handsOff, seen)
+    await pauseFor(Math.min(leftSec, settings.healthCheckRetryDelaySec), run.signal)
     seen = await check(run, false)
     if (isSettled()) return settled()
   }
 
   // 5. A learned remedy, if there is an approved one for exactly this failure: then no doctor is needed.
-  const handsOff = await whyHandsOff(settings, 'healthcheck')
-  if (handsOff) return standDown(run, handsOff, seen)
   const { hostFacts } = await import('../lib/gateway/host.ts')
   const { gatewayService } = await import('../lib/services/supervisor.ts')
   const facts = await hostFacts(settings, seen.service ?? (await gatewayService(settings)))
@@ -123,42 +117,37 @@ async function main(run: TierRun): Promise<Outcome> {
   journal.warn(MARKER.escalate(3, `down for ${Math.round(downSec(settings))} s, ${seen.verdict}: ${seen.evidence}`))
   const code = await runEmergencyRecovery(run)
   journal.info(`level 3 ended with exit code ${code}`)
-  if (code !== EXIT.healthy)
-    return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
-  return recordHealthy(run, await check(run, false))
+  if (code === EXIT.healthy) return recordHealthy(run, await check(run, false))
+  return { code: code === EXIT.stoodDown ? EXIT.stoodDown : EXIT.down, verdict: seen.verdict }
 }
 
 /** Does what the table says. `failed`: it was tried; `cannot`: this level can do no more; `waiting`: it is coming by itself. */
 async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed' | 'waiting' | 'cannot'> {
   const { settings, journal } = run
   const remedy = TREATMENTS[seen.verdict].level2
+  if (remedy === 'escalate') return 'cannot'
   if (remedy === 'wait') return 'waiting'
 
   const watch = readWatchState(settings, false).value
-  const cooling = whyCooling(watch, settings)
-  const isRollBack = remedy === 'put back known-good config'
-  if (!isRollBack && watch.backoff.crashes > settings.healthCheckMaxRetries && cooling) {
-    journal.warn(cooling)
-    return 'cannot'
-  }
+  const cooling = watch.backoff.crashes > settings.healthCheckMaxRetries ? whyCooling(watch, settings) : undefined
   let isOnlyStart = remedy === 'start once'
-  if (isRollBack) {
+  if (remedy === 'put back known-good config') {
     const { rollBackConfig } = await import('../lib/gateway/known-good.ts')
     const result = await rollBackConfig(run, seen)
     if (result === 'cannot') return 'cannot'
     if (result === 'done') run.meter.add('configRollbacks')
     // What kept it down may have been passing: a network or a disk that came late.
     isOnlyStart = result === 'blameless'
+  } else if (cooling) {
+    journal.warn(cooling)
+    return 'cannot'
   }
-  if (isOnlyStart) {
-    const record = readRecord(settings).value
-    if (record.startedOnce) return 'cannot'
-    writeRecord(settings, { ...record, startedOnce: true })
-  }
+  const record = readRecord(settings).value
+  if (isOnlyStart && record.startedOnce) return 'cannot'
+  if (isOnlyStart) writeRecord(settings, { ...record, startedOnce: true })
   writeWatchState(settings, { ...watch, backoff: afterRestart(watch.backoff, Date.now()) })
   const { restart } = await import('../lib/gateway/remedies.ts')
-  const log = (result: RemedyResult) => (logRemedy(run, result) ? 'done' : 'failed')
-  if (remedy !== 'restart') return log(await restart(settings, seen))
+  if (remedy !== 'restart') return logRemedy(run, await restart(settings, seen)) ? 'done' : 'failed'
 
   // `openclaw gateway restart`, as a user would (exit 2: still starting); under systemd it may drain for 330 s first.
   const { waitUntilUp } = await import('../lib/gateway/wait.ts')
@@ -167,23 +156,21 @@ async function treat(run: TierRun, seen: Examination): Promise<'done' | 'failed'
   const { code, failure } = await $`openclaw gateway restart`
   const hasFailed = code !== 0 && code !== 2
   const now = await (hasFailed ? check(run, false) : waitUntilUp(settings, examineOptions(run, false), 5, run.signal))
-  if (isUp(now.verdict) || TREATMENTS[now.verdict].level2 === 'wait')
-    return hasFailed ? 'waiting' : log({ done: 'openclaw gateway restart' })
+  const isComing = isUp(now.verdict) || TREATMENTS[now.verdict].level2 === 'wait'
+  if (isComing && hasFailed) return 'waiting'
   // It does not start a gateway that has no supervisor, nor end one that hangs.
-  journal.info(`openclaw gateway restart did not bring it back${hasFailed ? `: ${oneLine(failure!)}` : ''}`)
-  return log(await restart(settings, now))
-}
-
-async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
-  const outcome = await recordHealthy(run, seen, by)
-  if (!run.dryRun && refusalsDue(readRecord(run.settings).value, Date.now()))
-    await (await import('../lib/gateway/log-notices.ts')).noticeRefusals(run)
-  return outcome
+  if (!isComing)
+    journal.info(`openclaw gateway restart did not bring it back${hasFailed ? `: ${oneLine(failure!)}` : ''}`)
+  const result = isComing ? { done: 'openclaw gateway restart' } : await restart(settings, now)
+  return logRemedy(run, result) ? 'done' : 'failed'
 }
 
 /** A gateway that was only waited for has not recovered. */
-function recovered(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
-  return healthy(run, seen, currentIncident(run.settings) ? by : undefined)
+async function healthy(run: TierRun, seen: Examination, by?: number): Promise<Outcome> {
+  const outcome = await recordHealthy(run, seen, by !== undefined && currentIncident(run.settings) ? by : undefined)
+  if (!run.dryRun && refusalsDue(readRecord(run.settings).value, Date.now()))
+    await (await import('../lib/gateway/log-notices.ts')).noticeRefusals(run)
+  return outcome
 }
 
 /** Repeats the calls that healed this failure before, under the doctor's policy; drops them if they do not help. */
@@ -192,9 +179,8 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const { approvedRemedy, describeRemedy, setStatus } = await import('../lib/doctor/learned.ts')
   const remedy = approvedRemedy(settings, await check(run, true), journal.warn)
   if (!remedy) return undefined
-  const { openSession } = await import('../lib/doctor/session.ts')
+  const { isTreatment, openSession } = await import('../lib/doctor/session.ts')
   const { callInstrument } = await import('../lib/doctor/instruments.ts')
-  const { isTreatment } = await import('../lib/doctor/session.ts')
   const { hiding } = await import('../lib/alerts/secrets.ts')
   const { waitAfterStart } = await import('../lib/gateway/wait.ts')
   journal.warn(`learned remedy ${remedy.fingerprint}: ${describeRemedy(remedy)}`)
@@ -217,16 +203,13 @@ async function applyLearnedRemedy(run: TierRun): Promise<Outcome | undefined> {
   const after = session.state.calls.some(isTreatment)
     ? await waitAfterStart(settings, examineOptions(run, true), settings.startupGraceSec, run.signal)
     : await check(run, true)
-  if (isUp(after.verdict)) {
-    close(true)
-    return recovered(run, after, failure ? undefined : TIERS.healthcheck.level)
-  }
-  const rolledBack = close(false)
+  const hasHelped = isUp(after.verdict)
+  const rolledBack = close(hasHelped)
+  if (hasHelped) return healthy(run, after, failure ? undefined : TIERS.healthcheck.level)
   setStatus(settings, remedy.fingerprint, 'dropped', ['approved', 'proposed'])
   const why = failure ?? `${after.verdict}: ${after.evidence}`
-  journal.warn(
-    MARKER.notice(`the learned remedy ${remedy.fingerprint} did not help and is dropped (${why})${rolledBack}`),
-  )
+  const dropped = `the learned remedy ${remedy.fingerprint} did not help and is dropped (${why})${rolledBack}`
+  journal.warn(MARKER.notice(dropped))
   return undefined
 }
 

@@ -9,7 +9,14 @@
  *      3  not acting: paused, another tier is at work, a restart is cooling down, or it was stopped on purpose
  */
 import { type Examination, examine, isUp } from '../lib/gateway/examine.ts'
-import { leaveStopped, logRemedy, recordHealthy, recordTrouble, standDown } from '../lib/gateway/follow-up.ts'
+import {
+  examineOptions,
+  leaveStopped,
+  logRemedy,
+  recordHealthy,
+  recordTrouble,
+  standDown,
+} from '../lib/gateway/follow-up.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
@@ -17,7 +24,6 @@ import {
   afterHealthyTick,
   afterRestart,
   followWarnings,
-  memoryLevel,
   readWatchState,
   type WatchState,
   whyCooling,
@@ -45,25 +51,23 @@ Started every 180 s by launchd or systemd; can be run by hand at any time.`,
 
 async function main(run: TierRun): Promise<Outcome> {
   const { settings, journal, dryRun } = run
-  const { value: watch, problem: watchProblem } = readWatchState(settings, dryRun)
-  const { value: record, problem } = readRecord(settings, dryRun)
-  for (const text of [watchProblem, problem]) if (text) journal.warn(text)
-  const options = { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record, deep: false }
+  const { value: watch, problem } = readWatchState(settings, dryRun)
+  if (problem) journal.warn(problem)
+  const options = () => ({ ...examineOptions(run, false), httpTimeoutSec: settings.watchdogHealthTimeoutSec })
 
   // 1. Process check and HTTP health check.
-  let seen = await examine(settings, options)
+  let seen = await examine(settings, options())
   if (isUp(seen.verdict)) return healthy(run, watch, seen)
   if (!dryRun) writeWatchState(settings, { ...watch, lastTickMs: Date.now() })
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (!dryRun) recordTrouble(settings)
 
   const { confirmFailure, waitSec, waitUntilUp } = await import('../lib/gateway/wait.ts')
-  const wait = (limitSec: number) =>
-    waitUntilUp(settings, { ...options, record: readRecord(settings).value }, limitSec, run.signal)
+  const wait = (limitSec: number) => waitUntilUp(settings, options(), limitSec, run.signal)
 
   // 2. A failure is confirmed by further probes; a missing process needs no confirmation.
   if (!isOnItsWay(seen) && (seen.process || seen.portOwner)) {
-    seen = await confirmFailure(run, options, seen, hasSlept(watch))
+    seen = await confirmFailure(run, options(), seen, hasSlept(watch))
     if (isUp(seen.verdict)) return healthy(run, watch, seen)
   }
 
@@ -88,115 +92,100 @@ async function main(run: TierRun): Promise<Outcome> {
   if (remedy === 'escalate') return escalate(run, seen, `${because}; a restart will not fix this`)
 
   // 5. Exponential backoff: 10 → 30 → 60 → 600 s between restarts.
-  const cooling = whyCooling(watch, settings)
-  if (cooling) {
-    journal.warn(cooling)
-    return { code: EXIT.stoodDown, verdict: seen.verdict }
-  }
-  const handsOff = await whyHandsOff(settings, 'watchdog')
+  const handsOff = whyCooling(watch, settings) ?? (await whyHandsOff(settings, 'watchdog'))
   if (handsOff) return standDown(run, handsOff, seen)
 
   // 6. Graceful restart by signal, or through the supervisor. Counted first: a watchdog that is killed remembers it.
   const spent = { ...watch, backoff: afterRestart(watch.backoff, Date.now()), lastTickMs: Date.now() }
   writeWatchState(settings, spent)
-  await keepEvidence(run, seen)
-  let worked = false
-  const signalled = remedy === 'signal, else restart' ? await restartBySignal(run, seen) : undefined
-  if (signalled) {
-    worked = logRemedy(run, signalled)
-    seen = await wait(settings.stopGraceSec)
+  if (seen.verdict === 'hung' && seen.process) {
+    const ps = await shell(settings)`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
+    journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
   }
-  if (signalled && isOnItsWay(seen)) seen = await wait(settings.startupGraceSec)
-  else if (!isUp(seen.verdict)) {
-    worked = logRemedy(run, await restart(run, seen)) || worked
-    seen = await wait(settings.startupGraceSec)
-  }
+  const isSignalled = remedy === 'signal, else restart' && (await restartBySignal(run, seen))
+  if (isSignalled) seen = await wait(settings.stopGraceSec)
+  const isComing = isUp(seen.verdict) || (isSignalled && isOnItsWay(seen))
+  const isRestarted = !isComing && logRemedy(run, await restart(run, seen))
+  if (!isUp(seen.verdict)) seen = await wait(settings.startupGraceSec)
 
   // 7. Verify recovery, else escalate to Level 2.
-  if (isUp(seen.verdict)) return recovered(run, spent, seen, worked ? TIERS.watchdog.level : undefined)
+  const level = isSignalled || isRestarted ? TIERS.watchdog.level : undefined
+  if (isUp(seen.verdict)) return recovered(run, spent, seen, level)
   return escalate(run, seen, `${seen.verdict} after a restart: ${seen.evidence}`)
 }
 
-/** Asks a gateway that answers HTTP to restart itself; undefined when it cannot be asked. */
-async function restartBySignal({ settings }: TierRun, seen: Examination): Promise<RemedyResult | undefined> {
+/** Asks a gateway that answers HTTP to restart itself; false when it cannot be asked. */
+async function restartBySignal(run: TierRun, seen: Examination): Promise<boolean> {
+  const { settings } = run
   const { process: target } = seen
-  if (!target || !seen.answersHttp) return undefined
+  if (!target || !seen.answersHttp) return false
   const { isSameGateway, restartSignal } = await import('../lib/gateway/remedies.ts')
   const $ = shell(settings, { timeoutSec: 30 })
   const record = readRecord(settings).value
   const known = seen.version ?? (record.pid === target.pid ? record.version : undefined)
   const version = known ?? (await $`openclaw --version`).stdout
   const signal = restartSignal(version)
-  if (signal === undefined || !(await isSameGateway(settings, target))) return undefined
+  if (signal === undefined || !(await isSameGateway(settings, target))) return false
   const { failure } = await $`kill -${signal} ${target.pid}`
-  return { done: `kill -${signal} ${target.pid} (version ${oneLine(version, 40)})`, failure }
+  return logRemedy(run, { done: `kill -${signal} ${target.pid} (version ${oneLine(version, 40)})`, failure })
 }
 
 async function restart({ settings }: TierRun, seen: Examination): Promise<RemedyResult> {
-  const remedies = await import('../lib/gateway/remedies.ts')
-  const { endHung, loadJob } = remedies
-  const { bootout, launchdJob, launchdTarget } = await import('../lib/services/launchd.ts')
+  const { endHung, restart: restartElse } = await import('../lib/gateway/remedies.ts')
   const { process: target, service } = seen
   // `launchctl bootstrap` or `kickstart`, `systemctl --user reset-failed` and `start`, or `openclaw gateway run`.
-  if (!target || !service?.loaded) return remedies.restart(settings, seen)
+  if (!target || !service?.loaded) return restartElse(settings, seen)
+  const { name } = service
   if (service.kind === 'systemd') {
     const { SYSTEMD_ACTION_TIMEOUT_SEC } = await import('../lib/services/systemd.ts')
     const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
-    const { failure, killed } = await endHung(settings, target, $`systemctl --user restart ${service.name}`)
-    return { done: `systemctl --user restart ${service.name}${killed}`, failure }
+    return endHung(settings, target, `systemctl --user restart ${name}`, $`systemctl --user restart ${name}`)
   }
+  const { launchdJob, launchdTarget } = await import('../lib/services/launchd.ts')
   // It waits for the old process (OpenClaw's plist: ExitTimeOut 20).
-  const $ = shell(settings, { timeoutSec: 45 })
-  const kickstart = $`launchctl kickstart -k ${launchdTarget(service.name)}`
-  const { failure, killed, timedOut } = await endHung(settings, target, kickstart)
-  const done = `launchctl kickstart -k ${service.name}${killed}`
+  const asked = shell(settings, { timeoutSec: 45 })`launchctl kickstart -k ${launchdTarget(name)}`
+  const { done, failure, timedOut } = await endHung(settings, target, `launchctl kickstart -k ${name}`, asked)
   if (!timedOut) return { done, failure }
   // launchd goes on with it although launchctl was given up: a process that boots by now is not interrupted.
-  const now = (await launchdJob(settings, service.name))?.pid
+  const now = (await launchdJob(settings, name))?.pid
   if (now !== undefined) return { done, failure: now === target.pid ? failure : undefined }
   // Seen in the field: only loading it again cures a job that hangs in `spawn scheduled`.
-  await bootout(settings, service.name)
-  const loaded = await loadJob(settings, service)
-  return { done: `${done}, launchctl bootout, ${loaded.done}`, failure: loaded.failure }
+  const loaded = await restartElse(settings, seen)
+  return { ...loaded, done: `${done}, launchctl bootout, ${loaded.done}` }
 }
 
 /** 1a. Healthy: crash counter decays, memory thresholds, warnings, known-good config. */
 async function healthy(run: TierRun, watch: WatchState, seen: Examination): Promise<Outcome> {
-  const { settings, journal, dryRun } = run
+  const { settings, journal, meter } = run
   const nowMs = Date.now()
-  const { watchdogMemoryWarnMb: warnMb, watchdogMemoryCriticalMb: criticalMb } = settings
-  const memory = memoryLevel(watch.memory, seen.process?.memoryMb ?? 0, warnMb, criticalMb)
-  if (memory.notice) (memory.level === 'ok' ? journal.info : journal.warn)(memory.notice)
+  const memoryMb = seen.process?.memoryMb ?? 0
+  const over = (level: string, limitMb: number) =>
+    memoryMb >= limitMb ? [`memory ${level}: the gateway uses ${memoryMb} MB, over ${limitMb} MB`] : []
   const wrong = [
     ...(seen.verdict === 'orphan' ? [seen.evidence] : []),
     ...seen.warnings.map(({ text }) => text),
-    ...(memory.level === 'critical' ? [`its memory stays over ${criticalMb} MB`] : []),
+    ...over('critical', settings.watchdogMemoryCriticalMb),
   ]
-  measure(run, seen, wrong.length)
-  const warnings = followWarnings(watch.warnings, wrong, nowMs)
+  // Over the lower limit it is only logged.
+  const logged = [...wrong, ...over('warning', settings.watchdogMemoryWarnMb)]
+  const warnings = followWarnings(watch.warnings, logged, nowMs)
   for (const begun of warnings.begun) journal.warn(begun)
-  for (const over of warnings.over) journal.info(`over: ${over}`)
-  if (!dryRun) {
-    for (const due of warnings.due)
-      journal.warn(
-        MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
-      )
-    writeWatchState(settings, {
-      backoff: afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours),
-      memory: memory.level,
-      warnings: warnings.standing,
-      lastTickMs: nowMs,
-    })
-  }
-  return recordHealthy(run, seen)
-}
+  for (const gone of warnings.over) journal.info(`no longer: ${gone}`)
 
-function measure({ settings, meter }: TierRun, seen: Examination, warnings: number): void {
   meter.setOnly('gatewayInfo', { version: oneLine(seen.version ?? 'unknown', 40) })
-  if (seen.process) meter.set('gatewayMemory', seen.process.memoryMb * MEBIBYTE)
+  if (seen.process) meter.set('gatewayMemory', memoryMb * MEBIBYTE)
   meter.set('gatewayMemoryLimit', settings.watchdogMemoryWarnMb * MEBIBYTE, { level: 'warning' })
   meter.set('gatewayMemoryLimit', settings.watchdogMemoryCriticalMb * MEBIBYTE, { level: 'critical' })
-  meter.set('gatewayWarnings', warnings)
+  meter.set('gatewayWarnings', wrong.length)
+  if (run.dryRun) return recordHealthy(run, seen)
+
+  for (const due of warnings.due.filter((text) => wrong.includes(text)))
+    journal.warn(
+      MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but for 10 min: ${due}; a restart will not fix this`),
+    )
+  const backoff = afterHealthyTick(watch.backoff, nowMs, settings.watchdogCrashDecayHours)
+  writeWatchState(settings, { backoff, warnings: warnings.standing, lastTickMs: nowMs })
+  return recordHealthy(run, seen)
 }
 
 async function recovered(run: TierRun, watch: WatchState, seen: Examination, level?: number): Promise<Outcome> {
@@ -214,12 +203,6 @@ function escalate(run: TierRun, seen: Examination, why: string): Outcome {
 function dryRunEnds(run: TierRun, seen: Examination, remedy: string): Outcome {
   run.journal.info(`dry run: level 1 would now: ${remedy}`)
   return { code: EXIT.down, verdict: seen.verdict }
-}
-
-async function keepEvidence(run: TierRun, seen: Examination): Promise<void> {
-  if (seen.verdict !== 'hung' || !seen.process) return
-  const ps = await shell(run.settings)`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
-  run.journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
 }
 
 /** This tick comes much later than it should: everything is late, not dead. */

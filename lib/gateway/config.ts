@@ -44,13 +44,11 @@ export async function configSyntaxProblem(settings: Settings): Promise<string | 
   }
 }
 
-type Validation = { valid: true } | { valid: false; issues: string } | undefined
-
 /** `openclaw config validate --json`, which takes seconds. Undefined: no verdict. "Valid" does not mean "boots". */
 export async function validateConfig(
   settings: Settings,
   command: readonly string[] = ['openclaw'],
-): Promise<Validation> {
+): Promise<{ valid: true } | { valid: false; issues: string } | undefined> {
   const result = await shell(settings, { timeoutSec: 60 })`${command} config validate --json`
   const answer: unknown = tried(() => JSON.parse(result.stdout))
   if (!isRecord(answer)) return undefined

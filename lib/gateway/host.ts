@@ -12,22 +12,17 @@ import { parseOrNothing } from './config-tree.ts'
 export async function hostFacts(settings: Settings, service: Service): Promise<string> {
   const $ = shell(settings, { timeoutSec: 10 })
   const folders = (settings.childEnv.PATH ?? '').split(':')
-  const nodes = folders.map((folder) => join(folder, 'node')).filter((path) => existsSync(path))
-  const versions = await Promise.all(
-    [...new Set(nodes.map((path) => realpathSync(path)))].map(
-      async (path) => `${path} ${(await $`${path} --version`).stdout.trim()}`,
-    ),
-  )
+  const nodes = new Set(folders.flatMap((folder) => tried(() => realpathSync(join(folder, 'node'))) ?? []))
+  const versionOf = async (node: string) => `${node} ${(await $`${node} --version`).stdout.trim()}`
+  const versions = await Promise.all([...nodes].map(versionOf))
   const { folder, version } = await installedPackage(settings, service)
   const mb = (bytes: number) => Math.round(bytes / 1024 / 1024)
   const load = loadavg().map((n) => n.toFixed(1))
-  const disk = await $`df -k ${settings.stateDir} /tmp`
-  const killed =
-    process.platform === 'linux'
-      ? (await $`journalctl -k -n 20 -o short-iso --no-pager -g 'out of memory|oom-kill'`).stdout.trim()
-      : ''
+  const disk = (await $`df -k ${settings.stateDir} /tmp`).stdout.trim()
+  // Linux's; a Mac has no such command.
+  const killed = (await $`journalctl -k -n 20 -o short-iso --no-pager -g 'out of memory|oom-kill'`).stdout.trim()
   return [
-    `disk:\n${disk.stdout.trim()}`,
+    `disk:\n${disk}`,
     `memory: ${mb(freemem())} MB free of ${mb(totalmem())} MB; load ${load.join(' ')}`,
     `booted ${new Date(Date.now() - uptime() * 1000).toISOString()}`,
     `out-of-memory killer: ${killed || 'no trace that this account can read'}`,
@@ -99,14 +94,13 @@ export function withoutEnvironment(definition: string): string {
       const pairs = assignments.map((one) => /^["']?(\w+)=([\s\S]*?)["']?$/.exec(one))
       return start + pairs.map((m) => (m ? `${m[1]}=${shown(m[1]!, m[2]!)}` : '[hidden]')).join(' ')
     })
-    .replace(/(<key>EnvironmentVariables<\/key>\s*<dict>)([\s\S]*?)(<\/dict>|$)/g, (_all, start, dict, end) => {
-      const hidden = (dict as string).replace(
+    .replace(/<key>EnvironmentVariables<\/key>\s*<dict>[\s\S]*?(?:<\/dict>|$)/g, (dict) =>
+      dict.replace(
         /<key>([^<]*)<\/key>(\s*)<string>([^<]*)(?:<\/string>|$)/g,
         (_pair, name: string, gap: string, value: string) =>
           `<key>${name}</key>${gap}<string>${shown(name, value)}</string>`,
-      )
-      return `${start}${hidden}${end}`
-    })
+      ),
+    )
 }
 
 const readText = (path: string) => tried(() => readFileSync(path, 'utf8')) ?? ''

@@ -1,6 +1,6 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { localStamp, MARKER, NEEDS_ATTENTION, wholeWords } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -11,31 +11,25 @@ import type { ProcessInfo } from './processes.ts'
 import { type GatewayRecord, readRecord, writeRecord } from './record.ts'
 
 const KEPT = 5
-const STAMP = /^(\d{4})-(\d\d)-(\d\d)-(\d\d)(\d\d)(\d\d)/
+const NAME = /^(?<stamp>\d{4}-\d\d-\d\d-\d{6})-(?<hash>[0-9a-f]{16})\.json5$/
 
-type KnownGood = ReturnType<typeof knownGoods>[number]
+const folderOf = (settings: Settings): string => join(settings.watchdogDir, 'known-good')
 
-function folder(settings: Settings): string {
-  return join(settings.watchdogDir, 'known-good')
-}
-
-/** The kept configs, newest first. */
-export function knownGoods(settings: Settings) {
-  return readCopies(settings).flatMap(({ text, ...copy }) => (text === undefined ? [] : [{ ...copy, text }]))
-}
-
-/** All copies, newest first; the text is undefined where it does not match the hash in the name. */
-function readCopies(settings: Settings) {
-  const names = tried(() => readdirSync(folder(settings))) ?? []
+/** The kept configs, newest first; one whose text does not match the hash in its name is skipped. */
+export function knownGoods(settings: Settings, warn: (problem: string) => void = () => {}) {
+  const names = tried(() => readdirSync(folderOf(settings))) ?? []
   return names
-    .filter((name) => /^\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{16}\.json5$/.test(name))
-    .sort()
+    .toSorted()
     .reverse()
-    .map((name) => {
-      const path = join(folder(settings), name)
-      const hash = name.slice(-22, -6)
+    .flatMap((name) => {
+      const m = NAME.exec(name)
+      if (!m) return []
+      const { stamp, hash } = m.groups as { stamp: string; hash: string }
+      const path = join(folderOf(settings), name)
       const text = tried(() => readWhole(path))
-      return { path, hash, text: text !== undefined && configHash(text) === hash ? text : undefined }
+      if (text !== undefined && configHash(text) === hash) return [{ path, stamp, hash, text }]
+      warn(`known-good config ${path} is damaged; skipped`)
+      return []
     })
 }
 
@@ -55,24 +49,23 @@ export async function keepKnownGood(
   const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - (gateway.ageSec + 1) * 1000
   if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return 'unproven'
 
-  const path = join(folder(settings), `${stampAfter(readCopies(settings)[0]?.path, nowMs)}-${config.hash}.json5`)
+  const path = join(folderOf(settings), `${stampAfter(kept[0]?.stamp, new Date(nowMs))}-${config.hash}.json5`)
   writeFileAtomic(path, config.text)
-  for (const old of kept.filter((one) => one.hash === config.hash)) rmSync(old.path, { force: true })
-  for (const old of knownGoods(settings).slice(KEPT)) rmSync(old.path, { force: true })
+  const others = kept.filter(({ hash }) => hash !== config.hash)
+  for (const old of kept) if (!others.slice(0, KEPT - 1).includes(old)) rmSync(old.path, { force: true })
   return { path }
 }
 
 /** Later than the newest copy, also when the clock was set back or summer time ends. */
-function stampAfter(newest: string | undefined, nowMs: number): string {
-  const now = localStamp(new Date(nowMs))
-  const last = newest && STAMP.exec(basename(newest))
-  if (!last || last[0] < now) return now
-  const [year, month, day, hours, minutes, seconds] = last.slice(1).map(Number) as [number, ...number[]]
-  return localStamp(new Date(year, month! - 1, day, hours, minutes, seconds! + 1))
+function stampAfter(newest: string | undefined, now: Date): string {
+  const stamp = localStamp(now)
+  if (newest === undefined || newest < stamp) return stamp
+  const asUtc = newest.replace(/-(\d\d)(\d\d)(\d\d)$/, 'T$1:$2:$3Z')
+  return new Date(Date.parse(asUtc) + 1000).toISOString().slice(0, 19).replace('T', '-').replaceAll(':', '')
 }
 
 /** Replaces the config, after a copy as `<name>.broken-<stamp>`, whose path it returns; undefined: there was none. */
-export function putBack(settings: Settings, good: KnownGood, now: Date): string | undefined {
+export function putBack(settings: Settings, good: { text: string }, now: Date): string | undefined {
   const target = tried(() => realpathSync(settings.configPath))
   const name = `${target}.broken-${localStamp(now)}`
   let broken = name
@@ -82,39 +75,31 @@ export function putBack(settings: Settings, good: KnownGood, now: Date): string 
   return target && broken
 }
 
-/** Puts the newest known-good config in place that validates, once in an incident. `blameless`: the present one is known-good. */
+/** Puts the newest known-good config in place if it validates, once in an incident. `blameless`: the present one is known-good. */
 export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'done' | 'blameless' | 'cannot'> {
   const { settings, journal } = run
-  if (!settings.configRollback) {
-    journal.warn('the config is not touched: CONFIG_ROLLBACK is off')
-    return 'cannot'
+  const keep = <T>(result: T, why: string): T => {
+    journal.warn(`the config is not touched: ${why}`)
+    return result
   }
-  if (readRecord(settings).value.putBack.length > 0) {
-    journal.warn('no other config is put back: a known-good one did not help')
-    return 'cannot'
-  }
-  for (const { path, text } of readCopies(settings))
-    if (text === undefined) journal.warn(`known-good config ${path} is damaged; skipped`)
+  if (!settings.configRollback) return keep('cannot', 'CONFIG_ROLLBACK is off')
+  const record = readRecord(settings).value
+  if (record.putBack.length > 0) return keep('cannot', 'a known-good one was put back and did not help')
+  const goods = knownGoods(settings, journal.warn)
   const present = readConfig(settings)?.hash
-  if (knownGoods(settings).some(({ hash }) => hash === present)) {
-    journal.warn('the config is not touched: the gateway was healthy on this one')
-    return 'blameless'
-  }
-  let replaced: string | undefined
-  for (const [index, good] of knownGoods(settings).entries()) {
-    if (index === 0) replaced = putBack(settings, good, new Date())
-    else writeFileAtomic(realpathSync(settings.configPath), good.text)
-    const kept = replaced ? `the broken one is kept as ${replaced}` : 'there was none'
-    const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
-    journal.warn(MARKER.notice(`${NEEDS_ATTENTION}${what} (${wholeWords(seen.evidence, 160)})`))
-    // Noted afterwards: noted first, it would never be put back after a kill in between.
-    const record = readRecord(settings).value
-    writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash], replacedConfig: replaced })
-    const validation = await validateConfig(settings)
-    if (validation?.valid !== false) return 'done'
-    journal.warn(`that one does not validate either (${validation.issues}); trying an older one`)
-  }
-  journal.warn('there is no known-good config (left) to put back')
+  if (goods.some(({ hash }) => hash === present)) return keep('blameless', 'the gateway was healthy on this one')
+  const [good] = goods
+  if (!good) return keep('cannot', 'no known-good one is there')
+
+  const replacedConfig = putBack(settings, good, new Date())
+  const kept = replacedConfig ? `the broken one is kept as ${replacedConfig}` : 'there was none'
+  const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
+  journal.warn(MARKER.notice(`${NEEDS_ATTENTION}${what} (${wholeWords(seen.evidence, 160)})`))
+  // Noted afterwards: noted first, it would never be put back after a kill in between.
+  writeRecord(settings, { ...record, putBack: [good.hash], replacedConfig })
+  const validation = await validateConfig(settings)
+  if (validation?.valid !== false) return 'done'
+  journal.warn(`the known-good config does not validate either: ${validation.issues}`)
   undoRollBack(run)
   return 'cannot'
 }

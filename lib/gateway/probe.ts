@@ -41,11 +41,8 @@ export async function probe(settings: Settings, timeoutMs: number): Promise<Prob
 }
 
 function names(value: unknown): string[] {
-  if (!Array.isArray(value)) return []
-  return value.slice(0, 20).map((item) => {
-    const name = isRecord(item) ? (item.id ?? item.name ?? item.channel ?? JSON.stringify(item)) : item
-    return String(name).slice(0, 60)
-  })
+  const items = Array.isArray(value) ? value.slice(0, 20) : []
+  return items.map((item) => (typeof item === 'string' ? item : JSON.stringify(item)).slice(0, 60))
 }
 
 function parseBody(answer: HttpAnswer): Record<string, unknown> {
@@ -59,45 +56,35 @@ export async function get(settings: Settings, path: string, timeoutMs: number): 
   // Required: an import also loads the WebSocket that node:http exports, 40 ms on Node 24.
   const load: (name: string) => typeof import('node:https') = createRequire(import.meta.url)
   const { request } = load(url.protocol === 'https:' ? 'node:https' : 'node:http')
-  return new Promise((resolve) => {
-    let connected = false
-    const finish = (answer: HttpAnswer) => {
-      clearTimeout(timer)
-      req.destroy()
-      resolve(answer)
+  // The gateway's certificate is self-signed; its words identify it, and nothing secret is sent.
+  const headers = { accept: 'application/json', connection: 'close' }
+  const req = request(url, { agent: false, headers, rejectUnauthorized: false })
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    req.destroy(new Error('too late'))
+  }, timeoutMs)
+  try {
+    const res = await new Promise<IncomingMessage>((resolve, reject) => {
+      req.on('response', resolve).on('error', reject).end()
+    })
+    const chunks: Buffer[] = []
+    let size = 0
+    for await (const chunk of res as AsyncIterable<Buffer>) {
+      chunks.push(chunk)
+      size += chunk.length
+      if (size > MAX_BODY_BYTES) break
     }
-    const broken = (why: string) => finish({ kind: 'broken', detail: `no HTTP answer (${why})` })
-    const timer = setTimeout(() => {
-      const how = connected ? 'connected, but no answer' : 'no connection'
-      finish({ kind: 'timeout', detail: `${how} within ${timeoutMs / 1000} s` })
-    }, timeoutMs)
-    const req = request(url, {
-      agent: false,
-      headers: { accept: 'application/json', connection: 'close' },
-      // The gateway's certificate is self-signed; its words identify it, and nothing secret is sent.
-      rejectUnauthorized: false,
-    })
-    req.on('socket', (socket) => socket.once('connect', () => (connected = true)))
-    req.on('error', (error: NodeJS.ErrnoException) =>
-      isRefused(error)
-        ? finish({ kind: 'refused', detail: 'connection refused' })
-        : broken(error.code ?? error.message),
-    )
-    req.on('response', (res: IncomingMessage) => {
-      const chunks: Buffer[] = []
-      let size = 0
-      const done = () =>
-        finish({ kind: 'answer', status: res.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') })
-      res.on('data', (chunk: Buffer) => {
-        chunks.push(chunk)
-        size += chunk.length
-        if (size > MAX_BODY_BYTES) done()
-      })
-      res.on('end', done)
-      res.on('error', (error) => broken(error.message))
-    })
-    req.end()
-  })
+    return { kind: 'answer', status: res.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }
+  } catch (error) {
+    if (isLate) return { kind: 'timeout', detail: `no answer within ${timeoutMs / 1000} s` }
+    const { code, message } = error as NodeJS.ErrnoException
+    if (isRefused(error as Error)) return { kind: 'refused', detail: 'connection refused' }
+    return { kind: 'broken', detail: `no HTTP answer (${code ?? message})` }
+  } finally {
+    clearTimeout(timer)
+    req.destroy()
+  }
 }
 
 /** No program listens. `localhost` tries ::1 and 127.0.0.1, and reports both in one error. */

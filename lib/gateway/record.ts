@@ -20,9 +20,7 @@ export function refusalsDue({ refusalsLookMs }: GatewayRecord, nowMs: number): b
   return nowMs - refusalsLookMs >= REFUSALS_EVERY_MS || nowMs < refusalsLookMs
 }
 
-function recordPath(settings: Settings): string {
-  return join(settings.watchdogDir, 'gateway.json')
-}
+const recordPath = (settings: Settings) => join(settings.watchdogDir, 'gateway.json')
 
 function recordOf(value: Record<string, unknown>) {
   const time = (x: unknown) => (typeof x === 'number' && Number.isFinite(x) && x >= 0 ? x : 0)

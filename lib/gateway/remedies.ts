@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { endProcess, startBare } from '../services/bare.ts'
 import { bootout, bootstrap, launchdTarget } from '../services/launchd.ts'
-import { gatewayPlist, type Service } from '../services/supervisor.ts'
+import { gatewayPlist } from '../services/supervisor.ts'
 import { SYSTEMD_ACTION_TIMEOUT_SEC } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
@@ -20,52 +20,45 @@ export function restartSignal(version: string): 'USR1' | 'USR2' | undefined {
   const m = /\b(\d{4})\.(\d{1,2})\.(\d{1,3})\b/.exec(version)
   if (!m) return undefined
   const [year, month, patch] = m.slice(1).map(Number) as [number, number, number]
-  const isNew = year !== 2026 ? year > 2026 : month !== 9 ? month > 9 : patch >= 6
-  return isNew ? 'USR2' : 'USR1'
+  return (year * 100 + month) * 1000 + patch >= 202_609_006 ? 'USR2' : 'USR1'
 }
 
-export async function restart(settings: Settings, seen: Examination): Promise<RemedyResult> {
+export async function restart(
+  settings: Settings,
+  seen: Pick<Examination, 'process' | 'service'>,
+): Promise<RemedyResult> {
   const { process: target, service } = seen
   if (!target || service?.kind === 'silent') return start(settings, seen)
-  if (!service?.loaded) {
-    const gone = await endProcess(settings, target.pid, settings.stopGraceSec, () => isSameGateway(settings, target))
-    if (gone) return start(settings, seen)
-    return { done: `kill -TERM and -KILL ${target.pid}`, failure: `pid ${target.pid} could not be ended` }
+  if (service?.kind === 'systemd') {
+    const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
+    const done = `systemctl --user restart ${service.name}`
+    return endHung(settings, target, done, $`systemctl --user restart ${service.name}`)
   }
-  if (service.kind === 'launchd') {
-    await endHung(settings, target, bootout(settings, service.name))
-    // A bootout that failed has ended nothing, and what hangs would keep the job running.
-    await endProcess(settings, target.pid, settings.stopGraceSec, () => isSameGateway(settings, target))
-    return loadJob(settings, service)
-  }
-  const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
-  const { failure, killed } = await endHung(settings, target, $`systemctl --user restart ${service.name}`)
-  return { done: `systemctl --user restart ${service.name}${killed}`, failure }
+  if (service?.loaded) await endHung(settings, target, 'bootout', bootout(settings, service.name))
+  // A bootout that failed has ended nothing, and what hangs would keep the job running.
+  const isGone = await endProcess(settings, target.pid, settings.stopGraceSec, () => isSameGateway(settings, target))
+  if (isGone || service?.loaded) return start(settings, { service: service && { ...service, loaded: false } })
+  return { done: `kill -TERM and -KILL ${target.pid}`, failure: `pid ${target.pid} could not be ended` }
 }
 
-export async function start(settings: Settings, { service }: Examination): Promise<RemedyResult> {
+export async function start(settings: Settings, { service }: Pick<Examination, 'service'>): Promise<RemedyResult> {
   if (!service || service.kind === 'none') return runBare(settings)
   const { kind, name } = service
+  const $ = shell(settings, { timeoutSec: kind === 'systemd' ? SYSTEMD_ACTION_TIMEOUT_SEC : undefined })
   // A bare gateway would fight for the port with one that a supervisor starts later.
   if (kind === 'silent')
     return { done: `start of ${name}`, failure: `${service.detail}; nothing was started beside it` }
-  if (kind === 'launchd') {
-    if (!service.loaded) return loadJob(settings, service)
-    const { failure } = await shell(settings)`launchctl kickstart ${launchdTarget(name)}`
-    return { done: `launchctl kickstart ${name}`, failure }
+  if (kind === 'systemd') {
+    await $`systemctl --user reset-failed ${name}`
+    const { failure } = await $`systemctl --user start ${name}`
+    return { done: `systemctl --user reset-failed + start ${name}`, failure }
   }
-  const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
-  await $`systemctl --user reset-failed ${name}`
-  const { failure } = await $`systemctl --user start ${name}`
-  return { done: `systemctl --user reset-failed + start ${name}`, failure }
-}
-
-/** `launchctl bootstrap`, then `kickstart`: a loaded job is not always a started one, despite KeepAlive. */
-export async function loadJob(settings: Settings, { name }: Service): Promise<RemedyResult> {
   const plist = gatewayPlist(settings)
-  const { failure } = await bootstrap(settings, name, plist)
-  if (!failure) await shell(settings)`launchctl kickstart ${launchdTarget(name)}`
-  return { done: `launchctl bootstrap ${plist}`, failure }
+  const bootstrapped = service.loaded ? undefined : await bootstrap(settings, name, plist)
+  if (bootstrapped?.failure) return { done: `launchctl bootstrap ${plist}`, failure: bootstrapped.failure }
+  // A loaded job is not always a started one, despite KeepAlive.
+  const { failure } = await $`launchctl kickstart ${launchdTarget(name)}`
+  return bootstrapped ? { done: `launchctl bootstrap ${plist}` } : { done: `launchctl kickstart ${name}`, failure }
 }
 
 async function runBare(settings: Settings): Promise<RemedyResult> {
@@ -78,26 +71,20 @@ async function runBare(settings: Settings): Promise<RemedyResult> {
 }
 
 /** A hung process may ignore its supervisor for 330 s: after the stop grace it is killed, and the supervisor goes on. */
-export async function endHung(
-  settings: Settings,
-  target: ProcessInfo,
-  asked: Promise<Answer>,
-): Promise<Answer & { killed: string }> {
+export async function endHung(settings: Settings, target: ProcessInfo, command: string, asked: Promise<Answer>) {
   const deadline = performance.now() + settings.stopGraceSec * 1000
-  let settled = false
-  void asked.finally(() => (settled = true))
-  while (!settled && performance.now() < deadline) await delay(250)
-  if (settled || !(await isSameGateway(settings, target))) return { ...(await asked), killed: '' }
-  await endProcess(settings, target.pid, 0, () => isSameGateway(settings, target))
-  return { ...(await asked), killed: ` (pid ${target.pid} ignored it and was killed)` }
+  let isSettled = false
+  void asked.finally(() => (isSettled = true))
+  while (!isSettled && performance.now() < deadline) await delay(250)
+  const isHung = !isSettled && (await isSameGateway(settings, target))
+  if (isHung) await endProcess(settings, target.pid, 0, () => isSameGateway(settings, target))
+  const { failure, timedOut } = await asked
+  return { done: isHung ? `${command} (pid ${target.pid} ignored it and was killed)` : command, failure, timedOut }
 }
 
 /** Its title changes while it boots, its age tells a reused pid. */
 export async function isSameGateway(settings: Settings, target: ProcessInfo): Promise<boolean> {
   const [now] = await processInfo(settings, [target.pid])
-  return (
-    now !== undefined &&
-    now.ageSec + 2 >= target.ageSec &&
-    (isGatewayCommand(now.command) || now.command === target.command)
-  )
+  if (now === undefined || now.ageSec + 2 < target.ageSec) return false
+  return isGatewayCommand(now.command) || now.command === target.command
 }

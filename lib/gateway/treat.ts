@@ -20,11 +20,7 @@ type Remedy =
   /** MANUAL INTERVENTION REQUIRED, at once. */
   | 'human'
 
-const levels = <A extends Remedy, B extends Remedy, C extends Remedy>(level1: A, level2: B, level3: C) => ({
-  level1,
-  level2,
-  level3,
-})
+const levels = (level1: Remedy, level2: Remedy, level3: Remedy) => ({ level1, level2, level3 })
 
 export const TREATMENTS = {
   healthy: {

@@ -14,58 +14,48 @@ export function waitSec({ startupGraceSec }: Settings, { verdict, graceLeftSec }
 
 const ABSENT_CHECKS = 3
 
-/** Checks every 0.5 to 2 s until it is up, will not come, or `limitSec` is over. Returns the last examination. */
+/** Checks every 0.5 to 2 s until it is up, will not come (not before `leastSec`), or `limitSec` is over. Returns the last examination. */
 export async function waitUntilUp(
   settings: Settings,
   options: ExamineOptions,
   limitSec: number,
   signal: AbortSignal,
+  leastSec = 0,
 ): Promise<Examination> {
-  const deadline = performance.now() + limitSec * 1000
+  const started = performance.now()
   let missing = 0
-  let pauseMs = 250
-  for (;;) {
-    const examination = await examine(settings, options)
-    const { verdict } = examination
-    // Waiting changes only what Level 1 would wait for, start or restart.
-    if (['nothing', 'report', 'escalate'].includes(TREATMENTS[verdict].level1)) return examination
+  for (let pauseSec = 0.5; ; pauseSec = Math.min(pauseSec * 2, 2)) {
+    const seen = await examine(settings, options)
+    const { verdict } = seen
+    const leftSec = limitSec - (performance.now() - started) / 1000
+    if (isUp(verdict) || leftSec <= 0) return seen
     missing = verdict === 'absent' || verdict === 'unloaded' || verdict === 'parked' ? missing + 1 : 0
-    if (missing >= ABSENT_CHECKS || performance.now() >= deadline) return examination
-    pauseMs = Math.min(pauseMs * 2, 2000)
-    await delay(Math.min(pauseMs, Math.max(0, deadline - performance.now()) + 10), undefined, { signal })
+    // Waiting changes only what Level 1 would wait for, start or restart.
+    const isHopeless = missing >= ABSENT_CHECKS || ['report', 'escalate'].includes(TREATMENTS[verdict].level1)
+    if (isHopeless && limitSec - leftSec >= leastSec) return seen
+    await pauseFor(Math.min(pauseSec, leftSec + 0.01), signal)
   }
 }
 
 const OLD_WORDS_SEC = 15
 
 /** As `waitUntilUp`, right after a start, when the log may still be about the old process. */
-export async function waitAfterStart(
-  settings: Settings,
-  options: ExamineOptions,
-  limitSec: number,
-  signal: AbortSignal,
-): Promise<Examination> {
-  const oldWordsEnd = performance.now() + Math.min(OLD_WORDS_SEC, limitSec) * 1000
-  for (;;) {
-    const seen = await waitUntilUp(settings, options, limitSec, signal)
-    if (isUp(seen.verdict) || performance.now() > oldWordsEnd) return seen
-    await pauseFor(1, signal)
-  }
+export function waitAfterStart(settings: Settings, options: ExamineOptions, limitSec: number, signal: AbortSignal) {
+  return waitUntilUp(settings, options, limitSec, signal, OLD_WORDS_SEC)
 }
 
 /** Confirms a failure by `watchdogMaxRetries` probes, twice as many after a sleep. */
 export async function confirmFailure(
-  run: TierRun,
+  { settings, journal, signal }: TierRun,
   options: ExamineOptions,
   first: Examination,
   hasSlept: boolean,
 ): Promise<Examination> {
-  const { settings, journal } = run
   const probes = settings.watchdogMaxRetries * (hasSlept ? 2 : 1)
   let seen = first
   for (let probeNumber = 1; probeNumber < probes; probeNumber++) {
     journal.info(`probe ${probeNumber}/${probes}: ${seen.verdict}: ${seen.evidence}`)
-    await delay(settings.watchdogRetryDelaySec * 1000, undefined, { signal: run.signal })
+    await pauseFor(settings.watchdogRetryDelaySec, signal)
     seen = await examine(settings, options)
     if (isUp(seen.verdict) || !(seen.process || seen.portOwner)) return seen
   }

@@ -2,6 +2,7 @@
  * A class of failures from the field: how to make it on each stage, and what the system must and must not do about it.
  * What stands in a fault itself is for the stand-in gateway; `real` and `systemd` say what is different there.
  */
+import { readFileSync } from 'node:fs'
 import type { Verdict } from '../../lib/gateway/examine.ts'
 import type { PatientMachine } from '../real/patient-machine.ts'
 import type { Sandbox } from '../support/sandbox.ts'
@@ -23,7 +24,6 @@ export interface Scene {
   signal(signal: NodeJS.Signals, pid?: number): Promise<void>
   /** The process that is the gateway now. */
   pidNow(): Promise<number>
-  /** @param limitMs how long its answer may take, where that can be said */
   isLive(limitMs?: number): Promise<boolean>
   /** Undone before the scene is closed, last first. */
   onClose(undo: () => unknown): void
@@ -33,21 +33,19 @@ export interface StandInScene extends Scene {
   box: Sandbox
 }
 
-export interface RealScene extends Scene {
-  box: Sandbox
-  /** OpenClaw's `node_modules`, everybody's. */
+export interface RealScene extends StandInScene {
+  /** OpenClaw's `node_modules`, which all sandboxes share. */
   modules: string
   /** From now on the command `openclaw` is a link into these `node_modules`, as npm makes it. */
   linkOpenClaw(modules: string): void
-  /** Starts the gateway as its user would by hand, and waits: until it is live or says something, then its pid; or until it has ended, then its exit code. */
+  /** Starts the gateway by hand, and waits: until it is live or says something, then its pid; or until it has ended, then its exit code. */
   start(until: 'live' | 'exit' | RegExp): Promise<number>
-  /** Waits until the gateway has said something since it was last started by `start`, or since the scene was opened. */
+  /** Waits until the gateway has said something since its start, or since the scene was opened. */
   until(words: RegExp): Promise<void>
-  /** Runs a command of OpenClaw's. */
   openclaw(...args: string[]): Promise<{ code: number | undefined; stderr: string }>
-  /** Runs JavaScript with the gateway's database as `db`; returns what it prints. */
+  /** JavaScript with the gateway's database as `db`; returns what it prints. */
   inDatabase(code: string): Promise<string>
-  /** Runs JavaScript in the gateway's process, by its debugger. */
+  /** JavaScript in the gateway's process, by its debugger. */
   inGateway(code: string): Promise<void>
   /** The stand-in for Claude Code is on the PATH from now on. */
   bringDoctor(): void
@@ -59,13 +57,11 @@ export interface SystemdScene extends Scene {
   systemctl(...args: string[]): Promise<string>
   /** A property of the gateway's unit. */
   unit(property: string): Promise<string>
-  /** Waits until a property of the gateway's unit has a value. */
   until(property: string, value: string): Promise<void>
   /** Ends the user's systemd with everything it runs, and starts it again, as when the machine boots. */
   restartUserManager(): Promise<void>
   /** Changes the gateway's unit by a drop-in file, which is removed when the scene is closed. */
   changeUnit(text: string): Promise<void>
-  /** Runs JavaScript in the gateway's process, by its debugger. */
   inGateway(code: string): Promise<void>
 }
 
@@ -77,22 +73,21 @@ export interface Expected {
   settings?: Record<string, string>
   /** What `examine` must say right after `produce`. */
   verdict: Verdict
-  /** Exit codes of Levels 1 and 2 in the first round. */
-  exits: readonly [level1: number, level2: number]
+  /** It decides the exit codes of Levels 1 and 2, too. */
   healedBy: Healer
-  /** Starts and restarts of the gateway that the tiers may spend in two rounds: exactly so many. */
-  restarts: number
+  /** Starts and restarts of the gateway that the tiers may spend in two rounds, exactly so many: one by a level, else none. */
+  restarts?: number
   /** What a human is told; undefined: nothing. */
-  told: RegExp | undefined
-  /** What must still be so in the end: the gateway's process, the text of its config. */
-  keeps: readonly ('process' | 'config')[]
+  told?: RegExp
+  /** What must still be so in the end: the gateway's process, the text of its config (default). */
+  keeps?: readonly ('process' | 'config')[]
 }
 
 /** How it is played on one stage. */
 export interface Way<S extends Scene> {
   /** Why it cannot be made on this machine. */
   cannotBeMade?: () => string | undefined
-  produce: (scene: S) => Promise<void>
+  produce: (scene: S) => Promise<unknown>
   /** What happens while Level 1 is at work. */
   meanwhile?: (scene: S) => Promise<void>
   /** What happens before the second round of all tiers. */
@@ -100,15 +95,13 @@ export interface Way<S extends Scene> {
   /** More that must, or must not, be. Throws. */
   check?: (scene: S) => unknown
   /** The human's repair, for what only a human may end; the gateway is healthy after it and Level 1's next tick. */
-  repair?: (scene: S) => Promise<void>
+  repair?: (scene: S) => Promise<unknown>
 }
 
 export interface Fault extends Expected, Way<StandInScene> {
   /** The class's number; a letter behind it for a second form of the same class. */
   id: string
   name: string
-  /** What can be seen from outside. */
-  signs: string
   /** What a doctor must name as the root cause; only for faults that it may treat (`npm run doctor:eval`). */
   cause?: RegExp
   /** On the real gateway as a bare process. */
@@ -120,11 +113,20 @@ export interface Fault extends Expected, Way<StandInScene> {
 /** A form of a class that only the real thing has. */
 export type RealFault = Omit<Fault, keyof Way<StandInScene>>
 
-export async function killGateway(scene: Scene): Promise<void> {
-  await scene.signal('SIGKILL')
-}
+export const killGateway = (scene: Scene): Promise<void> => scene.signal('SIGKILL')
 
-/** systemd starts the gateway again later than after OpenClaw's own 5 s: a busy machine, too, sees it waiting. */
-export function delayRestart(scene: SystemdScene): Promise<void> {
-  return scene.changeUnit('[Service]\nRestartSec=20\n')
+/** The killed gateway of the stand-in ends its next boot like this; started again, it boots well. */
+export const refusing = (code: number, stderr: string) => ({
+  async produce(scene: StandInScene) {
+    await killGateway(scene)
+    await scene.box.startGateway({ exitAtBoot: { code, stderr } }, 'exit')
+  },
+  repair: ({ box }: StandInScene) => box.startGateway(),
+})
+
+/** A channel that this machine cannot reach. */
+export function addTelegram(scene: Scene): void {
+  const telegram = { enabled: true, botToken: '123456:of-no-use', apiRoot: 'http://127.0.0.1:9' }
+  const config = JSON.parse(readFileSync(scene.configPath, 'utf8'))
+  scene.writeConfig(JSON.stringify({ ...config, channels: { telegram } }))
 }

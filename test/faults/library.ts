@@ -1,22 +1,24 @@
 /** All faults, and their parts on one stage. */
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import type { Fault, RealFault, Scene, StageName } from './fault.ts'
-import type { Part } from './play.ts'
+import type { Expected, Fault, RealFault, Scene, StageName, Way } from './fault.ts'
+import { down } from './it-is-down.ts'
+import { up } from './it-is-up.ts'
+import { refuses } from './it-refuses.ts'
 
-const names = readdirSync(import.meta.dirname).filter((name) => /^\d\d-.*\.ts$/.test(name))
-const modules = await Promise.all(names.map((name) => import(join(import.meta.dirname, name))))
+/** A fault as it is played on one stage. */
+export type Part = { id: string; name: string } & Expected & Way<Scene>
 
-export const faults = modules.flatMap(({ default: one }) => one as (Fault | RealFault) | (Fault | RealFault)[])
+const byId = (a: Fault | RealFault, b: Fault | RealFault) => a.id.localeCompare(b.id, 'en', { numeric: true })
+
+export const faults: (Fault | RealFault)[] = [...refuses, ...up, ...down].sort(byId)
 
 /** The faults that can be played on a stage, as they are there. */
-export function partsOf<S extends Scene>(stage: StageName): Part<S>[] {
+export function partsOf(stage: StageName): Part[] {
   return faults.flatMap((fault) => {
     const { real, systemd, ...own } = fault
     const way = { 'stand-in': 'produce' in own ? own : undefined, real, systemd }[stage]
     if (!way) return []
     // What is done on the stand-in's stage is not done on another.
     const { produce, meanwhile, again, check, repair, cannotBeMade, ...expected } = own as Fault
-    return [{ ...expected, ...(way as unknown as Part<S>) }]
+    return [{ ...expected, ...(way as unknown as Part) }]
   })
 }

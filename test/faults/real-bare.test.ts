@@ -1,9 +1,8 @@
 /** The failures of the field against the real OpenClaw as a bare process: one sandbox for all, whose gateway lives on where it can. */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import {
   closeSync,
   existsSync,
-  mkdtempSync,
   openSync,
   readFileSync,
   renameSync,
@@ -20,10 +19,19 @@ import { freePort } from '../support/ports.ts'
 import { createSandbox } from '../support/sandbox.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
-import { needsMount } from './14-disk-full.ts'
 import type { RealScene } from './fault.ts'
 import { type Performance, playAll } from './play.ts'
-import { isLive, isRunning, lockedPid, nodeOptions, SETTINGS, sandboxScene, undoings } from './scene.ts'
+import {
+  isLive,
+  isRunning,
+  lockedPid,
+  needsMount,
+  nodeOptions,
+  onSmallDisk,
+  SETTINGS,
+  sandboxScene,
+  undoings,
+} from './scene.ts'
 import { tiersIn } from './stand-in-stage.ts'
 
 const MODULES = join(openclawBin, '..', '..')
@@ -43,7 +51,8 @@ async function buildRealStage() {
   // The user's own Node; the tiers are run by that of this test run.
   rmSync(join(box.binDir, 'node'))
   symlinkSync(join(node24Bin, 'node'), join(box.binDir, 'node'))
-  const unmount = onSmallDisk(box.stateDir)
+  // A disk that can be filled. Without root it stays where it is.
+  const unmount = needsMount() ? () => {} : onSmallDisk(box.stateDir, '400m')
   let saidBefore = 0
 
   function linkOpenClaw(modules: string): void {
@@ -139,15 +148,4 @@ async function buildRealStage() {
   return { open, close }
 }
 
-/** A disk that can be filled: 400 MB for OpenClaw's folder. Without root it stays where it is. */
-function onSmallDisk(stateDir: string): () => void {
-  if (needsMount()) return () => {}
-  const aside = mkdtempSync(join(stateDir, '..', 'aside-'))
-  execFileSync('cp', ['-a', `${stateDir}/.`, aside])
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400m,mode=0700', 'tmpfs', stateDir])
-  execFileSync('cp', ['-a', `${aside}/.`, stateDir])
-  rmSync(aside, { recursive: true })
-  return () => execFileSync('umount', ['-l', stateDir])
-}
-
-playAll<RealScene>('real', buildRealStage)
+playAll('real', buildRealStage)

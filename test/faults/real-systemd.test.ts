@@ -29,7 +29,8 @@ async function buildSystemdStage() {
   const startup = () => tries('curl', '-sm', '5', 'http://127.0.0.1:18789/startupz')
   const isReady = async () => /"status":"started"/.test((await startup()).stdout)
   const script = (name: string) => `${CHECKOUT}/test/faults/${name}`
-  const received = () => JSON.parse(readFileSync(inbox, 'utf8')) as Inbox
+  const received = (): { url: string; requests: { text: string; problems: string[] }[] } =>
+    JSON.parse(readFileSync(inbox, 'utf8'))
 
   async function writeDropIn(name: string, text: string): Promise<void> {
     await must('mkdir', '-p', dropIns)
@@ -120,9 +121,4 @@ async function buildSystemdStage() {
   return { open, close: machine.stop }
 }
 
-interface Inbox {
-  url: string
-  requests: { text: string; problems: string[] }[]
-}
-
-playAll<SystemdScene>('systemd', buildSystemdStage)
+playAll('systemd', buildSystemdStage)

@@ -1,8 +1,7 @@
 /** What the scenes of all stages have in common. */
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { get } from 'node:http'
 import { join } from 'node:path'
-import type { TierName } from '../../lib/tier/contract.ts'
 import type { Sandbox } from '../support/sandbox.ts'
 import { remarksIn } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -42,10 +41,10 @@ export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose'
   }
 }
 
-/** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
-export async function untilRemark(scene: Scene, tier: TierName = 'watchdog', count = 1): Promise<void> {
-  const before = remarksIn(scene.log(tier))
-  await waitFor(() => remarksIn(scene.log(tier)) >= before + count, `${count} remarks of ${tier}`)
+/** Waits until Level 1 has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
+export async function untilRemark({ log }: Scene, count = 1): Promise<void> {
+  const before = remarksIn(log('watchdog'))
+  await waitFor(() => remarksIn(log('watchdog')) >= before + count, `${count} remarks of Level 1`)
 }
 
 /** The process in the gateway's own lock. */
@@ -58,38 +57,45 @@ export function lockedPid(stateDir: string, uid: number | undefined): number {
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0)
+    // Without /proc the signal tells enough.
+    return process.platform !== 'linux' || !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
   } catch {
     return false
-  }
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    // No /proc here, or it ended in this moment: the next look tells.
-    return true
   }
 }
 
 /** @param limitMs how long its answer may take */
-export function isLive(port: number, limitMs = 10_000): Promise<boolean> {
-  return new Promise((resolve) => {
-    const request = get({ host: '127.0.0.1', port, path: '/health', timeout: limitMs, agent: false }, (response) => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-      response.on('end', () => resolve(text === '{"ok":true,"status":"live"}'))
-      response.on('error', () => resolve(false))
-    })
-    request.on('timeout', () => request.destroy(new Error('timeout')))
-    request.on('error', () => resolve(false))
-  })
+export async function isLive(port: number, limitMs = 10_000): Promise<boolean> {
+  const signal = AbortSignal.timeout(limitMs)
+  // A connection that is kept would hold up a gateway that ends.
+  const options = { signal, headers: { connection: 'close' } }
+  const text = await fetch(`http://127.0.0.1:${port}/health`, options).then(
+    (response) => response.text(),
+    () => '',
+  )
+  return text === '{"ok":true,"status":"live"}'
+}
+
+export const needsMount = () =>
+  process.platform === 'linux' && process.getuid?.() === 0 ? undefined : 'only root can mount a small file system'
+
+/** Puts a sandbox's state folder on a file system of its own, under the feet of a running gateway; returns what undoes that. */
+export function onSmallDisk(stateDir: string, size: string): () => void {
+  const small = join(stateDir, '..', '..', 'small')
+  execFileSync('mkdir', [small])
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', small])
+  execFileSync('cp', ['-a', `${stateDir}/.`, small])
+  execFileSync('mount', ['--move', small, stateDir])
+  return () => execFileSync('umount', ['-l', stateDir])
 }
 
 /** Undoes in the order from last to first. */
 export function undoings() {
   const list: (() => unknown)[] = []
   return {
-    onClose: (undo: () => unknown) => void list.push(undo),
+    onClose: (undo: () => unknown) => void list.unshift(undo),
     undo: async () => {
-      for (const one of list.splice(0).reverse()) await one()
+      for (const one of list.splice(0)) await one()
     },
   }
 }

@@ -28,9 +28,7 @@ export async function openStandIn(settings: Record<string, string> = {}): Promis
     ...tiersIn(box, receiver, 180_000),
     async close() {
       const debuggers = box.events().filter(({ what }) => what === 'debugger opened')
-      await undo()
-      await box.close()
-      await receiver.close()
+      for (const end of [undo, box.close, receiver.close]) await end()
       expect(debuggers).toEqual([])
     },
   }

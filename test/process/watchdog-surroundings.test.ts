@@ -7,7 +7,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -22,12 +21,6 @@ const tick = async (box: Sandbox) => (await box.runScript('gateway-watchdog')).c
 const inState = (box: Sandbox, ...path: string[]) => join(box.stateDir, 'watchdog', ...path)
 const environmentOf = (pid: number) => readFileSync(`/proc/${pid}/environ`, 'utf8')
 const filesOf = (box: Sandbox) => readdirSync(box.home, { recursive: true }).sort()
-
-/** Changes a state file. */
-function editState(box: Sandbox, name: string, change: Record<string, unknown>): void {
-  const path = inState(box, name)
-  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }))
-}
 
 test('two watchdogs at once: one works, the other stands down; told to stop more than once, it ends in order', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20' } })
@@ -117,17 +110,14 @@ test('a damaged state file is kept aside, said, and begun again', async () => {
   const box = await sandbox()
   await box.startGateway()
   mkdirSync(inState(box))
-  for (const content of ['', '{', '[]', '{"backoff":{"crashes":"many"}}', '\u0000\u0000', 'x'.repeat(100_000)]) {
-    writeFileSync(inState(box, 'watchdog.json'), content)
-    const run = await box.runScript('gateway-watchdog')
-    expect(run.code, content).toBe(0)
-    const [aside, ...more] = readdirSync(inState(box)).filter((name) => name.startsWith('watchdog.json.corrupt-'))
-    expect(more).toEqual([])
-    expect(run.stdout).toContain(aside)
-    expect(readFileSync(inState(box, aside!), 'utf8')).toBe(content)
-    expect(JSON.parse(readFileSync(inState(box, 'watchdog.json'), 'utf8')).backoff.crashes).toBe(0)
-    rmSync(inState(box, aside!))
-  }
+  const content = '{"backoff":{"crashes":"many"}}'
+  writeFileSync(inState(box, 'watchdog.json'), content)
+  const run = await box.runScript('gateway-watchdog')
+  expect(run.code).toBe(0)
+  const [aside] = readdirSync(inState(box)).filter((name) => name.startsWith('watchdog.json.corrupt-'))
+  expect(run.stdout).toContain(aside)
+  expect(readFileSync(inState(box, aside!), 'utf8')).toBe(content)
+  expect(JSON.parse(readFileSync(inState(box, 'watchdog.json'), 'utf8')).backoff.crashes).toBe(0)
 })
 
 test('a secret in the evidence does not reach the log', async () => {
@@ -144,24 +134,19 @@ test('logs and leftovers of damaged state are kept for fourteen days, learnings 
   const box = await sandbox()
   await box.startGateway()
   for (const folder of [box.memoryDir, inState(box)]) mkdirSync(folder, { recursive: true })
-  const old = Date.now() / 1000 - 15 * 86_400
-  const gone = [
-    join(box.memoryDir, 'watchdog-2020-01-01.log'),
-    join(box.memoryDir, 'emergency-recovery-2020-01-01-010101.log'),
-    inState(box, 'watch.json.corrupt-2020-01-01-010101'),
-    inState(box, '.watch.json.4711.1577836800000.tmp'),
-  ]
-  const kept = [
-    join(box.memoryDir, 'recovery-learnings.md'),
-    join(box.memoryDir, 'my-own.log'),
-    inState(box, 'mine.json'),
-  ]
-  const young = inState(box, 'watch.json.corrupt-2026-01-01-010101')
-  for (const path of [...gone, ...kept, young]) writeFileSync(path, 'x')
-  for (const path of [...gone, ...kept]) utimesSync(path, old, old)
+  const age = (path: string, days: number) => {
+    writeFileSync(path, 'x')
+    utimesSync(path, Date.now() / 1000 - days * 86_400, Date.now() / 1000 - days * 86_400)
+    return path
+  }
+  const logs = ['watchdog-2020-01-01.log', 'emergency-recovery-2020-01-01-010101.log']
+  const leftovers = ['watch.json.corrupt-2020-01-01-010101', '.watch.json.4711.1577836800000.tmp']
+  const inMemory = (name: string) => join(box.memoryDir, name)
+  const gone = [...logs.map(inMemory), ...leftovers.map((name) => inState(box, name))].map((path) => age(path, 15))
+  const others = [inMemory('recovery-learnings.md'), inMemory('my-own.log'), inState(box, 'mine.json')]
+  const kept = [...others.map((path) => age(path, 15)), age(inState(box, 'w.json.corrupt-2026-01-01-010101'), 0)]
   await tick(box)
-  expect(gone.filter((path) => existsSync(path))).toEqual([])
-  expect([...kept, young].filter((path) => !existsSync(path))).toEqual([])
+  expect([...gone, ...kept].filter((path) => existsSync(path))).toEqual(kept)
 })
 
 test('a line that a crash cut in half does not swallow the next one', async () => {
@@ -171,45 +156,14 @@ test('a line that a crash cut in half does not swallow the next one', async () =
   expect(box.log('watchdog')).toMatch(/\n\[2026-11-22T02:0\n\[\d{4}-/)
 })
 
-test('an incident that no tier ended is closed as ended from outside', async () => {
-  const box = await sandbox()
-  box.writeConfig('{ broken')
-  expect(await tick(box)).toBe(1)
-  box.writeConfig()
-  await box.startGateway()
-  expect(await tick(box)).toBe(0)
-  expect(box.log('watchdog')).toMatch(/RECOVERED by itself or from outside after \d+ s/)
-})
-
-test('a config that the gateway is healthy on is kept as known-good, privately, and at most five', async () => {
-  const box = await sandbox({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
-  for (let n = 0; n < 6; n++) {
-    box.writeConfig({ agents: { n } })
-    if (n === 0) await box.startGateway()
-    for (let i = 0; i < 2; i++) await tick(box)
-  }
-  const kept = readdirSync(inState(box, 'known-good')).sort()
-  expect(kept).toHaveLength(5)
-  const newest = inState(box, 'known-good', kept.at(-1)!)
-  expect(statSync(newest).mode & 0o777).toBe(0o600)
-  expect(readFileSync(newest, 'utf8')).toBe(readFileSync(box.configPath, 'utf8'))
-})
-
-test('a clock that ran ahead for a while does not keep a config from being kept for as long again', async () => {
-  const { box } = await known({ settings: { CONFIG_KNOWN_GOOD_AFTER: '0' } })
-  rmSync(inState(box, 'known-good'), { recursive: true, force: true })
-  editState(box, 'gateway.json', { configHealthySinceMs: Date.now() + 86_400_000 })
-  for (let i = 0; i < 2; i++) await tick(box)
-  expect(readdirSync(inState(box, 'known-good'))).toHaveLength(1)
-})
-
 test('openclaw, which takes seconds to answer, is not asked at every tick about a config that it does not pass', async () => {
   const box = await sandbox()
   box.planCli({ 'config validate': { code: 1, stdout: '{"valid":false,"issues":[]}' } })
   await box.startGateway()
   box.writeConfig({ changed: true })
   await tick(box)
-  editState(box, 'gateway.json', { configHealthySinceMs: 1 })
+  const record = JSON.parse(readFileSync(inState(box, 'gateway.json'), 'utf8'))
+  writeFileSync(inState(box, 'gateway.json'), JSON.stringify({ ...record, configHealthySinceMs: 1 }))
   for (let i = 0; i < 3; i++) await tick(box)
   expect(box.openclawCalls().filter((call) => call.startsWith('config validate'))).toHaveLength(1)
 })
@@ -305,30 +259,5 @@ echo LoadState=loaded; echo UnitFileState=enabled; echo ActiveState=active; echo
     expect(run.code, run.stdout).toBe(0)
     expect(run.stdout).toMatch(/\[ERROR\] .*Access denied/)
     expect(run.stdout).toMatch(/RECOVERED by itself or from outside/)
-  },
-)
-
-test.each([
-  ['back', 3_600_000],
-  ['forward', -3_600_000],
-])(
-  'the clock set %s by an hour: a killed gateway is started all the same, the next tick is quiet',
-  async (_way, by) => {
-    const { box, pid } = await known({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' } })
-    // What is remembered lies an hour in the future (or in the past), as after the clock was set.
-    for (const name of ['watchdog.json', 'gateway.json']) {
-      const text = readFileSync(inState(box, name), 'utf8')
-      writeFileSync(
-        inState(box, name),
-        text.replace(/\b1[0-9]{12}\b/g, (ms) => String(Number(ms) + by)),
-      )
-    }
-    const at = Date.now() + by
-    const backoff = { crashes: 4, lastCrashMs: at, lastRestartMs: by > 0 ? at : at - 600_000 }
-    editState(box, 'watchdog.json', { backoff })
-    process.kill(pid, 'SIGKILL')
-    expect(await tick(box)).toBe(0)
-    expect(box.log('watchdog')).toMatch(/RECOVERED by level 1/)
-    expect((await box.runScript('gateway-watchdog')).stdout).not.toMatch(/DOWN|restart:/)
   },
 )

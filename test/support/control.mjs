@@ -2,7 +2,7 @@
  * How a sandbox and the stand-ins in it talk: one folder of small files. Plain JavaScript, like all executables here:
  * on Node 20 a stand-in in TypeScript would cost half a second per call.
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** The folder, from the wrapper in the sandbox's bin folder that started this stand-in. */
@@ -23,22 +23,7 @@ export function readJson(name) {
   }
 }
 
-export function writeJson(name, value) {
-  // Others read it meanwhile: the old one or the new one, never half.
-  const path = join(controlDir, name)
-  writeFileSync(`${path}.${process.pid}`, JSON.stringify(value))
-  renameSync(`${path}.${process.pid}`, path)
-}
-
 /** Puts on record what was done; one write, so that lines of several processes do not mix. */
 export function recordEvent(what) {
-  const event = { at: new Date().toISOString(), pid: process.pid, what }
-  appendFileSync(join(controlDir, 'events.jsonl'), `${JSON.stringify(event)}\n`)
-}
-
-/** Lets the sandbox find this process again, whatever it calls itself. */
-export function registerProcess() {
-  const folder = join(controlDir, 'processes')
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, String(process.pid)), '')
+  appendFileSync(join(controlDir, 'events.jsonl'), `${JSON.stringify({ pid: process.pid, what })}\n`)
 }

@@ -8,8 +8,7 @@ let nextPort = 0
 
 /**
  * A port that no other test process will take: below the ports that the system gives out by itself, in a row that
- * belongs to this process. A row is so long that a port comes up again only when those who got it are done with it, also
- * when several tests of a file run at once: until somebody listens on it, it looks free.
+ * belongs to this process, which is so long that a port comes up again only when those who got it are done with it.
  */
 export async function freePort(): Promise<number> {
   row ??= claimRow()
@@ -21,32 +20,27 @@ export async function freePort(): Promise<number> {
   throw new Error('no free port')
 }
 
-/** A row belongs to whoever listens on its first port, for as long as he lives. */
+/** A row belongs to the process that listens on its first port, for as long as it runs. */
 async function claimRow(): Promise<number> {
   for (let i = 0; i < ROWS; i++) {
     const first = 20_000 + ((process.pid + i) % ROWS) * ROW_SIZE
     const claim = await listen(first, '127.0.0.1')
-    if (claim === 'in use' || claim === 'impossible') continue
-    claim.unref()
-    return first
+    claim?.unref()
+    if (claim) return first
   }
   throw new Error('no free row of ports')
 }
 
 async function isFree(port: number, host: string): Promise<boolean> {
   const server = await listen(port, host)
-  if (server === 'in use') return false
-  // A machine without IPv6 has nobody on that port.
-  if (server !== 'impossible') await new Promise((resolve) => server.close(resolve))
-  return true
+  await new Promise<unknown>((resolve) => (server ? server.close(resolve) : resolve(undefined)))
+  return server !== undefined
 }
 
-function listen(port: number, host: string): Promise<Server | 'in use' | 'impossible'> {
+/** Undefined when the port is in use. A machine without IPv6 has no process on ::1. */
+function listen(port: number, host: string): Promise<Server | undefined> {
   return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      resolve(error.code === 'EADDRINUSE' ? 'in use' : 'impossible'),
-    )
-    server.listen(port, host, () => resolve(server))
+    const server = createServer().listen(port, host, () => resolve(server))
+    server.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'EADDRINUSE' ? undefined : server))
   })
 }

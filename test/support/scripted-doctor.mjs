@@ -7,7 +7,7 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { controlDir, readJson, recordEvent, registerProcess } from './control.mjs'
+import { controlDir, readJson, recordEvent } from './control.mjs'
 
 /** @type {import('./doctor-script.ts').DoctorScript} */
 const script = readJson('doctor.json') ?? {}
@@ -37,7 +37,6 @@ Options:
 }
 
 async function work() {
-  registerProcess()
   recordEvent('doctor started')
   if (mode === 'exits') {
     console.error('Claude Code could not start.')

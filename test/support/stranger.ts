@@ -1,20 +1,14 @@
 /** A process that has the gateway's port and is not the gateway: it answers 200 to everything, like `python3 -m http.server`. */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Sandbox } from './sandbox.ts'
 
-export interface Stranger {
-  pid: number
-  isAlive(): boolean
-  end(): void
-}
+export type Stranger = Awaited<ReturnType<typeof startStranger>>
 
-/**
- * Starts the stranger, with arguments that mean nothing to it, and waits until it has the port (a gateway that was just killed may hold it for a
- * moment).
- */
-export async function startStranger(box: Sandbox, args: string[] = []): Promise<Stranger> {
+/** Starts it with arguments that mean nothing to it; a gateway that was just killed may hold the port for a moment. */
+export async function startStranger(box: Sandbox, args: string[] = []) {
   const script = join(box.root, 'stranger.mjs')
   writeFileSync(
     script,
@@ -29,10 +23,7 @@ listen()`,
     env: { HOME: box.home },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  await new Promise((resolve, reject) => {
-    child.stdout.once('data', resolve)
-    child.once('exit', (code) => reject(new Error(`the stranger ended with ${code}`)))
-  })
+  await once(child.stdout, 'data')
   return {
     pid: child.pid!,
     isAlive: () => child.exitCode === null && child.signalCode === null,

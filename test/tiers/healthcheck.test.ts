@@ -1,8 +1,8 @@
 /** Level 2 as a process, against the stand-in gateway. */
-import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { sandbox } from '../support/boxes.ts'
+import { known, sandbox } from '../support/boxes.ts'
 import type { Faults } from '../support/faults.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
 
@@ -13,18 +13,19 @@ const config = (box: Sandbox) => readFileSync(box.configPath, 'utf8')
 const brokenCopies = (box: Sandbox) =>
   readdirSync(box.stateDir).filter((name) => name.startsWith('openclaw.json.broken-'))
 const starts = (box: Sandbox) => box.openclawCalls().filter((call) => call === 'gateway run').length
-const untilDown = (box: Sandbox) => waitFor(() => /\bDOWN /.test(box.log('healthcheck')), 'Level 2 at work')
+const untilDown = (box: Sandbox, times = 1) =>
+  waitFor(() => (box.log('healthcheck').match(/\] DOWN /g)?.length ?? 0) >= times, 'Level 2 at work')
 
 /** Level 3 set aside: without claude it ends at once, with its marker. */
 const WITHOUT_DOCTOR = { absent: ['claude'] }
 const PATIENT = { HEALTH_CHECK_ESCALATION_WAIT: '3600' }
 const REFUSAL: Faults = { exitAtBoot: { code: 78, stderr: 'Gateway start blocked: a reason outside of the config' } }
+const BROKEN = '{ broken'
 
 /** A killed gateway, and no doctor; the config that it has been healthy on is known-good, and so are some before it. */
-async function killedWithKnownGood(options: { settings?: Record<string, string>; configs?: number } = {}) {
-  const box = await sandbox({ ...WITHOUT_DOCTOR, settings: { CONFIG_KNOWN_GOOD_AFTER: '0', ...options.settings } })
+async function killedWithKnownGood(settings: Record<string, string> = {}, configs = 1) {
+  const box = await sandbox({ ...WITHOUT_DOCTOR, settings: { CONFIG_KNOWN_GOOD_AFTER: '0', ...settings } })
   const gateway = await box.startGateway()
-  const { configs = 1 } = options
   for (let n = 1; n <= configs; n++) {
     if (n > 1) box.writeConfig({ agents: { n } })
     for (let i = 0; i < 2; i++) await watchdog(box)
@@ -32,6 +33,13 @@ async function killedWithKnownGood(options: { settings?: Record<string, string>;
   expect(readdirSync(join(box.stateDir, 'watchdog', 'known-good'))).toHaveLength(configs)
   process.kill(gateway.pid, 'SIGKILL')
   return { box, good: config(box) }
+}
+
+/** A sandbox whose gateway is down, and its config broken. */
+async function broken(settings: Record<string, string> = {}, options = {}) {
+  const box = await sandbox({ settings, ...options })
+  box.writeConfig(BROKEN)
+  return box
 }
 
 test('a healthy gateway is left alone: exit 0, two lines, no command of OpenClaw is started', async () => {
@@ -42,17 +50,20 @@ test('a healthy gateway is left alone: exit 0, two lines, no command of OpenClaw
   expect(box.openclawCalls()).toEqual(['gateway run'])
 })
 
-test('a gateway that is down is brought back, and Level 2 says so', async () => {
+test('a gateway that is down is started by our own means, and an `openclaw gateway restart` that fails is said', async () => {
   const box = await sandbox()
+  box.planCli({ 'gateway restart': { code: 1, stderr: 'Gateway service disabled.' } })
   expect(await tick(box)).toBe(0)
-  expect(box.log('healthcheck')).toMatch(/DOWN absent: [\s\S]*RECOVERED by level 2 after \d+ s/)
+  expect(box.log('healthcheck')).toMatch(
+    /DOWN absent: [\s\S]*Gateway service disabled[\s\S]*RECOVERED by level 2 after \d+ s/,
+  )
   expect(box.restarts('healthcheck')).toBe(1)
+  expect(starts(box)).toBe(1)
 })
 
 test('one timeout is a busy moment: a gateway that answers when it is asked again is not restarted', async () => {
-  const box = await sandbox({ settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
-  const { pid } = await box.startGateway()
-  await watchdog(box)
+  const settings = { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3' }
+  const { box, pid } = await known({ settings })
   box.setFaults({ health: 'silent' })
   const run = tick(box)
   await box.untilRemark('healthcheck')
@@ -63,72 +74,46 @@ test('one timeout is a busy moment: a gateway that answers when it is asked agai
   expect(box.processes()).toContain(pid)
 })
 
-test.each([
-  ['is broken', '{ gateway: { mode: "local", // and then the power went'],
-  // It is valid; the gateway refuses to boot with it (exit 78), which Level 1 sees when it has started it.
-  ['has lost gateway.mode', '{ "gateway": { "port": PORT } }'],
+test('a config is put back also while restarts cool down', async () => {
+  const { box, good } = await killedWithKnownGood({ OPENCLAW_WATCHDOG_BACKOFF: '600' })
+  const state = join(box.stateDir, 'watchdog', 'watchdog.json')
+  const backoff = { crashes: 9, lastRestartMs: Date.now() }
+  writeFileSync(state, JSON.stringify({ ...JSON.parse(readFileSync(state, 'utf8')), backoff }))
+  box.writeConfig(BROKEN)
+  expect(await tick(box)).toBe(0)
+  expect(config(box)).toBe(good)
+  expect(box.log('healthcheck')).toMatch(/NOTICE needs attention: [\s\S]*RECOVERED by level 2/)
+})
+
+const INVALID = { code: 1, stdout: '{"valid":false,"issues":[{"path":"x","message":"no"}]}' }
+
+test.each<
+  [what: string, settings: Record<string, string>, notices: number, prepare: (box: Sandbox, copy: string) => void]
+>([
+  ['CONFIG_ROLLBACK is off', { CONFIG_ROLLBACK: 'off' }, 0, () => {}],
+  ['the known-good one is damaged', {}, 0, (_box, copy) => appendFileSync(copy, 'half a sector of something else')],
+  ['the known-good one is no better', {}, 1, (box) => box.planCli({ 'config validate': INVALID })],
+  ['the known-good one does not boot either', {}, 1, (box) => box.setFaults(REFUSAL)],
 ])(
-  'a config that %s: the known-good one is put back, the broken one is kept beside it, private',
-  async (_what, text) => {
-    const { box, good } = await killedWithKnownGood()
-    box.writeConfig(text.replace('PORT', String(box.port)))
-    const broken = config(box)
-    expect(await watchdog(box)).toBe(1)
-    expect(await tick(box)).toBe(0)
-    expect(config(box)).toBe(good)
-    expect(brokenCopies(box)).toHaveLength(1)
-    const copy = join(box.stateDir, brokenCopies(box)[0]!)
-    expect(readFileSync(copy, 'utf8')).toBe(broken)
-    expect(statSync(copy).mode & 0o777).toBe(0o600)
-    expect(box.log('healthcheck')).toMatch(/NOTICE needs attention: [\s\S]*RECOVERED by level 2/)
+  'a broken config when %s: the file is in the end as its owner wrote it, and Level 3 is called',
+  async (what, settings, notices, prepare) => {
+    const { box } = await killedWithKnownGood(settings)
+    const folder = join(box.stateDir, 'watchdog', 'known-good')
+    const [copy] = readdirSync(folder) as [string]
+    prepare(box, join(folder, copy))
+    box.writeConfig(BROKEN)
+    // Once in an incident.
+    for (let i = 0; i <= notices; i++) expect(await tick(box)).toBe(1)
+    expect(config(box)).toBe(`${BROKEN}\n`)
+    expect(box.log('healthcheck')).toMatch(/ESCALATE to level 3: /)
+    expect(box.log('healthcheck').match(/\] NOTICE /g) ?? []).toHaveLength(notices)
+    expect(brokenCopies(box)).toHaveLength(notices)
+    if (what.endsWith('damaged')) expect(box.log('healthcheck')).toMatch(new RegExp(`\\[WARN\\] .*${copy}`))
   },
 )
 
-test('a config is put back also while restarts cool down', async () => {
-  const { box, good } = await killedWithKnownGood({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '600' } })
-  const state = join(box.stateDir, 'watchdog', 'watchdog.json')
-  const backoff = { crashes: 9, lastCrashMs: Date.now(), lastRestartMs: Date.now() }
-  writeFileSync(state, JSON.stringify({ ...JSON.parse(readFileSync(state, 'utf8')), backoff }))
-  box.writeConfig('{ broken')
-  expect(await tick(box)).toBe(0)
-  expect(config(box)).toBe(good)
-})
-
-test('CONFIG_ROLLBACK=off: the config is not touched, and Level 3 is called', async () => {
-  const { box } = await killedWithKnownGood({ settings: { CONFIG_ROLLBACK: 'off' } })
-  box.writeConfig('{ broken')
-  expect(await tick(box)).toBe(1)
-  expect(config(box)).toBe('{ broken\n')
-  expect(box.log('healthcheck')).toMatch(/ESCALATE to level 3: /)
-})
-
-test('a known-good config that does not boot either is put back once; then the file is again as its owner wrote it', async () => {
-  const { box } = await killedWithKnownGood()
-  box.setFaults(REFUSAL)
-  box.writeConfig('{ broken')
-  for (let i = 0; i < 2; i++) expect(await tick(box)).toBe(1)
-  expect(box.log('healthcheck').match(/\] NOTICE /g)).toHaveLength(1)
-  expect(brokenCopies(box)).toHaveLength(1)
-  expect(config(box)).toBe('{ broken\n')
-})
-
-test.each([
-  ['is damaged', (copy: string) => appendFileSync(copy, 'half a sector of something else')],
-  ['is no better', undefined],
-])('a known-good config that %s is not put in the place of what its owner wrote', async (_what, damage) => {
-  const { box } = await killedWithKnownGood()
-  const folder = join(box.stateDir, 'watchdog', 'known-good')
-  const [copy] = readdirSync(folder) as [string]
-  if (damage) damage(join(folder, copy))
-  else box.planCli({ 'config validate': { code: 1, stdout: '{"valid":false,"issues":[{"path":"x","message":"no"}]}' } })
-  box.writeConfig('{ broken')
-  expect(await tick(box)).toBe(1)
-  if (damage) expect(box.log('healthcheck')).toMatch(new RegExp(`\\[WARN\\] .*${copy}`))
-  expect(config(box)).toBe('{ broken\n')
-})
-
 test('a refusal of the very config that it was healthy on is not the config’s fault: it stays, and gets one start', async () => {
-  const { box, good } = await killedWithKnownGood({ configs: 2 })
+  const { box, good } = await killedWithKnownGood({}, 2)
   await box.startGateway(REFUSAL, 'exit')
   const before = starts(box)
   expect(await tick(box)).toBe(1)
@@ -139,9 +124,9 @@ test('a refusal of the very config that it was healthy on is not the config’s 
 })
 
 test('a config that its owner has edited since it was put back is not replaced by an older one', async () => {
-  const { box, good } = await killedWithKnownGood({ configs: 2 })
+  const { box, good } = await killedWithKnownGood({}, 2)
   box.setFaults(REFUSAL)
-  box.writeConfig('{ broken')
+  box.writeConfig(BROKEN)
   const nurse = box.startScript('gateway-healthcheck', [], { env: PATIENT })
   await waitFor(() => /NOTICE [\s\S]*DOWN /.test(box.log('healthcheck')), 'the config put back in vain')
   expect(config(box)).toBe(good)
@@ -168,11 +153,10 @@ test('a gateway that crashes at every start gets three restarts and no more, the
 })
 
 test('Level 3 is called when the gateway has been down for the whole time, from the first DOWN in any log', async () => {
-  const box = await sandbox({ ...WITHOUT_DOCTOR, settings: PATIENT })
-  box.writeConfig('{ broken')
+  const box = await broken(PATIENT, WITHOUT_DOCTOR)
   await watchdog(box)
   const nurse = box.startScript('gateway-healthcheck')
-  await waitFor(() => (box.log('healthcheck').match(/DOWN /g)?.length ?? 0) > 1, 'the watch')
+  await untilDown(box, 2)
   process.kill(nurse.pid, 'SIGTERM')
   expect((await nurse.finished).code).toBe(1)
   expect(box.log('emergency-recovery')).toBe('')
@@ -180,25 +164,17 @@ test('Level 3 is called when the gateway has been down for the whole time, from 
   expect(box.log('healthcheck')).toMatch(/ESCALATE to level 3/)
 })
 
-test('a pause stops a Level 2 that is at work: exit 3, and no Level 3', async () => {
-  const box = await sandbox({ settings: PATIENT })
-  box.writeConfig('{ broken')
-  const run = tick(box)
-  await untilDown(box)
-  writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
-  expect(await run).toBe(3)
-  expect(box.log('emergency-recovery')).toBe('')
-})
-
-test('a gateway that comes back while Level 2 watches ends the watch: exit 0', async () => {
-  const box = await sandbox({ settings: PATIENT })
-  box.writeConfig('{ broken')
+test.each<[what: string, code: number, happens: (box: Sandbox) => unknown, said: RegExp]>([
+  ['a pause', 3, (box) => writeFileSync(join(box.stateDir, 'self-healing.paused'), ''), /RUN ended: [a-z-]+, exit 3/],
+  ['a gateway that comes back', 0, (box) => box.startGateway(), /RECOVERED by itself or from outside/],
+])('%s ends the watch of a Level 2 that is at work, without Level 3: exit %i', async (_what, code, happens, said) => {
+  const box = await broken(PATIENT)
   const run = tick(box)
   await untilDown(box)
   box.writeConfig()
-  await box.startGateway()
-  expect(await run).toBe(0)
-  expect(box.log('healthcheck')).toMatch(/RECOVERED by itself or from outside/)
+  await happens(box)
+  expect(await run).toBe(code)
+  expect(box.log('healthcheck')).toMatch(said)
   expect(box.log('emergency-recovery')).toBe('')
 })
 
@@ -226,26 +202,15 @@ test('a boot that Level 2 only waited for is the recovery of Level 1, which star
 })
 
 test('`openclaw gateway restart` that says "still starting" (exit 2) is no failure', async () => {
-  const box = await sandbox({ settings: { OPENCLAW_STOP_GRACE: '1', HEALTH_CHECK_HTTP_TIMEOUT: '1' } })
-  const { pid } = await box.startGateway()
-  await watchdog(box)
+  const { box, pid } = await known({ settings: { OPENCLAW_STOP_GRACE: '1', HEALTH_CHECK_HTTP_TIMEOUT: '1' } })
   process.kill(pid, 'SIGSTOP')
   box.planCli({ 'gateway restart': { code: 2, stdout: 'still starting' } })
   expect(await tick(box)).toBe(0)
   expect(box.log('healthcheck')).not.toMatch(/\[ERROR\]/)
 })
 
-test('an `openclaw gateway restart` that fails is said, and the gateway is started by our own means', async () => {
-  const box = await sandbox()
-  box.planCli({ 'gateway restart': { code: 1, stderr: 'Gateway service disabled.' } })
-  expect(await tick(box)).toBe(0)
-  expect(box.log('healthcheck')).toMatch(/Gateway service disabled/)
-  expect(starts(box)).toBe(1)
-})
-
 test('a Level 3 that is killed cannot leave the marker: Level 2 leaves it', async () => {
-  const box = await sandbox()
-  box.writeConfig('{ broken')
+  const box = await broken()
   const run = tick(box)
   const lock = join(box.stateDir, 'watchdog', 'emergency-recovery.lock')
   const doctor = await waitFor(() => {
@@ -258,8 +223,7 @@ test('a Level 3 that is killed cannot leave the marker: Level 2 leaves it', asyn
 })
 
 test('a Level 3 that cannot begin (exit 2) leaves no marker either: Level 2 leaves it', async () => {
-  const box = await sandbox({ settings: { HEALTH_CHECK_ESCALATION_WAIT: '2' } })
-  box.writeConfig('{ broken')
+  const box = await broken({ HEALTH_CHECK_ESCALATION_WAIT: '2' })
   const run = tick(box)
   await waitFor(() => box.log('healthcheck').includes('RUN started'), 'Level 2, which has read its settings')
   appendFileSync(join(box.stateDir, '.env'), 'EMERGENCY_RECOVERY_TIMEOUT=for a while\n')
@@ -268,8 +232,7 @@ test('a Level 3 that cannot begin (exit 2) leaves no marker either: Level 2 leav
 })
 
 test('Ctrl-C reaches Level 2 and Level 3 alike: both end in order, with the marker and without a lock', async () => {
-  const box = await sandbox()
-  box.writeConfig('{ broken')
+  const box = await broken()
   const nurse = box.startScript('gateway-healthcheck')
   await waitFor(() => box.log('emergency-recovery').includes('RUN started'), 'Level 3')
   process.kill(-nurse.pid, 'SIGINT')

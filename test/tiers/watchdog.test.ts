@@ -1,18 +1,16 @@
 /** Level 1 as a process, against the stand-in gateway. */
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { known, sandbox } from '../support/boxes.ts'
-import type { Faults } from '../support/faults.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
 
 const IMPATIENT = { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_STOP_GRACE: '1' }
 const BAD_ANSWER = { status: 500, body: 'oops' }
 
 const tick = async (box: Sandbox, ...args: string[]) => (await box.runScript('gateway-watchdog', args)).code
-const kill = (pid: number, signal: NodeJS.Signals) => process.kill(pid, signal)
 const didEvent = (box: Sandbox, name: string) => waitFor(() => box.events().some(({ what }) => what === name), name)
 
 /** Neither an outage nor a restart, and the process is the same. */
@@ -35,11 +33,8 @@ test('a healthy gateway is left alone: exit 0, two lines, private files', async 
   expect(box.openclawCalls()).toEqual(['gateway run'])
 })
 
-test.each<[string, Faults]>([
-  ['whose control UI is switched off (404 on /)', { controlUiOff: true }],
-  ['from before /health, whose own process answers 200 on /,', { version: '2026.2.1' }],
-])('a gateway %s is healthy', async (_what, faults) => {
-  const { box, pid } = await known({}, faults)
+test('a gateway from before /health, whose own process answers 200 on /, is healthy', async () => {
+  const { box, pid } = await known({}, { version: '2026.2.1' })
   expectLeftAlone(box, pid)
 })
 
@@ -63,39 +58,20 @@ test('a gateway that dies while it is asked is absent, not an impostor', async (
   expect(box.log('watchdog')).toMatch(/DOWN absent/)
 })
 
-// Without bash on the PATH: nothing that is run here may need it.
-test('a gateway whose event loop is blocked is killed, not signalled again and again', async () => {
-  const { box, pid } = await known({ settings: IMPATIENT, absent: ['bash'] })
-  box.setFaults({ health: 'blocked' })
-  const asking = fetch(`http://127.0.0.1:${box.port}/health`).catch(() => undefined)
-  await didEvent(box, 'blocked')
-  // Once it is killed, its successor boots well.
-  box.setFaults({})
-  expect(await tick(box)).toBe(0)
-  await asking
-  expect(box.log('watchdog')).toContain('DOWN hung')
-  expect(box.processes()).not.toContain(pid)
-  expect(box.events().filter(({ what }) => what === 'signal SIGUSR2')).toEqual([])
-})
-
-test('one late answer is no outage: a gateway that answers at the second probe is not restarted', async () => {
-  const { box, pid } = await known({ settings: { ...IMPATIENT, OPENCLAW_WATCHDOG_RETRY_DELAY: '2' } })
-  box.setFaults({ health: 'silent' })
-  const run = tick(box)
-  await box.untilRemark('watchdog')
-  box.setFaults({})
-  expect(await run).toBe(0)
-  expectLeftAlone(box, pid)
-})
-
-test('a gateway that restarts itself while a failure is confirmed is left to it', async () => {
+/** A gateway that has just failed the first probe of a tick, which asks again in some seconds. */
+async function failing() {
   const { box, pid } = await known({ settings: { ...IMPATIENT, OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
   box.setFaults({ health: 'silent' })
   const run = tick(box)
   await box.untilRemark('watchdog')
+  return { box, pid, run }
+}
+
+test('a gateway that restarts itself while a failure is confirmed is left to it', async () => {
+  const { box, pid, run } = await failing()
   box.setFaults({ heldIn: 'drain' })
   const waits = box.untilRemark('watchdog', 2)
-  kill(pid, 'SIGUSR2')
+  process.kill(pid, 'SIGUSR2')
   await waits
   box.setFaults({})
   expect(await run).toBe(0)
@@ -103,10 +79,7 @@ test('a gateway that restarts itself while a failure is confirmed is left to it'
 })
 
 test('a pause that begins while a failure is confirmed is respected: exit 3, no restart', async () => {
-  const { box, pid } = await known({ settings: { ...IMPATIENT, OPENCLAW_WATCHDOG_RETRY_DELAY: '3' } })
-  kill(pid, 'SIGSTOP')
-  const run = tick(box)
-  await box.untilRemark('watchdog')
+  const { box, pid, run } = await failing()
   writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
   expect(await run).toBe(3)
   expect(box.restarts()).toBe(0)
@@ -118,7 +91,8 @@ test.each([
   ['2026.9.6', 'SIGUSR2'],
   ['2026.8.2', 'SIGUSR1'],
 ])('a gateway %s that answers wrongly is asked by %s to restart itself, the process stays', async (version, signal) => {
-  const { box, pid } = await known({}, { version })
+  // Nothing that is run here may need bash.
+  const { box, pid } = await known({ absent: ['bash'] }, { version })
   box.setFaults({ version, health: BAD_ANSWER })
   const run = tick(box)
   await didEvent(box, `signal ${signal}`)
@@ -150,21 +124,20 @@ test('comments and trailing commas are no broken config: openclaw.json is JSON5'
 })
 
 test.each([
-  ['hours ago', 3 * 3_600_000, "[tools] exec failed: Error: Cannot find module 'left-pad'"],
-  ['just now', 0, '[agent/main] I found it: "database disk image is malformed"'],
-  [
-    'long before it was repaired',
-    7 * 86_400_000,
-    '[reload] config reload skipped (invalid config): JSON5 parse failed',
-  ],
-])('what a gateway logged %s while it worked is no reason for its end: it is started', async (_when, ageMs, line) => {
-  const { box, pid } = await known()
-  appendFileSync(box.gatewayLog, `${new Date(Date.now() - ageMs).toISOString()} ${line}\n`)
-  appendFileSync(box.gatewayLog, `${new Date().toISOString()} [telegram] message received\n`)
-  kill(pid, 'SIGKILL')
-  expect(await tick(box)).toBe(0)
-  expect(box.log('watchdog')).toMatch(/DOWN absent[\s\S]*RECOVERED by level 1/)
-})
+  [3, "[tools] exec failed: Error: Cannot find module 'left-pad'"],
+  [0, '[agent/main] I found it: "database disk image is malformed"'],
+  [7 * 24, '[reload] config reload skipped (invalid config): JSON5 parse failed'],
+])(
+  'what a gateway logged %i hours ago while it worked is no reason for its end: it is started',
+  async (hours, line) => {
+    const { box, pid } = await known()
+    const at = (ms: number) => new Date(Date.now() - ms).toISOString()
+    appendFileSync(box.gatewayLog, `${at(hours * 3_600_000)} ${line}\n${at(0)} [telegram] message received\n`)
+    process.kill(pid, 'SIGKILL')
+    expect(await tick(box)).toBe(0)
+    expect(box.log('watchdog')).toMatch(/DOWN absent[\s\S]*RECOVERED by level 1/)
+  },
+)
 
 test('a gateway that crashes again and again is restarted once, and then cools down: exit 3', async () => {
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' } })
@@ -176,12 +149,23 @@ test('a gateway that crashes again and again is restarted once, and then cools d
   expect(box.openclawCalls().filter((call) => call === 'gateway run')).toHaveLength(1)
 })
 
-test('memory over a threshold is one warning, and no restart', async () => {
-  const { box, pid } = await known({ settings: { OPENCLAW_WATCHDOG_MEMORY_WARN_MB: '1' } })
-  expect(await tick(box)).toBe(0)
-  expect(box.log('watchdog').match(/\[WARN\] .*\bMB\b/g)).toHaveLength(1)
-  expectLeftAlone(box, pid)
-})
+test.each([
+  ['lower', '4000', 1, 0],
+  ['upper', '1', 2, 1],
+])(
+  'memory over the %s threshold is logged once, no restart; after ten minutes a human hears of the upper',
+  async (_which, criticalMb, warnings, notices) => {
+    const settings = { OPENCLAW_WATCHDOG_MEMORY_WARN_MB: '1', OPENCLAW_WATCHDOG_MEMORY_CRITICAL_MB: criticalMb }
+    const { box, pid } = await known({ settings })
+    const path = join(box.stateDir, 'watchdog', 'watchdog.json')
+    const older = (key: string, value: unknown) => (key === 'sinceMs' ? Number(value) - 660_000 : value)
+    writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, 'utf8'), older)))
+    expect(await tick(box)).toBe(0)
+    expect(box.log('watchdog').match(/\[WARN\] (?!NOTICE).*\bMB\b/g)).toHaveLength(warnings)
+    expect(box.log('watchdog').match(/\[WARN\] NOTICE needs attention: .*\bMB\b/g) ?? []).toHaveLength(notices)
+    expectLeftAlone(box, pid)
+  },
+)
 
 test('`openclaw gateway stop` is respected: exit 3, and nothing is started', async () => {
   const box = await sandbox()
@@ -212,10 +196,7 @@ test('the pause switch pauses, an end time that has passed does not, and what is
     ['', 3],
     [at(3_600_000), 3],
     [at(-1000), 0],
-    ['till tea time', 3],
     ['upgrading openclaw, back at 5', 3],
-    ['ticket OPS-12', 3],
-    ['60', 3],
   ] as const) {
     writeFileSync(join(box.stateDir, 'self-healing.paused'), text)
     expect(await tick(box), text).toBe(code)

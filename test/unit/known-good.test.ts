@@ -1,48 +1,44 @@
 /** Which of the kept configs counts as the newest, whatever the clock says. */
-import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { readConfig } from '../../lib/gateway/config.ts'
+import { configHash } from '../../lib/gateway/config.ts'
 import { keepKnownGood, knownGoods } from '../../lib/gateway/known-good.ts'
-import { readRecord } from '../../lib/gateway/record.ts'
+import { readRecord, writeRecord } from '../../lib/gateway/record.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
-
-/** A home with a config, and a gateway that has been healthy on it for years. */
-function patient() {
-  const home = mkdtempSync(join(tmpdir(), 'known-good-'))
-  onTestFinished(() => rmSync(home, { recursive: true }))
-  const settings = loadSettings({ HOME: home, CONFIG_KNOWN_GOOD_AFTER: '0' })
-  mkdirSync(join(home, '.openclaw'))
-  const gateway = { pid: 1, parentPid: 0, memoryMb: 100, ageSec: 60, command: 'openclaw' }
-  const keep = async (text: string, nowMs: number) => {
-    writeFileSync(settings.configPath, text)
-    utimesSync(settings.configPath, 1, 1)
-    const configHash = readConfig(settings)!.hash
-    return await keepKnownGood(settings, { ...readRecord(settings).value, configHash }, gateway, nowMs)
-  }
-  return { keep, kept: () => knownGoods(settings).map(({ text }) => text) }
-}
 
 /** A quarter of an hour before the clocks of Berlin go back from three to two. */
 const NOW = Date.parse('2026-10-25T02:45:00+02:00')
+const [A, B, C, D, E, F] = ['{ a: 1 }', '{ a: 2 }', '{ a: 3 }', '{ a: 4 }', '{ a: 5 }', '{ a: 6 }'] as const
 
-test.each([
-  ['within one second', 0],
-  ['in the hour that the end of summer time repeats', 1_800_000],
-  ['after a clock that ran ten years ahead', -10 * 365 * 86_400_000],
-])('the config that was kept last is the newest one: %s', async (_, step) => {
-  vi.stubEnv('TZ', 'Europe/Berlin')
-  onTestFinished(() => void vi.unstubAllEnvs())
-  const { keep, kept } = patient()
+test.each<[what: string, stepMs: number, configs: string[], kept: string[]]>([
   // As many as it takes for every order of their hashes to come up.
-  const configs = ['{ a: 1 }', '{ a: 2 }', '{ a: 3 }', '{ a: 4 }']
-  for (const [n, text] of configs.entries()) await keep(text, NOW + n * step)
-  expect(kept()).toEqual(configs.toReversed())
-})
+  ['within one second', 0, [A, B, C, D], [D, C, B, A]],
+  ['in the hour that the end of summer time repeats', 1_800_000, [A, B, C, D], [D, C, B, A]],
+  ['after a clock that ran ten years ahead', -10 * 365 * 86_400_000, [A, B, C, D], [D, C, B, A]],
+  ['also when it comes back into use; it is kept once', 0, [A, B, B, A], [A, B]],
+  ['and so are four before it', 0, [A, B, C, D, E, F], [F, E, D, C, B]],
+])('the config that was kept last is the newest one: %s', async (_what, stepMs, configs, kept) => {
+  const home = mkdtempSync(join(tmpdir(), 'known-good-'))
+  vi.stubEnv('TZ', 'Europe/Berlin')
+  onTestFinished(() => {
+    vi.unstubAllEnvs()
+    rmSync(home, { recursive: true })
+  })
+  const settings = loadSettings({ HOME: home, CONFIG_KNOWN_GOOD_AFTER: '0' })
+  const gateway = { pid: 1, parentPid: 0, memoryMb: 100, ageSec: 60, command: 'openclaw' }
+  mkdirSync(join(home, '.openclaw'))
+  for (const [n, text] of configs.entries()) {
+    writeFileSync(settings.configPath, text)
+    utimesSync(settings.configPath, 1, 1)
+    const record = { ...readRecord(settings).value, configHash: configHash(text) }
+    await keepKnownGood(settings, record, gateway, NOW + n * stepMs)
+  }
+  expect(knownGoods(settings).map(({ text }) => text)).toEqual(kept)
+  for (const { path } of knownGoods(settings)) expect(statSync(path).mode & 0o777).toBe(0o600)
 
-test('the newest config is kept once, and one that comes back into use is the newest again', async () => {
-  const { keep, kept } = patient()
-  for (const text of ['{ a: 1 }', '{ a: 2 }', '{ a: 2 }', '{ a: 1 }']) await keep(text, NOW)
-  expect(kept()).toEqual(['{ a: 1 }', '{ a: 2 }'])
+  // A clock that ran ahead for a while does not keep a config from being kept for as long again.
+  writeRecord(settings, { ...readRecord(settings).value, configHealthySinceMs: Date.now() + 1e9 })
+  expect(readRecord(settings).value.configHealthySinceMs).toBeLessThanOrEqual(Date.now())
 })

@@ -1,4 +1,5 @@
 /** The probe against HTTP from hell: whatever speaks on the port, it ends in time and is not taken for the gateway. */
+import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { expect, onTestFinished, test } from 'vitest'
@@ -10,24 +11,17 @@ import { freePort } from '../support/ports.ts'
 const LIMIT_MS = 700
 const GENEROUS_MS = 60_000
 const LIVE = '{"ok":true,"status":"live"}'
-const BOMB = bomb()
-
-function bomb(): Buffer {
-  const body = gzipSync(Buffer.alloc(50 * 1024 * 1024))
-  const head = `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`
-  return Buffer.concat([Buffer.from(head), body])
-}
+const BOMB = gzipSync(Buffer.alloc(50 * 1024 * 1024))
 
 /** Asks a server that does this to every connection. */
 async function ask(behave: (socket: Socket) => void, limitMs = GENEROUS_MS) {
   const port = await freePort()
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
+    sockets.add(socket.on('error', () => {}))
     behave(socket)
-  })
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  }).listen(port, '127.0.0.1')
+  await once(server, 'listening')
   onTestFinished(() => {
     for (const socket of sockets) socket.destroy()
     server.close()
@@ -43,8 +37,7 @@ async function ask(behave: (socket: Socket) => void, limitMs = GENEROUS_MS) {
 function endless(beginning: string, more: string, everyMs = 0) {
   return (socket: Socket): void => {
     const write = () => {
-      if (socket.destroyed) return
-      socket.write(more, () => void (everyMs ? setTimeout(write, everyMs) : setImmediate(write)))
+      if (!socket.destroyed) socket.write(more, () => void setTimeout(write, everyMs))
     }
     socket.once('data', () => {
       socket.write(beginning)
@@ -53,42 +46,38 @@ function endless(beginning: string, more: string, everyMs = 0) {
   }
 }
 
-const http = (text: string) => (socket: Socket) => void socket.once('data', () => socket.end(text))
+const says =
+  (...parts: (string | Buffer)[]) =>
+  (socket: Socket) =>
+    void socket.once('data', () => socket.end(Buffer.concat(parts.map((part) => Buffer.from(part)))))
+const http = (body: string, status = '200 OK') =>
+  says(`HTTP/1.1 ${status}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+const gzip = `HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${BOMB.length}\r\n\r\n`
 
 test.each<[string, (socket: Socket) => void, string]>([
-  ['a slow drip of the right words', (s) => drip(s, `HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n${LIVE}`), 'timeout'],
+  ['a slow drip', endless(`HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n${LIVE}`, ' ', 50), 'timeout'],
   ['a body without end', endless('HTTP/1.1 200 OK\r\n\r\n', 'x'.repeat(65_536)), 'other'],
   ['headers without end', endless('HTTP/1.1 200 OK\r\n', 'X-A: b\r\n'.repeat(4000)), 'broken'],
-  ['a length that never comes', http('HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"ok":true'), 'broken'],
+  ['a length that never comes', says('HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"ok":true'), 'broken'],
   ['a stream of 100 Continue', endless('', 'HTTP/1.1 100 Continue\r\n\r\n', 1), 'timeout'],
-  ['a redirect to itself', http('HTTP/1.1 302 Found\r\nLocation: /health\r\nContent-Length: 0\r\n\r\n'), 'other'],
-  ['a gzip bomb', (s) => void s.once('data', () => s.end(BOMB)), 'other'],
-  ['TLS on the plain port', (s) => void s.end(Buffer.from('15030100020228', 'hex')), 'broken'],
-  ['a reset', (s) => s.resetAndDestroy(), 'broken'],
-  ['an end without a word', (s) => void s.end(), 'broken'],
-  ['bytes that are no HTTP', (s) => void s.end(Buffer.from([0, 255, 13, 10, 7, 27])), 'broken'],
+  ['a redirect to itself', http('', '302 Found\r\nLocation: /health'), 'other'],
+  ['a gzip bomb', says(gzip, BOMB), 'other'],
+  ['TLS on the plain port', (socket) => void socket.end(Buffer.from('15030100020228', 'hex')), 'broken'],
+  ['a reset', (socket) => socket.resetAndDestroy(), 'broken'],
+  ['an end without a word', (socket) => void socket.end(), 'broken'],
+  ['bytes that are no HTTP', (socket) => void socket.end(Buffer.from([0, 255, 13, 10, 7, 27])), 'broken'],
   ['silence', () => {}, 'timeout'],
-  ['the right words with a wrong status', http(`HTTP/1.1 503 No\r\nContent-Length: 27\r\n\r\n${LIVE}`), 'other'],
-  ['nearly the right words', http('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"ok":1} '), 'other'],
-  ['JSON that is no object', http('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue'), 'other'],
+  ['the right words with a wrong status', http(LIVE, '503 No'), 'other'],
+  ['nearly the right words', http('{"ok":1}'), 'other'],
+  ['JSON that is no object', http('true'), 'other'],
 ])('%s', async (_name, behave, kind) => {
-  const answer = await ask(behave, kind === 'timeout' ? LIMIT_MS : GENEROUS_MS)
-  expect(answer.kind).toBe(kind)
+  expect((await ask(behave, kind === 'timeout' ? LIMIT_MS : GENEROUS_MS)).kind).toBe(kind)
 })
 
 test('the right words with trouble behind them are still the right words', async () => {
   let requests = 0
   const answer = await ask((socket) => {
-    if (requests++ > 0) return
-    http(`HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n${LIVE}`)(socket)
+    if (requests++ === 0) http(LIVE)(socket)
   }, 2000)
   expect(answer).toMatchObject({ kind: 'live', phase: undefined, failing: [], suppressed: [] })
 })
-
-function drip(socket: Socket, text: string): void {
-  let i = 0
-  const timer = setInterval(() => {
-    if (socket.destroyed || i >= text.length) clearInterval(timer)
-    else socket.write(text[i++]!)
-  }, 50)
-}
