@@ -25,9 +25,7 @@ main() {
   case ${OPENCLAW_PROFILE:-} in
     '' | [Dd][Ee][Ff][Aa][Uu][Ll][Tt]) suffix= ;;
     *[!A-Za-z0-9_-]* | [!A-Za-z0-9]*)
-      printf '%s\n' 'run-tier.sh: OPENCLAW_PROFILE: expected letters, digits, - and _, beginning with a letter or digit' >&2
-      exit 2
-      ;;
+      refuse 'OPENCLAW_PROFILE: expected letters, digits, - and _, beginning with a letter or digit' ;;
     *) suffix=-$OPENCLAW_PROFILE ;;
   esac
   state=${OPENCLAW_STATE_DIR:-$HOME/.openclaw$suffix}
@@ -40,11 +38,7 @@ main() {
     emergency-recovery) tier=$script ;;
     emergency-recovery-monitor) tier=monitor ;;
     watchdog-guardian) tier=guardian ;;
-    *)
-      printf '%s\n' 'usage: sh run-tier.sh <script> [flags]' \
-        'scripts: gateway-watchdog gateway-healthcheck emergency-recovery emergency-recovery-monitor watchdog-guardian' >&2
-      exit 2
-      ;;
+    *) refuse 'usage: sh run-tier.sh gateway-watchdog|gateway-healthcheck|emergency-recovery|emergency-recovery-monitor|watchdog-guardian [flags]' ;;
   esac
   shift
   case " $* " in *' --dry-run '*) dry_run=yes ;; *) dry_run= ;; esac
@@ -64,6 +58,11 @@ main() {
   exec "$node" --disable-warning=ExperimentalWarning "$root/lib/tier/start.mjs" "$root/scripts/$script.ts" "$@"
 }
 
+refuse() {
+  printf '%s\n' "$1" >&2
+  exit 2
+}
+
 # Sets $node: the recorded one, else the one on PATH, else the newest that a package or version manager installed.
 find_node() {
   record=$state/watchdog/launcher
@@ -73,7 +72,7 @@ find_node() {
   # The PATH of the shell in which setup was run comes first, for the same openclaw, claude and tmux at every start.
   PATH=${recorded_path:+$recorded_path:}$PATH
   node=$recorded
-  if [ -n "$node" ] && usable "$node"; then
+  if usable "$node"; then
     PATH=$PATH:${node%/*}
     return
   fi
@@ -81,7 +80,7 @@ find_node() {
   ! usable node || return 0
 
   node=
-  best=0
+  newest=0
   for candidate in /opt/homebrew/bin/node /usr/local/bin/node /home/linuxbrew/.linuxbrew/bin/node /opt/local/bin/node \
     /usr/bin/node /snap/bin/node "$HOME/.local/bin/node" "$HOME/.volta/bin/node" "$HOME/n/bin/node" \
     "${NVM_DIR:-$HOME/.nvm}"/versions/node/*/bin/node \
@@ -93,8 +92,8 @@ find_node() {
     "${MISE_DATA_DIR:-$HOME/.local/share/mise}"/installs/node/*/bin/node \
     "$HOME"/.nodenv/versions/*/bin/node /usr/local/n/versions/node/*/bin/node \
     /opt/homebrew/opt/node@*/bin/node /usr/local/opt/node@*/bin/node; do
-    if usable "$candidate" && [ $((major * 1000 + minor)) -gt "$best" ]; then
-      best=$((major * 1000 + minor))
+    if usable "$candidate" && [ "$release" -gt "$newest" ]; then
+      newest=$release
       node=$candidate
     fi
   done
@@ -105,18 +104,16 @@ find_node() {
   [ -n "$dry_run" ] || [ -z "$recorded" ] || { printf '%s\n' "$node" "$recorded_path" >"$record"; } 2>/dev/null
 }
 
-# True when the given Node runs (a file may be there and its libraries gone) and is new enough; sets $major and $minor.
+# True when the given Node runs (a file may be there and its libraries gone) and is new enough; sets $release, e.g. 20019.
 usable() {
-  case $1 in
-    */*) [ -x "$1" ] && [ ! -d "$1" ] || return 1 ;;
-  esac
   { version=$("$1" --version); } 2>/dev/null || return 1
   major=${version#v}
   minor=${major#*.}
   minor=${minor%%.*}
   major=${major%%.*}
   case $major$minor in '' | *[!0-9]*) return 1 ;; esac
-  [ $((major * 1000 + minor)) -ge $((${LOWEST_NODE%.*} * 1000 + ${LOWEST_NODE#*.})) ]
+  release=$((major * 1000 + minor))
+  [ "$release" -ge $((${LOWEST_NODE%.*} * 1000 + ${LOWEST_NODE#*.})) ]
 }
 
 cannot_start() {
@@ -137,14 +134,13 @@ write_log() {
   printf '%s\n' "$line" >&2
   log_name=${log_name:-$tier-${stamp%%T*}$([ "$tier" != emergency-recovery ] || date +-%H%M%S).log}
   logs=$(setting OPENCLAW_MEMORY_DIR)
-  logs=${logs:-$HOME/openclaw$suffix/memory}
-  for folder in "$logs" "$state/watchdog/logs"; do
+  for folder in "${logs:-$HOME/openclaw$suffix/memory}" "$state/watchdog/logs"; do
     mkdir -p "$folder" 2>/dev/null || continue
     [ -z "$(tail -c 1 "$folder/$log_name" 2>/dev/null)" ] || line="
 $line"
     { printf '%s\n' "$line" >>"$folder/$log_name"; } 2>/dev/null && return
   done
-  printf '%s\n' "$tier: neither $logs nor $state/watchdog/logs can be written" >&2
+  printf '%s\n' "$tier: no log can be written" >&2
 }
 
 tell() {
@@ -152,54 +148,37 @@ tell() {
     LC_ALL=C cut -c 1-1500)
   printf '%s' "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
     text=$(printf '%s' "$text" | LC_ALL=C tr -c '\040-\176' '?')
-  escaped=$(printf '%s' "$text" | json)
-  post Discord "$(setting DISCORD_WEBHOOK_URL)" '' "{\"content\":\"$escaped\",\"allowed_mentions\":{\"parse\":[]}}"
+  quoted=\"$(printf '%s' "$text" | json)\"
+  post Discord "$(setting DISCORD_WEBHOOK_URL)" "{\"content\":$quoted,\"allowed_mentions\":{\"parse\":[]}}"
   # With these three Slack's markup (<!channel>) is only text.
-  post Slack "$(setting SLACK_WEBHOOK_URL)" '' \
-    "{\"text\":\"$(printf '%s' "$text" | LC_ALL=C sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' | json)\"}"
+  post Slack "$(setting SLACK_WEBHOOK_URL)" \
+    "{\"text\":$(printf '%s' "$quoted" | LC_ALL=C sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g')}"
   token=$(setting TELEGRAM_BOT_TOKEN)
   chat=$(setting TELEGRAM_CHAT_ID | json)
   api=$(setting TELEGRAM_API_URL | sed 's,/*$,,')
-  post Telegram "${token:+${chat:+${api:-https://api.telegram.org}/bot$token/sendMessage}}" '' "{\"chat_id\":\"$chat\",\"text\":\"$escaped\"}"
+  post Telegram "${token:+${chat:+${api:-https://api.telegram.org}/bot$token/sendMessage}}" "{\"chat_id\":\"$chat\",\"text\":$quoted}"
   topic=$(setting NTFY_URL)
   topic=${topic%/}
-  post ntfy "${topic:+${topic%/*}/}" "$(setting NTFY_TOKEN)" \
-    "{\"topic\":\"$(printf '%s' "${topic##*/}" | json)\",\"priority\":5,\"message\":\"$escaped\"}"
-  post webhook "$(setting ALERT_WEBHOOK_URL)" '' "{\"text\":\"$escaped\"}"
+  post ntfy "${topic:+${topic%/*}/}" "{\"topic\":\"$(printf '%s' "${topic##*/}" | json)\",\"priority\":5,\"message\":$quoted}" "$(setting NTFY_TOKEN)"
+  post webhook "$(setting ALERT_WEBHOOK_URL)" "{\"text\":$quoted}"
 }
 
-# post <channel> <address, '' when it is not configured> <bearer token or ''> <body>
+# post <channel> <address, '' when it is not configured> <body> [bearer token], once an hour for the same cause
 post() {
   [ -n "$2" ] || return 0
-  case $2$3 in *[\"\\[:space:]]*) write_log WARN "$1 got no alert: its address is no URL" && return ;; esac
-  claim_hour "$1" || return 0
-  bearer=
-  [ -z "$3" ] || bearer="header = \"Authorization: Bearer $3\""
+  case $2${4:-} in *[\"\\[:space:]]*) write_log WARN "$1 got no alert: its address is no URL" && return ;; esac
+  claims=$state/watchdog/told
+  claim=$claims/$(printf '%s' "$cause" | cksum | tr ' ' '-')-$1
+  mkdir -p "$claims" 2>/dev/null
+  find "$claims" -type f -mmin +59 -exec rm -f {} + 2>/dev/null
+  # Of several tiers that start at once only one creates it.
+  (set -C && : >"$claim") 2>/dev/null || return 0
   # Secrets go in by standard input: every user of the machine can read a command line.
-  if failure=$(curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
-    --header 'Content-Type: application/json' --data-binary "$4" 2>&1 <<CONFIG
-url = "$2"
-$bearer
-CONFIG
-  ); then
-    find "$state/watchdog/told" -type f -mtime +1 -exec rm -f {} + 2>/dev/null
-  else
-    rm -f "$claim"
-    write_log WARN "$1 got no alert: ${failure:-curl failed}"
-  fi
-}
-
-# True when this run is the one to send this cause through this channel in this hour (noclobber).
-claim_hour() {
-  now=$(date +%s)
-  claim=$state/watchdog/told/$(printf '%s' "$cause" | cksum | tr ' ' '-')-$1
-  mkdir -p "${claim%/*}" 2>/dev/null
-  at=
-  [ ! -r "$claim-$((now / 3600 - 1))" ] || IFS= read -r at <"$claim-$((now / 3600 - 1))"
-  claim=$claim-$((now / 3600))
-  [ $((now - ${at:-0})) -ge 3600 ] && (set -C && : >"$claim") 2>/dev/null || return 1
-  { printf '%s\n' "$now" >"$claim"; } 2>/dev/null
-  return 0
+  failure=$(printf '%s = "%s"\n' url "$2" ${4:+header "Authorization: Bearer $4"} |
+    curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
+      --header 'Content-Type: application/json' --data-binary "$3" 2>&1) && return
+  rm -f "$claim"
+  write_log WARN "$1 got no alert: ${failure:-curl failed}"
 }
 
 json() {

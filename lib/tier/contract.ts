@@ -1,11 +1,6 @@
 /** The contract between the tiers, which are separate processes: exit codes, log lines and markers, written and read here. */
 
-export const EXIT = {
-  healthy: 0,
-  down: 1,
-  unusable: 2,
-  stoodDown: 3,
-} as const
+export const EXIT = { healthy: 0, down: 1, unusable: 2, stoodDown: 3 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
 /** The tiers: level, script, the log it writes (its heartbeat) and how often it is started, in seconds. */
@@ -49,9 +44,7 @@ export const MARKER = {
   down: (verdict: string, evidence: string): string => `DOWN ${verdict}: ${evidence}`,
   /** `level` undefined: it recovered by itself or was repaired from outside. */
   recovered: (level: number | undefined, seconds: number): string =>
-    level === undefined
-      ? `RECOVERED by itself or from outside after ${Math.round(seconds)} s`
-      : `RECOVERED by level ${level} after ${Math.round(seconds)} s`,
+    `RECOVERED by ${level === undefined ? 'itself or from outside' : `level ${level}`} after ${Math.round(seconds)} s`,
   escalate: (level: number, why: string): string => `ESCALATE to level ${level}: ${why}`,
   manual: (why: string): string => `MANUAL INTERVENTION REQUIRED: ${why}`,
   notice: (what: string): string => `NOTICE ${what}`,
@@ -81,21 +74,12 @@ export function parseMarker(text: string): Marker | undefined {
   // As 1.x wrote it.
   const said = text.replace(/^NOTICE needs a look: /, `NOTICE ${NEEDS_ATTENTION}`)
   for (const [kind, pattern] of PATTERNS) {
-    const groups = pattern.exec(said)?.groups
+    const groups: Record<string, string | number> | undefined = pattern.exec(said)?.groups
     if (!groups) continue
-    const isNumber = (name: string) => ['pid', 'exitCode', 'seconds', 'level'].includes(name)
-    const fields = Object.entries(groups).map(([name, value]) => [
-      name,
-      value && isNumber(name) ? Number(value) : value,
-    ])
-    return { kind, ...Object.fromEntries(fields) } as Marker
+    for (const name of ['pid', 'exitCode', 'seconds', 'level']) if (groups[name]) groups[name] = Number(groups[name])
+    return { kind, ...groups } as Marker
   }
   return undefined
-}
-
-/** True for the first and the last line of an ordinary run, in which no secret can stand. */
-export function isBareRunLine(text: string): boolean {
-  return /^RUN (?:started \(pid \d+\)|ended: [a-z -]{1,40}, exit \d after [\d.]+ s)$/.test(text)
 }
 
 export const DEED = {
@@ -134,18 +118,14 @@ export function wholeWords(text: string, maxChars: number): string {
   return flat.length <= maxChars ? flat : `${flat.slice(0, Math.max(0, flat.lastIndexOf(' ', maxChars - 2)))} …`.trim()
 }
 
-export function cleanText(text: string): string {
-  return (
-    text
-      .replace(/\r\n?/g, '\n')
-      // CSI, OSC and two-character escapes.
-      .replace(
-        /\u001b\[[0-9;:<=>?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)?|\u001b[@-Z\\-_a-z0-9=>]?/g,
-        '',
-      )
-      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '')
-  )
-}
+/** CSI, OSC and two-character escapes. */
+const ESCAPES =
+  /\u001b\[[0-9;:<=>?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)?|\u001b[@-Z\\-_a-z0-9=>]?/g
+const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
+
+/** Text without terminal escapes, and without control characters other than tab and newline. */
+export const cleanText = (text: string): string =>
+  text.replace(/\r\n?/g, '\n').replace(ESCAPES, '').replace(CONTROLS, '')
 
 export function localIso(at: Date): string {
   const offsetMin = -at.getTimezoneOffset()

@@ -13,9 +13,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { formatLine, isBareRunLine, localDay, localStamp, type Severity, type TierName } from './contract.ts'
+import { formatLine, localDay, localStamp, type Severity, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
-import { isLeftover, tried } from './state.ts'
+import { tried } from './state.ts'
 
 export type Journal = ReturnType<typeof openJournal>
 
@@ -29,29 +29,32 @@ const OURS =
 /** True for the name of a log of ours, which is removed when it is old; the learnings are kept. */
 export const isOurLog = (name: string): boolean => OURS.test(name)
 
+/** Damaged state that was kept aside, and what a killed write left. */
+const LEFTOVER = /\.corrupt-\d{4}-\d\d-\d\d-\d{6}$|^\..+\.\d+\.\d+\.tmp$/
+
 export const logFolders = (settings: Settings): string[] => [settings.memoryDir, join(settings.watchdogDir, 'logs')]
 
 /** Opens the tier's log. A dry run writes to standard output only. */
 export function openJournal(settings: Settings, tier: TierName, redact: (text: string) => string, dryRun: boolean) {
   const now = new Date()
-  const places = logFolders(settings).map((folder) => join(folder, logName(tier, now)))
-  let path = places.shift()!
-  let isBroken = dryRun
-  if (!dryRun) prepareLogFolder(settings, path, now)
+  let [path, ...others] = logFolders(settings).map((folder) => join(folder, logName(tier, now))) as [
+    string,
+    ...string[],
+  ]
+  let isOpen = !dryRun
+  if (isOpen) tried(() => prepareLogFolder(settings, path, now))
 
   const write = (severity: Severity, text: string) => {
-    // Redaction costs a healthy tick, which has no other lines, 4 ms of CPU.
-    const shown = isBareRunLine(text) ? text : redact(text)
-    const line = `${formatLine(new Date(), tier, severity, shown)}\n`
+    const line = `${formatLine(new Date(), tier, severity, redact(text))}\n`
     process.stdout.write(line)
-    while (!isBroken) {
-      const failure = appendLine(path, line)
-      if (failure === undefined) return
-      const next = places.shift()
-      const instead = next ? `logging to ${next} instead` : 'going on without a log'
-      process.stderr.write(`${tier}: cannot write to ${path} (${failure}); ${instead}\n`)
-      isBroken = next === undefined
-      path = next ?? path
+    while (isOpen) {
+      try {
+        return appendLine(path, line)
+      } catch (error) {
+        process.stderr.write(`${tier}: the log cannot be written: ${(error as Error).message}\n`)
+        isOpen = others.length > 0
+        ;[path = path, ...others] = others
+      }
     }
   }
   return {
@@ -64,40 +67,27 @@ export function openJournal(settings: Settings, tier: TierName, redact: (text: s
   }
 }
 
-function appendLine(path: string, line: string): string | undefined {
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    appendFileSync(path, endsInsideLine(path) ? `\n${line}` : line, { mode: 0o600 })
-    return undefined
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? String(error)
-  }
-}
-
-function endsInsideLine(path: string): boolean {
+/** Begins a new line where the one before was cut off. */
+function appendLine(path: string, line: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
-  return size > 0 && (tried(() => readBytes(path, size - 1, size)[0]) ?? 0x0a) !== 0x0a
+  const lastByte = size > 0 ? tried(() => readBytes(path, size - 1, size)[0]) : undefined
+  appendFileSync(path, (lastByte ?? 0x0a) === 0x0a ? line : `\n${line}`, { mode: 0o600 })
 }
 
 function prepareLogFolder(settings: Settings, path: string, now: Date): void {
-  try {
-    const { mode } = statSync(settings.memoryDir)
-    // Not HOME, and nothing that others share (/tmp is sticky).
-    const isShared = (mode & 0o1000) !== 0 || settings.memoryDir === settings.home
-    if ((mode & 0o077) !== 0 && !isShared) chmodSync(settings.memoryDir, 0o700)
-    // The first run of a day (or of an incident) cleans up.
-    if (existsSync(path)) return
-    for (const folder of logFolders(settings)) removeOld(folder, isOurLog, settings, now)
-    for (const folder of [settings.watchdogDir, join(settings.watchdogDir, 'known-good')])
-      removeOld(folder, isLeftover, settings, now)
-  } catch {}
-}
-
-function removeOld(folder: string, isMeant: (name: string) => boolean, settings: Settings, now: Date): void {
-  const oldest = now.getTime() - settings.logRetentionDays * 86_400_000
-  for (const name of listFolder(folder)) {
-    const path = join(folder, name)
-    if (isMeant(name) && (modifiedMs(path) || oldest) < oldest) rmSync(path, { force: true })
+  const { memoryDir, watchdogDir, home, logRetentionDays } = settings
+  const { mode } = statSync(memoryDir)
+  // Not HOME, and nothing that others share (/tmp is sticky).
+  const isShared = (mode & 0o1000) !== 0 || memoryDir === home
+  if ((mode & 0o077) !== 0 && !isShared) chmodSync(memoryDir, 0o700)
+  // The first run of a day (or of an incident) cleans up.
+  if (existsSync(path)) return
+  const oldest = now.getTime() - logRetentionDays * 86_400_000
+  for (const folder of [...logFolders(settings), watchdogDir, join(watchdogDir, 'known-good')]) {
+    const names = listFolder(folder).filter((name) => isOurLog(name) || LEFTOVER.test(name))
+    for (const old of names.map((name) => join(folder, name)).filter((one) => (modifiedMs(one) || oldest) < oldest))
+      rmSync(old, { force: true })
   }
 }
 
@@ -140,36 +130,27 @@ const MOST_BYTES = 8 * 1024 * 1024
 /** At most 8 MB of a growing file from a place on, and where that ends; whole lines where there are any. */
 export function readFrom(path: string, at: number): { text: string; end: number } {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
-  if (size <= at) return { text: '', end: at }
-  const bytes = readBytes(path, at, Math.min(size, at + MOST_BYTES))
+  const bytes = size > at ? readBytes(path, at, Math.min(size, at + MOST_BYTES)) : Buffer.alloc(0)
   // A character that is not whole yet is left for the next time.
   const whole = bytes.lastIndexOf(0x0a) + 1 || bytes.length
   return { text: bytes.toString('utf8', 0, whole), end: at + whole }
 }
 
 /** Logs of the given tiers that were written in the last `withinSec` seconds, oldest first. */
-export function recentLogs(
-  settings: Settings,
-  tiers: readonly TierName[],
-  withinSec: number,
-  now = new Date(),
-): string[] {
+export function recentLogs(settings: Settings, tiers: readonly TierName[], withinSec: number, now = new Date()) {
   const oldest = now.getTime() - withinSec * 1000
   const wanted = new RegExp(`^(?:${tiers.join('|')})-\\d{4}-\\d\\d-\\d\\d(?:-\\d{6})?\\.log$`)
   return logFolders(settings)
     .flatMap((folder) => listFolder(folder).map((name) => join(folder, name)))
-    .filter((path) => wanted.test(basename(path)))
-    .map((path) => ({ path, mtimeMs: modifiedMs(path) }))
-    .filter(({ mtimeMs }) => mtimeMs >= oldest)
-    .sort((a, b) => a.mtimeMs - b.mtimeMs)
-    .map(({ path }) => path)
+    .filter((path) => wanted.test(basename(path)) && modifiedMs(path) >= oldest)
+    .sort((a, b) => modifiedMs(a) - modifiedMs(b))
 }
 
 const listFolder = (folder: string) => tried(() => readdirSync(folder)) ?? []
 const modifiedMs = (path: string) => tried(() => statSync(path).mtimeMs) ?? 0
 
 /** When the tier last wrote a line; undefined when it never did. */
-export function lastHeartbeat(settings: Settings, tier: TierName, now = new Date()): Date | undefined {
-  const newest = recentLogs(settings, [tier], settings.logRetentionDays * 86_400, now).at(-1)
+export function lastHeartbeat(settings: Settings, tier: TierName): Date | undefined {
+  const newest = recentLogs(settings, [tier], settings.logRetentionDays * 86_400).at(-1)
   return newest === undefined ? undefined : new Date(modifiedMs(newest))
 }

@@ -1,10 +1,11 @@
 /** One run at a time: a lock that names its holder. */
-import { linkSync, mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { TIERS, type TierName } from './contract.ts'
+import { readTail } from './journal.ts'
 import type { Settings } from './settings.ts'
 import { shell } from './shell.ts'
-import { isRecord, readWhole, tried, writeFileAtomic } from './state.ts'
+import { isRecord, tried, writeFileAtomic } from './state.ts'
 
 type LockName = TierName | 'setup'
 
@@ -36,11 +37,9 @@ export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
   return take(settings, path, { tier: 'emergency-recovery', atWork: true, profile: settings.profile })
 }
 
-async function take(
-  settings: Settings,
-  path: string,
-  what: Omit<LockHolder, 'pid' | 'since'>,
-): Promise<Lock | LockHolder> {
+type What = Omit<LockHolder, 'pid' | 'since'>
+
+async function take(settings: Settings, path: string, what: What): Promise<Lock | LockHolder> {
   const holder = { pid: process.pid, since: new Date().toISOString(), ...what }
   const temporary = join(dirname(path), `.${holder.tier}.lock.${process.pid}`)
   writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
@@ -52,26 +51,23 @@ async function take(
         return {
           markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
           release: () => {
-            if (parseHolder(readText(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
+            if (readHolder(path)?.pid === process.pid) rmSync(path, { force: true })
           },
         }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       }
-      const seen = readText(path)
-      if (seen === undefined) continue
-      const other = parseHolder(seen)
+      const other = readHolder(path)
       if (other && (await isAlive(other, settings))) return other
-      removeStale(path, seen)
+      removeStale(path, other)
     }
   } finally {
     rmSync(temporary, { force: true })
   }
 }
 
-export function readLock(settings: Settings, tier: LockName): LockHolder | undefined {
-  return tried(() => parseHolder(readText(lockPath(settings, tier)) ?? ''))
-}
+export const readLock = (settings: Settings, tier: LockName): LockHolder | undefined =>
+  readHolder(lockPath(settings, tier))
 
 export async function lockHolder(settings: Settings, tier: LockName): Promise<LockHolder | undefined> {
   const holder = readLock(settings, tier)
@@ -93,14 +89,12 @@ export function longestRunSec(settings: Settings, tier: TierName): number {
   return 1.5 * limitSec
 }
 
-export function isLock(taken: Lock | LockHolder): taken is Lock {
-  return 'release' in taken
-}
+export const isLock = (taken: Lock | LockHolder): taken is Lock => 'release' in taken
 
 const lockPath = (settings: Settings, tier: LockName): string => join(settings.watchdogDir, `${tier}.lock`)
 
-/** Removes the stale lock `seen` only: a fresh lock that replaced it meanwhile is put back. */
-function removeStale(path: string, seen: string): void {
+/** Removes the lock of `stale` only: a fresh lock that replaced it meanwhile is put back. */
+function removeStale(path: string, stale: LockHolder | undefined): void {
   const aside = `${path}.stale.${process.pid}`
   try {
     renameSync(path, aside)
@@ -108,17 +102,14 @@ function removeStale(path: string, seen: string): void {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
     throw error
   }
-  if (readText(aside) !== seen) tried(() => linkSync(aside, path))
-  unlinkSync(aside)
+  if (JSON.stringify(readHolder(aside)) !== JSON.stringify(stale)) tried(() => linkSync(aside, path))
+  rmSync(aside, { recursive: true, force: true })
 }
 
 /** The pid exists and its command line is that script: pids are reused. */
 async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean> {
-  try {
-    process.kill(holder.pid, 0)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
-  }
+  // EPERM: it is another user's, who could not have written our lock.
+  if (!tried(() => process.kill(holder.pid, 0))) return false
   const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
   // Unknown counts as alive: two at once are worse than one too few.
   if (ps.missing || ps.timedOut) return true
@@ -126,19 +117,8 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
   return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout)
 }
 
-function readText(path: string): string | undefined {
-  try {
-    return readWhole(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return undefined
-    if (code === 'EFBIG') return ''
-    throw error
-  }
-}
-
-function parseHolder(text: string): LockHolder | undefined {
-  const value: unknown = tried(() => JSON.parse(text))
+function readHolder(path: string): LockHolder | undefined {
+  const value: unknown = tried(() => JSON.parse(readTail(path, 4096)))
   if (!isRecord(value) || !Number.isInteger(value.pid) || Number(value.pid) <= 0) return undefined
   const isOurs = typeof value.tier === 'string' && (value.tier in TIERS || value.tier === 'setup')
   return isOurs ? (value as unknown as LockHolder) : undefined

@@ -4,10 +4,10 @@
  */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { ABOUT_WATCHERS, ALL_TIERS as ALL, EXIT, type ExitCode, type Marker, TIERS, type TierName } from './contract.ts'
+import { ABOUT_WATCHERS, ALL_TIERS as ALL, type ExitCode, type Marker, TIERS, type TierName } from './contract.ts'
 import { type Journal, readTail } from './journal.ts'
 import type { Settings } from './settings.ts'
-import { readWhole, writeFileAtomic } from './state.ts'
+import { readWhole, tried, writeFileAtomic } from './state.ts'
 
 type Labels = Record<string, string>
 
@@ -21,72 +21,46 @@ interface Metric {
 }
 
 const LADDER = ['watchdog', 'healthcheck', 'emergency-recovery'] as const
-const DOCTOR = ['emergency-recovery'] as const
+const L1_L2 = ['watchdog', 'healthcheck'] as const
+const L1 = ['watchdog'] as const
+const L3 = ['emergency-recovery'] as const
+const L4 = ['monitor'] as const
 
 function metric(type: Metric['type'], name: string, by: readonly TierName[], help: string, begins: Labels[]): Metric {
   // Not `openclaw_`: the gateway has metrics of its own.
   return { name: `openclaw_self_healing_${name}`, type, by, help, begins }
 }
 const gauge = (name: string, by: readonly TierName[], help: string) => metric('gauge', name, by, help, [])
-const counter = (name: string, by: readonly TierName[], help: string, begins: Labels[] = [{}]) =>
-  metric('counter', name, by, help, begins)
-const labelled = (label: string, values: readonly unknown[]): Labels[] =>
-  values.map((value) => ({ [label]: String(value) }))
+/** By the values of a label, if it has one. */
+const counter = (name: string, by: readonly TierName[], help: string, label?: string, ...values: string[]) =>
+  metric('counter', name, by, help, label === undefined ? [{}] : values.map((value) => ({ [label]: value })))
+
+const LASTED = 'How long outages lasted, by the level that ended them (none: by itself or from outside).'
+const CALLED = 'Lines that say MANUAL INTERVENTION REQUIRED, by what they are about.'
 
 export const METRICS = {
   gatewayUp: gauge('gateway_up', LADDER, 'Whether the gateway was up when this tier last looked (1) or not (0).'),
   gatewayVerdict: gauge('gateway_verdict', LADDER, "The verdict of this tier's last look: 1 for it, 0 for the others."),
   gatewaySeen: gauge('gateway_seen_timestamp_seconds', LADDER, 'When this tier last looked at the gateway.'),
-  gatewayInfo: gauge('gateway_info', ['watchdog'], 'Always 1; the version of the running gateway.'),
-  gatewayMemory: gauge('gateway_memory_bytes', ['watchdog'], "Resident memory of the gateway's process."),
-  gatewayMemoryLimit: gauge('gateway_memory_limit_bytes', ['watchdog'], 'The memory thresholds of the settings.'),
-  gatewayWarnings: gauge('gateway_warnings', ['watchdog'], 'Things that are wrong with a gateway that is up.'),
+  gatewayInfo: gauge('gateway_info', L1, 'Always 1; the version of the running gateway.'),
+  gatewayMemory: gauge('gateway_memory_bytes', L1, "Resident memory of the gateway's process."),
+  gatewayMemoryLimit: gauge('gateway_memory_limit_bytes', L1, 'The memory thresholds of the settings.'),
+  gatewayWarnings: gauge('gateway_warnings', L1, 'Things that are wrong with a gateway that is up.'),
   incidents: counter('incidents_total', LADDER, 'Outages of the gateway that this tier was the first to see.'),
-  restarts: counter(
-    'restarts_total',
-    ['watchdog', 'healthcheck'],
-    'Restarts and starts of the gateway, by whether the command worked.',
-    labelled('result', ['done', 'failed']),
-  ),
+  restarts: counter('restarts_total', L1_L2, 'Starts and restarts, by result.', 'result', 'done', 'failed'),
   configRollbacks: counter('config_rollbacks_total', ['healthcheck'], 'Known-good configs that were put back.'),
-  escalations: counter('escalations_total', ['watchdog', 'healthcheck'], 'Outages handed on to the next level.'),
-  humanCalls: counter(
-    'human_calls_total',
-    ALL,
-    'Lines that say MANUAL INTERVENTION REQUIRED, by what they are about.',
-    labelled('about', ['gateway', 'watchers']),
-  ),
-  recovery: metric(
-    'histogram',
-    'recovery_seconds',
-    LADDER,
-    'How long outages lasted, by the level that ended them (none: by itself or from outside).',
-    [],
-  ),
-  doctorVisits: counter(
-    'doctor_visits_total',
-    DOCTOR,
-    'Sessions of the doctor, by how the gateway was afterwards.',
-    labelled('result', ['recovered', 'down']),
-  ),
-  doctorRefused: counter('doctor_refused_total', DOCTOR, 'Times that no doctor could or might be called.'),
-  doctorToolCalls: counter(
-    'doctor_tool_calls_total',
-    DOCTOR,
-    'Calls of instruments by the doctor, by whether they were allowed.',
-    labelled('decision', ['allowed', 'refused']),
-  ),
-  doctorDailyLimit: gauge('doctor_daily_limit', DOCTOR, 'How many sessions of the doctor 24 hours may see.'),
-  alertDeliveries: counter(
-    'alert_deliveries_total',
-    ['monitor'],
-    'Messages to a human, by channel and by whether the channel took them.',
-    [],
-  ),
-  alertsWaiting: gauge('alerts_waiting', ['monitor'], 'Alerts that could not be delivered yet.'),
+  escalations: counter('escalations_total', L1_L2, 'Outages handed on to the next level.'),
+  humanCalls: counter('human_calls_total', ALL, CALLED, 'about', 'gateway', 'watchers'),
+  recovery: metric('histogram', 'recovery_seconds', LADDER, LASTED, []),
+  doctorVisits: counter('doctor_visits_total', L3, 'Sessions of the doctor, by result.', 'result', 'recovered', 'down'),
+  doctorRefused: counter('doctor_refused_total', L3, 'Times that no doctor could or might be called.'),
+  doctorToolCalls: counter('doctor_tool_calls_total', L3, 'Calls of instruments.', 'decision', 'allowed', 'refused'),
+  doctorDailyLimit: gauge('doctor_daily_limit', L3, 'How many sessions of the doctor 24 hours may see.'),
+  alertDeliveries: counter('alert_deliveries_total', L4, 'Messages to a human, by channel and its answer.', 'channel'),
+  alertsWaiting: gauge('alerts_waiting', L4, 'Alerts that could not be delivered yet.'),
   paused: gauge('paused', ALL, 'Whether the pause switch was set at the last run.'),
   atWork: gauge('at_work', ALL, 'Whether this tier treats the gateway right now.'),
-  runs: counter('runs_total', ALL, 'Runs, by exit code.', labelled('exit_code', [0, 1, 3])),
+  runs: counter('runs_total', ALL, 'Runs, by exit code.', 'exit_code', '0', '1', '3'),
   lastRun: gauge('last_run_timestamp_seconds', ALL, 'When the last run ended.'),
   lastRunExitCode: gauge('last_run_exit_code', ALL, 'Exit code of the last run.'),
   lastRunDuration: gauge('last_run_duration_seconds', ALL, 'How long the last run took.'),
@@ -106,46 +80,6 @@ export const GATEWAY_VERDICTS = (
 
 export type Meter = ReturnType<typeof openMeter>
 
-/** Ignores what is no verdict about the gateway. */
-function noteVerdict(meter: Meter, verdict: string): void {
-  if (!GATEWAY_VERDICTS.includes(verdict)) return
-  meter.set('gatewayUp', verdict === 'healthy' || verdict === 'orphan' ? 1 : 0)
-  for (const one of GATEWAY_VERDICTS) meter.set('gatewayVerdict', one === verdict ? 1 : 0, { verdict: one })
-  meter.set('gatewaySeen', Date.now() / 1000)
-}
-
-/** Counts a line of the tier's log, at once: the run may be killed. `isNew`: no log knew of this outage before. */
-export function noteMarker(meter: Meter, marker: Marker, isNew: boolean): void {
-  if (marker.kind === 'down') {
-    noteVerdict(meter, marker.verdict)
-    if (isNew) meter.add('incidents')
-  } else if (marker.kind === 'recovered') {
-    noteVerdict(meter, 'healthy')
-    meter.recovered(marker.level, marker.seconds)
-  } else if (marker.kind === 'escalate') meter.add('escalations')
-  else if (marker.kind === 'manual')
-    meter.add('humanCalls', { about: marker.why.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway' })
-  else return
-  meter.flush()
-}
-
-export function noteRun(
-  meter: Meter,
-  tier: TierName,
-  run: { code: ExitCode; verdict: string; seconds: number; isPaused: boolean; longestSec: number },
-): void {
-  if (run.code !== EXIT.unusable) noteVerdict(meter, run.verdict)
-  meter.add('runs', { exit_code: String(run.code) })
-  meter.set('lastRun', Date.now() / 1000)
-  meter.set('lastRunExitCode', run.code)
-  meter.set('lastRunDuration', run.seconds)
-  meter.set('paused', run.isPaused ? 1 : 0)
-  meter.set('atWork', 0)
-  const { intervalSec } = TIERS[tier]
-  if (intervalSec !== undefined) meter.set('interval', intervalSec)
-  meter.set('longestRun', run.longestSec)
-}
-
 export function metricsPath(settings: Settings, tier: TierName): string {
   const folder = settings.prometheusTextfileDir || join(settings.watchdogDir, 'metrics')
   return join(folder, `openclaw-self-healing-${settings.profile}-${tier}.prom`)
@@ -153,86 +87,109 @@ export function metricsPath(settings: Settings, tier: TierName): string {
 
 type Series = Map<string, number>
 
-/** What is noted is added to the file by `flush`: a run that was overtaken takes nothing away from another. */
+/** Numbers are kept in memory until `flush`: only the run that holds its tier's lock calls it. */
 export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal, 'path' | 'warn'>, dryRun: boolean) {
-  let changes: ((series: Series) => void)[] = []
   const path = metricsPath(settings, tier)
+  const known = readMetrics(path)
+  const series = known ?? new Map<string, number>()
+  let isDamaged = known === undefined
   const key = (name: string, labels: Labels) =>
     `${name}{${Object.entries({ profile: settings.profile, tier, ...labels })
       .map(([label, value]) => `${label}="${value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`)
       .join()}}`
-  const add = (name: string, labels: Labels, by: number) => {
+  const increase = (name: string, labels: Labels, by: number) => {
     const one = key(name, labels)
-    changes.push((series) => series.set(one, (series.get(one) ?? 0) + by))
+    series.set(one, (series.get(one) ?? 0) + by)
   }
   const addRecovery = (level: string, seconds: number, by: number) => {
     const { name } = METRICS.recovery
-    for (const le of [...RECOVERY_BUCKETS_SEC, '+Inf'])
-      if (le === '+Inf' || Number(le) >= seconds) add(`${name}_bucket`, { level, le: String(le) }, by)
-    add(`${name}_sum`, { level }, seconds)
-    add(`${name}_count`, { level }, by)
+    for (const le of [...RECOVERY_BUCKETS_SEC, Number.POSITIVE_INFINITY])
+      if (le >= seconds) increase(`${name}_bucket`, { level, le: String(le).replace('Infinity', '+Inf') }, by)
+    increase(`${name}_sum`, { level }, seconds)
+    increase(`${name}_count`, { level }, by)
   }
-  const begin = () => {
-    for (const { name, by, begins } of Object.values<Metric>(METRICS))
-      if (by.includes(tier)) for (const labels of begins) add(name, labels, 0)
-    const { level } = TIERS[tier]
-    if (level !== undefined && level <= 3) for (const one of [String(level), 'none']) addRecovery(one, 0, 0)
+  const add = (metric: MetricKey, labels: Labels = {}) => increase(METRICS[metric].name, labels, 1)
+  const set = (metric: MetricKey, value: number, labels: Labels = {}) =>
+    void series.set(key(METRICS[metric].name, labels), value)
+  const noteVerdict = (verdict: string) => {
+    if (!GATEWAY_VERDICTS.includes(verdict)) return
+    set('gatewayUp', verdict === 'healthy' || verdict === 'orphan' ? 1 : 0)
+    for (const one of GATEWAY_VERDICTS) set('gatewayVerdict', one === verdict ? 1 : 0, { verdict: one })
+    set('gatewaySeen', Date.now() / 1000)
   }
+  const flush = () => {
+    if (dryRun) return
+    try {
+      writeMetrics(path, series)
+      if (isDamaged) log.warn(`${path} was damaged; its numbers start again`)
+      isDamaged = false
+    } catch (error) {
+      const trouble = `no numbers for Prometheus: ${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`
+      // Once in a day's log; a tier that cannot write its log says that instead.
+      if (existsSync(log.path) && !readTail(log.path, 256 * 1024).includes(trouble)) log.warn(trouble)
+    }
+  }
+
+  for (const { name, by, begins } of Object.values<Metric>(METRICS))
+    if (by.includes(tier)) for (const labels of begins) increase(name, labels, 0)
+  if (METRICS.recovery.by.includes(tier))
+    for (const level of [String(TIERS[tier].level), 'none']) addRecovery(level, 0, 0)
   return {
-    add: (metric: MetricKey, labels: Labels = {}) => add(METRICS[metric].name, labels, 1),
-    set: (metric: MetricKey, value: number, labels: Labels = {}) => {
-      const one = key(METRICS[metric].name, labels)
-      changes.push((series) => series.set(one, value))
-    },
+    add,
+    set,
     /** Removes the series with other labels. */
     setOnly: (metric: MetricKey, labels: Labels) => {
-      const { name } = METRICS[metric]
-      changes.push((series) => {
-        for (const one of series.keys()) if (one.startsWith(`${name}{`)) series.delete(one)
-        series.set(key(name, labels), 1)
-      })
+      for (const one of series.keys()) if (one.startsWith(`${METRICS[metric].name}{`)) series.delete(one)
+      set(metric, 1, labels)
     },
-    recovered: (level: number | undefined, seconds: number) => addRecovery(String(level ?? 'none'), seconds, 1),
-    flush: () => {
-      if (dryRun) return
-      try {
-        const { series, problem } = readMetrics(path)
-        begin()
-        for (const change of changes) change(series)
-        writeMetrics(path, series)
-        changes = []
-        if (problem) log.warn(`${path} ${problem}; its numbers start again`)
-      } catch (error) {
-        const trouble = `no numbers for Prometheus: ${path} cannot be written (${(error as NodeJS.ErrnoException).code ?? error})`
-        // Once in a day's log; a tier that cannot write its log says that instead.
-        if (existsSync(log.path) && !readTail(log.path, 256 * 1024).includes(trouble)) log.warn(trouble)
-      }
+    /** Counts a line of the tier's log, at once: the run may be killed. `isNew`: no log knew of this outage before. */
+    noteMarker: (marker: Marker, isNew: boolean) => {
+      if (marker.kind === 'down') {
+        noteVerdict(marker.verdict)
+        if (isNew) add('incidents')
+      } else if (marker.kind === 'recovered') {
+        noteVerdict('healthy')
+        addRecovery(String(marker.level ?? 'none'), marker.seconds, 1)
+      } else if (marker.kind === 'escalate') add('escalations')
+      else if (marker.kind === 'manual')
+        add('humanCalls', { about: marker.why.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway' })
+      else return
+      flush()
     },
+    noteRun: (run: { code: ExitCode; verdict: string; seconds: number; isPaused: boolean; longestSec: number }) => {
+      noteVerdict(run.verdict)
+      add('runs', { exit_code: String(run.code) })
+      set('lastRun', Date.now() / 1000)
+      set('lastRunExitCode', run.code)
+      set('lastRunDuration', run.seconds)
+      set('paused', run.isPaused ? 1 : 0)
+      set('atWork', 0)
+      set('longestRun', run.longestSec)
+      const { intervalSec } = TIERS[tier]
+      if (intervalSec) set('interval', intervalSec)
+      flush()
+    },
+    flush,
   }
 }
 
 /** The last line; a file that was cut off has none. Prometheus's parser takes it for a comment. */
 const LAST_LINE = '# EOF'
 
-export function readMetrics(path: string): { series: Series; problem?: string } {
+/** Undefined: it is damaged, or cannot be read. */
+export function readMetrics(path: string): Series | undefined {
   const series: Series = new Map()
-  let text: string
-  try {
-    text = readWhole(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    return code === 'ENOENT' ? { series } : { series, problem: `cannot be read (${code})` }
-  }
-  const damaged = { series: new Map<string, number>(), problem: 'was damaged' }
-  if (!text.endsWith(`\n${LAST_LINE}\n`)) return damaged
+  if (!existsSync(path)) return series
+  const text = tried(() => readWhole(path))
+  if (!text?.endsWith(`\n${LAST_LINE}\n`)) return undefined
   for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#')) continue
     const m = /^(\w+\{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+\}) (\S+)$/.exec(line)
     const value = Number(m?.[2] ?? Number.NaN)
-    if (!m || !Number.isFinite(value) || value < 0) return damaged
+    if (!m || !Number.isFinite(value) || value < 0) return undefined
     series.set(m[1]!, value)
   }
-  return { series }
+  return series
 }
 
 /** Readable for all: node_exporter is another user. */

@@ -10,7 +10,8 @@ const SHORTEST_WRAPPED = 16
 
 /** A colour code ends in a letter and would hide that a word begins: this private character separates them. */
 const SPACER = '\ue000'
-const COLOUR = '\u001b\\[[\\d;?]{0,32}[A-Za-z]'
+const COLOURS_AND_SPACER = /(\u001b\[[\d;?]{0,32}[A-Za-z])\ue000/g
+const COLOURS = /\u001b\[[\d;?]{0,32}[A-Za-z]/g
 
 /** MySQL's programs take their password as `-pPASSWORD`. */
 const DATABASE_CLIENT = /\b(?:mysql|mariadb)[^\r\n]{0,2000}/g
@@ -18,16 +19,14 @@ const ATTACHED_PASSWORD = /([ \t]-p["']?)(?!\[REDACTED\]|["'])[^\s"']{1,256}/g
 
 /** @param known values that are secret here, also found JSON-escaped, URL-encoded, in base64, and wrapped by a terminal */
 export function redact(text: string, known: Iterable<string> = []): string {
-  const isColoured = text.includes('\u001b')
-  let out = isColoured ? text.replace(new RegExp(COLOUR, 'g'), `$&${SPACER}`) : text
+  let out = text.replace(COLOURS, `$&${SPACER}`)
   for (const form of formsOf(known)) out = out.replaceAll(form, REDACTED)
   out = redactPrivateKeys(out)
-  for (const pattern of CREDENTIALS) out = out.replace(pattern, `$1${REDACTED}`)
-  for (const pattern of KEYS) out = out.replace(pattern, REDACTED)
-  for (const pattern of SENTENCES) out = out.replace(pattern, `$1${REDACTED}`)
+  // Of a pattern without a group the second argument is the place.
+  for (const pattern of SECRETS)
+    out = out.replace(pattern, (_, kept: string | number) => (typeof kept === 'string' ? kept : '') + REDACTED)
   out = out.replace(DATABASE_CLIENT, (line) => line.replace(ATTACHED_PASSWORD, `$1${REDACTED}`))
-  out = redactNamedValues(out)
-  return isColoured ? out.replaceAll(new RegExp(`(${COLOUR})${SPACER}`, 'g'), '$1') : out
+  return redactNamedValues(out).replace(COLOURS_AND_SPACER, '$1')
 }
 
 /** `botToken` as `bot token`. */
@@ -43,8 +42,8 @@ export function isSecretName(name: string): boolean {
     .filter(Boolean)
   const joined = words.join('')
   if (/webhookur[li]s?$|privatekeyid$/.test(joined) || name === '_auth') return true
-  if (POINTERS.has(words.at(-1) ?? '') || (words.includes('tokens') && words.some((word) => COUNTS.has(word))))
-    return false
+  const counts = words.includes('tokens') && words.some((word) => COUNTS.has(word))
+  if (counts || POINTERS.has(words.at(-1) ?? '')) return false
   return words.some((word) => SECRET_WORDS.has(word)) || SECRET_ENDINGS.test(joined)
 }
 
@@ -87,16 +86,10 @@ function formsOf(known: Iterable<string>): (string | RegExp)[] {
   for (const value of known) {
     const secret = value.trim()
     if (secret.length < SHORTEST_KNOWN || secret === REDACTED) continue
-    const bytes = Buffer.from(secret)
-    const base64 = bytes.toString('base64').replace(/=+$/, '')
-    for (const form of [
-      secret,
-      inJson(secret),
-      inJson(inJson(secret)),
-      tried(() => encodeURIComponent(secret)) ?? secret,
-    ])
-      forms.add(form)
-    if (base64.length >= 12) forms.add(base64).add(bytes.toString('base64url'))
+    const json = inJson(secret)
+    for (const form of [secret, json, inJson(json), tried(() => encodeURIComponent(secret)) ?? secret]) forms.add(form)
+    const base64 = Buffer.from(secret).toString('base64').replace(/=+$/, '')
+    if (base64.length >= 12) forms.add(base64).add(Buffer.from(secret).toString('base64url'))
     if (secret.length < SHORTEST_WRAPPED || /\s/.test(secret)) continue
     const characters = [...secret].map((c) => c.replace(/[^\w]/u, '\\$&'))
     wrapped.push(new RegExp(characters.join('(?:[ \\t]{0,8}\\r?\\n[ \\t]{0,8})?'), 'g'))
@@ -151,11 +144,8 @@ function redactNamedValues(text: string): string {
     const unquoted = inQuery ? IN_QUERY : separator === '=' && startsLine(text, hit.index) ? LINE : WORD
     const { start, value } = readValue(text, at, unquoted)
     if (!isHarmless(value, name)) {
-      out +=
-        text.slice(from, start) +
-        (value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
-          ? value.replace(LIST_ITEM, `$1${REDACTED}$1`)
-          : REDACTED)
+      const isList = value.endsWith(']') && matchAt(FLAT_LIST, value, 0)?.[0] === value
+      out += text.slice(from, start) + (isList ? value.replace(LIST_ITEM, `$1${REDACTED}$1`) : REDACTED)
       from = start + value.length
     }
     NAMED.lastIndex = Math.max(start + value.length, at)
@@ -220,8 +210,9 @@ const VENDOR_KEYS = [
   '[A-Za-z0-9]{14}\\.atlasv1\\.[\\w=-]{20,128}',
 ]
 
-/** Credentials by what stands before them; the first group stays. */
-const CREDENTIALS: readonly RegExp[] = [
+/** In this order; what is in a group stays. */
+const SECRETS: readonly RegExp[] = [
+  // Credentials by what stands before them.
   /(discord(?:app)?\.com\/api\/(?:v\d{1,2}\/)?webhooks\/)\d{1,32}\/[\w-]{1,256}/gi,
   /(hooks\.slack(?:-gov)?\.com\/(?:services|workflows|triggers)\/)[\w/-]{1,256}/gi,
   /(\/bot)\d{5,16}:[\w-]{20,128}/g,
@@ -246,20 +237,14 @@ const CREDENTIALS: readonly RegExp[] = [
   /(\b(?:sessionid|connect\.sid|PHPSESSID|JSESSIONID)=)(?!\[REDACTED\])[^\s;"'&]{8,1024}/g,
   /(["']--?[\w-]{0,40}(?:token|secret|password|passwd|passphrase|api-?key)\\{0,3}["']\s{0,64},\s{0,64}\\{0,3}["'])(?!\[REDACTED\]|-)[^"'\\\r\n]{1,4096}/gi,
   /(<key>[^<]{0,64}(?:token|secret|password|passwd|api_?key|webhook_url)[^<]{0,32}<\/key>\s{0,32}<string>)(?!\[REDACTED\])[^<]{1,4096}/gi,
-]
-
-/** Secrets that are recognised by themselves. */
-const KEYS: readonly RegExp[] = [
+  // Keys that are recognised by themselves.
   /(?<![\w-])eyJ[\w-]{8,8192}\.(?:[\w-]{8,8192}|(?=\.[\w-]{8}))(?:\.[\w-]{0,8192}){0,3}/g,
   new RegExp(`(?<![A-Za-z0-9])(?:${VENDOR_KEYS.join('|')})`, 'g'),
   /(?<![\w-])[MNO][\w-]{22,30}\.[\w-]{6}\.[\w-]{27,64}(?![\w-])/g,
   /(?<!\d)\d{8,12}:[A-Za-z0-9_-]{34,36}(?![\w-])/g,
   // A short name, underscores, and a long word with letters and digits.
   /(?<!\w)(?!(?:call|chatcmpl|commit|digest|evt|file|hash|md5|msg|req|resp|run|sess|session|sha\d{1,3}|thread|toolu)_)[a-z][a-z0-9]{1,11}_(?:[a-z0-9]{1,32}_){0,2}(?=[A-Za-z]{0,255}\d)(?=\d{0,255}[A-Za-z])[A-Za-z0-9]{24,512}[\w-]{0,256}/g,
-]
-
-/** In sentences, "… with token 3f9a…". The first group stays. */
-const SENTENCES: readonly RegExp[] = [
+  // In sentences, "… with token 3f9a…".
   /(?<![A-Za-z0-9])((?:token|secret|password|passphrase|api[ _-]?key)s?["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,64}\d)[\w+/.=-]{12,4096}/gi,
   /(?<![A-Za-z0-9])((?:password|passphrase)["']?[ \t]{1,3}(?:is[ \t]{1,3})?["'`]?)(?=[\w+/.-]{0,11}\d)(?=[\d+/.-]{0,11}[A-Za-z])[\w+/.=!#$%&*-]{6,64}/gi,
 ]

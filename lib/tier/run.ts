@@ -1,10 +1,11 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
 import { fileURLToPath } from 'node:url'
 import { currentIncident } from '../incidents/history.ts'
+import { exitAsIn, print } from './by-hand.ts'
 import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
 import { type Journal, openJournal } from './journal.ts'
 import { isLock, type Lock, lockHolder, longestRunSec, takeLock } from './lock.ts'
-import { type Meter, noteMarker, noteRun, openMeter } from './metrics.ts'
+import { type Meter, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
 import { redact } from './redact.ts'
 import { loadSettings, type Settings, SettingsError } from './settings.ts'
@@ -48,49 +49,32 @@ interface TierScript {
 
 export async function runTier(script: TierScript): Promise<void> {
   // `… | head` closes the pipe early; the log file still gets every line.
-  process.stdout.on('error', () => {})
-  process.stderr.on('error', () => {})
-  const flags = await readFlags(script)
-  if (flags === undefined) return
-  let settings: Settings
-  try {
-    settings = loadSettings()
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error
-    process.stderr.write(`${script.tier}: ${error.message}\n`)
-    process.exitCode = EXIT.unusable
-    if (!process.stdout.isTTY && !flags['dry-run']) {
-      // A job's standard error is not read, and a typo in `.env` stops Level 4 too: the launcher needs none.
-      const $ = shell({}, { timeoutSec: 30, input: error.message })
-      await $`sh ${LAUNCHER} --cannot-start ${TIERS[script.tier].script}`
-    }
-    return
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  const unusable = await exitAsIn(script.tier, async () => {
+    const meanings = { ...script.flags, 'dry-run': 'say what would be done; change nothing', help: 'print this' }
+    const flags = await readFlags(Object.keys(meanings))
+    if (flags.help) return print(helpOf(script, meanings))
+    return runWith(script, loadSettings(), flags)
+  })
+  if (unusable instanceof SettingsError && !process.stdout.isTTY && !process.argv.includes('--dry-run')) {
+    // A job's standard error is not read, and a typo in `.env` stops Level 4 too: the launcher needs none.
+    const $ = shell({}, { timeoutSec: 30, input: unusable.message })
+    await $`sh ${LAUNCHER} --cannot-start ${TIERS[script.tier].script}`
   }
-  process.exitCode = await runWith(script, settings, flags)
 }
 
-async function readFlags(script: TierScript): Promise<Record<string, boolean> | undefined> {
-  const own = script.flags ?? {}
+async function readFlags(names: string[]): Promise<Record<string, boolean>> {
   if (process.argv.length === 2) return {}
   const { parseArgs } = await import('node:util')
-  try {
-    const { values } = parseArgs({
-      options: Object.fromEntries(
-        ['help', 'dry-run', ...Object.keys(own)].map((name) => [name, { type: 'boolean' as const, default: false }]),
-      ),
-    })
-    if (!values.help) return values as Record<string, boolean>
-    const meanings = { ...own, 'dry-run': 'examine and say what would be done; change nothing', help: 'print this' }
-    const lines = Object.entries(meanings).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`)
-    const codes = script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'
-    const end = `Exit codes: ${codes}, 2 unusable flags or settings, 3 not acting.`
-    process.stdout.write([script.help.trim(), '', 'Flags:', ...lines, '', end, ''].join('\n'))
-    process.exitCode = EXIT.healthy
-  } catch (error) {
-    process.stderr.write(`${script.tier}: ${(error as Error).message}\nTry --help.\n`)
-    process.exitCode = EXIT.unusable
-  }
-  return undefined
+  const options = Object.fromEntries(names.map((name) => [name, { type: 'boolean' as const, default: false }]))
+  return parseArgs({ options }).values as Record<string, boolean>
+}
+
+function helpOf(script: TierScript, meanings: Record<string, string>): string {
+  const lines = Object.entries(meanings).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`)
+  const codes = script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'
+  const end = `Exit codes: ${codes}, 2 unusable flags or settings, 3 not acting.`
+  return [script.help.trim(), '', 'Flags:', ...lines, '', end].join('\n')
 }
 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
@@ -117,8 +101,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     const seconds = process.uptime() - startedSec
     if (!isAnotherAtWork) {
       const longestSec = longestRunSec(settings, script.tier)
-      noteRun(meter, script.tier, { ...outcome, seconds, isPaused: pause !== undefined, longestSec })
-      meter.flush()
+      meter.noteRun({ ...outcome, seconds, isPaused: pause !== undefined, longestSec })
     }
     const line = MARKER.runEnded(outcome.verdict, outcome.code, seconds)
     if (outcome.code === EXIT.down) journal.warn(line)
@@ -161,10 +144,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     if (pause !== undefined) journal.info(`dry run: would not act: ${pause}`)
     for (const problem of settings.envProblems) journal.warn(problem)
     const outcome = await script.main({
-      ...{ settings, journal, secrets, hide, dryRun },
-      flags,
-      meter,
-      signal: abort.signal,
+      ...{ settings, journal, secrets, hide, dryRun, flags, meter, signal: abort.signal },
       onExit: (cleanup) => {
         if (abort.signal.aborted) void cleanup()
         else cleanups.push(cleanup)
@@ -192,17 +172,16 @@ function countMarkers(journal: Journal, meter: Meter, settings: Settings): void 
       const marker = parseMarker(text)
       const isNew = marker?.kind === 'down' && currentIncident(settings) === undefined
       write(text)
-      if (marker) noteMarker(meter, marker, isNew)
+      if (marker) meter.noteMarker(marker, isNew)
     }
   }
 }
 
 /** An unknown error is a failure, never a success. */
 function describeFailure(error: unknown, settings: Settings, journal: Journal): Outcome {
-  const { code, path } = error as NodeJS.ErrnoException
+  const { code, path = settings.watchdogDir } = error as NodeJS.ErrnoException
   if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST'].includes(code)) {
-    const where = path ?? settings.watchdogDir
-    journal.error(MARKER.manual(`${where} cannot be written (${code}); without its state this tier treats nothing`))
+    journal.error(MARKER.manual(`${path} cannot be written (${code}); without its state this tier treats nothing`))
     return { code: EXIT.down, verdict: `cannot write (${code})` }
   }
   journal.error(`unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
@@ -216,10 +195,9 @@ export async function whyHandsOff(settings: Settings, tier: TierName): Promise<s
 
 /** Monitor and guardian have no level. */
 async function higherTierAtWork(settings: Settings, tier: TierName): Promise<string | undefined> {
-  const level = TIERS[tier].level
-  if (level === undefined || level >= 3) return undefined
+  const { level } = TIERS[tier]
   for (const higher of ['emergency-recovery', 'healthcheck'] as const) {
-    if (TIERS[higher].level <= level) continue
+    if (level === undefined || level >= TIERS[higher].level) continue
     const holder = await lockHolder(settings, higher)
     if (holder?.atWork) return `level ${TIERS[higher].level} is at work (pid ${holder.pid}, since ${holder.since})`
   }

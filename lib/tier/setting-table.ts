@@ -35,7 +35,6 @@ const oneOf = <const T extends string>(choices: readonly T[]) =>
 
 const askOnOff = oneOf(['ask', 'on', 'off'])
 const newsKind = oneOf(['failures', 'all'])
-
 const words = (text: string) => text.split(/[\s,]+/).filter(Boolean)
 const readUrl = (text: string) => (/^https?:\/\//i.test(text) && URL.canParse(text) ? text : undefined)
 const A_URL = 'a URL that begins with http:// or https://'
@@ -152,21 +151,17 @@ export function misspelling(name: string): string | undefined {
   const ours = OURS.exec(name)?.[0]
   const limit = ours ? Infinity : name.length < 10 ? 1 : 2
   const [nearest] = KNOWN.filter((one) => (ours ? one.startsWith(ours) : Math.abs(one.length - name.length) <= limit))
-    .map((one) => [editDistance(one, name, limit), one] as const)
-    .sort(([a], [b]) => a - b)
-  return nearest && nearest[0] <= limit ? `unknown setting ${name}, did you mean ${nearest[1]}?` : undefined
+    .map((one) => ({ name: one, distance: editDistance(one, name) }))
+    .sort((a, b) => a.distance - b.distance)
+  return nearest && nearest.distance <= limit ? `unknown setting ${name}, did you mean ${nearest.name}?` : undefined
 }
 
-/** Gives up beyond the limit, for speed. */
-function editDistance(a: string, b: string, limit: number): number {
-  let start = 0
-  while (start < a.length && a[start] === b[start]) start++
-  let row = Array.from({ length: b.length - start + 1 }, (_, i) => i)
-  for (let i = start; i < a.length; i++) {
-    const next = [i - start + 1]
-    for (let j = 0; j + 1 < row.length; j++)
-      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (a[i] === b[start + j] ? 0 : 1)))
-    if (Math.min(...next) > limit) return Infinity
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j++)
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (letter === b[j] ? 0 : 1)))
     row = next
   }
   return row.at(-1)!

@@ -27,25 +27,22 @@ export function loadSettings(
     if (!options.overlook) throw new SettingsError(problem)
     options.overlook(problem)
   }
-  const { file, values, problems } = readEnvFile(home, profile, env.OPENCLAW_STATE_DIR, fail)
+  const ownStateDir = profileStateDir(home, profile)
+  const { file, values, problems } = readEnvFile(home, profile, env.OPENCLAW_STATE_DIR || ownStateDir, fail)
   const given = (name: string) => env[name] || values[name]
-  const foldersOf = (one: string): Record<string, string> => ({
-    OPENCLAW_STATE_DIR: profileStateDir(home, one),
-    OPENCLAW_MEMORY_DIR: join(home, `openclaw${profileSuffix(one, '-')}`, 'memory'),
-  })
+  const isDefault = profile === DEFAULT_PROFILE
+  const ownMemoryDir = join(home, `openclaw${profileSuffix(profile, '-')}`, 'memory')
+  const ownFolders: Record<string, string> = { OPENCLAW_STATE_DIR: ownStateDir, OPENCLAW_MEMORY_DIR: ownMemoryDir }
+  const foldersOfDefault = [profileStateDir(home, DEFAULT_PROFILE), join(home, 'openclaw', 'memory')]
 
   const read = (setting: Setting<unknown>): unknown => {
     const { name, unit } = setting
     const parse = (text: string) => (text === '' ? '' : setting.read(text.trim(), home))
-    const ownFolder = foldersOf(profile)[name]
-    const fallback = ownFolder ?? setting.fallback
+    const fallback = ownFolders[name] ?? setting.fallback
     const text = given(name)
     const value = parse(text ? text.replace(/\$\{HOME\}|\$HOME(?![A-Za-z0-9_])/g, home) : fallback)
     // A shared folder would mix its logs with those of the default profile.
-    const isShared =
-      profile !== DEFAULT_PROFILE &&
-      ownFolder !== undefined &&
-      Object.values(foldersOf(DEFAULT_PROFILE)).includes(String(value))
+    const isShared = !isDefault && name in ownFolders && foldersOfDefault.includes(String(value))
     if (value !== undefined && !isShared) return value
     const expected = isShared ? `a folder of the profile ${profile} alone, e.g. ${fallback}` : setting.expected
     const source = env[name] ? 'environment' : `file ${file}`
@@ -56,24 +53,17 @@ export function loadSettings(
   const table = Object.fromEntries(
     Object.entries(ALL_SETTINGS).map(([key, setting]) => [key, key === 'profile' ? profile : read(setting)]),
   ) as TableValues
-  const secrets = Object.entries(ALL_SETTINGS).flatMap(([key, { unit }]) =>
-    unit === SECRET ? [String(table[key as keyof TableValues])] : [],
-  )
-  const misspelt = (names: string[], where = '') =>
+  const misspelt = (names: string[], where?: string) =>
     names.flatMap((name) => misspelling(name) ?? []).map((problem) => `${where}: ${problem}`)
   const ofEnvironment = Object.keys(env).filter((name) => LIKE_OURS.test(name) && !(name in values))
   const configPath = table.configPath || join(table.stateDir, 'openclaw.json')
   // OPENCLAW_PROFILE alone leaves state and config at the default's (2026.9.6): `openclaw --profile` sets all three.
-  const ofProfile = {
-    OPENCLAW_PROFILE: profile,
-    OPENCLAW_STATE_DIR: table.stateDir,
-    OPENCLAW_CONFIG_PATH: configPath,
-  }
+  const ofProfile = { OPENCLAW_PROFILE: profile, OPENCLAW_STATE_DIR: table.stateDir, OPENCLAW_CONFIG_PATH: configPath }
   let { gatewayPort } = table
   if (!given('OPENCLAW_GATEWAY_PORT')) {
     const { port, protocol } = new URL(table.gatewayUrl || 'http://127.0.0.1')
     if (table.gatewayUrl) gatewayPort = Number(port) || (protocol === 'https:' ? 443 : 80)
-    else if (profile !== DEFAULT_PROFILE) gatewayPort = profilePort(profile, configPath)
+    else if (!isDefault) gatewayPort = profilePort(profile, configPath)
   }
   return {
     ...table,
@@ -87,9 +77,9 @@ export function loadSettings(
     envProblems: [...problems, ...misspelt(Object.keys(values), file), ...misspelt(ofEnvironment, 'environment')],
     fromEnvironment: Object.values(ALL_SETTINGS).flatMap(({ name }) => (env[name] ? [name] : [])),
     /** As the environment alone gives it: scripts/run-tier.sh does not read `.env` for it. */
-    stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : profileStateDir(home, profile),
-    childEnv: childEnvironment(env, home, profile === DEFAULT_PROFILE ? undefined : ofProfile),
-    secrets: [...secrets, ...secretsIn(env, values)].filter((value) => value.length >= 6),
+    stateDirOfJobs: env.OPENCLAW_STATE_DIR ? table.stateDir : ownStateDir,
+    childEnv: childEnvironment(env, home, isDefault ? {} : ofProfile),
+    secrets: secretsIn(env, values).filter((value) => value.length >= 6),
   }
 }
 
@@ -103,12 +93,11 @@ const LIKE_A_KEY = /^(?![/~$-])(?=.*\d)(?=.*[A-Za-z]).{8,}$/
 
 /** OpenClaw has its secrets in the same .env. */
 function secretsIn(env: NodeJS.ProcessEnv, values: Record<string, string>): string[] {
-  const ours = new Set<string>(Object.values(ALL_SETTINGS).map(({ name }) => name))
-  const isKey = (name: string, value: string) => !ours.has(name) && !PLAIN_NAME.test(name) && LIKE_A_KEY.test(value)
-  return [
-    ...Object.entries(values).flatMap(([name, value]) => (SECRET_NAME.test(name) || isKey(name, value) ? value : [])),
-    ...Object.entries(env).flatMap(([name, value]) => (SECRET_NAME.test(name) ? (value ?? []) : [])),
-  ]
+  const units = new Map<string, string>(Object.values(ALL_SETTINGS).map(({ name, unit }) => [name, unit]))
+  const isSecret = (name: string) => SECRET_NAME.test(name) || units.get(name) === SECRET
+  const isKey = (name: string, value: string) => !units.has(name) && !PLAIN_NAME.test(name) && LIKE_A_KEY.test(value)
+  const ofFile = Object.entries(values).filter(([name, value]) => isSecret(name) || isKey(name, value))
+  return [...ofFile, ...Object.entries(env).filter(([name]) => isSecret(name))].flatMap(([, value]) => value ?? [])
 }
 
 function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string {
@@ -120,35 +109,25 @@ function readProfile(given: string | undefined, env: NodeJS.ProcessEnv): string 
 }
 
 /** The default profile's `.env` may also lie where the bash version had it. */
-function readEnvFile(
-  home: string,
-  profile: string,
-  stateDir: string | undefined,
-  fail: (problem: string) => void,
-): { file: string | undefined; values: Record<string, string>; problems: string[] } {
-  const candidates = [
-    join(stateDir || profileStateDir(home, profile), '.env'),
-    ...(profile === DEFAULT_PROFILE ? [join(home, 'openclaw', '.env')] : []),
-  ]
-  const file = candidates.find((candidate) => existsSync(candidate))
-  const nothing = { file, values: {}, problems: [] }
-  if (file === undefined) return nothing
-  let source: string
+function readEnvFile(home: string, profile: string, stateDir: string, fail: (problem: string) => void) {
+  const places = [stateDir, ...(profile === DEFAULT_PROFILE ? [join(home, 'openclaw')] : [])]
+  const file = places.map((folder) => join(folder, '.env')).find((path) => existsSync(path))
+  let source = ''
   try {
-    source = readWhole(file)
+    if (file) source = readWhole(file)
   } catch (error) {
     fail(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code}): expected a file readable by this user`)
-    return nothing
   }
   const lines = source.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/)
   const values: Record<string, string> = parseDotenv(lines.map(keepHash).join('\n'))
+  const severalLines = Object.values(values).filter((value) => value.includes('\n'))
+  const isPart = (line: string) => severalLines.some((value) => value.includes(line.trim().replace(/["'`].*$/, '')))
   const problems = lines.flatMap((line, i) =>
-    isSetting(line, values) ? [] : [`${file}: line ${i + 1} is not NAME=value and was skipped`],
+    IN_ENV.test(line) || isPart(line) ? [] : [`${file}: line ${i + 1} is not NAME=value and was skipped`],
   )
-  if (values.OPENCLAW_PROFILE && parseProfile(values.OPENCLAW_PROFILE.trim()) !== profile)
-    problems.push(
-      `${file}: OPENCLAW_PROFILE has no effect here and was skipped: this is the file of profile ${profile}`,
-    )
+  const named = values.OPENCLAW_PROFILE?.trim()
+  if (named && parseProfile(named) !== profile)
+    problems.push(`${file}: OPENCLAW_PROFILE has no effect and was skipped: this is the file of profile ${profile}`)
   return { file, values, problems }
 }
 
@@ -158,20 +137,12 @@ function keepHash(line: string): string {
   return m ? `${m[1]}"${m[2]}"${m[3] ?? ''}` : line
 }
 
-function isSetting(line: string, values: Record<string, string>): boolean {
-  const trimmed = line.trim()
-  if (trimmed === '' || trimmed.startsWith('#')) return true
-  const name = /^(?:export\s+)?([\w.-]+)\s*=/.exec(trimmed)?.[1]
-  if (name !== undefined) return name in values
-  const start = trimmed.replace(/["'`].*$/, '')
-  return Object.values(values).some((value) => value.includes('\n') && value.includes(start))
-}
+/** A setting, a comment or an empty line. */
+const IN_ENV = /^\s*(?:(?:export\s+)?[\w.-]+\s*=|#|$)/
 
-function childEnvironment(env: NodeJS.ProcessEnv, home: string, ofProfile?: Record<string, string>) {
-  const childEnv: Record<string, string> = { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' }
-  for (const [name, value] of Object.entries(env)) if (value !== undefined) childEnv[name] = value
-  delete childEnv.OPENCLAW_PROFILE
-  Object.assign(childEnv, { HOME: home, ...ofProfile })
+function childEnvironment({ OPENCLAW_PROFILE, ...env }: NodeJS.ProcessEnv, home: string, own: Record<string, string>) {
+  const PATH = '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'
+  const childEnv = { PATH, ...env, HOME: home, ...own } as Record<string, string>
   // systemctl --user finds its manager by this; cron does not set it.
   const uid = process.getuid?.()
   if (uid !== undefined && !childEnv.XDG_RUNTIME_DIR && existsSync(`/run/user/${uid}`))

@@ -41,10 +41,9 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
     })(pieces, ...values)
     const { child } = command
     const pid = child?.pid
-    const output: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] }
+    const output: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] }
     let bytes = 0
     let timedOut = false
-    const isTooLong = () => bytes > MAX_OUTPUT_BYTES
     const end = () => {
       if (pid !== undefined) killGroup(pid)
       // A grandchild that left the group may still hold the pipes.
@@ -56,7 +55,7 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
     for (const name of ['stdout', 'stderr'] as const)
       child?.[name]?.on('data', (chunk: Buffer) => {
         bytes += chunk.length
-        if (isTooLong()) end()
+        if (bytes > MAX_OUTPUT_BYTES) end()
         else output[name].push(chunk)
       })
     if (pid !== undefined) running.add(pid)
@@ -68,12 +67,24 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
       const { exitCode, signal } = await command
       const stdout = Buffer.concat(output.stdout).toString(encoding)
       const stderr = Buffer.concat(output.stderr).toString(encoding)
-      const code = timedOut || signal ? null : exitCode
+      const isTooLong = bytes > MAX_OUTPUT_BYTES
+      const code = timedOut || isTooLong || signal ? null : exitCode
       // In the shell's own words, whatever its language: a wrapper that does not find its node ends with 127, too.
       const missing = code === 127 && /^\/bin\/sh:/m.test(stderr)
-      const answer = { code, stdout, stderr, timedOut, missing }
-      const tooLong = `\`${command.cmd}\` said more than ${MAX_OUTPUT_BYTES / 1024 / 1024} MB and was ended`
-      return { ...answer, failure: isTooLong() ? tooLong : failureOf(command.cmd, answer, signal, timeoutSec) }
+      const how = isTooLong
+        ? `more than ${MAX_OUTPUT_BYTES / 1024 / 1024} MB of output`
+        : timedOut
+          ? `no answer within ${timeoutSec} s`
+          : code === null
+            ? `ended by ${signal}`
+            : `exit ${code}`
+      const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
+      // From the next word on: redaction does not find half a secret.
+      const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
+      const said = missing
+        ? `${command.cmd.split(' ')[0]} is not on the PATH`
+        : `\`${command.cmd}\`: ${how}${tail && `: ${tail}`}`
+      return { code, stdout, stderr, timedOut, missing, failure: code === 0 ? undefined : said }
     } finally {
       clearTimeout(timer)
       if (pid !== undefined) running.delete(pid)
@@ -95,22 +106,9 @@ export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): s
 /** For any POSIX shell; zx's own quoting needs bash. */
 const quote = (word: string): string => (/^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
-function failureOf(command: string, answer: Omit<Answer, 'failure'>, signal: string | null, timeoutSec: number) {
-  const { code, stdout, stderr, timedOut, missing } = answer
-  if (code === 0) return undefined
-  if (missing) return `${command.split(' ')[0]} is not on the PATH`
-  if (timedOut) return `\`${command}\` gave no answer within ${timeoutSec} s`
-  const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
-  // From the next word on: redaction does not find half a secret.
-  const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
-  const how = code === null ? `was ended by ${signal ?? 'a signal'}` : `exit ${code}`
-  return `\`${command}\`: ${how}${tail ? `: ${tail}` : ''}`
-}
-
 const killGroup = (pid: number) => tried(() => process.kill(-pid, 'SIGKILL'))
 
 export function findOnPath(name: string, searchPath = ''): string | undefined {
-  const folders = searchPath.split(':').filter((folder) => folder.startsWith('/'))
-  const paths = folders.map((folder) => join(folder, name))
-  return paths.find((path) => tried(() => statSync(path))?.isFile())
+  const paths = searchPath.split(':').map((folder) => join(folder, name))
+  return paths.find((path) => path.startsWith('/') && tried(() => statSync(path))?.isFile())
 }

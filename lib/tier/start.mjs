@@ -28,33 +28,23 @@ try {
 
 async function cannotStart(error) {
   const { spawnSync } = await import('node:child_process')
-  const args = ['--cannot-start', basename(script, '.ts'), ...process.argv.slice(2)]
-  spawnSync('/bin/sh', [join(root, 'scripts', 'run-tier.sh'), ...args], {
-    input: await describe(error),
-    stdio: ['pipe', 'inherit', 'inherit'],
-    timeout: 30_000,
-  })
-  process.exit(1)
-}
-
-async function describe(error) {
-  const message = String(error?.message ?? error)
-  const stack = String(error?.stack ?? '')
-  // A syntax error's place is in its first line, any other's in the first frame of ours.
-  const place = (/^(?:file:\/\/)?(\/[^\n]+:\d+)\n/.exec(stack) ??
-    /\((?:file:\/\/)?(\/[^\n)]+:\d+):\d+\)/.exec(stack))?.[1]
-  const where = place && !message.includes(place) ? ` (${readable(place)})` : ''
   const { existsSync } = await import('node:fs')
-  const isPackageMissing =
-    /Cannot find (?:package|module)/.test(message) && !existsSync(join(root, 'node_modules', 'tsx'))
-  const help = isPackageMissing ? `; \`npm ci\` in ${root} brings the packages back` : ''
-  return `${message.replace(/\s+/g, ' ').trim().slice(0, 400)}${where}${help}`
-}
-
-function readable(path) {
-  try {
-    return decodeURIComponent(path)
-  } catch {
-    return path
-  }
+  const message = String(error?.message ?? error)
+  // A syntax error's place is in its first line, any other's in the first frame of ours.
+  const place = /^(?:file:\/\/)?\/.+:\d+$|(?<=^ +at (?:.* )?\(?)(?:file:\/\/)?\/.+:\d+(?=:\d+\)?$)/m.exec(
+    error?.stack,
+  )?.[0]
+  const path = place?.startsWith('file:') ? fileURLToPath(place) : place
+  const where = path && !message.includes(path) ? ` (${path})` : ''
+  const help = existsSync(join(root, 'node_modules', 'tsx')) ? '' : `; \`npm ci\` in ${root} brings the packages back`
+  spawnSync(
+    '/bin/sh',
+    [join(root, 'scripts', 'run-tier.sh'), '--cannot-start', basename(script, '.ts'), ...process.argv.slice(2)],
+    {
+      input: message.replace(/\s+/g, ' ').trim().slice(0, 400) + where + help,
+      stdio: ['pipe', 'inherit', 'inherit'],
+      timeout: 30_000,
+    },
+  )
+  process.exit(1)
 }

@@ -1,15 +1,4 @@
-import {
-  closeSync,
-  fchmodSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { localStamp } from './contract.ts'
 
@@ -25,25 +14,13 @@ export function readState<T>(
   fallback: T,
   keepAside = true,
 ): StateRead<T> {
-  let text: string
-  try {
-    text = readWhole(path)
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code === 'ENOENT') return { value: fallback }
-    return { value: fallback, problem: `state file ${path} cannot be read (${code}); going on without it` }
-  }
-  const value = tried(() => check(JSON.parse(text)))
+  if (!existsSync(path)) return { value: fallback }
+  const value = tried(() => check(JSON.parse(readWhole(path))))
   if (value !== undefined) return { value }
-  if (!keepAside) return { value: fallback, problem: `state file ${path} is damaged; going on without it` }
   const aside = `${path}.corrupt-${localStamp(new Date())}`
-  try {
-    renameSync(path, aside)
-    return { value: fallback, problem: `state file ${path} was damaged; kept as ${basename(aside)}, starting afresh` }
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    return { value: fallback, problem: `state file ${path} is damaged and could not be moved aside (${code})` }
-  }
+  const isKept = keepAside && tried(() => renameSync(path, aside) === undefined)
+  const problem = `state file ${path} is damaged or cannot be read${isKept ? `; kept as ${basename(aside)}` : ''}`
+  return { value: fallback, problem }
 }
 
 export function writeState(path: string, value: unknown): void {
@@ -54,28 +31,15 @@ export function writeState(path: string, value: unknown): void {
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600, isKept = true): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${Date.now()}.tmp`)
-  const bytes = typeof content === 'string' ? Buffer.from(content) : content
   try {
-    const fd = openSync(temporary, 'wx', mode)
-    try {
-      // Readable for others under any umask.
-      if ((mode & 0o077) !== 0) fchmodSync(fd, mode)
-      // write(2) may take a part only.
-      for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
-      if (isKept) fsyncSync(fd)
-    } finally {
-      closeSync(fd)
-    }
+    writeFileSync(temporary, content, { mode, flag: 'wx', flush: isKept })
+    // Readable for others under any umask.
+    if ((mode & 0o077) !== 0) chmodSync(temporary, mode)
     renameSync(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
     throw error
   }
-}
-
-/** Damaged state that was kept aside, and what a killed write left. */
-export function isLeftover(name: string): boolean {
-  return /\.corrupt-\d{4}-\d\d-\d\d-\d{6}$/.test(name) || /^\..+\.\d+\.\d+\.tmp$/.test(name)
 }
 
 const LARGEST_BYTES = 16 * 1024 * 1024

@@ -17,7 +17,7 @@ async function box(settings: Record<string, string> = {}): Promise<Sandbox> {
 /** What is not 0 in the tier's file: `restarts_total{result="done"}`; without what every run leaves. */
 function numbers(sandbox: Sandbox, tier: TierName, names: RegExp): Record<string, number> {
   const path = join(sandbox.stateDir, 'watchdog', 'metrics', `openclaw-self-healing-default-${tier}.prom`)
-  const { series } = readMetrics(path)
+  const series = readMetrics(path)!
   return Object.fromEntries(
     [...series]
       .map(([one, value]): [string, number] => [

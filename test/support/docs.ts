@@ -1,6 +1,6 @@
 /**
  * What of the documentation is made from the code: `.env.example`, and the tables of the README and of docs/doctor.md
- * between their marker comments. `npm run docs` writes them; `test/docs.test.ts` holds them to it.
+ * between their marker comments. `npm run docs` writes them; test/unit/docs.test.ts holds them to it.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -13,50 +13,65 @@ import { SETTINGS } from '../../lib/tier/setting-table.ts'
 import { typescriptLoader } from './script-process.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const readmePath = join(root, 'README.md')
-const doctorPath = join(root, 'docs', 'doctor.md')
-const examplePath = join(root, '.env.example')
 
 /** Each generated file: as it stands, and as it should be. */
 export function generatedDocs(): { path: string; is: string; shouldBe: string }[] {
-  const readme = readFileSync(readmePath, 'utf8')
-  const tables = {
-    settings: settingsTable(),
-    treatments: treatmentTable(),
-    metrics: metricsTable(),
-    bench: benchFigures(),
-  }
-  const filled = Object.entries(tables).reduce((text, [name, table]) => fill(text, name, table), readme)
-  const doctor = read(doctorPath) || '# The doctor\n\n<!-- instruments -->\n<!-- /instruments -->\n'
+  const doctorTools = [...typescriptLoader(), join(root, 'scripts', 'doctor-tools.ts'), '--list']
+  const instruments = execFileSync(process.execPath, doctorTools, { encoding: 'utf8' }).trimEnd()
+  const tables = { settings: settingsTable(), treatments: treatmentTable(), metrics: metricsTable() }
   return [
-    { path: readmePath, is: readme, shouldBe: filled },
-    { path: doctorPath, is: read(doctorPath), shouldBe: fill(doctor, 'instruments', instrumentsTable()) },
-    { path: examplePath, is: read(examplePath), shouldBe: envExample() },
+    generated('README.md', (text) => fill(text, { ...tables, bench: benchFigures() })),
+    generated('docs/doctor.md', (text) => fill(text, { instruments })),
+    generated('.env.example', envExample),
   ]
 }
 
+function generated(name: string, make: (text: string) => string) {
+  const path = join(root, name)
+  const is = readFileSync(path, 'utf8')
+  return { path, is, shouldBe: make(is) }
+}
+
 /** Replaces what stands between `<!-- name -->` and `<!-- /name -->`. Throws when the markers are missing. */
-function fill(text: string, name: string, content: string): string {
-  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
-  const [from, to] = [text.indexOf(open), text.indexOf(close)]
-  if (from < 0 || to < from) throw new Error(`${text.split('\n', 1)}: there is no ${open} … ${close}`)
-  return `${text.slice(0, from + open.length)}\n${content}\n${text.slice(to)}`
+function fill(text: string, tables: Record<string, string>): string {
+  for (const [name, content] of Object.entries(tables)) {
+    const [before, rest] = text.split(`<!-- ${name} -->`)
+    const after = rest?.split(`<!-- /${name} -->`)[1]
+    if (after === undefined) throw new Error(`there is no <!-- ${name} --> … <!-- /${name} -->`)
+    text = `${before}<!-- ${name} -->\n${content}\n<!-- /${name} -->${after}`
+  }
+  return text
+}
+
+function table(...rows: string[][]): string {
+  const [titles = []] = rows
+  rows.splice(
+    1,
+    0,
+    titles.map(() => '---'),
+  )
+  return rows.map((cells, i) => (i === 1 ? `|${cells.join('|')}|` : `| ${cells.join(' | ')} |`)).join('\n')
 }
 
 function treatmentTable(): string {
-  const rows = Object.entries(TREATMENTS).map(
-    ([verdict, { means, level1, level2, level3, because }]) =>
-      `| **${verdict}** | ${means} | ${level1} | ${level2} | ${level3} | ${because} |`,
-  )
-  return ['| verdict | means | Level 1 | Level 2 | Level 3 | why |', '|---|---|---|---|---|---|', ...rows].join('\n')
+  const rows = Object.entries(TREATMENTS).map(([verdict, { means, level1, level2, level3, because }]) => {
+    return [`**${verdict}**`, means, level1, level2, level3, because]
+  })
+  return table(['verdict', 'means', 'Level 1', 'Level 2', 'Level 3', 'why'], ...rows)
 }
 
 function settingsTable(): string {
-  const rows = Object.values(SETTINGS).map(
-    ({ name, fallback, unit, meaning }) =>
-      `| \`${name}\` | ${fallback ? `\`${fallback}\`` : ''} | ${unit} | ${meaning} |`,
-  )
-  return ['| setting | default | unit | meaning |', '|---|---|---|---|', ...rows].join('\n')
+  const rows = Object.values(SETTINGS).map(({ name, fallback, unit, meaning }) => {
+    return [`\`${name}\``, fallback && `\`${fallback}\``, unit, meaning]
+  })
+  return table(['setting', 'default', 'unit', 'meaning'], ...rows)
+}
+
+function metricsTable(): string {
+  const rows = Object.values(METRICS).map(({ name, type, by, help }) => {
+    return [`\`${name}\``, type, by.length === Object.keys(TIERS).length ? 'all' : by.join(', '), help]
+  })
+  return table(['metric', 'type', 'written by', 'meaning'], ...rows)
 }
 
 /** Every setting, commented out, with its default. */
@@ -71,28 +86,6 @@ function envExample(): string {
     '',
     ...entries,
   ].join('\n')
-}
-
-function instrumentsTable(): string {
-  const script = join(root, 'scripts', 'doctor-tools.ts')
-  return execFileSync(process.execPath, [...typescriptLoader(), script, '--list'], { encoding: 'utf8' }).trimEnd()
-}
-
-/** Every metric: its name, its type, who writes it, and its help. */
-function metricsTable(): string {
-  const rows = Object.values(METRICS).map(({ name, type, by, help }) => {
-    const writers = by.length === Object.keys(TIERS).length ? 'all' : by.join(', ')
-    return `| \`${name}\` | ${type} | ${writers} | ${help} |`
-  })
-  return ['| metric | type | written by | meaning |', '|---|---|---|---|', ...rows].join('\n')
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }
 
 if (process.argv[1] === import.meta.filename) {

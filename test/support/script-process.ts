@@ -24,23 +24,18 @@ export function typescriptLoader(): string[] {
 /** Collects what a script writes until it ends. Rejects, with what was written so far, when it runs for too long. */
 export async function collect(child: ChildProcess, name: string, timeoutMs: number): Promise<Run> {
   const run = { stdout: '', stderr: '' }
-  child.stdout!.setEncoding('utf8').on('data', (text: string) => (run.stdout += text))
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (run.stderr += text))
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
+  for (const stream of ['stdout', 'stderr'] as const)
+    child[stream]!.setEncoding('utf8').on('data', (text: string) => (run[stream] += text))
+  return new Promise((resolve, reject) => {
     const complain = () => reject(new Error(`${name} still runs after ${timeoutMs} ms:\n${run.stdout}${run.stderr}`))
-    timer = setTimeout(complain, timeoutMs)
-  })
-  // `close` says that all output was read. It never comes while somebody else holds the pipe: then `exit` has to do.
-  const ended = new Promise<Pick<Run, 'code' | 'signal'>>((resolve) => {
-    child.once('close', (code, signal) => resolve({ code, signal }))
+    const timer = setTimeout(complain, timeoutMs)
+    const end = (code: number | null, signal: NodeJS.Signals | null) => {
+      clearTimeout(timer)
+      resolve({ code, signal, ...run })
+    }
+    // `close` says that all output was read. It never comes while another process holds the pipe: then `exit` has to do.
+    child.once('close', end)
     // A test process that was held up finds these 2 s over and the output still unread: that is read before setImmediate.
-    child.once('exit', (code, signal) => setTimeout(() => setImmediate(resolve, { code, signal }), 2000).unref())
+    child.once('exit', (code, signal) => setTimeout(() => setImmediate(end, code, signal), 2000).unref())
   })
-  try {
-    const { code, signal } = await Promise.race([ended, late])
-    return { code, signal, ...run }
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -10,26 +10,22 @@ export interface Entry {
   severity?: Severity
 }
 
-/**
- * Appends entries to a tier's log; the log is named after and was last written at the time of the entries.
- * @returns the log's path
- */
+/** Appends entries to a tier's log, which is named after and was last written at the time of the entries; its path. */
 export function writeTierLog(memoryDir: string, tier: TierName, ...entries: Entry[]): string {
   const times = entries.map(({ minutesAgo = 0 }) => new Date(Date.now() - minutesAgo * 60_000))
   const path = join(memoryDir, logName(tier, times[0]!))
   mkdirSync(memoryDir, { recursive: true })
-  entries.forEach(({ text, severity = 'WARN' }, i) => {
+  for (const [i, { text, severity = 'WARN' }] of entries.entries())
     appendFileSync(path, `${formatLine(times[i]!, tier, severity, text)}\n`)
-  })
   utimesSync(path, times.at(-1)!, times.at(-1)!)
   return path
 }
 
-const textsOf = (log: string) => log.split('\n').flatMap((line) => parseLine(line)?.text ?? [])
+const kindsIn = (log: string) =>
+  log.split('\n').flatMap((line) => [parseLine(line)].flatMap((one) => (one ? [parseMarker(one.text)?.kind] : [])))
 
 /** How many starts and restarts of the gateway a log tells of. */
-export const restartsIn = (log: string): number =>
-  textsOf(log).filter((text) => parseMarker(text)?.kind === 'restart').length
+export const restartsIn = (log: string): number => kindsIn(log).filter((kind) => kind === 'restart').length
 
 /** How many lines are neither markers nor deeds. Their number tells how far a run is; their words are free. */
-export const remarksIn = (log: string): number => textsOf(log).filter((text) => !parseMarker(text)).length
+export const remarksIn = (log: string): number => kindsIn(log).filter((kind) => kind === undefined).length

@@ -1,8 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import * as contract from '../../lib/tier/contract.ts'
+import { cleanText, DEED, formatLine, MARKER, oneLine, parseLine, parseMarker } from '../../lib/tier/contract.ts'
 
-const { DEED, formatLine, isBareRunLine, MARKER, oneLine, parseLine, parseMarker } = contract
 const AT = new Date('2026-11-22T05:44:10+09:00')
 
 test.each([
@@ -12,35 +11,21 @@ test.each([
   [MARKER.recovered(2, 61.4), { kind: 'recovered', level: 2, seconds: 61 }],
   [MARKER.recovered(undefined, 5), { kind: 'recovered', level: undefined, seconds: 5 }],
   [MARKER.escalate(3, 'why'), { kind: 'escalate', level: 3, why: 'why' }],
+  [MARKER.manual('port taken'), { kind: 'manual', why: 'port taken' }],
   // Level 4 and other people's scripts look for these words.
   ['MANUAL INTERVENTION REQUIRED: port taken', { kind: 'manual', why: 'port taken' }],
   [MARKER.notice('config rolled back'), { kind: 'notice', what: 'config rolled back' }],
   ['Manual intervention required: x', undefined],
-])('%s is read back', (text, marker) => {
-  expect(parseMarker(text)).toEqual(marker)
-})
-
-test('the marker of Level 3 is the one that Level 4 looks for', () => {
-  expect(MARKER.manual('port taken')).toBe('MANUAL INTERVENTION REQUIRED: port taken')
-})
-
-test.each([
   [DEED.restart('a'), { kind: 'restart', how: 'a' }],
   [DEED.doctor('Claude Code', '2.1.330', 3), { kind: 'doctor', name: 'Claude Code', version: '2.1.330' }],
   [DEED.told('ntfy', 'x: y'), { kind: 'told', channel: 'ntfy', title: 'x: y' }],
-  // As the first version wrote them.
+  // As the first version wrote it.
   ['no supervisor starts what the doctor repaired: started `x`', { kind: 'restart', how: 'started `x`' }],
-  [
-    'calling Claude Code 2.1.330 with 2 similar incidents of the past',
-    { kind: 'doctor', name: 'Claude Code', version: '2.1.330' },
-  ],
-])('what was done is read back: %s', (text, deed) => {
-  expect(parseMarker(text)).toEqual(deed)
-})
-
-test('a line is read back with its time, tier, severity and text', () => {
-  const line = { at: AT, tier: 'watchdog', severity: 'WARN', text: 'hello' }
-  expect(parseLine(formatLine(AT, 'watchdog', 'WARN', 'hello'))).toEqual(line)
+  ['NOTICE needs a look: disk', { kind: 'notice', what: 'needs attention: disk' }],
+])('%s is read back', (text, marker) => {
+  expect(parseMarker(text)).toEqual(marker)
+  const line = { at: AT, tier: 'watchdog', severity: 'WARN', text }
+  expect(parseLine(formatLine(AT, 'watchdog', 'WARN', text))).toEqual(line)
 })
 
 test('no text from outside can forge a line or a marker', () => {
@@ -64,27 +49,14 @@ test('no text from outside can forge a line or a marker', () => {
       expect(down).toHaveLength(1)
       expect(parseMarker(parseLine(down[0]!)!.text)?.kind).toBe('down')
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   )
 })
 
 test('terminal escapes are taken out whole, and a long text is cut without splitting a character', () => {
-  expect(contract.cleanText('\u001b[31mred\u001b[0m \u001b]0;title\u0007ok')).toBe('red ok')
+  expect(cleanText('\u001b[31mred\u001b[0m \u001b]0;title\u0007ok')).toBe('red ok')
   const cut = oneLine('🙂'.repeat(300), 100)
   expect(cut.length).toBeLessThanOrEqual(100)
   // A lone surrogate cannot be encoded.
   expect(() => encodeURIComponent(cut)).not.toThrow()
-})
-
-test('only a run’s own first and last line pass for words without secrets', () => {
-  expect(isBareRunLine(MARKER.runStarted(4242))).toBe(true)
-  expect(isBareRunLine(MARKER.runEnded('stood down', 3, 12.34))).toBe(true)
-  for (const text of [
-    `${MARKER.runStarted(4242)} token=abcdefgh`,
-    `token=abcdefgh ${MARKER.runEnded('healthy', 0, 1)}`,
-    MARKER.runEnded('healthy password=hunter2', 0, 1),
-    `${MARKER.runEnded('healthy', 0, 1)}\ntoken=abcdefgh`,
-    MARKER.down('absent', 'nobody listens'),
-  ])
-    expect(isBareRunLine(text), text).toBe(false)
 })

@@ -133,7 +133,7 @@ describe('a planted secret never comes out', () => {
         expect(out).not.toContain(value)
         if (quoted.length > 8) expect(out).not.toContain(quoted)
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     )
     const long = 'a1b2c3d4e5f6g7h8i9j0k1l2'
     expect(redact(`key ${long.slice(0, 9)}\r\n   ${long.slice(9)} end`, [long])).toBe(`key ${REDACTED} end`)
@@ -183,14 +183,10 @@ test.each(HARMLESS)('the text stays readable: %s', (line) => {
   expect(redact(line)).toBe(line)
 })
 
-test('only the value goes', () => {
-  for (const text of [
-    '{"mode":"token","token":"▮"},"port":1}',
-    'GET /x?token=▮&page=2',
-    'https://discord.com/api/webhooks/▮',
-  ])
-    expect(redact(text.replace('▮', '1/abc123'))).toBe(text.replace('▮', REDACTED))
-})
+test.each(['{"mode":"token","token":"▮"},"port":1}', 'GET /x?token=▮&page=2', 'https://discord.com/api/webhooks/▮'])(
+  'only the value goes: %s',
+  (text) => expect(redact(text.replace('▮', '1/abc123'))).toBe(text.replace('▮', REDACTED)),
+)
 
 test('redacting twice gives what redacting once gives', () => {
   const pieces =
@@ -207,7 +203,7 @@ test('redacting twice gives what redacting once gives', () => {
       const once = redact(parts.join(''))
       expect(redact(once)).toBe(once)
     }),
-    { numRuns: 3000 },
+    { numRuns: 2000 },
   )
 })
 
@@ -215,9 +211,8 @@ test('a long hostile text is read in one go, whatever it repeats', () => {
   const seeds = String.raw`token=[ token=" a- -----BEGIN~PRIVATE~KEY-----↵ :// TOKEN=a~ sk- eyJaaaaaaaa. a bearer~ \" x.
   -----END~PRIVATE~KEY----- YWJjZGVmYWJjZGVm↵ ␛[ <key>token mysql~-p ~-p login~a~password~ password~ ab_a1 "--token","
   .atlasv1. /hooks/a token=]]]]]`
-  for (const seed of seeds
-    .split(/\s+/)
-    .map((one) => one.replaceAll('~', ' ').replace('↵', '\n').replace('␛', '\u001b'))) {
+  for (const one of seeds.split(/\s+/)) {
+    const seed = one.replaceAll('~', ' ').replace('↵', '\n').replace('␛', '\u001b')
     const startedAt = performance.now()
     redact(seed.repeat(Math.ceil(400_000 / seed.length)), ['known-secret-value-1'])
     // A pattern that backtracks takes minutes here; the limit is far above what a busy machine needs.
@@ -229,13 +224,7 @@ test('a name is secret when it holds a secret, not when it points at one or coun
   const names = 'botToken OPENCLAW_GATEWAY_PASSWORD x-api-key apiKeys webhookUrl privateKey'
   const others = 'maxTokens passwordFile tokenRef mode path secretName sessionKey key'
   expect(`${names} ${others}`.split(' ').filter(isSecretName).join(' ')).toBe(names)
-})
-
-test('the secret values of a config are collected, references are not', () => {
-  const config = {
-    gateway: { auth: { mode: 'token', token: 'abc' } },
-    channels: { telegram: { botToken: '${TELEGRAM}' }, slack: { tokens: ['x1', 'x2'] } },
-    models: { providers: { p: { apiKey: { source: 'env', id: 'KEY' }, headers: { authorization: 'Bearer z' } } } },
-  }
+  const auth = { mode: 'token', token: 'abc', botToken: '${TELEGRAM}', apiKey: { source: 'env', id: 'KEY' } }
+  const config = { gateway: { auth }, slack: { tokens: ['x1', 'x2'] }, headers: { authorization: 'Bearer z' } }
   expect(secretValues(config)).toEqual(['abc', 'x1', 'x2', 'Bearer z'])
 })
