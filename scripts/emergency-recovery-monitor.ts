@@ -43,18 +43,20 @@ async function monitor(run: TierRun): Promise<Outcome> {
 
   // 1. What is open, what could not be delivered so far, and whether anything can be written.
   const now = new Date()
-  const { ledger: before, problems } = readLedger(settings, dryRun)
+  const { ledger, problems } = readLedger(settings, dryRun)
   for (const problem of problems) journal.warn(problem)
-  const troubles = unwritableFolders(settings, dryRun)
+  const troubles = dryRun ? [] : unwritableFolders(settings)
   for (const trouble of troubles) journal.error(`cannot be written: ${trouble}`)
   const digest = settings.weeklyDigest ? await import('../lib/report/digest.ts') : undefined
-  const week = await digest?.digestDue(settings, journal, before.digestUntil, now)
+  const week = await digest?.digestDue(settings, journal, ledger.digestUntil, now)
 
   // 2. A quiet run ends here: no line that matters in the recent logs, and nothing open.
-  const since = readSince(settings, before, now)
-  const isOpen = before.outbox.length + before.book.cases.length + before.book.histories.length + troubles.length > 0
+  const since = readSince(settings, ledger, now)
+  const { book, outbox } = ledger
+  const isOpen = outbox.length + book.cases.length + book.histories.length + troubles.length > 0
   if (!isOpen && !week && !hasMarks(settings, since, now)) {
-    if (!dryRun) saveLedger(settings, { ...before, readAt: now.toISOString() })
+    ledger.readAt = now.toISOString()
+    if (!dryRun) saveLedger(settings, ledger)
     return QUIET
   }
 
@@ -62,56 +64,52 @@ async function monitor(run: TierRun): Promise<Outcome> {
   const { whatIsNew } = await import('../lib/alerts/news.ts')
   const { composeAlerts } = await import('../lib/alerts/compose.ts')
   const { queued } = await import('../lib/alerts/dispatch.ts')
-  const { happenings, history, told } = readHappenings(settings, before, since, now)
+  const { happenings, history, told } = readHappenings(settings, ledger, since, now)
   const disk = { scope: 'disk', at: now } as const
   if (troubles.length === 0) happenings.push({ ...disk, kind: 'over' })
   else happenings.push({ ...disk, kind: 'call', why: troubles.join('; '), log: '' })
-  const { book, news } = whatIsNew(before.book, happenings, now, settings.alertWindowMin * 60)
+  const { book: after, news } = whatIsNew(book, happenings, now, settings.alertWindowMin * 60)
   const alerts = [...(await composeAlerts(settings, news, history, now)), ...(week?.digest ?? [])]
   for (const { title, lead, whys } of alerts)
     journal.warn(`to be sent: ${[title, lead, ...whys].filter(Boolean).join(' / ')}`)
 
   // 4. They go into the outbox, and the outbox goes to disk, before anything is sent.
-  const outbox = [...before.outbox, ...alerts.map(queued)]
-  const digestUntil = week?.until ?? before.digestUntil
-  return deliver(run, { ...before, readAt: now.toISOString(), told, book, outbox, digestUntil }, now)
+  outbox.push(...alerts.map(queued))
+  Object.assign(ledger, { readAt: now.toISOString(), told, book: after })
+  if (week) ledger.digestUntil = week.until
+  return deliver(run, ledger, now)
 }
 
 /** 5. Every channel gets everything. What one does not take stays in the outbox. */
-async function deliver(run: TierRun, written: Ledger, now: Date): Promise<Outcome> {
-  const { settings, journal, meter, signal } = run
+async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome> {
+  const { settings, journal, meter } = run
   if (run.dryRun) {
-    const { headline, plainBody } = await import('../lib/alerts/alert.ts')
+    const { bodyOf, headline } = await import('../lib/alerts/alert.ts')
     const shown = { now, id: '', mayBeRepetition: false }
-    for (const { alert } of written.outbox)
-      journal.info(`dry run: would send:\n${headline(alert, 300)}\n${plainBody(alert, shown, 8000)}`)
-    return written.outbox.length === 0 ? QUIET : KEPT
+    for (const { alert } of ledger.outbox)
+      journal.info(`dry run: would send:\n${headline(alert, 300)}\n${bodyOf(alert, shown, 8000)}`)
+    return ledger.outbox.length === 0 ? QUIET : KEPT
   }
-  const saved = saveLedger(settings, written)
-  if (saved === undefined) {
+  if (!saveLedger(settings, ledger)) {
     journal.error('what was sent cannot be written down: sending on the full and the half hour only')
-    meter.set('alertsWaiting', written.outbox.length)
-    written = { ...written, outbox: written.outbox.filter(({ alert }) => alert.kind !== 'digest') }
+    meter.set('alertsWaiting', ledger.outbox.length)
+    ledger.outbox = ledger.outbox.filter(({ alert }) => alert.kind !== 'digest')
     if (now.getMinutes() % 30 >= 5) return KEPT
   }
-  if (written.outbox.length === 0) return QUIET
+  if (ledger.outbox.length === 0) return QUIET
 
   const { configuredChannels, noChannel } = await import('../lib/alerts/channels.ts')
   const { dispatch } = await import('../lib/alerts/dispatch.ts')
   const channels = configuredChannels(settings)
-  let latest = saved ?? written
-  const save = (ledger: Ledger) => {
-    latest = saveLedger(settings, { ...ledger, saved: latest.saved }) ?? latest
-  }
-  const count = (channel: string, result: string) => meter.add('alertDeliveries', { channel, result })
-  const delivery = dispatch(latest, { channels, timeoutSec: settings.alertTimeoutSec, journal, signal, save, count })
-  run.onExit(async () => void (await delivery))
-  const { outbox } = await delivery
-  meter.set('alertsWaiting', outbox.length)
+  const delivery = dispatch(run, ledger, channels)
+  run.onExit(() => delivery)
+  await delivery
+  meter.set('alertsWaiting', ledger.outbox.length)
 
   if (channels.length === 0) journal.error(noChannel(settings))
-  for (const { alert } of outbox) journal.error(`waiting to be delivered: ${alert.title}: ${alert.whys.join(' / ')}`)
-  return outbox.length === 0 ? DELIVERED : KEPT
+  for (const { alert } of ledger.outbox)
+    journal.error(`waiting to be delivered: ${alert.title}: ${alert.whys.join(' / ')}`)
+  return ledger.outbox.length === 0 ? DELIVERED : KEPT
 }
 
 /** 6. The dead man's switch (https://healthchecks.io/docs/http_api/): a service outside notices when no ping comes. */
@@ -127,20 +125,20 @@ async function beat({ settings, journal }: Pick<TierRun, 'settings' | 'journal'>
 
 async function testAlert({ settings, journal, dryRun, signal }: TierRun): Promise<Outcome> {
   const { composeTestAlert } = await import('../lib/alerts/compose.ts')
-  const { configuredChannels, noChannel, send, todoOf } = await import('../lib/alerts/channels.ts')
+  const { configuredChannels, noChannel, send } = await import('../lib/alerts/channels.ts')
   const channels = configuredChannels(settings)
   if (channels.length === 0) journal.error(noChannel(settings))
   const now = new Date()
+  const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
   let isWell = channels.length > 0
   for (const channel of channels) {
     if (dryRun) journal.info(`dry run: would send a test to ${channel.name}`)
     if (dryRun) continue
-    const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
     const limits = { timeoutSec: settings.alertTimeoutSec, signal }
-    const answer = await send(channel, composeTestAlert(settings, now), circumstances, limits)
-    if (answer.kind === 'delivered') journal.info(`${channel.name} took the test: ${answer.said}`)
-    else journal.error(`${channel.name} did not take the test: ${answer.why}${todoOf(answer)}`)
-    isWell &&= answer.kind === 'delivered'
+    const { kind, why } = await send(channel, composeTestAlert(settings, now), circumstances, limits)
+    if (kind === 'delivered') journal.info(`${channel.name} took the test: ${why}`)
+    else journal.error(`${channel.name} did not take the test: ${why}`)
+    isWell &&= kind === 'delivered'
   }
   return { code: isWell ? EXIT.healthy : EXIT.down, verdict: 'test alert' }
 }

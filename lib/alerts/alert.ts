@@ -1,7 +1,7 @@
-/** An alert, what of it stands in a message, and in which order; a channel says how it writes text, and how much fits. */
+/** An alert, and its text: lines in which everything from outside stands in backticks. */
 import { secondOf, spell } from '../incidents/words.ts'
 import { oneLine } from '../tier/contract.ts'
-import { cleanLine, cut, defuse, lastLines, partsThatFit } from './safe-text.ts'
+import { codeBlock, codeSpan, cut, partsThatFit, safeLine } from './safe-text.ts'
 
 export type Scope = 'gateway' | 'watchers' | 'disk'
 
@@ -10,25 +10,17 @@ const SIGNS = {
   ...{ resolved: '✅', notice: 'ℹ️', test: '🔔', digest: '📊' },
 }
 
-/** Redacted, and bounded in size. */
-export interface Alert {
-  /** `update`: another reason in a known incident. `several`: alerts that had to wait. */
-  kind: keyof typeof SIGNS
-  scope?: Scope
-  writtenAt: string
-  downSince?: string
-  lastHealthy?: string
-  host: string
-  title: string
-  lead: string
-  whys: string[]
-  verdict?: string
-  evidence?: string
-  tried: { who: string; what: string }[]
-  finding?: string
-  todo: string[]
-  log?: { path: string; lines: string[] }
+/** `update`: another reason in a known incident. `several`: alerts that had to wait. Times are ISO. */
+export const ALERT = {
+  ...{ kind: 'failure' as keyof typeof SIGNS, writtenAt: '', host: '', title: '', lead: '' },
+  ...{ whys: [''], tried: [{ who: '', what: '' }], todo: [''] },
 }
+export const DETAILS = {
+  ...{ scope: '' as Scope, downSince: '', lastHealthy: '', verdict: '', evidence: '', finding: '' },
+  log: { path: '', lines: [''] },
+}
+/** Redacted, and bounded in size. */
+export type Alert = typeof ALERT & { [Name in keyof typeof DETAILS]?: (typeof DETAILS)[Name] | undefined }
 
 export const isUrgent = ({ kind }: Alert) => ['🚨', '⏰'].includes(SIGNS[kind])
 const signOf = ({ kind }: Alert) => SIGNS[kind] ?? SIGNS.failure
@@ -48,20 +40,13 @@ export function mergeAlerts(alerts: readonly Alert[], now: Date): Alert {
   const open = alerts.findLast((one, i) => isUrgent(one) && !isOver(one, i))
   const resolved = alerts.findLast(({ kind }) => kind === 'resolved')
   const main = open ?? resolved ?? last
-  const entries = alerts.slice(-30).map((one) => {
+  const title = `${alerts.length} messages about OpenClaw on ${last.host}; ${main === last ? 'the last' : 'above all'}: ${main.title}`
+  const whys = alerts.slice(-30).map((one) => {
     const words = [one.lead, ...one.whys].filter(Boolean).join(' / ')
     return oneLine(`${clockTime(one.writtenAt, now)} ${signOf(one)} ${one.title}${words && `: ${words}`}`, 600)
   })
-  const title = `${alerts.length} messages about OpenClaw on ${last.host}; ${main === last ? 'the last' : 'above all'}: ${main.title}`
-  const hidden = alerts.length - entries.length
-  return {
-    ...main,
-    kind: open ? 'several' : resolved ? 'resolved' : 'notice',
-    writtenAt: first.writtenAt,
-    title: oneLine(title, 300),
-    lead: hidden > 0 ? `The ${hidden} oldest are left out here.` : '',
-    whys: entries,
-  }
+  const kind = open ? 'several' : resolved ? 'resolved' : 'notice'
+  return { ...main, kind, writtenAt: first.writtenAt, title: oneLine(title), lead: '', whys }
 }
 
 export interface Circumstances {
@@ -79,56 +64,46 @@ export interface Channel {
   payload(alert: Alert, circumstances: Circumstances): object
   /** Plain words, for when the payload is refused. */
   bare?(text: string): object
-  goneWords?: RegExp
-  todo(body: string): string
-}
-
-/** How a channel writes our own words, and text from outside in at most `max` units. */
-export interface Style {
-  own: (text: string) => string
-  quote: (text: string, max: number) => string
-  bold: (text: string) => string
+  /** What a human does when the service refuses everything. */
+  todo: string
 }
 
 export function headline(alert: Alert, max: number): string {
-  return cut(`${signOf(alert)} ${defuse(cleanLine(alert.title))}`, max)
+  return cut(`${signOf(alert)} ${safeLine(alert.title)}`, max)
 }
 
-export function reasonsOf(alert: Alert, circumstances: Circumstances, style: Style, whys = alert.whys): string[] {
-  const { now, mayBeRepetition } = circumstances
+export function reasonsOf(alert: Alert, { now, mayBeRepetition }: Circumstances, whys = alert.whys): string[] {
   const lateSec = (now.getTime() - Date.parse(alert.writtenAt)) / 1000
   const note = [
     lateSec > 600 ? `From ${clockTime(alert.writtenAt, now)}: it could not be sent for ${spell(lateSec)}.` : '',
     mayBeRepetition ? 'Perhaps a repetition: it is not known whether the first try arrived.' : '',
   ]
   const max = whys.length > 3 ? 250 : whys.length > 1 ? 400 : 700
-  const own = [note.filter(Boolean).join(' '), alert.lead].filter(Boolean).map(style.own)
-  return [...own, ...whys.map((why) => style.quote(why, max))]
+  const own = [note.filter(Boolean).join(' '), alert.lead].filter(Boolean).map((text) => safeLine(text))
+  return [...own, ...whys.map((why) => codeSpan(why, max))]
 }
 
-export function factsOf({ downSince, lastHealthy, verdict }: Alert, now: Date): string[] {
+export function factsOf({ downSince, lastHealthy, verdict }: Alert, now: Date): string {
   const healthy = lastHealthy ? `, last healthy ${clockTime(lastHealthy, now)}` : ''
-  return [verdict ?? '', downSince ? `Down since ${clockTime(downSince, now)}${healthy}` : ''].filter(Boolean)
+  const down = downSince ? `Down since ${clockTime(downSince, now)}${healthy}` : ''
+  return safeLine([verdict, down].filter(Boolean).join(' · '))
 }
 
-export function detailsOf(alert: Alert, { now }: Circumstances, { own, quote, bold }: Style): string[] {
-  const facts = factsOf(alert, now).map((fact) => bold(own(fact)))
+export function detailsOf(alert: Alert, { now }: Circumstances): string[] {
+  const { evidence, todo, tried, finding, log } = alert
   return [
-    [...facts, ...(alert.evidence ? [quote(alert.evidence, 300)] : [])].join(' · '),
-    ...alert.todo.map((step) => `➜ ${own(step)}`),
-    ...alert.tried.map(({ who, what }) => `• ${own(cut(who, 80))}: ${quote(what, 200)}`),
-    alert.finding ? `The doctor found: ${quote(alert.finding, 700)}` : '',
-    alert.log ? `Log: ${quote(alert.log.path, 200)}` : '',
+    [factsOf(alert, now), evidence && codeSpan(evidence, 300)].filter(Boolean).join(' · '),
+    ...todo.map((step) => `➜ ${safeLine(step)}`),
+    ...tried.map(({ who, what }) => `• ${safeLine(who, 80)}: ${codeSpan(what, 200)}`),
+    finding ? `The doctor found: ${codeSpan(finding, 700)}` : '',
+    log ? `Log: ${codeSpan(log.path, 200)}` : '',
   ].filter(Boolean)
 }
 
-const line = (text: string, max: number) => cut(defuse(cleanLine(text)), max)
-const PLAIN: Style = { own: (text) => line(text, 300), quote: line, bold: (text) => text }
-
-/** In at most `max` units; the log's end gets at least a quarter. */
-export function plainBody(alert: Alert, circumstances: Circumstances, max: number): string {
-  const parts = [...reasonsOf(alert, circumstances, PLAIN), ...detailsOf(alert, circumstances, PLAIN)]
+/** In at most `max` characters; the log's end gets at least a quarter. */
+export function bodyOf(alert: Alert, circumstances: Circumstances, max: number): string {
+  const parts = [...reasonsOf(alert, circumstances), ...detailsOf(alert, circumstances)]
   const text = partsThatFit(parts, alert.log ? Math.ceil(max * 0.75) : max)
-  const tail = alert.log ? lastLines(alert.log.lines, max - text.length - 2, defuse) : []
-  return tail.length > 0 ? `${text}\n\n${tail.join('\n')}` : text
+  const tail = codeBlock(alert.log?.lines ?? [], max - text.length - 1)
+  return [text, tail].filter(Boolean).join('\n')
 }

@@ -1,6 +1,6 @@
 /** The channels to the human: those whose settings are present, and how a message is sent through one. */
 import type { Settings } from '../tier/settings.ts'
-import { type Alert, type Channel, type Circumstances, headline, isUrgent, plainBody } from './alert.ts'
+import { type Alert, bodyOf, type Channel, type Circumstances, headline, isUrgent } from './alert.ts'
 import { discordChannel } from './discord.ts'
 import { ntfyChannel } from './ntfy.ts'
 import { type Answer, type Limits, post } from './post.ts'
@@ -10,13 +10,13 @@ import { telegramChannel } from './telegram.ts'
 export function configuredChannels(settings: Settings): Channel[] {
   const { telegramBotToken: botToken, telegramChatId: chatId } = settings
   return [
-    settings.discordWebhookUrl ? discordChannel(settings.discordWebhookUrl) : undefined,
-    settings.slackWebhookUrl ? slackChannel(settings.slackWebhookUrl) : undefined,
+    settings.discordWebhookUrl && discordChannel(settings.discordWebhookUrl),
+    settings.slackWebhookUrl && slackChannel(settings.slackWebhookUrl),
     // The token alone is OpenClaw's own: its file is shared with us.
-    botToken && chatId ? telegramChannel(settings.telegramApiUrl, botToken, chatId) : undefined,
-    settings.ntfyUrl ? ntfyChannel(settings.ntfyUrl, settings.ntfyToken) : undefined,
-    settings.alertWebhookUrl ? webhookChannel(settings.alertWebhookUrl) : undefined,
-  ].filter((channel) => channel !== undefined)
+    botToken && chatId && telegramChannel(settings.telegramApiUrl, botToken, chatId),
+    settings.ntfyUrl && ntfyChannel(settings.ntfyUrl, settings.ntfyToken),
+    settings.alertWebhookUrl && webhookChannel(settings.alertWebhookUrl),
+  ].filter((channel) => channel !== '')
 }
 
 export function noChannel(settings: Settings): string {
@@ -24,30 +24,26 @@ export function noChannel(settings: Settings): string {
   return `no alert channel is configured: set DISCORD_WEBHOOK_URL (or Slack's, Telegram's, ntfy's) in ${file}`
 }
 
+/** `gone`: neither the message nor plain words are accepted. */
 export async function send(channel: Channel, alert: Alert, circumstances: Circumstances, limits: Limits) {
-  const { url, bare, goneWords, todo } = channel
+  const { url, bare, todo } = channel
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': circumstances.id, ...channel.headers }
-  const attempt = async (payload: object): Promise<Answer> => {
-    const answer = await post(url, { body: JSON.stringify(payload), headers }, limits)
-    if (answer.kind !== 'refused') return answer
-    const { status, why, body } = answer
-    const isGone = [401, 403, 404, 410].includes(status) || !bare || goneWords?.test(body)
-    return isGone ? { kind: 'gone', why, todo: todo(body) } : answer
+  const attempt = (payload: object) => post(url, { body: JSON.stringify(payload), headers }, limits)
+  let answer: Answer = await attempt(channel.payload(alert, circumstances))
+  if (answer.kind === 'gone' && bare && ![401, 403, 404, 410].includes(answer.status)) {
+    const words = alert.title.replace(/[^\x20-\x7e]/g, '?').slice(0, 400)
+    answer = await attempt(bare(`${words}\n(The full alert was not accepted; see the logs.)`))
   }
-  const answer = await attempt(channel.payload(alert, circumstances))
-  const words = `${alert.title.replace(/[^\x20-\x7e]/g, '?').slice(0, 400)}\n(The full alert was not accepted; see the logs.)`
-  return answer.kind === 'refused' && bare ? attempt(bare(words)) : answer
+  return answer.kind === 'gone' ? { ...answer, why: `${answer.why}; ${todo}` } : answer
 }
 
-export const todoOf = (answer: Answer): string => (answer.kind === 'gone' ? `; ${answer.todo}` : '')
-
 function webhookChannel(url: string): Channel {
-  return { name: 'webhook', address: url, url, payload: webhookPayload, todo: () => 'check ALERT_WEBHOOK_URL' }
+  return { name: 'webhook', address: url, url, payload: webhookPayload, todo: 'check ALERT_WEBHOOK_URL' }
 }
 
 /** Mattermost, Rocket.Chat, Google Chat and the like show `text`, programs read the rest. */
-export function webhookPayload(alert: Alert, circumstances: Circumstances) {
+function webhookPayload(alert: Alert, circumstances: Circumstances) {
   const { id, mayBeRepetition } = circumstances
-  const text = `${headline(alert, 200)}\n${plainBody(alert, circumstances, 3799)}`
+  const text = `${headline(alert, 200)}\n${bodyOf(alert, circumstances, 3799)}`
   return { version: 1, id, ...alert, urgent: isUrgent(alert), mayBeRepetition, text }
 }

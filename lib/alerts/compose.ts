@@ -1,8 +1,8 @@
 /** Writes alerts: everything that a human needs who is woken by one and has only a phone at hand. */
 import type { Verdict } from '../gateway/examination.ts'
-import type { History, Incident, Step } from '../incidents/history.ts'
+import type { History, Incident } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
-import { spell, whoIs } from '../incidents/words.ts'
+import { howItEnded, howLong, lineOf, spell, whoIs } from '../incidents/words.ts'
 import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { pausePath } from '../tier/pause.ts'
@@ -20,28 +20,21 @@ type Good = Extract<News, { kind: 'resolved' | 'steady' }>
 /** One alert for each piece of news, all notices in one; under NOTIFY=failures only notices that need attention. */
 export async function composeAlerts(settings: Settings, news: News[], history: History, now: Date): Promise<Alert[]> {
   const hide = await hiding(settings)
-  const alerts = news.flatMap((one) => {
-    if (one.kind === 'notice') return []
-    if (one.kind === 'resolved' || one.kind === 'steady') return [composeGood(settings, one, history, now)]
-    return [composeTrouble(settings, one, history, hide, now)]
-  })
-  const notices = news
-    .flatMap((one) => (one.kind === 'notice' ? [one.what] : []))
-    .filter((what) => settings.notify === 'all' || what.startsWith(NEEDS_ATTENTION))
-    .map((what) => oneLine(hide(what), 600))
-    .slice(0, MAX_WHYS)
+  const alerts: Alert[] = []
+  const notices: string[] = []
+  for (const one of news) {
+    if (one.kind === 'resolved' || one.kind === 'steady') alerts.push(composeGood(settings, one, history, now))
+    else if (one.kind !== 'notice') alerts.push(composeTrouble(settings, one, history, hide, now))
+    else if (settings.notify === 'all' || one.what.startsWith(NEEDS_ATTENTION)) notices.push(one.what)
+  }
   if (notices.length === 0) return alerts
-  return [
-    ...alerts,
-    { ...blank('notice', `Self-healing of OpenClaw on ${hostOf(settings.profile)}`, now), whys: notices },
-  ]
+  const whys = notices.slice(0, MAX_WHYS).map((what) => oneLine(hide(what), 600))
+  return [...alerts, { ...blank('notice', `Self-healing of OpenClaw on ${hostOf(settings.profile)}`, now), whys }]
 }
 
 export function composeTestAlert(settings: Settings, now: Date): Alert {
-  return {
-    ...blank('test', `Test from ${hostOf(settings.profile)}: alerts of OpenClaw self-healing arrive here`, now),
-    todo: ['nothing: the monitor was run with `--test-alert`'],
-  }
+  const title = `Test from ${hostOf(settings.profile)}: alerts of OpenClaw self-healing arrive here`
+  return { ...blank('test', title, now), todo: ['nothing: the monitor was run with `--test-alert`'] }
 }
 
 export function composeChannelGone(name: string, why: string, now: Date): Alert {
@@ -88,45 +81,33 @@ function leadOf(news: Trouble, now: Date): string {
   return `Failed ${news.failedAt.length} times since ${clockTime(news.failedAt[0] ?? '', now)}. No more messages about its coming and going until it has been steady for two hours; a call for another reason, and that it stays down, are still sent.`
 }
 
-function composeGood(settings: Settings, news: Good, history: History, now: Date): Alert {
-  const isSteady = news.kind === 'steady'
+function composeGood(settings: Settings, news: Good, { incidents }: History, now: Date): Alert {
   const [subject, , back] = WORDS[news.scope]
-  const title = `${subject} ${hostOf(settings.profile)} ${isSteady ? 'is steady again' : back}`
-  const lead = isSteady ? `No failure since ${clockTime(news.since, now)}.` : howItEnded(news, history)
-  return { ...blank('resolved', title, now), scope: news.scope, lead }
-}
-
-function howItEnded({ scope, open, at }: Extract<Good, { kind: 'resolved' }>, { incidents }: History): string {
-  const afterCall = `${spell((at.getTime() - Date.parse(open.openedAt)) / 1000)} after the alert`
-  if (scope !== 'gateway') return `${afterCall}.`
-  const incident = incidents.findLast(({ end }) => end?.getTime() === at.getTime())
-  if (!incident || incident.healedBy === 'outside')
-    return `Repaired by hand, or it came back by itself, ${afterCall}: none of the levels did it.`
-  const felt = incident.feltSec > incident.downSec ? ` (up to ${spell(incident.feltSec)} for its users)` : ''
-  return `By level ${incident.healedBy}, after ${spell(incident.downSec)} down${felt}.`
+  const host = hostOf(settings.profile)
+  const blankFor = (words: string) => ({ ...blank('resolved', `${subject} ${host} ${words}`, now), scope: news.scope })
+  if (news.kind === 'steady')
+    return { ...blankFor('is steady again'), lead: `No failure since ${clockTime(news.since, now)}.` }
+  const { scope, at, open } = news
+  const incident = scope === 'gateway' && incidents.findLast(({ end }) => end?.getTime() === at.getTime())
+  const lead = incident
+    ? `The incident ${howItEnded(incident)}: ${howLong(incident)}.`
+    : `${spell((at.getTime() - Date.parse(open.openedAt)) / 1000)} after the alert.`
+  return { ...blankFor(back), lead }
 }
 
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
 function whatEachLevelDid({ steps }: Incident, hide: Hide, now: Date): Alert['tried'] {
   return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
-    const who = whoIs(tier)
     const own = steps.filter((step) => step.tier === tier)
-    if (own.length === 0) return { who, what: 'was not called' }
+    const isLast = (kinds: string[]) => own.findLast(({ said }) => kinds.includes(said.kind))
+    const step = isLast(['manual', 'escalate']) ?? isLast(['down']) ?? own.at(-1)
+    if (!step) return { who: whoIs(tier), what: 'was not called' }
+    const { who, did, quote } = lineOf(step)
     const from = clockTime(own[0]!.at, now)
     const to = clockTime(new Date(Math.max(...own.map(({ until }) => until.getTime()))), now)
-    return { who: `${who}, ${from === to ? from : `${from} to ${to}`}`, what: oneLine(hide(summaryOf(own)), 300) }
+    const what = quote ? `${did}: ${quote}` : did
+    return { who: `${who}, ${from === to ? from : `${from} to ${to}`}`, what: oneLine(hide(what), 300) }
   })
-}
-
-function summaryOf(steps: readonly Step[]): string {
-  const { said, times } =
-    steps.findLast((step) => step.said.kind === 'manual' || step.said.kind === 'escalate') ??
-    steps.findLast((step) => step.said.kind === 'down') ??
-    steps.at(-1)!
-  if (said.kind === 'manual') return 'called for you'
-  if (said.kind === 'escalate') return `escalated: ${said.why}`
-  if (said.kind === 'run-ended') return `ended: ${said.verdict}`
-  return said.kind === 'down' ? `found it ${said.verdict} (${times === 1 ? 'once' : `${times} times`})` : 'is at work'
 }
 
 /** The last lines of a log. Redacted as a whole: a private key goes over many lines, and half a token is not recognised. */
@@ -180,14 +161,6 @@ const WORDS = {
 } as const
 
 function blank(kind: Alert['kind'], title: string, now: Date): Alert {
-  return {
-    kind,
-    writtenAt: now.toISOString(),
-    host: hostOf(DEFAULT_PROFILE),
-    title,
-    lead: '',
-    whys: [],
-    tried: [],
-    todo: [],
-  }
+  const host = hostOf(DEFAULT_PROFILE)
+  return { kind, writtenAt: now.toISOString(), host, title, lead: '', whys: [], tried: [], todo: [] }
 }

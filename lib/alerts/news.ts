@@ -1,8 +1,7 @@
 /** What is worth a message: a new incident, reminders of it, and its end. */
-import { createHash } from 'node:crypto'
 import type { Incident } from '../incidents/history.ts'
 import type { Scope } from './alert.ts'
-import type { Case, Flaps, Ledger } from './ledger.ts'
+import { type Case, type Flaps, hash, type Ledger } from './ledger.ts'
 
 type Call = { kind: 'call'; scope: Scope; at: Date; why: string; log: string }
 
@@ -45,12 +44,11 @@ export function whatIsNew(before: Book, happenings: readonly Happening[], now: D
   return { book, news }
 }
 
-/** Times in the future (a clock ran ahead) become now: else no observation could end that case. */
+/** A copy in which times in the future (a clock ran ahead) are now: else no observation could end that case. */
 function withoutFuture(book: Book, now: Date): Book {
-  const isFuture = (value: unknown) => typeof value === 'string' && Date.parse(value) > now.getTime()
-  const cases = book.cases.map((one) => (isFuture(one.openedAt) ? { ...one, remindersSent: 0 } : one))
-  const past = (_key: string, value: unknown) => (isFuture(value) ? now.toISOString() : value)
-  return JSON.parse(JSON.stringify({ ...book, cases }), past) as Book
+  const past = (_key: string, value: unknown) =>
+    typeof value === 'string' && Date.parse(value) > now.getTime() ? now.toISOString() : value
+  return JSON.parse(JSON.stringify(book), past) as Book
 }
 
 function take(book: Book, one: Happening, news: News[]): void {
@@ -77,33 +75,30 @@ function take(book: Book, one: Happening, news: News[]): void {
 function call(book: Book, one: Call, open: Case | undefined, flaps: Flaps, news: News[]): void {
   const { scope, log } = one
   const at = one.at.toISOString()
-  const reason = fingerprint(one)
-  const isIn = (reasons: string[]) => reasons.includes(reason) || reasons.length >= MAX_REASONS
-  if (!open) failed(flaps, one.at, [one], news)
-  const isTold = (open && isIn(open.failures)) || (flaps.isFlapping && isIn(flaps.calledFor))
-  if (flaps.isFlapping && !isIn(flaps.calledFor)) flaps.calledFor.push(reason)
-  if (!open) {
-    book.cases.push({
-      ...{ scope, log, openedAt: at, lastCallAt: at, lastSeenAt: at, failures: [reason], remindersSent: 0 },
-    })
-    if (!isTold) news.push({ kind: 'failure', scope, calls: [one] })
-    return
-  }
-  if (!isIn(open.failures)) open.failures.push(reason)
-  if (at > open.lastCallAt) Object.assign(open, { lastCallAt: at, log })
-  seen(open, one.at)
-  if (isTold) return
+  // Pids, seconds and counts differ each time.
+  const reason = hash(one.why.replace(/\d+/g, '#'))
+  const told = flaps.isFlapping ? flaps.calledFor : (open?.failures ?? [])
+  const isTold = told.includes(reason) || told.length >= MAX_REASONS
+  const isInFlapping = !open && failed(flaps, one.at, [one], news)
+  const current = open ?? { scope, log, openedAt: at, lastCallAt: at, lastSeenAt: at, failures: [], remindersSent: 0 }
+  if (!open) book.cases.push(current)
+  for (const reasons of [current.failures, flaps.calledFor]) if (!reasons.includes(reason)) reasons.push(reason)
+  if (at > current.lastCallAt) Object.assign(current, { lastCallAt: at, log })
+  seen(current, one.at)
+  if (isTold || isInFlapping) return
   const last = news.at(-1)
   if (last?.scope === scope && (last.kind === 'failure' || last.kind === 'update')) last.calls.push(one)
-  else news.push({ kind: 'update', scope, calls: [one] })
+  else news.push({ kind: open ? 'update' : 'failure', scope, calls: [one] })
 }
 
-function failed(flaps: Flaps, at: Date, calls: Call[], news: News[]): void {
+/** True when from now on it is flapping. */
+function failed(flaps: Flaps, at: Date, calls: Call[], news: News[]): boolean {
   flaps.failedAt = flaps.failedAt.filter((one) => at.getTime() - Date.parse(one) < FLAPPING_MS).slice(-50)
   flaps.failedAt.push(at.toISOString())
-  if (flaps.isFlapping || flaps.failedAt.length < FLAPPING_FAILURES) return
-  Object.assign(flaps, { isFlapping: true, calledFor: calls.map(fingerprint) })
+  if (flaps.isFlapping || flaps.failedAt.length < FLAPPING_FAILURES) return false
+  Object.assign(flaps, { isFlapping: true, calledFor: [] })
   news.push({ kind: 'flapping', scope: flaps.scope, failedAt: [...flaps.failedAt], calls })
+  return true
 }
 
 function remind(open: Case, news: News[], now: Date, freshSec: number): void {
@@ -124,9 +119,6 @@ function isUnsteady(flaps: Flaps, book: Book, news: News[], now: Date): boolean 
   return false
 }
 
-/** Pids, seconds and counts differ each time. */
-const fingerprint = ({ why }: Call): string => hash(why.replace(/\d+/g, '#'))
-
 function seen(open: Case | undefined, at: Date): void {
   if (open && at.toISOString() > open.lastSeenAt) open.lastSeenAt = at.toISOString()
 }
@@ -136,5 +128,3 @@ function flapsOf(book: Book, scope: Scope): Flaps {
   if (!flaps) book.histories.push((flaps = { scope, failedAt: [], isFlapping: false, calledFor: [] }))
   return flaps
 }
-
-export const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)

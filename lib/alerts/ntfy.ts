@@ -1,5 +1,5 @@
 /** ntfy: https://docs.ntfy.sh/publish/#publish-as-json */
-import { type Alert, type Channel, type Circumstances, headline, isUrgent, plainBody } from './alert.ts'
+import { type Alert, bodyOf, type Channel, type Circumstances, headline, isUrgent } from './alert.ts'
 
 /** In bytes; a longer message would arrive as an attached file. */
 const MAX_MESSAGE_BYTES = 4096
@@ -16,18 +16,13 @@ export function ntfyChannel(topicUrl: string, token: string): Channel {
     url: url.href,
     headers: token ? { Authorization: `Bearer ${token}` } : {},
     payload: (alert, circumstances) => ({ topic, ...ntfyMessage(alert, circumstances) }),
-    todo: () => 'check NTFY_URL (server and topic) and NTFY_TOKEN',
+    todo: 'check NTFY_URL (server and topic) and NTFY_TOKEN',
   }
 }
 
-export function ntfyMessage(alert: Alert, circumstances: Circumstances) {
+function ntfyMessage(alert: Alert, circumstances: Circumstances) {
   let message = ''
   for (let max = MAX_MESSAGE_BYTES; message === '' || Buffer.byteLength(message) > MAX_MESSAGE_BYTES; max -= 100)
-    message = plainBody(alert, circumstances, max) || alert.title
-  return {
-    title: headline(alert, 120),
-    message,
-    priority: isUrgent(alert) ? 5 : 3,
-    tags: ['openclaw', alert.kind],
-  }
+    message = bodyOf(alert, circumstances, max) || headline(alert, 120)
+  return { title: headline(alert, 120), message, priority: isUrgent(alert) ? 5 : 3, tags: ['openclaw', alert.kind] }
 }

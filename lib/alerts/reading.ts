@@ -1,5 +1,5 @@
 /** What happened since the last runs, by the logs and the folders. */
-import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { historyOf } from '../incidents/history.ts'
 import { isHealthyObservation, readEvents, withoutAhead } from '../incidents/logs.ts'
@@ -7,8 +7,8 @@ import { ABOUT_WATCHERS } from '../tier/contract.ts'
 import { readTail, recentLogs } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 import type { Scope } from './alert.ts'
-import type { Ledger } from './ledger.ts'
-import { type Happening, hash } from './news.ts'
+import { hash, type Ledger } from './ledger.ts'
+import type { Happening } from './news.ts'
 
 // The monitor's own log is not among them: what concerns itself, it says itself.
 const TIERS_READ = ['watchdog', 'healthcheck', 'emergency-recovery', 'guardian'] as const
@@ -75,12 +75,10 @@ export function readHappenings(settings: Settings, ledger: Ledger, since: Date, 
 }
 
 /** Our folders that cannot be written, e.g. `/home/u/openclaw/memory: ENOSPC: no space left on device`. */
-export function unwritableFolders(settings: Settings, dryRun: boolean): string[] {
+export function unwritableFolders(settings: Settings): string[] {
   return [settings.watchdogDir, settings.memoryDir].flatMap((folder) => {
     const path = join(folder, '.can-be-written')
     try {
-      if (dryRun && existsSync(folder)) accessSync(folder, constants.W_OK)
-      if (dryRun) return []
       mkdirSync(folder, { recursive: true, mode: 0o700 })
       try {
         writeFileSync(path, Buffer.alloc(16 * 1024), { mode: 0o600 })

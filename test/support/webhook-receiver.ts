@@ -1,174 +1,110 @@
 /**
- * A webhook receiver that is as strict as Discord: what Discord would refuse with 400, it refuses, in Discord's form.
+ * A webhook receiver that is as strict as Discord: what Discord would refuse with 400, it refuses.
  * Limits: https://discord.com/developers/docs/resources/webhook#execute-webhook and …/resources/message#embed-object.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import { freePort } from './ports.ts'
 
-export interface ReceivedMessage {
-  method: string
-  path: string
-  headers: IncomingMessage['headers']
-  /** The body as it came. */
-  text: string
-  /** The body parsed, if it is JSON. */
-  json: DiscordMessage | undefined
-  /** Why Discord would refuse it; empty for a message that it would show. */
-  problems: string[]
-  /** What was answered. 0: nothing (hang, reset). */
+export interface Reply {
   status: number
+  headers?: Record<string, string>
+  body?: string
 }
+export type ScriptedAnswer = 'hang' | 'reset' | Reply
 
 export interface DiscordMessage {
   content?: string
   username?: string
-  embeds?: DiscordEmbed[]
+  embeds?: {
+    title?: string
+    description?: string
+    footer?: { text?: string }
+    fields?: { name?: string; value?: string }[]
+  }[]
   allowed_mentions?: { parse?: string[] }
 }
 
-interface DiscordEmbed {
-  title?: string
-  description?: string
-  footer?: { text?: string }
-  author?: { name?: string }
-  fields?: { name?: string; value?: string }[]
-}
-
-/** What the next request gets instead of the usual 204 (or 400). */
-export type ScriptedAnswer = 'hang' | 'reset' | { status: number; headers?: Record<string, string>; body?: string }
-
 /** Discord's answers to a message that comes too soon, to a gone webhook, and a proxy's when Discord is down. */
 export const ANSWERS = {
-  rateLimited: (retryAfterSec: number): ScriptedAnswer => ({
-    status: 429,
-    headers: { 'Content-Type': 'application/json', 'Retry-After': String(retryAfterSec) },
-    body: JSON.stringify({ message: 'You are being rate limited.', retry_after: retryAfterSec, global: false }),
-  }),
-  unknownWebhook: {
-    status: 404,
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ message: 'Unknown Webhook', code: 10015 }),
-  },
+  rateLimited: (sec: number): Reply => ({ status: 429, headers: { 'Retry-After': String(sec) }, body: '{}' }),
+  unknownWebhook: { status: 404, body: JSON.stringify({ message: 'Unknown Webhook', code: 10015 }) },
   serverError: { status: 500, body: '' },
-  badGateway: {
-    status: 502,
-    headers: { 'Content-Type': 'text/html' },
-    body: '<html><head><title>502 Bad Gateway</title></head></html>',
-  },
-} satisfies Record<string, ScriptedAnswer | ((n: number) => ScriptedAnswer)>
-
-export interface WebhookReceiver {
-  /** In the form of a Discord webhook URL, with a secret in its path. */
-  url: string
-  requests: ReceivedMessage[]
-  /** The messages that a reader would see: those that were accepted. */
-  delivered(): DiscordMessage[]
-  /** Queues answers; each is given once, in order. */
-  answerNext(...answers: ScriptedAnswer[]): void
-  close(): Promise<void>
+  badGateway: { status: 502, body: '<html><head><title>502 Bad Gateway</title></head></html>' },
 }
 
-/**
- * Starts a receiver on a port of its own on the loopback interface.
- * @param noticed called for each message
- */
-export async function startWebhookReceiver(noticed = () => {}): Promise<WebhookReceiver> {
-  const requests: ReceivedMessage[] = []
-  const scripted: ScriptedAnswer[] = []
-  const server = createServer((req, res) => {
-    void readBody(req).then((text) => {
-      const received = examineRequest(req, text)
-      received.status = respond(req, res, received, scripted.shift())
-      requests.push(received)
-      noticed()
-    })
+/** Listens on a port that is dead once it is closed. */
+export async function listen(answer: (request: IncomingMessage, text: string) => ScriptedAnswer) {
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const reply = answer(request, Buffer.concat(chunks).toString('utf8'))
+    if (reply === 'reset') request.socket.destroy()
+    else if (reply !== 'hang') response.writeHead(reply.status, reply.headers).end(reply.body)
   })
-  // One that nobody else is given when the receiver is closed and its port shall be a dead one.
   const port = await freePort()
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  const close = async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  }
+  return { origin: `http://127.0.0.1:${port}`, close }
+}
+
+export type WebhookReceiver = Awaited<ReturnType<typeof startWebhookReceiver>>
+
+/** @param noticed called for each message */
+export async function startWebhookReceiver(noticed = () => {}) {
+  /** `problems`: why Discord would refuse it. `status` 0: nothing was answered. */
+  const requests: { text: string; json: DiscordMessage | undefined; problems: string[]; status: number }[] = []
+  const scripted: ScriptedAnswer[] = []
+  const { origin, close } = await listen((request, text) => {
+    const json = parseJson(request, text) as DiscordMessage | undefined
+    const problems = json ? problemsOf(json) : ['no valid JSON']
+    const usual = problems.length === 0 ? { status: 204 } : { status: 400, body: JSON.stringify({ errors: problems }) }
+    const reply = scripted.shift() ?? usual
+    requests.push({ text, json, problems, status: typeof reply === 'string' ? 0 : reply.status })
+    noticed()
+    return reply
+  })
   return {
-    url: `http://127.0.0.1:${port}/api/webhooks/123456789012345678/stand-in-token-aBcDeF0123456789`,
+    /** In the form of a Discord webhook URL, with a secret in its path. */
+    url: `${origin}/api/webhooks/123456789012345678/stand-in-token-aBcDeF0123456789`,
     requests,
-    delivered: () => requests.filter((one) => one.status === 204).map((one) => one.json!),
-    answerNext: (...answers) => scripted.push(...answers),
-    close: async () => {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
-    },
+    /** The messages that a reader would see: those that were accepted. */
+    delivered: () => requests.filter(({ status }) => status === 204).map(({ json }) => json!),
+    /** Queues answers; each is given once, in order. */
+    answerNext: (...answers: ScriptedAnswer[]) => void scripted.push(...answers),
+    close,
   }
 }
 
-async function readBody(req: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of req) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-function examineRequest(req: IncomingMessage, text: string): ReceivedMessage {
-  let json: DiscordMessage | undefined
-  const problems: string[] = []
+/** Half a surrogate pair is no valid text: that alone is still escaped in what JSON.stringify makes. */
+export function parseJson({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>, text: string) {
+  if (method !== 'POST' || !/^application\/json\b/.test(headers['content-type'] ?? '')) return undefined
+  if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/i.test(text)) return undefined
   try {
-    json = JSON.parse(text) as DiscordMessage
-    problems.push(...problemsOf(json))
+    return JSON.parse(text) as Record<string, unknown>
   } catch {
-    problems.push('the body is not valid JSON')
+    return undefined
   }
-  if (req.method !== 'POST') problems.push(`method ${req.method} instead of POST`)
-  if (!/^application\/json\b/.test(req.headers['content-type'] ?? ''))
-    problems.push(`content type ${req.headers['content-type'] ?? '(none)'} instead of application/json`)
-  return { method: req.method ?? '', path: req.url ?? '', headers: req.headers, text, json, problems, status: 0 }
 }
 
-/** In UTF-16 units: the strictest way in which Discord could count. */
-const length = (text: unknown): number => (typeof text === 'string' ? text.length : 0)
-
-function problemsOf(message: DiscordMessage): string[] {
-  const problems: string[] = []
-  const limit = (name: string, text: unknown, max: number) => {
-    if (length(text) > max) problems.push(`${name}: ${length(text)} characters, at most ${max} are allowed`)
-  }
-  const embeds = message.embeds ?? []
-  if (!message.content?.trim() && embeds.length === 0) problems.push('Cannot send an empty message')
-  limit('content', message.content, 2000)
-  limit('username', message.username, 80)
-  if (embeds.length > 10) problems.push(`${embeds.length} embeds, at most 10 are allowed`)
-  let total = 0
-  for (const embed of embeds) {
-    limit('embed title', embed.title, 256)
-    limit('embed description', embed.description, 4096)
-    limit('embed footer', embed.footer?.text, 2048)
-    limit('embed author', embed.author?.name, 256)
-    const fields = embed.fields ?? []
-    if (fields.length > 25) problems.push(`${fields.length} fields, at most 25 are allowed`)
-    for (const field of fields) {
-      limit('field name', field.name, 256)
-      limit('field value', field.value, 1024)
-      if (!field.name || !field.value) problems.push('a field without name or value')
-    }
-    const texts = [embed.title, embed.description, embed.footer?.text, embed.author?.name]
-    total += [...texts, ...fields.flatMap((field) => [field.name, field.value])].reduce((sum, t) => sum + length(t), 0)
-  }
-  if (total > 6000) problems.push(`embeds of ${total} characters in all, at most 6000 are allowed`)
+/** Counted in UTF-16 units: the strictest way in which Discord could count. */
+export function problemsOf({ content, embeds = [] }: DiscordMessage): string[] {
+  const fields = embeds.flatMap((embed) => embed.fields ?? [])
+  const embedded: [what: string, max: number, texts: (string | undefined)[]][] = [
+    ['embed title', 256, embeds.map(({ title }) => title)],
+    ['embed description', 4096, embeds.map(({ description }) => description)],
+    ['embed footer', 2048, embeds.map(({ footer }) => footer?.text)],
+    ['field name', 256, fields.map(({ name }) => name)],
+    ['field value', 1024, fields.map(({ value }) => value)],
+  ]
+  const all = embedded.flatMap(([, , texts]) => texts).join('')
+  const problems = [...embedded, ['all of the embeds', 6000, [all]] as const, ['content', 2000, [content]] as const]
+    .filter(([, max, texts]) => texts.some((text) => (text?.length ?? 0) > max))
+    .map(([what, max]) => `${what}: more than ${max} characters`)
+  if (!content?.trim() && embeds.length === 0) problems.push('an empty message')
+  if (embeds.length > 10 || fields.length > 25) problems.push('too many embeds or fields')
+  if (fields.some(({ name, value }) => !name?.trim() || !value?.trim())) problems.push('an empty field')
   return problems
-}
-
-function respond(
-  req: IncomingMessage,
-  res: ServerResponse,
-  received: ReceivedMessage,
-  scripted: ScriptedAnswer | undefined,
-): number {
-  if (scripted === 'hang') return 0
-  if (scripted === 'reset') {
-    req.socket.destroy()
-    return 0
-  }
-  const refused = { message: 'Invalid Form Body', code: 50035, errors: received.problems }
-  const usual: Exclude<ScriptedAnswer, string> =
-    received.problems.length === 0
-      ? { status: 204 }
-      : { status: 400, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(refused) }
-  const { status, headers, body } = scripted ?? usual
-  res.writeHead(status, headers).end(body)
-  return status
 }

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { type Happening, type News, whatIsNew } from '../../lib/alerts/news.ts'
 
+type Run = Happening[] | number
 const at = (minute: number) => new Date(Date.UTC(2026, 10, 22, 2, minute))
 const gateway = (minute: number) => ({ scope: 'gateway', at: at(minute) }) as const
 const call = (minute: number, why = 'x'): Happening => ({ ...gateway(minute), kind: 'call', why, log: '/l' })
@@ -13,7 +14,7 @@ const fails = (minute: number) => [call(minute), healthy(minute + 5)]
 const watchers = (one: Happening): Happening => ({ ...one, scope: 'watchers' })
 
 /** Runs one after another, each at the time of its last happening or at `[minute]`; for each what was news. */
-function newsOf(...runs: (Happening[] | number)[]): string[][] {
+function newsOf(runs: Run[]): string[][] {
   let book: Parameters<typeof whatIsNew>[0] = { cases: [], histories: [] }
   return runs.map((run) => {
     const happenings = typeof run === 'number' ? [] : run
@@ -23,100 +24,62 @@ function newsOf(...runs: (Happening[] | number)[]): string[][] {
   })
 }
 
-function inWords(news: News): string {
-  if (news.kind === 'notice') return `notice: ${news.what}`
-  return news.kind === 'failure' || news.kind === 'update'
-    ? `${news.kind}: ${news.calls.map(({ why }) => why).join(', ')}`
-    : news.kind
-}
+const inWords = (one: News) => ('calls' in one ? `${one.kind} ${one.calls.map(({ why }) => why)}`.trim() : one.kind)
 
-test('a failure that is called again and again is told once, whatever pids and seconds the call names', () => {
-  expect(newsOf([call(0)], [call(5), call(10)], 12, [call(15)])).toEqual([['failure: x'], [], [], []])
-  expect(newsOf([call(0, 'pid 4711 for 3 s')], [call(5, 'pid 9 for 300 s')])).toEqual([
-    ['failure: pid 4711 for 3 s'],
-    [],
-  ])
-})
-
-test('two reasons of one run are one message, a later one is an update', () => {
-  expect(newsOf([call(0, 'a'), call(1, 'b')], [call(9, 'c')])).toEqual([['failure: a, b'], ['update: c']])
-})
-
-test('its end is told, and the same failure after it is told again; a sighting from before the call ends nothing', () => {
-  expect(newsOf([call(0)], [healthy(5)], [healthy(5), call(20)])).toEqual([
-    ['failure: x'],
-    ['resolved'],
-    ['failure: x'],
-  ])
-  expect(newsOf([healthy(0), call(3)], [healthy(1), call(6)])).toEqual([['failure: x'], []])
-})
-
-test('a well guardian says nothing about the gateway, and a healthy gateway nothing about the watchers', () => {
-  expect(newsOf([call(0)], [watchers(healthy(1))])).toEqual([['failure: x'], []])
-  expect(newsOf([watchers(call(0))], [healthy(1)])).toEqual([['failure: x'], []])
-  expect(newsOf([watchers(call(0))], [watchers(healthy(1))])).toEqual([['failure: x'], ['resolved']])
-})
-
-test('while it lasts the human is reminded after 1 h, after 6 h, and then daily', () => {
-  const minutes = Array.from({ length: 12 * 60 }, (_, i) => i * 5)
-  const news = newsOf(...minutes.map((minute) => [minute === 0 ? call(0) : down(minute)]))
-  expect(news.flatMap((one, i) => (one.includes('reminder') ? [minutes[i]! / 60] : []))).toEqual([1, 6, 24, 48])
-})
-
-test('while the watchers are revived again and again, only reminders are told', () => {
-  const minutes = Array.from({ length: 33 * 10 }, (_, i) => i * 6)
-  const notice = (minute: number): Happening => ({ scope: 'watchers', at: at(minute), kind: 'notice', what: 'revived' })
-  const news = newsOf(...minutes.map((minute) => [minute === 0 ? watchers(call(0)) : notice(minute), healthy(minute)]))
-  expect(news.flatMap((one, i) => one.map((word) => `${minutes[i]! / 60} h ${word}`)).slice(1)).toEqual([
-    '1 h reminder',
-    '6 h reminder',
-    '24 h reminder',
-  ])
-})
-
-test('there is no reminder while no tier looks, and what was silent for a week is forgotten', () => {
-  expect(newsOf([call(0)], 70, [down(75)])).toEqual([['failure: x'], [], ['reminder']])
-  const week = 7 * 24 * 60
-  expect(newsOf([call(0)], week + 1, [call(week + 2)])).toEqual([['failure: x'], [], ['failure: x']])
-})
-
-test('what fails four times in two hours is told as flapping, once, until it was steady for two hours', () => {
-  const twice = ['failure: x', 'resolved']
-  const runs = [fails(0), fails(20), fails(40), fails(60), fails(80), 150, 200, 201]
-  expect(newsOf(...runs)).toEqual([twice, twice, twice, ['flapping'], [], [], ['steady'], []])
-  const notice = ['notice: recovered by level 1 after 20 s']
-  expect(newsOf(heals(0), heals(10), heals(20), heals(30), heals(40))).toEqual([
-    notice,
-    notice,
-    notice,
-    ['flapping'],
-    [],
-  ])
-  expect(newsOf(heals(0), heals(1440), heals(2880), heals(4320))).toEqual([notice, notice, notice, notice])
-})
-
-test('while it is flapping a call is told once for each reason, and what stays down is reminded of', () => {
-  const flapping = [...heals(0), ...heals(10), ...heals(20), ...heals(30)]
-  const calls = [
-    [call(35, 'a')],
-    [call(36, 'a'), call(37, 'b')],
-    heals(40),
-    [call(45, 'a')],
-    [call(46, 'c')],
-    heals(50),
-  ]
-  expect(newsOf(flapping, ...calls).slice(1)).toEqual([['failure: a'], ['update: b'], [], [], ['update: c'], []])
-  expect(newsOf(fails(0), fails(10), fails(20), [call(30)], [down(91)]).slice(-2)).toEqual([['flapping'], ['reminder']])
-})
-
+const WEEK = 7 * 24 * 60
 const FIVE_YEARS = 5 * 365 * 24 * 60
+const twice = ['failure x', 'resolved']
+const healed = Array<string[]>(3).fill(['notice'])
 
-test('a clock that was five years ahead mutes nothing afterwards', () => {
-  const runs = [[call(FIVE_YEARS)], 0, [healthy(5)], [call(10)], [down(75)]]
-  expect(newsOf(...runs)).toEqual([['failure: x'], [], ['resolved'], ['failure: x'], ['reminder']])
-  const hours = Array.from({ length: 26 }, (_, hour) => [down(hour * 60)])
-  const news = newsOf([call(FIVE_YEARS)], [down(FIVE_YEARS + 7 * 60)], ...hours).slice(2)
-  expect(news.flatMap((one, hour) => (one.includes('reminder') ? [hour] : []))).toEqual([1, 6, 24])
-  const flapping = [0, 10, 20, 30].map((minute) => fails(FIVE_YEARS + minute))
-  expect(newsOf(...flapping, 0, 60, 121).slice(-4)).toEqual([['flapping'], [], [], ['steady']])
+test.each<[what: string, runs: Run[], news: string[][]]>([
+  ['the same failure is told once', [[call(0)], [call(5), call(10)], 12, [call(15)]], [['failure x'], [], [], []]],
+  ['also with other numbers', [[call(0, 'pid 4711')], [call(5, 'pid 9')]], [['failure pid 4711'], []]],
+  ['two reasons, one message', [[call(0, 'a'), call(1, 'b')], [call(9, 'c')]], [['failure a,b'], ['update c']]],
+  ['told again after its end', [[call(0)], [healthy(5)], [call(20)]], [['failure x'], ['resolved'], ['failure x']]],
+  ['a sighting from before the call ends nothing', [[call(3)], [healthy(1), down(7)]], [['failure x'], []]],
+  ['a well guardian is no well gateway', [[call(0)], [watchers(healthy(1))]], [['failure x'], []]],
+  ['a well gateway is no well guardian', [[watchers(call(0))], [healthy(1)]], [['failure x'], []]],
+  ['no reminder while no tier looks', [[call(0)], 70, [down(75)]], [['failure x'], [], ['reminder']]],
+  ['forgotten after a week', [[call(0)], WEEK + 1, [call(WEEK + 2)]], [['failure x'], [], ['failure x']]],
+  [
+    'four failures in two hours are flapping, once, until it was steady for two hours',
+    [...[0, 20, 40, 60, 80].map(fails), 150, 200, 201],
+    [twice, twice, twice, ['flapping x'], [], [], ['steady'], []],
+  ],
+  ['so are recoveries without a call', [0, 10, 20, 30, 40].map(heals), [...healed, ['flapping'], []]],
+  ['four in four days are not', [0, 1440, 2880, 4320].map(heals), [...healed, ['notice']]],
+  [
+    'while flapping each reason is told once',
+    [...[0, 10, 20, 30].map(heals), [call(35, 'a')], [call(37, 'b')], heals(40), [call(45, 'a')], [call(46, 'c')]],
+    [...healed, ['flapping'], ['failure a'], ['update b'], [], [], ['update c']],
+  ],
+  [
+    'while flapping what stays down is reminded of',
+    [...[0, 10, 20].map(fails), [call(30)], [down(91)]],
+    [twice, twice, twice, ['flapping x'], ['reminder']],
+  ],
+  [
+    'a clock that was five years ahead mutes nothing',
+    [[call(FIVE_YEARS)], 0, [healthy(5)], [call(10)], [down(75)]],
+    [['failure x'], [], ['resolved'], ['failure x'], ['reminder']],
+  ],
+  [
+    'nor does its flapping',
+    [...[0, 10, 20, 30].map((minute) => fails(FIVE_YEARS + minute)), 0, 60, 121],
+    [twice, twice, twice, ['flapping x'], [], [], ['steady']],
+  ],
+])('%s', (_what, runs, news) => {
+  expect(newsOf(runs)).toEqual(news)
+})
+
+test('while it lasts the human is reminded after 1 h, after 6 h, and then daily, and hears nothing else of the watchers', () => {
+  const minutes = Array.from({ length: 12 * 60 }, (_, i) => i * 5)
+  const notice = (minute: number): Happening => watchers({ ...gateway(minute), kind: 'notice', what: 'revived' })
+  const hours = (first: Happening, next: (minute: number) => Happening) =>
+    newsOf(minutes.map((minute) => [minute === 0 ? first : next(minute)]))
+      .flatMap((one, i) => one.map((word) => `${minutes[i]! / 60} h ${word}`))
+      .slice(1)
+  const reminders = [1, 6, 24, 48].map((hour) => `${hour} h reminder`)
+  expect(hours(call(0), down)).toEqual(reminders)
+  expect(hours(watchers(call(0)), notice)).toEqual(reminders)
 })
