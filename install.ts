@@ -8,19 +8,20 @@
  *      2  unusable flags, settings or surroundings; nothing was touched
  *      3  not done now: another setup is running, or Level 2 or 3 is at work
  */
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
+import { text as readText } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { findBashVersion } from './lib/install/bash-version.ts'
 import type { Step } from './lib/install/change.ts'
-import { nodeForJobs, obstacles, prerequisites, schedulerHere, warnings } from './lib/install/machine.ts'
+import { nodeForJobs, obstacle, prerequisites, schedulerHere, warnings } from './lib/install/machine.ts'
 import * as plans from './lib/install/plan.ts'
 import { planRemoval, uninstall } from './lib/install/uninstall.ts'
 import { readReceiptOrRest } from './lib/services/receipt.ts'
 import { EXIT, type ExitCode } from './lib/tier/contract.ts'
 import { lastHeartbeat } from './lib/tier/journal.ts'
-import { isLock, lockHolder, takeLock } from './lib/tier/lock.ts'
+import { isLock, type Lock, lockHolder, takeLock } from './lib/tier/lock.ts'
 import { DEFAULT_PROFILE } from './lib/tier/profile.ts'
 import { SETTINGS } from './lib/tier/setting-table.ts'
 import { loadSettings, type Settings, SettingsError } from './lib/tier/settings.ts'
@@ -49,7 +50,7 @@ const options = {
 
 const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '')
 const say = (line: string) => process.stdout.write(`${line}\n`)
-const sayDone = ({ lines }: Step) => say(`✓ ${lines.join('\n  ')}`)
+const sayDone = ({ text }: Step) => say(`✓ ${text}`)
 const complain = (line: string) => process.stderr.write(`setup: ${line}\n`)
 
 const webhookProblem = problemWith.bind(undefined, 'discordWebhookUrl')
@@ -79,8 +80,8 @@ async function main(): Promise<ExitCode> {
     for (const line of screen(status, settings)) say(line)
     return status.isWell ? EXIT.healthy : EXIT.down
   }
-  const found = obstacles(settings.home, root)
-  if (found.length > 0) throw stop(EXIT.unusable, found.join('\nsetup: '))
+  const problem = obstacle(settings)
+  if (problem) throw stop(EXIT.unusable, problem)
   return flags.uninstall ? remove(settings, flags, overlooked) : install(settings, flags)
 }
 
@@ -103,12 +104,11 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
 
   // 1. What is here already, before the lock makes our folders.
   const answersByFlag = await readAnswers(settings, flags)
-  const here = { scheduler: await schedulerHere(settings), node: await nodeForJobs(settings, root) }
-  const missing = plans.ourFolders(settings).flatMap(plans.missingFolders)
+  const here = { root, scheduler: await schedulerHere(settings), node: nodeForJobs(settings, root) }
+  const isFirst = !existsSync(settings.watchdogDir)
 
   // 2. One setup at a time.
-  const lock = dryRun ? undefined : await takeLock(settings, 'setup')
-  if (lock && !isLock(lock)) throw stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
+  const lock = dryRun ? undefined : await lockSetup(settings)
   let outcome: Outcome = 'rolled back'
   try {
     // 3. Questions, and a bash version that has to give way.
@@ -123,17 +123,17 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
       throw stop(EXIT.down, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
 
     // 4. The plan.
-    const plan = await plans.makePlan(settings, root, here, answers, bash)
+    const plan = await plans.makePlan(settings, here, answers, bash)
     const notes = [...warnings(settings, root), ...plan.notes]
     if (answers !== given && (given.port || given.webhook))
       notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
     const isUnchanged = plan.steps.length === 0
-    if (!isUnchanged) say(`node        ${here.node.path} (${here.node.version})`)
+    if (!isUnchanged) say(`node        ${here.node.path} (${process.versions.node})`)
     for (const { name, path, without } of prerequisites(settings))
       if (!isUnchanged || path === undefined) say(`${name.padEnd(11)} ${path ?? `MISSING: ${without}`}`)
     say(isUnchanged ? 'unchanged' : '')
     if (!isUnchanged && (dryRun || interactive))
-      say([dryRun ? 'Would do:' : 'Plan:', ...plan.steps.flatMap(({ lines }) => lines)].join('\n  '))
+      say([dryRun ? 'Would do:' : 'Plan:', ...plan.steps.map((step) => step.text)].join('\n  '))
     if (dryRun && bash && !flags.replace) notes.push('the bash version is only set aside with --replace')
     outcome = dryRun || isUnchanged ? 'done' : await apply(settings, plan, interactive)
     for (const note of notes) say(`note: ${note}`)
@@ -141,19 +141,15 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   } finally {
     lock?.release()
     if (lock && outcome === 'rolled back') {
-      if (missing.includes(settings.watchdogDir)) rmSync(settings.watchdogDir, { recursive: true, force: true })
-      for (const folder of missing.reverse()) plans.removeIfEmpty(folder)
+      if (isFirst) rmSync(settings.watchdogDir, { recursive: true, force: true })
+      plans.removeEmptyFolders(settings)
     }
   }
 }
 
 async function readAnswers(settings: Settings, { port, ...flags }: Flags): Promise<plans.Answers> {
   let webhook: string | undefined
-  if (flags['webhook-stdin']) {
-    webhook = ''
-    for await (const chunk of process.stdin.setEncoding('utf8')) webhook += chunk
-    webhook = webhook.trim()
-  }
+  if (flags['webhook-stdin']) webhook = (await readText(process.stdin)).trim()
   if (port === '' || webhook === '') throw stop(EXIT.unusable, 'an empty answer')
   const problems = { '--port': portProblem(settings, port), 'the webhook': webhookProblem(settings, webhook) }
   for (const [name, problem] of Object.entries(problems)) if (problem) throw stop(EXIT.unusable, `${name}: ${problem}`)
@@ -168,21 +164,18 @@ function problemWith(key: 'discordWebhookUrl' | 'gatewayPort', { home }: Setting
 }
 
 async function askAnswers(settings: Settings): Promise<plans.Answers> {
-  const { group, password, text } = await import('@clack/prompts')
-  const onCancel = () => {
-    throw stop(EXIT.stoodDown, 'cancelled; nothing was changed')
+  const { isCancel, password, text } = await import('@clack/prompts')
+  const ask = async (question: Promise<unknown>): Promise<string> => {
+    const answer = await question
+    if (isCancel(answer)) throw stop(EXIT.stoodDown, 'cancelled; nothing was changed')
+    return String(answer ?? '').trim()
   }
-  const asked = 'Discord webhook URL, where Level 4 calls you (Enter: none)'
+  const message = 'Discord webhook URL, where Level 4 calls you (Enter: none)'
+  const webhook = await ask(password({ message, validate: (value) => webhookProblem(settings, value) }))
   const initialValue = String(settings.gatewayPort)
-  const { webhook, port } = await group(
-    {
-      webhook: () => password({ message: asked, validate: (value) => webhookProblem(settings, value) }),
-      port: () =>
-        text({ message: "The gateway's port", initialValue, validate: (value) => portProblem(settings, value) }),
-    },
-    { onCancel },
-  )
-  return { webhook: webhook?.trim() || undefined, port: port && port !== initialValue ? Number(port) : undefined }
+  const validate = (value: string | undefined) => portProblem(settings, value)
+  const port = await ask(text({ message: "The gateway's port", initialValue, validate }))
+  return { webhook: webhook || undefined, port: port && port !== initialValue ? Number(port) : undefined }
 }
 
 async function askYesNo(message: string): Promise<boolean> {
@@ -204,20 +197,17 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort())
   const startedMs = Date.now()
   const failed = await plans.carryOut(settings, plan, abort.signal, sayDone)
-  if (!failed) {
-    const which = settings.profile === DEFAULT_PROFILE ? '' : `--profile ${settings.profile} `
-    say(`\nInstalled. \`npm run setup -- ${which}--status\` shows how it is going.`)
-    if (plan.change.start.size > 0) say(await firstRun(settings, startedMs))
-    return 'done'
+  if (failed) {
+    complain(failed.failure)
+    const rest = failed.notRolledBack.join('; ')
+    const cure = 'when that is put right, run setup again, or uninstall: it is on record'
+    complain(rest ? `rolled back, but for: ${rest}; ${cure}` : 'everything that this run had done was rolled back')
+    return rest ? 'partly rolled back' : 'rolled back'
   }
-  complain(failed.failure)
-  if (failed.notRolledBack.length > 0) {
-    complain(`rolled back, but for: ${failed.notRolledBack.join('; ')}`)
-    complain('when that is put right, run setup again, or uninstall: it is on record')
-    return 'partly rolled back'
-  }
-  complain('everything that this run had done was rolled back')
-  return 'rolled back'
+  const which = settings.profile === DEFAULT_PROFILE ? '' : `--profile ${settings.profile} `
+  say(`\nInstalled. \`npm run setup -- ${which}--status\` shows how it is going.`)
+  if (plan.change.start.size > 0) say(await firstRun(settings, startedMs))
+  return 'done'
 }
 
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */
@@ -237,18 +227,18 @@ async function remove(found: Settings, flags: Flags, overlooked: string[]): Prom
   const settings = { ...found, memoryDir: memoryDir ?? found.memoryDir }
   const plan = await planRemoval(settings, purge)
   if (!plan) say('not installed: nothing to do')
-  else if (flags['dry-run'])
-    say(['Would do:', ...[...plan.steps, ...plan.last].flatMap(({ lines }) => lines)].join('\n  '))
+  else if (flags['dry-run']) say(['Would do:', ...[...plan.steps, ...plan.last].map(({ text }) => text)].join('\n  '))
   if (!plan || flags['dry-run']) return EXIT.healthy
-  const lock = await takeLock(settings, 'setup')
-  if (!isLock(lock)) throw stop(EXIT.stoodDown, `another setup is running (pid ${lock.pid})`)
-  try {
-    const failures = await uninstall(settings, purge, sayDone)
-    for (const failure of failures) complain(`NOT done: ${failure}`)
-    if (failures.length === 0) return EXIT.healthy
-    complain('run it again when that is put right')
-    return EXIT.down
-  } finally {
-    lock.release()
-  }
+  const lock = await lockSetup(settings)
+  const failures = await uninstall(settings, plan, sayDone).finally(() => lock.release())
+  for (const failure of failures) complain(`NOT done: ${failure}`)
+  if (failures.length === 0) return EXIT.healthy
+  complain('run it again when that is put right')
+  return EXIT.down
+}
+
+async function lockSetup(settings: Settings): Promise<Lock> {
+  const taken = await takeLock(settings, 'setup')
+  if (isLock(taken)) return taken
+  throw stop(EXIT.stoodDown, `another setup is running (pid ${taken.pid})`)
 }

@@ -21,15 +21,15 @@ export async function findBashVersion(settings: Settings) {
   const services = filesIn(unitFolder(settings)).filter((path) => path.endsWith('.service') && isItsFile(path))
   const timers = services.map((path) => path.replace(/service$/, 'timer')).filter((path) => existsSync(path))
   const plists = filesIn(agentsFolder(settings)).filter((path) => path.endsWith('.plist') && isItsFile(path))
-  const crontab = await readCrontab(settings)
-  const found = [...plists, ...timers, ...services].map((path) => tilde(path, settings.home))
-  if ('text' in crontab) found.push(...crontab.text.split('\n').filter(isItsLine))
   const files: SetAside[] = []
   for (const path of [...plists, ...timers, ...services]) {
     const label = labelIn(path)
-    const wasLoaded = await isLoaded(settings, label)
-    files.push({ kind: 'set-aside', path, aside: join(setAsideFolder(settings), basename(path)), label, wasLoaded })
+    const aside = join(setAsideFolder(settings), basename(path))
+    files.push({ kind: 'set-aside', path, aside, label, wasLoaded: await isLoaded(settings, label) })
   }
+  const crontab = await readCrontab(settings)
+  const lines = 'text' in crontab ? crontab.text.split('\n').filter(isItsLine) : []
+  const found = [...files.map(({ path }) => tilde(path, settings.home)), ...lines]
   return found.length > 0 ? { found, files } : undefined
 }
 
@@ -52,21 +52,16 @@ function labelIn(path: string): string {
 
 const setAsideFolder = ({ watchdogDir }: Settings): string => join(watchdogDir, 'set-aside')
 
-/** What was set aside: `wasLoaded` stands in the receipt alone. The rest in that folder does not come from us. */
-export function findSetAside(
-  settings: Settings,
-  receipt: Receipt | undefined,
-): { files: SetAside[]; others: string[] } {
-  const names = filesIn(setAsideFolder(settings)).map((path) => basename(path))
-  const files = names.flatMap((name): SetAside[] => {
-    const aside = join(setAsideFolder(settings), name)
+/** What lies in the folder for it. Whether it was loaded stands in the receipt; where that is lost, it probably was. */
+export function findSetAside(settings: Settings, receipt: Receipt | undefined): SetAside[] {
+  return filesIn(setAsideFolder(settings)).map((aside) => {
     const known = receipt?.entries.find((entry) => entry.kind === 'set-aside' && entry.aside === aside)
-    if (known?.kind === 'set-aside') return [known]
-    if (!isItsFile(aside) && !(name.endsWith('.timer') && names.includes(name.replace(/timer$/, 'service')))) return []
-    const path = join(name.endsWith('.plist') ? agentsFolder(settings) : unitFolder(settings), name)
-    return [{ kind: 'set-aside', path, aside, label: labelIn(aside), wasLoaded: undefined }]
+    if (known?.kind === 'set-aside') return known
+    const isPlist = aside.endsWith('.plist')
+    const path = join(isPlist ? agentsFolder(settings) : unitFolder(settings), basename(aside))
+    const wasLoaded = isPlist ? isItsFile(aside) : aside.endsWith('.timer')
+    return { kind: 'set-aside', path, aside, label: labelIn(aside), wasLoaded }
   })
-  return { files, others: names.filter((name) => !files.some(({ aside }) => basename(aside) === name)) }
 }
 
 const isItsLine = (line: string): boolean => ITS_SCRIPTS.test(line) && !line.trimStart().startsWith('#')

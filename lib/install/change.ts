@@ -1,6 +1,6 @@
 /** A change of this machine: an installation is one, so is its rollback, and so is an uninstallation. */
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { editCrontab } from '../services/cron.ts'
 import { bootout, bootstrap, launchdJob } from '../services/launchd.ts'
@@ -9,10 +9,7 @@ import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 
-export interface File {
-  content: string | Buffer
-  mode: number
-}
+type File = { content: string | Buffer; mode: number }
 
 export interface Change {
   /** By launchd's labels or the names of systemd's units; with the files that define the jobs. */
@@ -20,13 +17,13 @@ export interface Change {
   /** By path; undefined: the file goes. */
   files: Map<string, File | undefined>
   start: Map<string, string>
-  crontab?: { line: string; edit(text: string): string; undo?: Change['crontab'] }
+  crontab?: { text: string; edit(crontab: string): string; undo?: Change['crontab'] }
 }
 
 export interface Step {
-  lines: string[]
+  text: string
   /** Throws an Error with a message of one line. */
-  act?(): Promise<unknown>
+  act?(): unknown
 }
 
 /** Longer than ExitTimeOut and TimeoutStopSec. */
@@ -38,36 +35,21 @@ const isUnit = (name: string) => /\.(?:timer|service)$/.test(name)
 
 /** The change in the order in which it is made: what is stopped cannot write a file that was just removed. */
 export function stepsOf(settings: Settings, { stop, files, start, crontab }: Change): Step[] {
-  // The files of a job that could not be stopped stay as they are, for the next attempt.
-  const stuck: string[] = []
-  const isStuck = (path: string) => stuck.some((label) => basename(path).startsWith(label.replace(/timer$|$/, '.')))
   const steps: Step[] = []
-  for (const label of stop.keys())
-    steps.push({
-      lines: [`stop ${label}`],
-      act: async () => {
-        stuck.push(label)
-        await stopJob(settings, label)
-        stuck.pop()
-      },
-    })
-  for (const [path, file] of files)
-    steps.push({
-      lines: [`${file ? (existsSync(path) ? 'change' : 'write') : 'remove'} ${tilde(path, settings.home)}`],
-      act: async () => isStuck(path) || putFile(path, file),
-    })
+  for (const label of stop.keys()) steps.push({ text: `stop ${label}`, act: () => stopJob(settings, label) })
+  for (const [path, file] of files) {
+    const verb = file ? (existsSync(path) ? 'change' : 'write') : 'remove'
+    const act = () => (file ? writeFileAtomic(path, file.content, file.mode) : rmSync(path, { force: true }))
+    steps.push({ text: `${verb} ${tilde(path, settings.home)}`, act })
+  }
   if ([...files.keys()].some(isUnit))
-    steps.push({ lines: ['systemctl --user daemon-reload'], act: () => systemctl(settings, 'daemon-reload') })
-  for (const [label, path] of start)
-    steps.push({ lines: [`start ${label}`], act: async () => isStuck(path) || startJob(settings, label, path) })
-  if (crontab)
-    steps.push({
-      lines: crontab.line.split('\n'),
-      act: async () => {
-        const before = await editCrontab(settings, crontab.edit)
-        crontab.undo = { line: 'crontab', edit: () => before }
-      },
-    })
+    steps.push({ text: 'systemctl --user daemon-reload', act: () => systemctl(settings, 'daemon-reload') })
+  for (const [label, path] of start) steps.push({ text: `start ${label}`, act: () => startJob(settings, label, path) })
+  const editIt = async () => {
+    const before = await editCrontab(settings, crontab!.edit)
+    crontab!.undo = { text: 'crontab', edit: () => before }
+  }
+  if (crontab) steps.push({ text: crontab.text, act: editIt })
   return steps
 }
 
@@ -79,7 +61,7 @@ export async function tryAll(steps: Step[], say: (step: Step) => void = () => {}
       await step.act?.()
       say(step)
     } catch (error) {
-      failures.push(`${step.lines[0]}: ${(error as Error).message}`)
+      failures.push(`${step.text.split('\n')[0]}: ${(error as Error).message}`)
     }
   return failures
 }
@@ -110,14 +92,11 @@ export function isAsWanted(path: string, file: File | undefined): boolean {
   return now.mode === file.mode && Buffer.from(file.content).equals(now.content as Buffer)
 }
 
-function putFile(path: string, file: File | undefined): void {
-  if (file) writeFileAtomic(path, file.content, file.mode)
-  else rmSync(path, { force: true })
-}
-
 export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
-  if (isUnit(label)) return (await systemdUnit(settings, label))?.activeState === 'active'
-  return (await launchdJob(settings, label))?.loaded === true
+  const unit = isUnit(label) ? await systemdUnit(settings, label) : undefined
+  // A timer that is not enabled ends with the next boot.
+  if (isUnit(label)) return unit?.activeState === 'active' && unit.enabled
+  return (await launchdJob(settings, label))?.isOn === true
 }
 
 async function startJob(settings: Settings, label: string, path: string): Promise<void> {

@@ -27,16 +27,13 @@ export function prerequisites({ childEnv, doctors }: Settings): { name: string; 
   })
 }
 
-export function obstacles(home: string, root: string): string[] {
-  const found = [home, root]
-    .filter((path) => /[\n\r\0]/.test(path))
-    .map((path) => `a path with a line break in it cannot be scheduled: ${JSON.stringify(path)}`)
-  const owner = statSync(home, { throwIfNoEntry: false })?.uid
+/** Why this user cannot install here. */
+export function obstacle({ home }: Settings): string | undefined {
+  const owner = statSync(home).uid
   const cure = 'run setup as the user who runs the gateway, without sudo'
-  if (owner === undefined) found.push(`the home folder ${home} does not exist`)
-  else if (owner !== (process.getuid?.() ?? owner))
-    found.push(`the home folder ${home} belongs to another user (uid ${owner}): ${cure}`)
-  return found
+  return owner === process.getuid!()
+    ? undefined
+    : `the home folder ${home} belongs to another user (uid ${owner}): ${cure}`
 }
 
 /** macOS keeps these from background jobs without the user's permission. */
@@ -78,10 +75,8 @@ export async function schedulerHere(settings: Settings): Promise<Receipt['schedu
 
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
 
-export type NodeForJobs = Awaited<ReturnType<typeof nodeForJobs>>
-
-/** The Node that the jobs use, by its name on the PATH so that an upgrade does not lose it. */
-export async function nodeForJobs(settings: Settings, root: string) {
+/** The Node that runs this, for the jobs: by its name on the PATH, so that an upgrade does not lose it. */
+export function nodeForJobs(settings: Settings, root: string): { path: string; searchPath: string } {
   const folders = (settings.childEnv.PATH ?? '')
     .split(':')
     .filter((folder) => folder.startsWith('/') && !folder.endsWith('/node-gyp-bin'))
@@ -91,10 +86,7 @@ export async function nodeForJobs(settings: Settings, root: string) {
     .map((folder) => (folder.includes('/fnm_multishells/') && existsSync(folder) ? realpathSync(folder) : folder))
   const searchPath = [...new Set([...folders, ...SYSTEM_FOLDERS])].join(':')
   const path = findOnPath('node', searchPath)
-  const says = path ? (await shell(settings)`${path} --version`).stdout : ''
-  const [, version, major, minor] = /^v((\d+)\.(\d+)\.\S+)/.exec(says) ?? []
-  if (path && version && Number(major) * 1000 + Number(minor) >= 20_019) return { path, version, searchPath }
-  // Started by a Node that is not on the PATH (an absolute path, a version manager's shell function).
-  const { execPath, versions } = process
-  return { path: execPath, version: versions.node, searchPath: `${searchPath}:${dirname(execPath)}` }
+  if (path && realpathSync(path) === realpathSync(process.execPath)) return { path, searchPath }
+  // A version manager's shim, or a Node that was started by its absolute path.
+  return { path: process.execPath, searchPath: `${searchPath}:${dirname(process.execPath)}` }
 }

@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { readCrontab, withBlock, withoutBlock } from '../services/cron.ts'
-import { jobName, jobPlist } from '../services/jobs.ts'
+import { readCrontab, withBlock } from '../services/cron.ts'
 import {
   type Entry,
   leavingPath,
@@ -14,48 +13,45 @@ import {
   readReceiptOrRest,
   receiptPath,
 } from '../services/receipt.ts'
-import { systemdUnit } from '../services/systemd.ts'
+import { jobName } from '../services/supervisor.ts'
 import { DEFAULT_PROFILE, profileStateDir, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { findOnPath, shell } from '../tier/shell.ts'
 import { writeState } from '../tier/state.ts'
 import { type BashVersion, withoutItsLines } from './bash-version.ts'
 import * as change from './change.ts'
-import type { NodeForJobs } from './machine.ts'
 
 /** What is to stand in `.env`. */
-export interface Answers {
-  webhook?: string
-  port?: number
-}
+export type Answers = { webhook?: string; port?: number }
+type Here = { root: string; scheduler: Receipt['scheduler']; node: { path: string; searchPath: string } }
 
 export type Plan = Awaited<ReturnType<typeof makePlan>>
 
-/** The folders that an installation makes where they are missing. */
-export function ourFolders(settings: Settings): string[] {
-  const logs = join(settings.home, 'Library', 'Logs')
-  return [settings.watchdogDir, settings.memoryDir, change.agentsFolder(settings), logs, change.unitFolder(settings)]
+/** Of the folders that an installation makes where they are missing, those that are empty; not behind a link. */
+export function removeEmptyFolders(settings: Settings): void {
+  const { home, watchdogDir, memoryDir } = settings
+  const logs = join(home, 'Library', 'Logs')
+  for (const made of [watchdogDir, memoryDir, change.agentsFolder(settings), logs, change.unitFolder(settings)])
+    for (let folder = made; folder.startsWith(`${home}/`); folder = dirname(folder)) {
+      const isFolder = lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() === true
+      if (isFolder && readdirSync(folder).length === 0) rmdirSync(folder)
+    }
 }
 
-export function missingFolders(path: string): string[] {
-  return existsSync(path) ? [] : [...missingFolders(dirname(path)), path]
-}
-
-export function removeIfEmpty(folder: string): void {
-  // Not one that lies elsewhere, behind a link.
-  const isFolder = lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() === true
-  if (isFolder && readdirSync(folder).length === 0) rmdirSync(folder)
-}
-
-/** What the jobs are called. Level 1 first: stopped in mid-run it has failed, and systemd starts Level 2 (OnFailure=). */
+/** The jobs, their files and templates. Level 1 first: stopped in mid-run it fails, and OnFailure= starts Level 2. */
 export function ourJobs(settings: Settings) {
   return (['watchdog', 'healthcheck'] as const).flatMap((tier) => {
     const name = jobName(settings, tier)
-    const units = join(change.unitFolder(settings), name)
+    const main = join(change.agentsFolder(settings), `${name}.plist`)
+    // launchd starts no job whose error log it cannot open.
     const errorLog = join(settings.home, 'Library', 'Logs', `${name}.err.log`)
+    const agent = { [main]: `launchagents/com.openclaw.${tier}.plist`, [errorLog]: undefined }
+    const unit = join(change.unitFolder(settings), name)
+    const template = `systemd/com.openclaw.${tier}`
+    const units = { [`${unit}.service`]: `${template}.service`, [`${unit}.timer`]: `${template}.timer` }
     return [
-      { tier, scheduler: 'launchd', label: name, main: jobPlist(settings, tier), second: errorLog },
-      { tier, scheduler: 'systemd', label: `${name}.timer`, main: `${units}.service`, second: `${units}.timer` },
+      { scheduler: 'launchd', label: name, main, files: agent },
+      { scheduler: 'systemd', label: `${name}.timer`, main: `${unit}.service`, files: units },
     ]
   })
 }
@@ -70,28 +66,21 @@ export function clashes(settings: Settings, { port }: Answers): string[] {
   const { memoryDir, gatewayPort } = settings
   const found: string[] = []
   for (const { profile, receipt } of otherInstallations(settings)) {
-    if (receipt.memoryDir === memoryDir)
-      found.push(
-        `OPENCLAW_MEMORY_DIR: ${memoryDir} is where the profile ${profile} has its logs; give this one its own`,
-      )
-    if (receipt.gatewayPort === (port ?? gatewayPort))
-      found.push(`port ${receipt.gatewayPort} is that of the profile ${profile}'s gateway; give this one its own`)
+    const isOf = `is that of the profile ${profile}; give this one its own`
+    if (receipt.memoryDir === memoryDir) found.push(`OPENCLAW_MEMORY_DIR: ${memoryDir} ${isOf}`)
+    if (receipt.gatewayPort === (port ?? gatewayPort)) found.push(`the gateway's port ${receipt.gatewayPort} ${isOf}`)
   }
   return found
 }
 
 /** Makes the plan; changes nothing. Throws when the crontab cannot be read. */
-export async function makePlan(
-  settings: Settings,
-  root: string,
-  { scheduler, node }: { scheduler: Receipt['scheduler']; node: NodeForJobs },
-  answers: Answers,
-  bash: BashVersion | undefined,
-) {
+export async function makePlan(settings: Settings, here: Here, answers: Answers, bash: BashVersion | undefined) {
+  const { root, scheduler, node } = here
   const { home, profile, stateDirOfJobs, memoryDir } = settings
-  const { files, ...wanted }: change.Change = { stop: new Map(), files: new Map(), start: new Map() }
+  const wanted: change.Change = { stop: new Map(), files: new Map(), start: new Map() }
+  const { stop, files, start } = wanted
   const notes: string[] = []
-  const isNeeded = ({ kind }: Entry) => ['kept-file', 'set-aside', 'linger', 'cron-block'].includes(kind)
+  const isNeeded = ({ kind }: Entry) => ['kept-file', 'set-aside', 'linger'].includes(kind)
   const before = readReceiptOrRest(settings)
   const entries = [...(before?.entries ?? []).filter(isNeeded), ...(bash?.files ?? [])]
 
@@ -104,7 +93,7 @@ export async function makePlan(
     entries.push({ kind: 'kept-file', path, sha256: sha256(content) })
   }
   for (const { path, aside, label } of bash?.files ?? []) {
-    wanted.stop.set(label!, path)
+    stop.set(label!, path)
     files.set(aside, change.readFile(path)).set(path, undefined)
   }
   const environment = {
@@ -112,57 +101,39 @@ export async function makePlan(
     ...(profile === DEFAULT_PROFILE ? {} : { OPENCLAW_PROFILE: profile }),
     ...(stateDirOfJobs === profileStateDir(home, profile) ? {} : { OPENCLAW_STATE_DIR: stateDirOfJobs }),
   }
-  const ofJobs = { PATH: node.searchPath, ...environment }
-  await addJobs({ files, ...wanted }, { settings, root, environment: ofJobs }, scheduler)
+  const facts = { settings, root, environment: { PATH: node.searchPath, ...environment } }
+  const asItIs = (path: string) => change.readFile(path) ?? { content: '', mode: 0o600 }
+  // launchd watches this file, which has to be there before that; with it comes the log folder.
+  const escalations = join(memoryDir, 'escalations.log')
+  files.set(escalations, asItIs(escalations))
+  for (const { label, main, files: ofJob } of ourJobs(settings).filter((job) => job.scheduler === scheduler)) {
+    for (const [path, template] of Object.entries(ofJob))
+      files.set(path, template ? { content: filledTemplate(template, facts), mode: 0o644 } : asItIs(path))
+    const areAsWanted = Object.keys(ofJob).every((path) => change.isAsWanted(path, files.get(path)))
+    if (areAsWanted && (await change.isLoaded(settings, label))) continue
+    if (scheduler === 'launchd') stop.set(label, main)
+    start.set(label, main)
+  }
   for (const [path, file] of files) if (change.isAsWanted(path, file)) files.delete(path)
 
   let lines: string[] = []
-  let crontab: change.Change['crontab']
   if (findOnPath('crontab', settings.childEnv.PATH)) {
     lines = cronLines({ settings, root, environment }, scheduler === 'cron')
     const now = await readCrontab(settings)
     if ('failure' in now) throw new Error(now.failure)
     const edit = (text: string) => withBlock(bash ? withoutItsLines(text) : text, lines, profile)
     const its = bash && withoutItsLines(now.text) !== now.text ? ", comment out the bash version's lines" : ''
-    const line = [`crontab: write our block${its}, leave the rest as it is`, ...lines].join('\n  ')
-    if (edit(now.text) !== now.text) crontab = { line, edit }
-    const existed = withoutBlock(now.text, profile) !== ''
-    if (!entries.some(({ kind }) => kind === 'cron-block')) entries.push({ kind: 'cron-block', existed })
+    const text = [`crontab: write our block${its}, leave the rest as it is`, ...lines].join('\n  ')
+    if (edit(now.text) !== now.text) wanted.crontab = { text, edit }
   }
 
-  const all = { files, ...wanted, crontab }
-  const steps = change.stepsOf(settings, all)
+  const steps = change.stepsOf(settings, wanted)
   if (scheduler === 'systemd') steps.push(...(await lingerSteps(settings, entries, before === undefined, notes)))
-  if (steps.length === 0 && !readReceipt(settings)) steps.push({ lines: ['write the receipt, which was lost'] })
+  if (steps.length === 0 && !readReceipt(settings)) steps.push({ text: 'write the receipt, which was lost' })
   const installedAt = new Date().toISOString()
   const gatewayPort = answers.port ?? settings.gatewayPort
   const receipt: Receipt = { installedAt, root, scheduler, memoryDir, gatewayPort, cronLines: lines, entries }
-  return { change: all, steps, receipt, notes }
-}
-
-async function addJobs({ stop, files, start }: change.Change, facts: JobFacts, scheduler: Receipt['scheduler']) {
-  const { settings } = facts
-  const empty = { content: '', mode: 0o600 }
-  // launchd watches this file, which has to be there before that; with it comes the log folder.
-  const escalations = join(settings.memoryDir, 'escalations.log')
-  files.set(escalations, change.readFile(escalations) ?? empty)
-  for (const { tier, label, main, second } of ourJobs(settings).filter((job) => job.scheduler === scheduler)) {
-    const fill = (template: string) => ({ content: filledTemplate(template, facts), mode: 0o644 })
-    let isOn = await change.isLoaded(settings, label)
-    if (scheduler === 'launchd') {
-      files.set(main, fill(`launchagents/com.openclaw.${tier}.plist`))
-      // launchd starts no job whose error log it cannot open.
-      files.set(second, change.readFile(second) ?? empty)
-    } else {
-      files
-        .set(main, fill(`systemd/com.openclaw.${tier}.service`))
-        .set(second, fill(`systemd/com.openclaw.${tier}.timer`))
-      isOn &&= (await systemdUnit(settings, label))?.enabled === true
-    }
-    if (isOn && [main, second].every((path) => change.isAsWanted(path, files.get(path)))) continue
-    if (scheduler === 'launchd') stop.set(label, main)
-    start.set(label, main)
-  }
+  return { change: wanted, steps, receipt, notes }
 }
 
 /** Without lingering the user manager, and all it runs, ends with the user's last session. */
@@ -176,22 +147,19 @@ async function lingerSteps(settings: Settings, entries: Entry[], isFirst: boolea
   if (isOn && !entries.some(isLinger)) entries.push({ kind: 'linger' })
   if (isOn || existsSync(`/var/lib/systemd/linger/${username}`)) return []
   if (!isFirst) notes.push(`lingering is off: ${cure}`)
-  const lines = [`switch lingering on for ${username}, so that the timers run while you are not logged in`]
-  const act = async () => {
-    const { failure } = await $`loginctl enable-linger`
-    if (failure) lines[0] = `NOT DONE: lingering could not be switched on (${failure}): ${cure}`
-    else entries.push({ kind: 'linger' })
+  const step: change.Step = {
+    text: `switch lingering on for ${username}, so that the timers run while you are not logged in`,
+    act: async () => {
+      const { failure } = await $`loginctl enable-linger`
+      if (failure) step.text = `NOT DONE: lingering could not be switched on (${failure}): ${cure}`
+      else entries.push({ kind: 'linger' })
+    },
   }
-  return isFirst ? [{ lines, act }] : []
+  return isFirst ? [step] : []
 }
 
 /** Does the steps; when one fails all is rolled back, but the receipt stays where that fails as well. */
-export async function carryOut(
-  settings: Settings,
-  plan: Plan,
-  signal: AbortSignal,
-  say: (step: change.Step) => void,
-): Promise<{ failure: string; notRolledBack: string[] } | undefined> {
+export async function carryOut(settings: Settings, plan: Plan, signal: AbortSignal, say: (step: change.Step) => void) {
   const path = receiptPath(settings)
   const inverse = await change.inverseOf(settings, plan.change)
   inverse.files.set(path, change.readFile(path))
@@ -204,7 +172,7 @@ export async function carryOut(
     } catch (error) {
       const notRolledBack = await change.tryAll(change.stepsOf(settings, inverse))
       if (notRolledBack.length > 0) writeState(existsSync(path) ? path : leavingPath(settings), plan.receipt)
-      return { failure: `${step.lines[0]}: FAILED: ${(error as Error).message}`, notRolledBack }
+      return { failure: `${step.text.split('\n')[0]}: FAILED: ${(error as Error).message}`, notRolledBack }
     }
   }
   writeState(path, plan.receipt)
@@ -212,11 +180,7 @@ export async function carryOut(
   return undefined
 }
 
-interface JobFacts {
-  settings: Settings
-  root: string
-  environment: Record<string, string>
-}
+type JobFacts = { settings: Settings; root: string; environment: Record<string, string> }
 
 /** systemd.syntax(7): C escapes inside double quotes; % begins a specifier everywhere. */
 const unitQuote = (text: string) => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%')}"`
@@ -231,7 +195,6 @@ const FORMATS: Record<string, { quote(text: string): string; variable(name: stri
     quote: (text) => unitQuote(text).replaceAll('$', '$$$$'),
     variable: (name, value) => `Environment=${unitQuote(`${name}=${value}`)}\n`,
   },
-  '.timer': { quote: unitQuote, variable: () => '' },
   '.cron': {
     // A % would be a line break to cron.
     quote: (text) => `'${text.replaceAll("'", "'\\''")}'`.replaceAll('%', '\\%'),
@@ -240,7 +203,7 @@ const FORMATS: Record<string, { quote(text: string): string; variable(name: stri
 }
 
 export function filledTemplate(template: string, { settings, root, environment }: JobFacts): string {
-  const { quote, variable } = FORMATS[extname(template)]!
+  const { quote, variable } = FORMATS[extname(template).replace('timer', 'service')]!
   const variables = Object.entries(environment).map(([name, value]) => variable(name, value))
   const values: Record<string, string> = {
     launcher: quote(`${root}/scripts/run-tier.sh`),

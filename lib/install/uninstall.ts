@@ -1,6 +1,6 @@
 /** The uninstallation: what has a name of ours, and what the receipt says beyond that. */
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readCrontab, withoutBlock } from '../services/cron.ts'
 import { leavingPath, otherInstallations, readReceiptOrRest, receiptPath } from '../services/receipt.ts'
@@ -14,38 +14,31 @@ import { shell } from '../tier/shell.ts'
 import { tried } from '../tier/state.ts'
 import { findSetAside, isItsFile, withItsLines } from './bash-version.ts'
 import { type Change, isLoaded, must, readFile, type Step, stepsOf, tilde, tryAll } from './change.ts'
-import { launcherRecord, ourFolders, ourJobs, removeIfEmpty, sha256 } from './plan.ts'
+import { launcherRecord, ourJobs, removeEmptyFolders, sha256 } from './plan.ts'
 
 const OTHER_FILES = ['recovery-learnings.md', 'escalations.log', 'alerts.json']
 
 /** The steps of an uninstallation; `last` are done when all before succeeded. Undefined: nothing is installed. */
-export async function planRemoval(
-  settings: Settings,
-  purge: boolean,
-): Promise<{ steps: Step[]; last: Step[] } | undefined> {
+export async function planRemoval(settings: Settings, purge: boolean) {
   const { home, profile, watchdogDir, memoryDir } = settings
   const receipt = readReceiptOrRest(settings)
   const change: Change = { stop: new Map(), files: new Map(), start: new Map() }
-  for (const { scheduler, label, main, second } of ourJobs(settings)) {
+  for (const { scheduler, label, main, files: ofJob } of ourJobs(settings)) {
     // A job of this name may be the bash version's or, where we are not installed, another program's.
     const isOurs =
       receipt?.scheduler === scheduler
         ? !isItsFile(main)
         : readFile(main)?.content.includes('/scripts/run-tier.sh') !== false
-    const files = [main, second].filter((path) => existsSync(path))
+    const files = Object.keys(ofJob).filter((path) => existsSync(path))
     if (!isOurs || (files.length === 0 && !(await isLoaded(settings, label)))) continue
     change.stop.set(label, main)
     for (const path of files) change.files.set(path, undefined)
   }
-  const { files: setAside, others } = findSetAside(settings, receipt)
-  const hints: string[] = []
-  for (const { path, aside, label, wasLoaded } of setAside) {
-    if (existsSync(path) && !change.files.has(path)) others.push(aside)
-    else change.files.set(path, readFile(aside)).set(aside, undefined)
+  for (const { path, aside, label, wasLoaded } of findSetAside(settings, receipt)) {
+    if (existsSync(path) && !change.files.has(path))
+      throw new Error(`${path} is there, and what was set aside for us is ${aside}: keep one of them`)
+    change.files.set(path, readFile(aside)).set(aside, undefined)
     if (wasLoaded && label) change.start.set(label, path)
-    else if (wasLoaded === undefined && path.endsWith('.plist'))
-      hints.push(`  launchctl bootstrap gui/$(id -u) ${tilde(path, home)}`)
-    else if (wasLoaded === undefined && path.endsWith('.timer')) hints.push(`  systemctl --user enable --now ${label}`)
   }
   const crontab = await readCrontab(settings)
   const edit = (text: string) => {
@@ -53,62 +46,50 @@ export async function planRemoval(
     return profile === DEFAULT_PROFILE ? withItsLines(rest) : rest
   }
   if ('text' in crontab ? edit(crontab.text) !== crontab.text : receipt?.cronLines.length)
-    change.crontab = { line: 'take our lines out of the crontab', edit }
+    change.crontab = { text: 'take our lines out of the crontab', edit }
 
+  const remove = (path: string): Step => ({
+    text: `remove ${tilde(path, home)}`,
+    act: () => rmSync(path, { recursive: true, force: true }),
+  })
   const steps = stepsOf(settings, change)
   // A tier that is running would write new files.
-  steps.splice(change.stop.size, 0, { lines: ['end the tiers that are running'], act: () => endTiers(settings) })
-  if (hints.length > 0)
-    steps.push({ lines: ['what was loaded is not known without the receipt; to load it:', ...hints] })
+  steps.splice(change.stop.size, 0, { text: 'end the tiers that are running', act: () => endTiers(settings) })
   for (const entry of receipt?.entries ?? [])
-    if (entry.kind === 'linger') steps.push(lingerStep(settings))
-    else if (entry.kind === 'kept-file' && existsSync(entry.path)) steps.push(keptFileStep(entry, purge, home))
-  if (others.length > 0) {
-    const why = `it still holds ${others.join(', ')}: put it where it belongs`
-    steps.push({ lines: [`look into ${watchdogDir}/set-aside`], act: () => Promise.reject(new Error(why)) })
-  }
+    if (entry.kind === 'linger' && otherInstallations(settings).length === 0) {
+      const act = async () => must(await shell(settings)`loginctl disable-linger`)
+      steps.push({ text: 'switch lingering off', act })
+    } else if (entry.kind === 'kept-file' && existsSync(entry.path)) {
+      // OpenClaw reads this file too: what was added to it since is not ours to delete.
+      const isOurs = sha256(readFileSync(entry.path)) === entry.sha256
+      const why = purge ? 'it was changed since it was written' : '--purge removes it'
+      steps.push(purge && isOurs ? remove(entry.path) : { text: `keep ${tilde(entry.path, home)} (${why})` })
+    }
   if (steps.length === 1 && !existsSync(watchdogDir)) return undefined
 
-  const last = [launcherRecord(settings), ...ALL_TIERS.map((tier) => metricsPath(settings, tier))]
-    .filter((path) => !path.startsWith(`${watchdogDir}/`) && existsSync(path))
-    .map((path) => removal(path, home))
-  last.push({ ...removal(watchdogDir, home), act: () => removeState(settings) })
-  // The log folder may hold other files (OpenClaw's memory).
-  for (const name of purge && existsSync(memoryDir) ? readdirSync(memoryDir) : [])
-    if (isOurLog(name) || OTHER_FILES.includes(name)) last.push(removal(join(memoryDir, name), home))
-  const prune = async () => {
-    for (const made of ourFolders(settings))
-      for (let folder = made; folder.startsWith(`${home}/`); folder = dirname(folder)) removeIfEmpty(folder)
+  const removeState = async () => {
+    // What a killed doctor's run left in HOME; another profile's doctor may hold it.
+    const taken = await takeDoctorLock(settings).catch(() => undefined)
+    if (taken && isLock(taken)) taken.release()
+    rmSync(watchdogDir, { recursive: true, force: true })
   }
-  last.push({ lines: ['remove the folders of it that are empty now'], act: prune })
+  // The log folder may hold other files (OpenClaw's memory).
+  const names = purge && existsSync(memoryDir) ? readdirSync(memoryDir) : []
+  const logs = names.filter((name) => isOurLog(name) || OTHER_FILES.includes(name)).map((name) => join(memoryDir, name))
+  const outside = [launcherRecord(settings), ...ALL_TIERS.map((tier) => metricsPath(settings, tier))].filter(
+    (path) => !path.startsWith(`${watchdogDir}/`) && existsSync(path),
+  )
+  const last = [...outside.map(remove), { ...remove(watchdogDir), act: removeState }, ...logs.map(remove)]
+  last.push({ text: 'remove the folders of it that are empty now', act: () => removeEmptyFolders(settings) })
   return { steps, last }
 }
 
 /** Removes everything. Returns what could not be removed; then the receipt stays, for the next attempt. */
-export async function uninstall(settings: Settings, purge: boolean, say: (step: Step) => void): Promise<string[]> {
-  const plan = await planRemoval(settings, purge)
+export async function uninstall(settings: Settings, plan: Record<'steps' | 'last', Step[]>, say: (step: Step) => void) {
   // The watchers see no receipt, and revive no job.
   if (existsSync(receiptPath(settings))) renameSync(receiptPath(settings), leavingPath(settings))
-  const failures = await tryAll(plan?.steps ?? [], say)
-  return failures.length > 0 ? failures : tryAll(plan?.last ?? [], say)
-}
-
-function removal(path: string, home: string): Step {
-  return { lines: [`remove ${tilde(path, home)}`], act: async () => rmSync(path, { recursive: true, force: true }) }
-}
-
-async function removeState(settings: Settings): Promise<void> {
-  // What a killed doctor's run left in HOME; another profile's doctor may hold it.
-  const taken = await takeDoctorLock(settings).catch(() => undefined)
-  if (taken && isLock(taken)) taken.release()
-  rmSync(settings.watchdogDir, { recursive: true, force: true })
-}
-
-function keptFileStep({ path, sha256: written }: { path: string; sha256: string }, purge: boolean, home: string): Step {
-  if (!purge) return { lines: [`keep ${tilde(path, home)} (--purge removes it)`] }
-  // OpenClaw reads this file too: what was added to it since is not ours to delete.
-  if (sha256(readFileSync(path)) === written) return removal(path, home)
-  return { lines: [`keep ${tilde(path, home)}: it was changed since it was written`] }
+  const failures = await tryAll(plan.steps, say)
+  return failures.length > 0 ? failures : tryAll(plan.last, say)
 }
 
 async function endTiers(settings: Settings): Promise<void> {
@@ -118,10 +99,4 @@ async function endTiers(settings: Settings): Promise<void> {
     for (const deadline = performance.now() + 60_000; await lockHolder(settings, tier); await delay(200))
       if (performance.now() > deadline) throw new Error(`the ${tier} (pid ${holder?.pid}) still runs after 60 s`)
   }
-}
-
-function lingerStep(settings: Settings): Step {
-  const [other] = otherInstallations(settings)
-  if (other) return { lines: [`leave lingering on, for the profile ${other.profile}`] }
-  return { lines: ['switch lingering off'], act: async () => must(await shell(settings)`loginctl disable-linger`) }
 }

@@ -9,8 +9,8 @@ import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
 import { currentIncident, type History, lastDays, readHistory } from '../incidents/history.ts'
 import { minuteOf, secondOf, seenAndFelt, spell } from '../incidents/words.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
-import { askJobs } from '../services/jobs.ts'
 import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
+import { askJobs } from '../services/supervisor.ts'
 import { ALL_TIERS, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { pauseReason } from '../tier/pause.ts'
@@ -169,7 +169,7 @@ const NOT_INSTALLED: Registration = { is: false, detail: 'not installed', isCoun
 async function askRegistrations(settings: Settings, { scheduler, cronLines }: Receipt) {
   const crontab = await readCrontab(settings)
   const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
-  const jobs = scheduler === 'cron' ? [] : await askJobs(settings, scheduler, ['watchdog', 'healthcheck'])
+  const jobs = scheduler === 'cron' ? [] : await askJobs(settings, scheduler)
   return (tier: TierName): Registration => {
     const job = jobs.find(([name]) => name === tier)?.[1]
     if (job) return { is: job.registered, detail: job.detail, isCounted: true }

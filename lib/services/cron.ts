@@ -5,12 +5,10 @@ import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
 
 const MARKER = /^# (BEGIN|END) openclaw-self-healing(?: ([A-Za-z0-9_-]+))?$/
-const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? [a-z-]+/
+const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? ([a-z-]+)/
 
-const CONSENT =
-  process.platform === 'darwin'
-    ? '. macOS asks for your consent in a dialog the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal'
-    : ''
+const MAC_CONSENT =
+  '. macOS asks for consent the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal'
 
 /** As latin1, for it may hold any bytes; `''`: there is none. */
 export async function readCrontab(settings: Settings): Promise<{ text: string } | { failure: string }> {
@@ -24,19 +22,16 @@ export async function readCrontab(settings: Settings): Promise<{ text: string } 
 
 /** Changes the crontab and reads it back. Returns what was there before. Throws. */
 export async function editCrontab(settings: Settings, edit: (text: string) => string): Promise<string> {
-  const read = async () => {
-    const crontab = await readCrontab(settings)
-    if ('failure' in crontab) throw new Error(crontab.failure)
-    return crontab.text
-  }
-  const before = await read()
-  const text = edit(before)
-  if (text === before) return before
+  const before = await readCrontab(settings)
+  if ('failure' in before) throw new Error(before.failure)
+  const text = edit(before.text)
+  if (text === before.text) return text
   const $ = shell(settings, { timeoutSec: 120, encoding: 'latin1', input: text })
   const { failure } = text === '' ? await $`crontab -r` : await $`crontab -`
-  if (failure) throw new Error(failure + CONSENT)
-  if ((await read()) !== text) throw new Error('the crontab was written, but holds something else')
-  return before
+  if (failure) throw new Error(failure + (process.platform === 'darwin' ? MAC_CONSENT : ''))
+  const after = await readCrontab(settings)
+  if ('failure' in after || after.text !== text) throw new Error('the crontab was written, but holds something else')
+  return before.text
 }
 
 /** A new block goes to the top, where no `PATH=` of the user's applies to it. */
@@ -65,12 +60,9 @@ export function withoutBlock(text: string, profile = DEFAULT_PROFILE): string {
 
 export function cronTiers(text: string, profile = DEFAULT_PROFILE): TierName[] {
   const profileOf = (line: string) => /\sOPENCLAW_PROFILE='?([A-Za-z0-9_-]+)'?\s/.exec(line)?.[1] ?? DEFAULT_PROFILE
-  const calls = linesOf(text).filter(
-    (line) => CALLS_LAUNCHER.test(line) && !line.trimStart().startsWith('#') && profileOf(line) === profile,
-  )
-  return ALL_TIERS.filter((tier) =>
-    calls.some((line) => new RegExp(`run-tier\\.sh'? ${TIERS[tier].script}(?:\\s|$)`).test(line)),
-  )
+  const lines = linesOf(text).filter((line) => !line.trimStart().startsWith('#') && profileOf(line) === profile)
+  const scripts = lines.map((line) => CALLS_LAUNCHER.exec(line)?.[1])
+  return ALL_TIERS.filter((tier) => scripts.includes(TIERS[tier].script))
 }
 
 const linesOf = (text: string): string[] => text.match(/[^\n]*\n|[^\n]+$/g) ?? []

@@ -19,20 +19,17 @@ export async function launchdJob(settings: Settings, label: string) {
 }
 
 export function readLaunchdJob(code: number, stdout: string, stderr: string) {
-  if (code === COULD_NOT_FIND || /could not find service/i.test(stderr + stdout))
-    return { loaded: false, running: false, spawning: false, pid: undefined, lastExitCode: undefined }
+  const isMissing = code === COULD_NOT_FIND || /could not find service/i.test(stderr + stdout)
+  if (isMissing) return { isOn: false, running: false, spawning: false, detail: 'launchd: job not loaded' }
   if (code !== 0) return undefined
-  const field = (name: string) => new RegExp(`^\\s{0,8}${name} = (.+)$`, 'm').exec(stdout)?.[1]?.trim()
-  const number = (name: string) => (/^-?\d/.test(field(name) ?? '') ? Number.parseInt(field(name)!, 10) : undefined)
-  const state = field('state') ?? ''
-  const pid = number('pid')
-  return {
-    loaded: true,
-    running: state === 'running' || (state === '' && pid !== undefined),
-    pid: pid !== undefined && pid > 0 ? pid : undefined,
-    lastExitCode: number('last exit code'),
-    spawning: /spawn|xpcproxy/i.test(state),
-  }
+  const field = (name: string) => new RegExp(`^\\s{0,8}${name} = (.+)$`, 'm').exec(stdout)?.[1]?.trim() ?? ''
+  const number = (name: string) => (/^-?\d/.test(field(name)) ? Number.parseInt(field(name), 10) : undefined)
+  const [state, pid, lastExitCode] = [field('state'), number('pid') || undefined, number('last exit code')]
+  const running = state === 'running' || (state === '' && pid !== undefined)
+  const spawning = /spawn|xpcproxy/i.test(state)
+  const what = running ? `running, pid ${pid}` : spawning ? 'spawning' : 'not running'
+  const detail = `launchd: ${what}, last exit code ${lastExitCode ?? '(never exited)'}`
+  return { isOn: true, running, spawning, pid, lastExitCode, detail }
 }
 
 /** True after `launchctl disable`: launchd is not to load the job. False when that is unknown. */
@@ -58,9 +55,9 @@ export async function bootstrap(settings: Settings, label: string, plist: string
 }
 
 async function staysLoaded(settings: Settings, label: string): Promise<boolean> {
-  if (!(await launchdJob(settings, label))?.loaded) return false
+  if (!(await launchdJob(settings, label))?.isOn) return false
   await delay(STILL_THERE_MS)
-  return (await launchdJob(settings, label))?.loaded === true
+  return (await launchdJob(settings, label))?.isOn === true
 }
 
 export function bootout(settings: Settings, label: string): Promise<Answer> {

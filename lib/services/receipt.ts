@@ -5,12 +5,11 @@ import { DEFAULT_PROFILE, parseProfile } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { isRecord, readState } from '../tier/state.ts'
 
-/** Receipts of 1.x have more kinds, for what is now found by its name. */
+/** Receipts of 1.x have more kinds, for what is now found by its name. `wasLoaded`: it is loaded again. */
 export type Entry =
   | { kind: 'kept-file'; path: string; sha256: string }
   | { kind: 'set-aside'; path: string; aside: string; label?: string; wasLoaded?: boolean }
   | { kind: 'linger' }
-  | { kind: 'cron-block'; existed: boolean }
 
 export interface Receipt {
   installedAt: string
@@ -53,6 +52,5 @@ function check(value: unknown): Receipt | undefined {
   if (!isRecord(value) || typeof value.installedAt !== 'string' || typeof value.root !== 'string') return undefined
   if (!Array.isArray(value.entries) || !value.entries.every(isRecord)) return undefined
   if (!Array.isArray(value.cronLines) || !value.cronLines.every((line) => typeof line === 'string')) return undefined
-  const isKnown = ['launchd', 'systemd', 'cron'].includes(String(value.scheduler))
-  return isKnown ? (value as unknown as Receipt) : undefined
+  return ['launchd', 'systemd', 'cron'].includes(String(value.scheduler)) ? (value as unknown as Receipt) : undefined
 }

@@ -1,11 +1,11 @@
-/** Who supervises the gateway: launchd, systemd, or no supervisor. */
+/** Who supervises the gateway (launchd, systemd, or no supervisor), and whether the own jobs are registered. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { findOnPath, shell } from '../tier/shell.ts'
 import { isDisabled, launchdJob } from './launchd.ts'
-import { type SystemdUnit, systemdUnit } from './systemd.ts'
+import { systemdUnit } from './systemd.ts'
 
 export interface Service {
   /** `silent`: a supervisor has a job file but gives no answer, so nothing may be started beside it. */
@@ -26,6 +26,21 @@ export interface Service {
 
 export function gatewayLabel({ profile }: Settings): string {
   return profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`
+}
+
+/** `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
+export function jobName({ profile }: Settings, tier: 'watchdog' | 'healthcheck'): string {
+  return `com.openclaw.${tier}${profileSuffix(profile, '.')}`
+}
+
+/** Whether launchd or systemd have Levels 1 and 2; `registered` is undefined when they did not answer. */
+export function askJobs(settings: Settings, scheduler: 'launchd' | 'systemd') {
+  const ask = async (tier: 'watchdog' | 'healthcheck') => {
+    const name = jobName(settings, tier)
+    const job = await (scheduler === 'launchd' ? launchdJob(settings, name) : systemdUnit(settings, `${name}.timer`))
+    return [tier, { registered: job?.isOn, detail: job?.detail ?? `${scheduler} gave no answer` }] as const
+  }
+  return Promise.all([ask('watchdog'), ask('healthcheck')])
 }
 
 export const gatewayUnit = ({ profile }: Settings): string => `openclaw-gateway${profileSuffix(profile, '-')}.service`
@@ -65,14 +80,11 @@ async function launchdService(settings: Settings): Promise<Service | undefined> 
   }
   const job = await launchdJob(settings, label)
   if (job === undefined) return findOnPath('launchctl', settings.childEnv.PATH) ? silent(label, 'launchd') : undefined
-  if (!job.loaded) return unloadedService(settings, label)
-  const { pid, lastExitCode, running, spawning } = job
-  const state = running ? `running, pid ${pid}` : spawning ? 'spawning' : 'not running'
-  const detail = `launchd: ${state}, last exit code ${lastExitCode ?? '(never exited)'}`
+  if (!job.isOn) return unloadedService(settings, label)
+  const { pid, lastExitCode, running, spawning: restarting, detail } = job
   // KeepAlive is true in OpenClaw's plist: launchd stopped respawning it.
-  const parked = !running && !spawning
-  const service = { ...UNSUPERVISED, kind: 'launchd' as const, name: label, loaded: true }
-  return { ...service, pid, lastExitCode, restarting: spawning, parked, detail }
+  const parked = !running && !restarting
+  return { ...UNSUPERVISED, kind: 'launchd', name: label, loaded: true, pid, lastExitCode, restarting, parked, detail }
 }
 
 async function unloadedService(settings: Settings, label: string): Promise<Service> {
@@ -80,11 +92,7 @@ async function unloadedService(settings: Settings, label: string): Promise<Servi
   if (await isDisabled(settings, label)) return { ...service, stopped: true, detail: 'launchd: job disabled' }
   const pid = await updater(settings)
   if (pid === undefined) return service
-  return {
-    ...service,
-    restarting: true,
-    detail: `launchd: job not loaded while \`openclaw update\` works (pid ${pid})`,
-  }
+  return { ...service, restarting: true, detail: `${service.detail} while \`openclaw update\` works (pid ${pid})` }
 }
 
 async function systemdService(settings: Settings): Promise<Service | undefined> {
@@ -95,38 +103,16 @@ async function systemdService(settings: Settings): Promise<Service | undefined> 
     return existsSync(unitFile) && findOnPath('systemctl', settings.childEnv.PATH) ? silent(name, 'systemd') : undefined
   }
   if (!(unit.loaded || unit.masked)) return undefined
-  const stopped = isStoppedUnit(unit)
+  const { pid, lastExitCode, activeState, detail } = unit
+  // systemd 252: with Restart=always only a stop makes a unit inactive; one killed at its stop failed with `timeout`.
+  const stopped =
+    unit.masked ||
+    (activeState === 'failed' && unit.result === 'timeout') ||
+    (activeState === 'inactive' && (unit.everRan || !unit.enabled))
   return {
-    kind: 'systemd',
-    name,
-    loaded: true,
-    pid: unit.pid,
-    lastExitCode: unit.lastExitCode,
-    restarting: unit.activeState === 'activating',
-    stopping: unit.activeState === 'deactivating',
-    parked: unit.activeState === 'failed' && !stopped,
-    stopped,
-    detail: describeUnit(unit),
+    ...{ kind: 'systemd', name, loaded: true, pid, lastExitCode, stopped, detail },
+    restarting: activeState === 'activating',
+    stopping: activeState === 'deactivating',
+    parked: activeState === 'failed' && !stopped,
   }
-}
-
-/** systemd 252: with Restart=always only a stop makes a unit inactive; one killed at its stop failed with `timeout`. */
-function isStoppedUnit(unit: SystemdUnit): boolean {
-  if (unit.masked) return true
-  if (unit.activeState === 'failed') return unit.result === 'timeout'
-  return unit.activeState === 'inactive' && (unit.everRan || !unit.enabled)
-}
-
-function describeUnit(unit: SystemdUnit): string {
-  if (unit.masked) return 'systemd: masked'
-  const { lastSignal, lastExitCode } = unit
-  const exit = lastExitCode !== undefined && `last exit status ${lastExitCode}`
-  const words = [
-    `${unit.activeState} (${unit.subState})`,
-    unit.enabled ? undefined : 'disabled',
-    unit.result === 'success' ? undefined : `result ${unit.result}`,
-    lastSignal === undefined ? exit : `last ended by signal ${lastSignal}`,
-    unit.restarts > 0 ? `${unit.restarts} restarts` : undefined,
-  ]
-  return `systemd: ${words.filter(Boolean).join(', ')}`
 }

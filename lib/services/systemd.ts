@@ -14,19 +14,29 @@ export async function systemdUnit(settings: Settings, unit: string) {
   if (code !== 0) return undefined
   const text = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(stdout)?.[1] ?? ''
   const number = (name: string) => Number.parseInt(text(name), 10) || 0
+  // CLD_EXITED, CLD_KILLED and CLD_DUMPED of waitid(2).
   const [how, status] = [number('ExecMainCode'), number('ExecMainStatus')]
-  return {
+  const unitFile = text('UnitFileState')
+  const read = {
     loaded: text('LoadState') === 'loaded',
     masked: text('LoadState') === 'masked',
     activeState: text('ActiveState'),
-    subState: text('SubState'),
     result: text('Result'),
     pid: number('MainPID') || undefined,
-    // CLD_EXITED, CLD_KILLED and CLD_DUMPED of waitid(2).
     lastExitCode: how === 1 ? status : undefined,
-    lastSignal: how === 2 || how === 3 ? status : undefined,
-    restarts: number('NRestarts'),
     everRan: number('ExecMainStartTimestampMonotonic') > 0,
-    enabled: /^(enabled|static|linked|generated|alias)/.test(text('UnitFileState')),
+    enabled: /^(enabled|static|linked|generated|alias)/.test(unitFile),
   }
+  const words = [
+    `${read.activeState} (${text('SubState')})`,
+    unitFile === 'disabled' && unitFile,
+    read.result !== 'success' && read.result && `result ${read.result}`,
+    how === 1 && `last exit status ${status}`,
+    how > 1 && `last ended by signal ${status}`,
+    number('NRestarts') > 0 && `${number('NRestarts')} restarts`,
+  ]
+  const detail = read.loaded ? words.filter(Boolean).join(', ') : text('LoadState')
+  // `elapsed`: a timer that is active and will never fire again.
+  const isOn = read.loaded && read.activeState === 'active' && text('SubState') !== 'elapsed'
+  return { ...read, isOn, detail: `systemd: ${detail}` }
 }

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lastHeartbeat } from '../tier/journal.ts'
-import { lockHolder, longestRunSec, readLock } from '../tier/lock.ts'
+import { lockHolder, longestRunSec } from '../tier/lock.ts'
 import { LAUNCHER, type TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
@@ -18,23 +18,15 @@ const WATCHES: Record<Watcher, readonly TierName[]> = {
   guardian: ['watchdog', 'healthcheck', 'monitor', 'emergency-recovery'],
 }
 
-/**
- * Three intervals of the slower watchers, for Level 1 too: after short sleeps that leave its watcher on time it may be
- * late by 12 min without being dead.
- */
+/** Three intervals of the slower watchers, for Level 1 too: short sleeps may leave its watcher on time and not itself. */
 const DEAD_SEC = 3 * TIERS.guardian.intervalSec
 
-export interface Book {
-  lastTickMs: number
-  onTimeSinceMs: number
-  revived: Partial<Record<TierName, { revivals: number; revivedAtMs: number; isHumanCalled: boolean }>>
-}
+/** How often in a row the guardian revived a tier. */
+export type Row = { revivals: number; revivedAtMs: number }
+export type Book = { lastTickMs: number; onTimeSinceMs: number; revived: Partial<Record<TierName, Row>> }
 
-export interface Suspect {
-  tier: TierName
-  evidence: string
-  pid?: number
-}
+/** `pid`: of a run that hangs. */
+export type Suspect = { tier: TierName; evidence: string; pid?: number }
 
 /** After a late tick (sleep, boot, pause, a clock that was set) the time on time begins again. */
 export function tick(book: Book, watcher: Watcher, nowMs: number): Book {
@@ -43,82 +35,65 @@ export function tick(book: Book, watcher: Watcher, nowMs: number): Book {
   return { ...book, lastTickMs: nowMs, onTimeSinceMs: isOnTime ? book.onTimeSinceMs : nowMs }
 }
 
-/** Time in which the watcher was not on time does not count. NaN: there is no run. */
-export function judge(
-  tier: TierName,
-  limitSec: number,
-  times: { heartbeatMs: number; runSinceMs: number; onTimeSinceMs: number; nowMs: number },
-): { silent?: string; hangs?: string } {
+/** How long ago that was; time in which the watcher was not on time does not count. */
+export function secSince(ms: number, onTimeSinceMs: number, nowMs: number): number {
   // What lies so far in the future was written before the clock was set back, and the watcher has been on time since.
-  const past = (ms: number) => (ms > times.nowMs + 600_000 ? 0 : ms)
-  const secSince = (ms: number) => (times.nowMs - Math.max(past(ms), times.onTimeSinceMs)) / 1000
-  const [silentSec, runSec] = [secSince(times.heartbeatMs), secSince(times.runSinceMs)]
-  const isSilent = TIERS[tier].intervalSec !== undefined && silentSec > DEAD_SEC
-  return {
-    silent: isSilent ? `has not run for ${Math.round(silentSec / 60)} min` : undefined,
-    hangs: runSec > limitSec ? `has been in one run for ${Math.round(runSec / 60)} min` : undefined,
-  }
+  return (nowMs - Math.max(ms > nowMs + 600_000 ? 0 : ms, onTimeSinceMs)) / 1000
 }
 
-/** 0: never. Of the guardian: when cron last ran it, for Levels 1 and 2 start it too. */
+/** When it last ran, or was installed. The guardian: when cron ran it, for Levels 1 and 2 do too. */
 export function heartbeatMs(settings: Settings, tier: TierName): number {
-  if (tier === 'guardian') return readBook(settings, 'guardian', false).value.lastTickMs
-  return lastHeartbeat(settings, tier)?.getTime() ?? 0
+  const lastMs =
+    tier === 'guardian' ? readBook(settings, tier).value.lastTickMs : lastHeartbeat(settings, tier)?.getTime()
+  return lastMs || statSync(receiptPath(settings)).mtimeMs
 }
 
-/** `named`: only these, which another watcher found dead. Throws when its state cannot be written. */
-export async function lookAtPeers({ settings, journal, dryRun }: TierRun, watcher: Watcher, named: TierName[] = []) {
+/** Notes a watcher's tick; false when it was late itself. Throws when that cannot be written. */
+export function isOnTime({ settings, journal, dryRun }: TierRun, watcher: Watcher): boolean {
   const nowMs = Date.now()
   const { value, problem } = readBook(settings, watcher, !dryRun)
   if (problem) journal.warn(problem)
-  const isAsked = named.length > 0
-  const book = isAsked ? value : tick(value, watcher, nowMs)
-  if (!isAsked && !dryRun) writeBook(settings, watcher, book)
-  const isOnTime = isAsked || book.onTimeSinceMs < nowMs
-  const suspects: Suspect[] = []
-  for (const tier of isAsked ? named : isOnTime ? WATCHES[watcher] : []) {
-    const runSinceMs = Date.parse(readLock(settings, tier)?.since ?? '')
-    const onTimeSinceMs = isAsked ? statSync(receiptPath(settings)).mtimeMs : book.onTimeSinceMs
-    const times = { heartbeatMs: heartbeatMs(settings, tier), runSinceMs, onTimeSinceMs, nowMs }
-    const { silent, hangs } = judge(tier, longestRunSec(settings, tier), times)
-    if (!silent && !hangs) continue
+  const book = tick(value, watcher, nowMs)
+  if (!dryRun) writeBook(settings, watcher, book)
+  return book.onTimeSinceMs < nowMs
+}
+
+/** The dead among those that this watcher watches, by its own time on time. */
+export async function deadPeers(settings: Settings, watcher: Watcher): Promise<Suspect[]> {
+  const dead: Suspect[] = []
+  const { onTimeSinceMs } = readBook(settings, watcher).value
+  for (const tier of WATCHES[watcher]) {
     const holder = await lockHolder(settings, tier)
-    const pid = holder?.pid === process.pid ? undefined : holder?.pid
+    const run = holder?.pid === process.pid ? undefined : holder
     const isOfCron = tier === 'monitor' || tier === 'guardian'
-    if (pid && hangs) suspects.push({ tier, evidence: hangs, pid })
-    else if (!pid && silent && !(isOfCron && readReceipt(settings)?.cronLines.length === 0))
-      suspects.push({ tier, evidence: silent })
+    const isScheduled = tier !== 'emergency-recovery' && !(isOfCron && readReceipt(settings)?.cronLines.length === 0)
+    const sec = secSince(run ? Date.parse(run.since) : heartbeatMs(settings, tier), onTimeSinceMs, Date.now())
+    const [limitSec, what] = run ? [longestRunSec(settings, tier), 'been in one run'] : [DEAD_SEC, 'not run']
+    if (sec > limitSec && (run || isScheduled))
+      dead.push({ tier, evidence: `has ${what} for ${Math.round(sec / 60)} min`, pid: run?.pid })
   }
-  return { book, isOnTime, suspects, nowMs }
+  return dead
 }
 
 /** What goes wrong here is only logged: the work of Levels 1 and 2 is the gateway. */
 export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthcheck'): Promise<void> {
   const { settings, journal, dryRun, signal } = run
-  if (signal.aborted || !isInstalled(settings)) return
+  if (dryRun || signal.aborted || !isInstalled(settings)) return
   const launch = async (why: string, ...words: string[]) => {
-    if (dryRun) return journal.info(`dry run: would run ${words.join(' ')}: ${why}`)
     journal.warn(`running ${words.join(' ')}: ${why}`)
     const { code, failure } = await shell(settings, { timeoutSec: 300 })`sh ${LAUNCHER} ${words}`
     if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
   }
   try {
-    const { suspects: all } = await lookAtPeers(run, watcher)
-    const hung = all.find(({ tier, pid }) => tier === 'guardian' && pid !== undefined)
-    // It holds the lock that any other guardian needs; cron starts the next one.
-    if (hung && !dryRun) await endRun(run, 'guardian', hung.pid!)
-    const suspects = all.filter((one) => one !== hung)
+    const dead = isOnTime(run, watcher) ? await deadPeers(settings, watcher) : []
+    // A guardian that hangs holds the lock that the next one needs.
+    for (const { tier, pid } of dead) if (tier === 'guardian' && pid) await endRun(run, tier, pid)
     // The commands that revive stand in the guardian's script, which calls a human when they do not help.
-    const found = suspects.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
-    if (found) await launch(found, TIERS.guardian.script, ...suspects.map(({ tier }) => `--${tier}`))
-
-    if (watcher === 'watchdog') return
+    const found = dead.map(({ tier, evidence }) => `${tier} ${evidence}`).join('; ')
+    if (found) await launch(found, TIERS.guardian.script, `--${watcher}`)
     // By the clock alone: in an outage the monitor must not be missing.
-    const lateSec = (tier: TierName) =>
-      (Date.now() - (heartbeatMs(settings, tier) || statSync(receiptPath(settings)).mtimeMs)) / 1000
-    const isCronDead = lateSec('guardian') > 2.5 * TIERS.guardian.intervalSec
-    if (isCronDead || lateSec('monitor') > 5 * TIERS.monitor.intervalSec)
-      await launch('cron has not run it or the guardian', TIERS.monitor.script)
+    const isCronLate = secSince(heartbeatMs(settings, 'guardian'), 0, Date.now()) > 2.5 * TIERS.guardian.intervalSec
+    if (watcher === 'healthcheck' && isCronLate) await launch('cron has not run the guardian', TIERS.monitor.script)
   } catch (error) {
     journal.warn(`the peers could not be checked: ${oneLine(String(error))}`)
   }
@@ -127,26 +102,22 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
 /** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
 export async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
   const { endProcess } = await import('./bare.ts')
-  const $ = shell(settings)
   const ours = new RegExp(`^ *[^Z ]\\S* .*node.* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
-  const isOurs = async () => ours.test((await $`ps -o stat=,command= -p ${pid}`).stdout)
-  if (!(await isOurs())) return
+  const isOurs = async () => ours.test((await shell(settings)`ps -o stat=,command= -p ${pid}`).stdout)
   const isGone = await endProcess(settings, pid, settings.stopGraceSec, isOurs)
   if (isGone) journal.warn(`${tier} hung and was ended (pid ${pid})`)
   else journal.error(`${tier} hangs and could not be ended (pid ${pid})`)
 }
 
-/** What is no JSON is kept aside with a warning; a file of version 1.x is replaced silently. */
-function readBook(settings: Settings, watcher: Watcher, keepAside: boolean) {
-  const fresh: Book = { lastTickMs: 0, onTimeSinceMs: 0, revived: {} }
-  const check = (value: unknown) => {
-    if (!isRecord(value)) return undefined
-    const isOurs = Number.isFinite(value.lastTickMs) && Number.isFinite(value.onTimeSinceMs) && isRecord(value.revived)
-    return isOurs ? (value as unknown as Book) : fresh
-  }
-  return readState(bookPath(settings, watcher), check, fresh, keepAside)
-}
-
+const bookPath = ({ watchdogDir }: Settings, watcher: Watcher) => join(watchdogDir, `peers-${watcher}.json`)
 export const writeBook = (settings: Settings, watcher: Watcher, book: Book) =>
   writeState(bookPath(settings, watcher), book)
-const bookPath = ({ watchdogDir }: Settings, watcher: Watcher) => join(watchdogDir, `peers-${watcher}.json`)
+
+/** A damaged one is kept aside where `keepAside`; one of version 1.x counts as none. */
+export function readBook(settings: Settings, watcher: Watcher, keepAside = false) {
+  const fresh: Book = { lastTickMs: 0, onTimeSinceMs: 0, revived: {} }
+  const isOurs = ({ lastTickMs, onTimeSinceMs, revived }: Record<string, unknown>) =>
+    Number.isFinite(lastTickMs) && Number.isFinite(onTimeSinceMs) && isRecord(revived)
+  const check = (value: unknown) => (isRecord(value) ? (isOurs(value) ? (value as unknown as Book) : fresh) : undefined)
+  return readState(bookPath(settings, watcher), check, fresh, keepAside)
+}

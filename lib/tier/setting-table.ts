@@ -132,13 +132,12 @@ const CONSTANTS = {
   alertTimeoutSec: timeout('ALERT_HTTP_TIMEOUT', '10', 'the next run comes in 5 minutes anyway'),
   telegramApiUrl: url('TELEGRAM_API_URL', 'https://api.telegram.org', 'only a Bot API server of your own differs'),
   guardianMaxRevivals: count('GUARDIAN_MAX_REVIVALS', '3', 'in a row: one more would not help'),
-  guardianPatienceSec: timeout('GUARDIAN_PATIENCE', '20', 'a tier logs its first line within seconds'),
 } as const satisfies Record<string, Setting<unknown>>
 
 export const ALL_SETTINGS = { ...SETTINGS, ...CONSTANTS }
 
-/** Names of the bash version that have no meaning here. */
-const IGNORED = ['CLAUDE_WORKSPACE_TRUST_TIMEOUT', 'OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER']
+/** Names of the bash version and of 1.x that have no meaning here. */
+const IGNORED = ['CLAUDE_WORKSPACE_TRUST_TIMEOUT', 'OPENCLAW_WATCHDOG_ESCALATE_TO_L3_AFTER', 'GUARDIAN_PATIENCE']
 const KNOWN = [...Object.values(ALL_SETTINGS).map(({ name }) => name), ...IGNORED]
 
 /** OpenClaw, which reads the same file, has no names that begin so. */

@@ -2,8 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
-import { cronLinesOf, DOMAIN, HEALTHCHECK, plistOf, WATCHDOG } from '../support/mac.ts'
-import { createMachine } from '../support/machine.ts'
+import { createMachine, cronLinesOf, DOMAIN, HEALTHCHECK, plistOf, WATCHDOG } from '../support/machine.ts'
 import { projectDir } from '../support/sandbox.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 

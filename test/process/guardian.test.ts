@@ -1,28 +1,34 @@
-/** The guardian as a process: whom it misses, how it revives, when it calls a human. */
+/** The watchers watch each other: whom the guardian misses, how it revives, when it calls a human; Levels 1 and 2 too. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { parseLine, parseMarker, type TierName } from '../../lib/tier/contract.ts'
+import { describe, expect, type TestContext, test } from 'vitest'
+import { parseLine, parseMarker, TIERS, type TierName } from '../../lib/tier/contract.ts'
 import { createInstalled, type Installed } from '../support/installed.ts'
 import { waitFor } from '../support/sandbox.ts'
 
 const UID = process.getuid!()
-const TICK_SEC = 300
+const KICKSTART = `launchctl kickstart -k gui/${UID}/com.openclaw.watchdog`
+const USERS_LINES = ['# mine', '0 4 * * * /usr/local/bin/backup']
+
+async function installed({ onTestFinished }: TestContext, ...args: Parameters<typeof createInstalled>) {
+  const box = await createInstalled(...args)
+  onTestFinished(box.close)
+  return box
+}
 
 /** One tick of cron's: five minutes later, the guardian runs; the tiers named and the monitor wrote meanwhile. */
 async function tick(box: Installed, alive: TierName[] = [], args: string[] = []) {
-  box.letTimePass(TICK_SEC)
+  box.letTimePass(300)
   for (const tier of [...alive, 'monitor'] as const) box.writesLog(tier)
   return box.runScript('watchdog-guardian', args)
 }
 
-/** Ticks until the guardian has something to do or has seen `limit` ticks without it; returns the last one's exit code. */
-async function untilItActs(box: Installed, alive: TierName[], limit = 6) {
-  const before = box.actions().length + calls(box).length
+/** Ticks until the guardian does something; returns the last one's exit code. */
+async function untilItActs(box: Installed, alive: TierName[]) {
   for (let n = 1; ; n++) {
     const { code } = await tick(box, alive)
-    if (n === limit || box.actions().length + calls(box).length > before) return code
+    if (n === 6 || box.actions().length > 0) return code
   }
 }
 
@@ -33,38 +39,16 @@ async function settle(box: Installed): Promise<void> {
 }
 
 function calls(box: Installed): string[] {
-  const markers = box
-    .log('guardian')
-    .split('\n')
-    .map((line) => parseMarker(parseLine(line)?.text ?? ''))
+  const lines = box.log('guardian').split('\n')
+  const markers = lines.map((line) => parseMarker(parseLine(line)?.text ?? ''))
   return markers.flatMap((marker) => (marker?.kind === 'manual' ? [marker.why] : []))
 }
 
-describe.concurrent('guardian', () => {
-  const installed = async (
-    onTestFinished: (close: () => Promise<void>) => void,
-    ...args: Parameters<typeof createInstalled>
-  ) => {
-    const box = await createInstalled(...args)
-    onTestFinished(box.close)
-    return box
-  }
-
-  test('without a receipt nothing is missed', async ({ onTestFinished }) => {
-    const box = await installed(onTestFinished, 'launchd')
-    rmSync(box.receipt)
-    box.setRegistered('watchdog', false)
-    for (let i = 0; i < 2; i++) expect(await tick(box)).toMatchObject({ code: 0, stderr: '' })
-    expect(box.actions()).toEqual([])
-  })
-
-  test('no peer is accused while all run, after nine hours of sleep, in a pause and after it', async ({
-    onTestFinished,
-  }) => {
-    const box = await installed(onTestFinished, 'launchd')
+describe.concurrent('the guardian', () => {
+  test('misses nothing without a receipt, while all run, after nine hours of sleep, in a pause and after it', async (t) => {
+    const box = await installed(t, 'launchd')
     await settle(box)
     for (let i = 0; i < 4; i++) expect((await tick(box, ['watchdog', 'healthcheck'])).code).toBe(0)
-    expect(box.log('guardian')).toContain('RUN ended: all alive, exit 0')
     box.setRegistered('watchdog', false)
     box.letTimePass(9 * 3600)
     expect(await box.runScript('watchdog-guardian')).toMatchObject({ code: 3 })
@@ -72,13 +56,13 @@ describe.concurrent('guardian', () => {
     for (let i = 0; i < 2; i++) expect((await tick(box)).code).toBe(3)
     rmSync(join(box.stateDir, 'self-healing.paused'))
     expect((await tick(box)).code).toBe(3)
+    rmSync(box.receipt)
+    expect(await tick(box)).toMatchObject({ code: 0, stderr: '' })
     expect(box.actions()).toEqual([])
   })
 
-  test('a watchdog that launchd has lost is loaded again at once; a dry run only says so', async ({
-    onTestFinished,
-  }) => {
-    const box = await installed(onTestFinished, 'launchd')
+  test('loads a watchdog that launchd has lost again at once; a dry run only says so', async (t) => {
+    const box = await installed(t, 'launchd')
     await settle(box)
     box.setRegistered('watchdog', false)
     const files = () => [readFileSync(join(box.stateDir, 'watchdog', 'peers-guardian.json'), 'utf8'), box.log()]
@@ -87,140 +71,166 @@ describe.concurrent('guardian', () => {
     expect([files(), box.actions()]).toEqual([before, []])
     expect(await tick(box, ['healthcheck'])).toMatchObject({ code: 0 })
     expect(box.actions()).toEqual([
+      KICKSTART,
       `launchctl enable gui/${UID}/com.openclaw.watchdog`,
       `launchctl bootstrap gui/${UID} ${box.home}/Library/LaunchAgents/com.openclaw.watchdog.plist`,
     ])
     expect(box.log('guardian')).toContain('NOTICE watchers: revived watchdog')
   })
 
-  test('a watchdog that is loaded and has stopped logging is kickstarted', async ({ onTestFinished }) => {
-    const box = await installed(onTestFinished, 'launchd')
+  test.for<['launchd' | 'systemd' | 'cron', string, (box: Installed) => void, TierName[], string[]]>([
+    ['launchd', 'kickstarts a watchdog that is loaded and silent', () => {}, ['healthcheck'], [KICKSTART]],
+    [
+      ...(['systemd', 'enables and starts a stopped timer'] as const),
+      (box) => box.setRegistered('healthcheck', false),
+      ['watchdog'],
+      [
+        'systemctl --user daemon-reload',
+        'systemctl --user enable com.openclaw.healthcheck.timer',
+        'systemctl --user restart com.openclaw.healthcheck.timer',
+        'systemctl --user restart --no-block com.openclaw.healthcheck.service',
+      ],
+    ],
+    ['cron', 'puts lost lines back once', (box) => box.writeCrontab(USERS_LINES), [], ['crontab -']],
+  ])('%s: %s', async ([scheduler, , damage, alive, actions], t) => {
+    const box = await installed(t, scheduler)
     await settle(box)
-    expect(await untilItActs(box, ['healthcheck'])).toBe(0)
-    expect(box.actions()).toEqual([`launchctl kickstart -k gui/${UID}/com.openclaw.watchdog`])
-  })
-
-  test('a stopped systemd timer is enabled and started, and its service without waiting for the end', async ({
-    onTestFinished,
-  }) => {
-    const box = await installed(onTestFinished, 'systemd')
-    await settle(box)
-    box.setRegistered('healthcheck', false)
-    expect((await tick(box, ['watchdog'])).code).toBe(0)
-    expect(box.actions()).toEqual([
-      'systemctl --user daemon-reload',
-      'systemctl --user enable com.openclaw.healthcheck.timer',
-      'systemctl --user restart com.openclaw.healthcheck.timer',
-      'systemctl --user restart --no-block com.openclaw.healthcheck.service',
-    ])
-  })
-
-  test('where cron starts all tiers, lost crontab lines are put back once and the rest stays', async ({
-    onTestFinished,
-  }) => {
-    const box = await installed(onTestFinished, 'cron')
-    await settle(box)
-    box.writeCrontab(['# mine', '0 4 * * * /usr/local/bin/backup'])
-    expect(await untilItActs(box, [])).toBe(0)
-    expect(box.actions()).toEqual(['crontab -'])
-    for (const line of box.cronLines) expect(box.crontab()).toContain(line)
-    expect(box.crontab()).toContain('# mine\n0 4 * * * /usr/local/bin/backup\n')
+    damage(box)
+    expect(await untilItActs(box, alive)).toBe(0)
+    expect(box.actions()).toEqual(actions)
     expect(box.log('guardian')).not.toContain('not revived')
+    const lines = scheduler === 'cron' ? [...box.cronLines, USERS_LINES.join('\n')] : box.cronLines
+    for (const line of lines) expect(box.crontab()).toContain(`${line}\n`)
   })
 
-  test('three revivals in a row that fail call a human, once', async ({ onTestFinished }) => {
-    const box = await installed(onTestFinished, 'launchd')
+  test('calls a human once after three revivals in a row, and the watcher is dead until it runs by itself', async (t) => {
+    const box = await installed(t, 'launchd')
     await settle(box)
     box.setRegistered('watchdog', false)
-    box.breakStarting()
+    const repair = box.breakStarting()
     for (const revival of [1, 2, 3, 4]) {
       expect((await tick(box, ['healthcheck'])).code).toBe(1)
       expect(calls(box)).toHaveLength(revival < 3 ? 0 : 1)
     }
     expect(calls(box)[0]).toMatch(/^watchers: watchdog .*Domain does not support/)
     expect(box.log('guardian').match(/NOTICE watchers: not revived watchdog/g)).toHaveLength(4)
-  })
-
-  test('a watcher for which the human was called is dead until it runs by itself again', async ({ onTestFinished }) => {
-    const box = await installed(onTestFinished, 'launchd', { settings: { GUARDIAN_MAX_REVIVALS: '1' } })
-    await settle(box)
-    // It can be started, and falls silent each time.
-    while (calls(box).length === 0) await untilItActs(box, ['healthcheck'])
-    for (let i = 0; i < 4; i++) expect(await tick(box, ['healthcheck'])).toMatchObject({ code: 1 })
-    let code: number | null = 1
-    for (let ticks = 0; code !== 0 && ticks < 10; ticks++) code = (await tick(box, ['watchdog', 'healthcheck'])).code
-    expect(code).toBe(0)
+    repair()
+    const codes: (number | null)[] = []
+    while (codes.at(-1) !== 0 && codes.length < 10) codes.push((await tick(box, ['watchdog', 'healthcheck'])).code)
+    expect(codes.slice(0, 2)).toEqual([1, 1])
+    expect(codes.at(-1)).toBe(0)
     expect(calls(box)).toHaveLength(1)
   })
 
-  test('a hanging watchdog is ended by its pid and started again', async ({ onTestFinished }) => {
-    const box = await installed(onTestFinished, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
-    await settle(box)
-    const hanging = await startHanging(box, 'watchdog', "process.on('SIGTERM', () => {});")
-    // It still writes: its own later runs stand down and say so. That is no sign that it works.
-    expect((await tick(box, ['healthcheck', 'watchdog'])).code).toBe(0)
-    expect(await hanging.ended).toBe('SIGKILL')
-    expect(box.actions()).toEqual([`launchctl kickstart -k gui/${UID}/com.openclaw.watchdog`])
-  })
-
-  test('a hung guardian is ended by Level 1, for it holds the lock that the next one needs', async ({
-    onTestFinished,
-  }) => {
-    const box = await installed(onTestFinished, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
-    await box.startGateway()
-    expect((await box.runScript('gateway-watchdog')).code).toBe(0)
-    const hanging = await startHanging(box, 'guardian', "process.on('SIGTERM', () => {});")
-    box.letTimePass(180)
-    holdsLock(box, 'guardian', hanging.pid, 'watchdog')
-    expect((await box.runScript('gateway-watchdog')).code).toBe(0)
-    expect(await hanging.ended).toBe('SIGKILL')
-    expect(box.actions()).toEqual([])
-    await box.runScript('watchdog-guardian')
-    expect(box.log('guardian')).toContain('RUN ended: not on time')
-  })
-
-  test('a pid in an old lock that belongs to another program by now is not touched', async ({ onTestFinished }) => {
-    const box = await installed(onTestFinished, 'launchd')
+  test('ends a watchdog that hangs, and a Level 3, for which it calls the human; a stranger with an old pid is not touched', async (t) => {
+    const box = await installed(t, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '5' } })
     await settle(box)
     const stranger = spawn('sleep', ['600'], { env: box.env, stdio: 'ignore' })
-    holdsLock(box, 'watchdog', stranger.pid!)
+    holdsLock(box, 'healthcheck', stranger.pid!)
+    const watchdog = await startHanging(box, 'watchdog', "process.on('SIGTERM', () => {});")
+    const doctor = await startHanging(box, 'emergency-recovery')
+    // The watchdog still writes: its own later runs stand down and say so. That is no sign that it works.
     expect((await tick(box, ['healthcheck', 'watchdog'])).code).toBe(0)
-    expect(box.actions()).toEqual([])
-    await untilItActs(box, ['healthcheck'])
-    expect(box.actions()).toEqual([`launchctl kickstart -k gui/${UID}/com.openclaw.watchdog`])
-    expect(stranger.exitCode ?? stranger.signalCode).toBeNull()
-    stranger.kill('SIGKILL')
-  })
-
-  test('a hung Level 3 is ended, and the human is called because it could not do so itself', async ({
-    onTestFinished,
-  }) => {
-    const box = await installed(onTestFinished, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '5' } })
-    await settle(box)
-    const hanging = await startHanging(box, 'emergency-recovery')
-    await tick(box, ['healthcheck', 'watchdog'])
-    expect(await hanging.ended).toBe('SIGTERM')
+    expect(await watchdog.ended).toBe('SIGKILL')
+    expect(await doctor.ended).toBe('SIGTERM')
+    expect(box.actions()).toEqual([KICKSTART])
     expect(calls(box)).toEqual([expect.stringMatching(/^emergency-recovery has been in one run for/)])
     await tick(box, ['healthcheck', 'watchdog'])
     expect(calls(box)).toHaveLength(1)
+    expect(stranger.exitCode ?? stranger.signalCode).toBeNull()
+    stranger.kill('SIGKILL')
   })
 })
 
-const SCRIPTS = {
-  watchdog: 'gateway-watchdog.ts',
-  'emergency-recovery': 'emergency-recovery.ts',
-  guardian: 'watchdog-guardian.ts',
-}
+describe.concurrent('Levels 1 and 2', () => {
+  async function healthy(t: TestContext, ...args: Parameters<typeof createInstalled>) {
+    const box = await installed(t, ...args)
+    await box.startGateway()
+    return box
+  }
+
+  /** Ticks of a level until `isDone`; the tiers named are alive and write meanwhile. */
+  async function ticks(box: Installed, level: 'watchdog' | 'healthcheck', alive: TierName[], isDone: () => boolean) {
+    for (let n = 1; n <= 25; n++) {
+      box.letTimePass(TIERS[level].intervalSec)
+      for (const tier of alive) box.runsByItself(tier)
+      expect(await box.runScript(TIERS[level].script)).toMatchObject({ code: 0, stderr: '' })
+      if (isDone()) return n
+    }
+    throw new Error(`it never came:\n${box.log()}`)
+  }
+  const after = (count: number) => () => --count === 0
+
+  test('Level 1 has lost crontab lines put back when cron’s tiers fall silent, and ends a guardian that hangs', async (t) => {
+    const box = await healthy(t, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
+    box.writeCrontab(USERS_LINES)
+    const isBack = () => box.crontab().includes('run-tier.sh')
+    expect(await ticks(box, 'watchdog', ['healthcheck'], isBack)).toBeGreaterThan(4)
+    for (const line of [...box.cronLines, ...USERS_LINES]) expect(box.crontab()).toContain(`${line}\n`)
+    expect(box.log('guardian')).toContain('NOTICE watchers: revived guardian')
+    const actions = box.actions().length
+    const hanging = await startHanging(box, 'guardian', "process.on('SIGTERM', () => {});")
+    box.runsByItself('guardian')
+    holdsLock(box, 'guardian', hanging.pid, 'watchdog')
+    await ticks(box, 'watchdog', ['healthcheck', 'monitor'], after(1))
+    expect(await hanging.ended).toBe('SIGKILL')
+    expect(box.actions()).toHaveLength(actions)
+  })
+
+  test('a dead cron is called for once, goes on being noticed, and ends only when cron lives', async (t) => {
+    const box = await healthy(t, 'launchd')
+    const count = (text: string) => box.log('guardian').split(text).length - 1
+    await ticks(box, 'watchdog', ['healthcheck'], () => count('NOTICE watchers: not revived') === 4)
+    expect(calls(box)).toEqual([expect.stringMatching(/^watchers: guardian /)])
+    expect(count(', exit 0')).toBe(0)
+    const codes: (number | null)[] = []
+    for (let n = 0; n < 4; n++) codes.push((await tick(box, ['watchdog', 'healthcheck'])).code)
+    expect([codes[0], codes.at(-1)]).toEqual([3, 0])
+  })
+
+  test('cron’s tiers are not missed where the installation could not use cron', async (t) => {
+    const box = await healthy(t, 'launchd', { cron: false })
+    await ticks(box, 'watchdog', ['healthcheck'], after(7))
+    expect(box.actions()).toEqual([])
+    expect(box.log('guardian')).not.toContain('RUN started')
+  })
+
+  test('Level 1 has Level 2 revived, Level 2 has Level 1 revived', async (t) => {
+    const box = await healthy(t, 'systemd')
+    for (const level of ['watchdog', 'healthcheck'] as const) {
+      const peer = level === 'watchdog' ? 'healthcheck' : 'watchdog'
+      const start = `systemctl --user restart --no-block com.openclaw.${peer}.service`
+      await ticks(box, level, ['monitor', 'guardian'], () => box.actions().includes(start))
+      expect(box.log('guardian')).toContain(`NOTICE watchers: revived ${peer}`)
+    }
+  })
+
+  test('Level 2 runs the monitor itself while cron is dead, and not while it lives', async (t) => {
+    const box = await healthy(t, 'launchd')
+    const hasRun = () => box.log('monitor').includes('RUN started')
+    await ticks(box, 'healthcheck', ['watchdog', 'monitor', 'guardian'], after(4))
+    expect(hasRun()).toBe(false)
+    expect(await ticks(box, 'healthcheck', ['watchdog'], hasRun)).toBe(3)
+  })
+
+  test.for([
+    ['a damaged file', '{"lastTickMs": "soon"'],
+    ['a file of version 1.x', '{"lastTickMs":1,"peers":{"healthcheck":{"heartbeatMs":1,"silentSec":0}}}'],
+  ])('%s in the place of what it remembers changes nothing for the tick', async ([, text], t) => {
+    const box = await healthy(t, 'launchd')
+    writeFileSync(join(box.stateDir, 'watchdog', 'peers-watchdog.json'), text!)
+    expect(await box.runScript('gateway-watchdog')).toMatchObject({ code: 0, stderr: '' })
+    expect(box.log('watchdog').includes('[WARN]')).toBe(!text!.endsWith('}'))
+  })
+})
 
 /** A run of the tier's script that holds the lock, and has hung for longer than any may. */
-async function startHanging(box: Installed, tier: keyof typeof SCRIPTS, code = '') {
-  const script = join(box.root, 'scripts', SCRIPTS[tier])
-  mkdirSync(join(box.root, 'scripts'))
+async function startHanging(box: Installed, tier: TierName, code = '') {
+  const script = join(box.root, 'scripts', `${TIERS[tier].script}.ts`)
+  mkdirSync(join(script, '..'), { recursive: true })
   writeFileSync(script, `${code} setInterval(() => {}, 1000); require('node:fs').writeFileSync(__filename + '.up', '')`)
-  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), script], {
-    env: box.env,
-    stdio: 'ignore',
-  })
+  const loader = ['--import', import.meta.resolve('tsx')]
+  const child = spawn(process.execPath, [...loader, script], { env: box.env, stdio: 'ignore' })
   const ended = new Promise((resolve) => child.once('exit', (_code, signal) => resolve(signal)))
   await waitFor(() => existsSync(`${script}.up`), 'the run')
   holdsLock(box, tier, child.pid!)
@@ -229,10 +239,10 @@ async function startHanging(box: Installed, tier: keyof typeof SCRIPTS, code = '
 
 /** It took the lock a day ago, and the watcher has been on time since. */
 function holdsLock(box: Installed, tier: TierName, pid: number, watcher = 'guardian'): void {
-  const dayAgoMs = Date.now() - 86_400_000
-  const holder = { pid, tier, since: new Date(dayAgoMs).toISOString(), atWork: true }
+  const onTimeSinceMs = Date.now() - 86_400_000
+  const holder = { pid, tier, since: new Date(onTimeSinceMs).toISOString(), atWork: true }
   writeFileSync(join(box.stateDir, 'watchdog', `${tier}.lock`), JSON.stringify(holder))
   const path = join(box.stateDir, 'watchdog', `peers-${watcher}.json`)
-  if (existsSync(path))
-    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), onTimeSinceMs: dayAgoMs }))
+  const book = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { lastTickMs: Date.now(), revived: {} }
+  writeFileSync(path, JSON.stringify({ ...book, onTimeSinceMs }))
 }

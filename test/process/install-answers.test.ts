@@ -2,16 +2,14 @@
 import { execFileSync } from 'node:child_process'
 import { chownSync, existsSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, type TestContext, test } from 'vitest'
 import { createMachine, type Machine, type MachineOptions } from '../support/machine.ts'
 import { projectDir, waitFor } from '../support/sandbox.ts'
 import { typescriptLoader } from '../support/script-process.ts'
 
-type OnFinished = (close: () => Promise<void>) => void
-
 const WEBHOOK = 'https://discord.com/api/webhooks/123456789012345678/aBcDeF-token_0123456789'
 
-async function machineFor(onTestFinished: OnFinished, options: MachineOptions = {}) {
+async function machineFor({ onTestFinished }: TestContext, options: MachineOptions = {}) {
   const machine = await createMachine('linux', options)
   onTestFinished(machine.close)
   return machine
@@ -20,8 +18,8 @@ async function machineFor(onTestFinished: OnFinished, options: MachineOptions = 
 const envFile = (machine: Machine) => join(machine.stateDir, '.env')
 
 describe.concurrent('setup', () => {
-  test('writes what it was told into .env, and nothing else, for its user alone', async ({ onTestFinished }) => {
-    const machine = await machineFor(onTestFinished, { withoutEnv: true })
+  test('writes what it was told into .env, and nothing else, for its user alone', async (t) => {
+    const machine = await machineFor(t, { withoutEnv: true })
     const run = await machine.setup(['--webhook-stdin', '--port', '18790'], { input: `${WEBHOOK}\n` })
     expect(run).toMatchObject({ code: 0, stderr: '' })
     expect(readFileSync(envFile(machine), 'utf8')).toBe(
@@ -47,29 +45,24 @@ describe.concurrent('setup', () => {
     ['a webhook with a quote in it', ['--webhook-stdin'], `${WEBHOOK}"; reboot`, 'a blank, a quote'],
     ['no webhook at all', ['--webhook-stdin'], '\n', 'an empty answer'],
     ['--purge alone', ['--purge'], '', '--purge goes with --uninstall'],
-  ])('refuses %s with 2, and touches nothing', async ([, args, input, message], { onTestFinished }) => {
-    const machine = await machineFor(onTestFinished, { withoutEnv: true })
+  ])('refuses %s with 2, and touches nothing', async ([, args, input, message], t) => {
+    const machine = await machineFor(t, { withoutEnv: true })
     const before = machine.listing()
     const { code, stderr } = await machine.setup(args, { input })
     expect(code).toBe(2)
     expect(stderr).toContain(message)
     expect(machine.listing()).toEqual(before)
   })
-  test.skipIf(process.getuid?.() !== 0)(
-    'refuses a home that belongs to somebody else: sudo',
-    async ({ onTestFinished }) => {
-      const machine = await machineFor(onTestFinished)
-      chownSync(machine.home, 4711, 4711)
-      const { code, stderr } = await machine.setup(['--yes'])
-      expect(code).toBe(2)
-      expect(stderr).toContain('belongs to another user')
-    },
-  )
+  test.skipIf(process.getuid?.() !== 0)('refuses a home that belongs to somebody else: sudo', async (t) => {
+    const machine = await machineFor(t)
+    chownSync(machine.home, 4711, 4711)
+    const { code, stderr } = await machine.setup(['--yes'])
+    expect(code).toBe(2)
+    expect(stderr).toContain('belongs to another user')
+  })
 
-  test('names what is missing, which level suffers, and how to get it; and settings that no job will see', async ({
-    onTestFinished,
-  }) => {
-    const machine = await machineFor(onTestFinished, { absent: ['tmux', 'claude', 'openclaw'] })
+  test('names what is missing, which level suffers, and how to get it; and settings that no job will see', async (t) => {
+    const machine = await machineFor(t, { absent: ['tmux', 'claude', 'openclaw'] })
     const env = { OPENCLAW_GATEWAY_PORT: '18799', PATH: machine.binDir }
     const { stdout } = await machine.setup(['--dry-run'], { env })
     expect(stdout).toMatch(/^tmux +MISSING: Level 3 cannot give the doctor a terminal; `.*install tmux`$/m)
@@ -78,8 +71,8 @@ describe.concurrent('setup', () => {
     expect(stdout).toContain('set in this shell, which no job will see: OPENCLAW_GATEWAY_PORT')
   })
 
-  test('at a terminal it asks for webhook and port, shows the plan, and asks once more', async ({ onTestFinished }) => {
-    const machine = await machineFor(onTestFinished, { withoutEnv: true })
+  test('at a terminal it asks for webhook and port, shows the plan, and asks once more', async (t) => {
+    const machine = await machineFor(t, { withoutEnv: true })
     const socket = `oc-setup-${process.pid}`
     const tmux = (...args: string[]) =>
       execFileSync('tmux', ['-L', socket, '-f', '/dev/null', ...args], { env: machine.env, encoding: 'utf8' })

@@ -2,8 +2,16 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
-import { cronLinesOf, HEALTHCHECK, listingWithoutLogs, plistOf, runCronLine, WATCHDOG } from '../support/mac.ts'
-import { createMachine, type MachineOptions } from '../support/machine.ts'
+import {
+  createMachine,
+  cronLinesOf,
+  HEALTHCHECK,
+  listingWithoutLogs,
+  type MachineOptions,
+  plistOf,
+  runCronLine,
+  WATCHDOG,
+} from '../support/machine.ts'
 import { freePort } from '../support/ports.ts'
 
 const PROFILES = ['default', 'work', 'rescue']
@@ -45,7 +53,10 @@ describe.concurrent('setup for several profiles', () => {
       const plist = plistOf(machine as never, `${WATCHDOG}${suffix(profile, '.')}`)
       const environment = plist.EnvironmentVariables as Record<string, string>
       expect(environment.OPENCLAW_PROFILE).toBe(profile === 'default' ? undefined : profile)
-      expect((await machine.setup(profile, '--yes')).stdout).toMatch(/^unchanged\n/)
+      expect(await machine.setup(profile, '--yes')).toMatchObject({
+        stderr: '',
+        stdout: expect.stringMatching(/^unchanged\n/),
+      })
     }
     const watched = `${machine.home}/openclaw-work/memory/escalations.log`
     expect(plistOf(machine as never, `${HEALTHCHECK}.work`).WatchPaths).toEqual([watched])
@@ -68,7 +79,8 @@ describe.concurrent('setup for several profiles', () => {
     expect(unit('com.openclaw.watchdog.service')).not.toContain('OPENCLAW_PROFILE')
 
     // What the jobs really ran wrote into the profile's own log.
-    for (const line of cronLinesOf(machine)) runCronLine(line.replace(/(\/bin\/sh )/, `HOME='${machine.home}' $1`))
+    for (const line of cronLinesOf(machine))
+      await runCronLine(line.replace(/(\/bin\/sh )/, `HOME='${machine.home}' $1`))
     for (const profile of PROFILES) {
       const logs = join(machine.home, `openclaw${suffix(profile, '-')}`, 'memory')
       for (const tier of ['watchdog', 'monitor', 'guardian']) {

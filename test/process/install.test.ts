@@ -18,16 +18,17 @@ import { copyCheckout } from '../support/checkout.ts'
 import {
   CRONTAB,
   createMac,
+  createMachine,
   cronLinesOf,
   DOMAIN,
   HEALTHCHECK,
   installed,
   listingWithoutLogs,
+  type MachineOptions,
   plistOf,
   runCronLine,
   WATCHDOG,
-} from '../support/mac.ts'
-import { createMachine, type MachineOptions } from '../support/machine.ts'
+} from '../support/machine.ts'
 import { projectDir, waitFor } from '../support/sandbox.ts'
 
 const JOBS = [HEALTHCHECK, WATCHDOG]
@@ -59,8 +60,7 @@ function expectGone(machine: Host, crontab: string | undefined = CRONTAB): void 
 
 describe.concurrent('setup', () => {
   test('on a Mac: planned, installed, run, unchanged, uninstalled', async (t) => {
-    // launchd does not start a job twice within 10 of its seconds.
-    const machine = await mac(t, { runsTiers: true, launchd: { speed: 5, withoutIntervals: true } })
+    const machine = await mac(t, { runsTiers: true })
     const untouched = machine.listing()
     const plan = await installed(machine, ['--dry-run'])
     for (const text of ['~/Library/LaunchAgents/com.openclaw.watchdog.plist', 'run-tier.sh'])
@@ -105,16 +105,16 @@ describe.concurrent('setup', () => {
     expect(listingWithoutLogs(machine)).toEqual(listing)
     expect((await machine.setup(['--status'])).code).toBe(1)
 
-    // Level 1 escalates, and launchd starts Level 2 at once; it looks when Level 2 is paused again.
-    const { runs } = machine.launchd.job(HEALTHCHECK)!
+    // Level 1 escalates, and launchd starts Level 2 at once, which is paused again by then.
+    const level2 = machine.launchd.job(HEALTHCHECK)!
     const pause = join(machine.stateDir, 'self-healing.paused')
     rmSync(pause)
     machine.writeConfig('{ this is broken')
-    machine.launchd.sleep()
+    level2.isAsleep = true
     expect((await machine.launch(['gateway-watchdog'])).code).toBe(1)
     writeFileSync(pause, '')
-    machine.launchd.wake()
-    await waitFor(() => machine.launchd.job(HEALTHCHECK)!.runs > runs && areIdle(), 'the run of Level 2')
+    level2.isAsleep = false
+    await waitFor(() => level2.runs > 1 && areIdle(), 'the run of Level 2')
     machine.writeConfig()
 
     await installed(machine, ['--uninstall'])
@@ -157,7 +157,7 @@ describe.concurrent('setup', () => {
     expect(await bare.setup(['--yes'])).toMatchObject({ code: 0, stderr: '' })
     const lines = cronLinesOf(bare)
     expect(lines.map((line) => line.slice(0, 11))).toEqual(['*/3 * * * *', '*/5 * * * *', '*/5 * * * *', '*/5 * * * *'])
-    runCronLine(lines[0]!)
+    await runCronLine(lines[0]!)
     expect(bare.memoryFiles('watchdog-')).toHaveLength(1)
     // A unit of the user's own that is called like ours.
     mkdirSync(bare.unitsDir, { recursive: true })
@@ -186,7 +186,7 @@ describe.concurrent('setup', () => {
     const { root } = copyCheckout(join(machine.root, "it's 100% sélf <healing> & more"))
     const run = { checkout: root, env: { HOME: link } }
     expect(await installed(machine, ['--yes'], run)).toContain('The watchdog has written its first line.')
-    for (const line of cronLinesOf(machine)) runCronLine(line)
+    for (const line of cronLinesOf(machine)) await runCronLine(line)
     for (const tier of ['monitor', 'guardian']) expect(machine.log(tier)).toMatch(/RUN ended: .*, exit 3 /)
     await installed(machine, ['--uninstall'], run)
     expectGone(machine)
@@ -215,6 +215,7 @@ describe.concurrent('setup', () => {
     })
     expect((await interrupted.finished).code).toBe(1)
     expectGone(machine)
+
     const crontab = readFileSync(join(machine.binDir, 'crontab'), 'utf8').replace(/^#!.*\n/, '')
     machine.addTool('crontab', `[ "$1" = - ] && { touch '${machine.controlDir}/stuck'; sleep 60; }\n${crontab}`)
     const { child, finished } = machine.startSetup(['--yes'])
@@ -229,7 +230,7 @@ describe.concurrent('setup', () => {
 
   test('a checkout that was moved is followed by running setup there; when that fails, the old one stays', async (t) => {
     // launchd has not let go of a job right after its bootout: bootstrap fails with 5, and is tried again.
-    const machine = await mac(t, { launchd: { holdsOnFor: 2 } })
+    const machine = await mac(t, { launchdHoldsOnFor: 2 })
     await installed(machine)
     const before = listingWithoutLogs(machine)
     const { root } = copyCheckout(join(machine.root, 'elsewhere'))
@@ -325,7 +326,10 @@ describe.concurrent('setup', () => {
     const machine = await mac(t, { withoutEnv: true })
     rmSync(join(machine.controlDir, 'crontab'))
     const numbers = join(machine.home, 'numbers')
-    for (const folder of [machine.memoryDir, numbers]) mkdirSync(folder, { recursive: true })
+    // A log folder behind a link is emptied, and the link stays.
+    const disk = join(machine.root, 'disk')
+    for (const folder of [disk, join(machine.memoryDir, '..'), numbers]) mkdirSync(folder, { recursive: true })
+    symlinkSync(disk, machine.memoryDir)
     const mine = [join(machine.memoryDir, '2026-11-22.md'), join(numbers, 'openclaw-self-healing-work-watchdog.prom')]
     for (const path of [...mine, join(numbers, 'openclaw-self-healing-default-watchdog.prom')]) writeFileSync(path, 'x')
     const env = { PROMETHEUS_TEXTFILE_DIR: numbers }
@@ -336,16 +340,5 @@ describe.concurrent('setup', () => {
     expect([machine.memoryDir, numbers].flatMap((one) => readdirSync(one).map((name) => join(one, name)))).toEqual(mine)
     expect(existsSync(join(machine.stateDir, '.env'))).toBe(false)
     expect(machine.crontab()).toBeUndefined()
-  })
-
-  test('a log folder behind a link is emptied by --purge, and the link stays', async (t) => {
-    const machine = await mac(t)
-    const disk = join(machine.root, 'disk')
-    for (const folder of [disk, join(machine.memoryDir, '..')]) mkdirSync(folder, { recursive: true })
-    rmSync(machine.memoryDir, { recursive: true, force: true })
-    symlinkSync(disk, machine.memoryDir)
-    await installed(machine)
-    await installed(machine, ['--uninstall', '--purge'])
-    expect([readdirSync(disk), existsSync(machine.memoryDir)]).toEqual([[], true])
   })
 })

@@ -5,14 +5,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { isRunning } from '../faults/scene.ts'
 import { sandbox } from '../support/boxes.ts'
-import { createSandbox, type SandboxOptions } from '../support/sandbox.ts'
-
-async function sandboxed(options?: SandboxOptions) {
-  const box = await sandbox(options)
-  const call = (name: string, ...args: string[]) =>
-    spawnSync(join(box.binDir, name), args, { env: box.env, encoding: 'utf8' })
-  return { ...box, call }
-}
+import { createSandbox } from '../support/sandbox.ts'
 
 async function get(port: number, path: string) {
   const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(60_000) })
@@ -20,7 +13,7 @@ async function get(port: number, path: string) {
 }
 
 test('the gateway answers as the real one was recorded', async () => {
-  const { port, startGateway } = await sandboxed()
+  const { port, startGateway } = await sandbox()
   await startGateway()
   const type = 'application/json; charset=utf-8'
   for (const path of ['/health', '/healthz'])
@@ -41,32 +34,28 @@ test.each([
   ['{ "gateway": { "mode": "local" }, "nonsense": 1 }', 'Invalid config at ', 'Unrecognized key: '],
   ['{ "gateway": { "mode": "local", "bind": "lan" } }', 'Refusing to bind', '"valid":true'],
 ])('it refuses the config %s with 78', async (config, said, validation) => {
-  const { writeConfig, startGateway, gatewayLog, call } = await sandboxed()
+  const { writeConfig, startGateway, gatewayLog, binDir, env } = await sandbox()
   writeConfig(config)
   expect((await startGateway({}, 'exit')).exitCode).toBe(78)
   expect(readFileSync(gatewayLog, 'utf8')).toContain(said)
-  const { stdout, status } = call('openclaw', 'config', 'validate', '--json')
+  const validate = ['config', 'validate', '--json']
+  const { stdout, status } = spawnSync(join(binDir, 'openclaw'), validate, { env, encoding: 'utf8' })
   expect(stdout).toContain(validation)
   expect(status).toBe(validation === '"valid":true' ? 0 : 1)
 })
 
-test('the sandbox fails the test when openclaw is called in an unplanned way', async () => {
-  const box = await createSandbox()
-  const { status } = spawnSync(join(box.binDir, 'openclaw'), ['reset', '--yes'], { env: box.env })
-  expect(status).toBe(64)
-  await expect(box.close()).rejects.toThrow('unplanned: openclaw reset --yes')
-})
-
-test('the sandbox leaves no process behind, and has on its PATH only what it should', async () => {
-  const box = await sandboxed({ absent: ['claude'] })
+test('the sandbox fails the test when openclaw is called in an unplanned way; it leaves no process behind, and has on its PATH only what it should', async () => {
+  const box = await createSandbox({ absent: ['claude'] })
+  const call = (name: string, ...args: string[]) => spawnSync(join(box.binDir, name), args, { env: box.env }).status
   await box.startGateway()
-  box.call('sh', '-c', '(sleep 300 >/dev/null 2>&1 &) ; tmux -L left-behind new-session -d "sleep 300"')
-  const which = (name: string) => box.call('sh', '-c', `command -v ${name}`).status
+  call('sh', '-c', '(sleep 300 >/dev/null 2>&1 &) ; tmux -L left-behind new-session -d "sleep 300"')
+  const which = (name: string) => call('sh', '-c', `command -v ${name}`)
   expect(which('openclaw')).toBe(0)
   expect(['claude', 'systemctl', 'launchctl', 'crontab'].map(which)).not.toContain(0)
+  expect(call('openclaw', 'reset', '--yes')).toBe(64)
   const pids = box.processes()
   expect(pids.length).toBeGreaterThanOrEqual(3)
-  await box.close()
+  await expect(box.close()).rejects.toThrow('unplanned: openclaw reset --yes')
   expect(pids.filter(isRunning)).toEqual([])
   expect(existsSync(box.root)).toBe(false)
 })

@@ -20,7 +20,6 @@ const SETTINGS = {
   OPENCLAW_STARTUP_GRACE: '300',
   HEALTH_CHECK_RETRY_DELAY: '2',
   CONFIG_KNOWN_GOOD_AFTER: '0',
-  GUARDIAN_PATIENCE: '10',
 }
 
 /** `waitFor` with a second between the looks: each costs processes in the machine. */

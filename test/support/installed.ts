@@ -15,7 +15,7 @@ export async function createInstalled(
   scheduler: 'launchd' | 'systemd' | 'cron',
   options: SandboxOptions & { cron?: boolean } = {},
 ) {
-  const box = await createSandbox({ ...options, settings: { GUARDIAN_PATIENCE: '0.5', ...options.settings } })
+  const box = await createSandbox(options)
   const watchdogDir = join(box.stateDir, 'watchdog')
   const receipt = join(watchdogDir, 'receipt.json')
   const callsFile = join(box.controlDir, 'scheduler-calls')
@@ -54,9 +54,11 @@ export async function createInstalled(
     else writeFileSync(path, '')
   }
 
-  /** From now on starting a job fails. */
-  function breakStarting(): void {
-    writeFileSync(join(box.controlDir, 'broken'), '')
+  /** From now on starting a job fails, until what it returns is called. */
+  function breakStarting(): () => void {
+    const path = join(box.controlDir, 'broken')
+    writeFileSync(path, '')
+    return () => rmSync(path)
   }
 
   function writeCrontab(lines: string[]): void {
@@ -65,65 +67,52 @@ export async function createInstalled(
 
   function addSchedulers(): void {
     // A started job writes into its log, as the real one would within a second.
-    const starts = (name: string) => `
-      [ -e '${box.controlDir}/broken' ] && { echo 'Domain does not support specified action' >&2; exit 125; }
-      rm -f "${box.controlDir}/${name}.off"
-      tier=${name}; tier=\${tier#com.openclaw.}
-      echo started >>"${box.memoryDir}/$tier-$(date +%Y-%m-%d).log"`
-    if (scheduler === 'launchd') addLaunchctl(starts)
-    if (scheduler === 'systemd') addSystemctl(starts)
+    const common = `
+echo "\${0##*/} $*" >>'${callsFile}'
+off() { [ -e "${box.controlDir}/$1.off" ]; }
+start() {
+  [ ! -e '${box.controlDir}/broken' ] || { echo 'Domain does not support specified action' >&2; exit 125; }
+  rm -f "${box.controlDir}/$1.off"
+  echo started >>"${box.memoryDir}/\${1#com.openclaw.}-$(date +%Y-%m-%d).log"
+}
+unplanned() { echo "unplanned: $*" >&2; exit 64; }`
+    if (scheduler === 'launchd')
+      box.addTool(
+        'launchctl',
+        `${common}
+for last; do :; done
+name=\${last##*/}; name=\${name%.plist}
+case $1 in
+  print | kickstart) off "$name" && { echo "Could not find service \\"$name\\" in domain for user gui: 501" >&2; exit 113; } ;;
+esac
+case $1 in
+  print) printf '%s = {\\n\\tstate = not running\\n\\truns = 7\\n\\tlast exit code = 0\\n}\\n' "$2" ;;
+  enable) ;;
+  kickstart | bootstrap) start "$name" ;;
+  *) unplanned "$@" ;;
+esac`,
+      )
+    if (scheduler === 'systemd')
+      box.addTool(
+        'systemctl',
+        `${common}
+case $2/$3 in
+  show/com.openclaw.*)
+    off "\${3%.*}" && state=inactive sub=dead || state=active sub=waiting
+    printf 'LoadState=loaded\\nActiveState=%s\\nSubState=%s\\n' $state $sub ;;
+  show/*) printf 'LoadState=not-found\\nActiveState=inactive\\n' ;;
+  restart/--no-block) start "\${4%.service}" ;;
+  daemon-reload/ | enable/* | restart/*) ;;
+  *) unplanned "$@" ;;
+esac`,
+      )
     box.addTool(
       'crontab',
-      `echo "crontab $*" >>'${callsFile}'
+      `${common}
 case $1 in
   -l) cat '${crontabFile}' ;;
   -) cat >'${crontabFile}' ;;
-  *) echo "unplanned: crontab $*" >&2; exit 64 ;;
-esac`,
-    )
-  }
-
-  function addLaunchctl(starts: (name: string) => string): void {
-    box.addTool(
-      'launchctl',
-      `echo "launchctl $*" >>'${callsFile}'
-name=\${2##*/}
-case $1 in
-  print)
-    [ -e "${box.controlDir}/$name.off" ] && { echo "Could not find service \\"$name\\" in domain for user gui: 501" >&2; exit 113; }
-    echo "gui/501/$name = {"
-    printf '\\tstate = not running\\n\\truns = 7\\n\\tlast exit code = 0\\n}\\n' ;;
-  enable) ;;
-  kickstart) name=\${3##*/}; ${starts('$name')} ;;
-  bootstrap) name=\${3##*/}; name=\${name%.plist}; ${starts('$name')} ;;
-  *) echo "unplanned: launchctl $*" >&2; exit 64 ;;
-esac`,
-    )
-  }
-
-  function addSystemctl(starts: (name: string) => string): void {
-    box.addTool(
-      'systemctl',
-      `echo "systemctl $*" >>'${callsFile}'
-shift
-case $1 in
-  show)
-    shift
-    for unit; do
-      name=\${unit%.*}
-      case $unit in
-        openclaw-gateway.service) printf 'Id=%s\\nLoadState=not-found\\nActiveState=inactive\\n\\n' "$unit" ;;
-        *.timer)
-          active=active; sub=waiting
-          [ -e "${box.controlDir}/$name.off" ] && active=inactive sub=dead
-          printf 'Id=%s\\nLoadState=loaded\\nActiveState=%s\\nSubState=%s\\n\\n' "$unit" "$active" "$sub" ;;
-        *.service)
-          printf 'MainPID=0\\nId=%s\\nLoadState=loaded\\nActiveState=inactive\\nSubState=dead\\n\\n' "$unit" ;;
-      esac
-    done ;;
-  restart) case $3 in *.service) name=\${3%.service}; ${starts('$name')} ;; esac ;;
-  daemon-reload | enable) ;;
-  *) echo "unplanned: systemctl $*" >&2; exit 64 ;;
+  *) unplanned "$@" ;;
 esac`,
     )
   }

@@ -3,6 +3,7 @@
  * `install.ts` and the launcher to run.
  */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   lstatSync,
@@ -16,15 +17,24 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { expect } from 'vitest'
+import { parsePlist } from './plist.ts'
 import { createSandbox, projectDir, type SandboxOptions } from './sandbox.ts'
 import { collect, type Run, typescriptLoader } from './script-process.ts'
-import { type StandInOptions, startStandInLaunchd } from './stand-in-launchd.ts'
+import { startStandInLaunchd } from './stand-in-launchd.ts'
 import { startStandInSystemd } from './stand-in-systemd.ts'
+
+export interface ProcessOptions {
+  env?: Record<string, string>
+  input?: string | Buffer
+  checkout?: string
+}
 
 export type Machine = Awaited<ReturnType<typeof createMachine>>
 
 export interface MachineOptions extends SandboxOptions {
-  launchd?: Omit<StandInOptions, 'instead'>
+  /** How many bootstraps after a bootout find that launchd has not let go of the job. */
+  launchdHoldsOnFor?: number
   /** launchd and systemd really run the tiers; else a program that leaves a line in the tier's log, as they would. */
   runsTiers?: boolean
   /** Has no crontab command. */
@@ -41,7 +51,7 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
   const callsFile = join(controlDir, 'scheduler-calls')
   const support = join(projectDir, 'test', 'support')
   const instead = options.runsTiers ? undefined : firstLineOnly
-  const launchd = kind === 'mac' ? await startStandInLaunchd({ ...options.launchd, instead }) : undefined
+  const launchd = kind === 'mac' ? await startStandInLaunchd(instead, options.launchdHoldsOnFor) : undefined
   const systemd = kind === 'linux' ? await startStandInSystemd(home, instead) : undefined
   const curl = realpathSync(join(box.binDir, 'curl'))
   const client = (socket: string) => `exec sh '${join(support, 'stand-in-client.sh')}' '${curl}' '${socket}' "$@"`
@@ -57,13 +67,9 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
   }
   if (!options.withoutCron)
     box.addTool('crontab', `exec sh '${join(support, 'stand-in-crontab.sh')}' '${crontabFile}' '${callsFile}' "$@"`)
-  for (const tool of ['cksum', 'iconv', 'uname']) if (!existsSync(join(box.binDir, tool))) linkTool(tool)
+  const iconv = ['/usr/bin/iconv', '/bin/iconv'].find((path) => existsSync(path))
+  if (iconv) symlinkSync(iconv, join(box.binDir, 'iconv'))
   if (options.withoutEnv) rmSync(join(box.stateDir, '.env'))
-
-  function linkTool(tool: string): void {
-    const path = ['/usr/bin', '/bin'].map((folder) => join(folder, tool)).find((each) => existsSync(each))
-    if (path) symlinkSync(path, join(box.binDir, tool))
-  }
 
   /** What is run in place of `/bin/sh …/run-tier.sh gateway-watchdog`: a start-up of Node costs a hundred times as much. */
   function firstLineOnly(argv: string[]): string[] {
@@ -73,40 +79,28 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
     return ['/bin/sh', '-c', `${folder}; echo started >>"$m/${tier}-$(date +%Y-%m-%d).log"; exit 3`]
   }
 
-  /** Starts `install.ts` of a checkout, as `npm run setup -- …` would. */
-  function startSetup(args: string[], run: { env?: Record<string, string>; input?: string; checkout?: string } = {}) {
-    const script = join(run.checkout ?? projectDir, 'install.ts')
-    const child = spawn(process.execPath, [...typescriptLoader(), script, ...args], {
-      // One compile cache for all: setup is started a hundred times.
-      env: { ...box.env, NODE_COMPILE_CACHE: join(tmpdir(), 'openclaw-self-healing-tests'), ...run.env },
-      cwd: run.checkout ?? projectDir,
-      detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
+  /** Starts a program in a group of its own, with the sandbox's environment. */
+  function start(argv: string[], cwd: string, { env, input = '' }: ProcessOptions) {
+    const child = spawn(argv[0]!, argv.slice(1), { env: { ...box.env, ...env }, cwd, detached: true })
     child.stdin.on('error', () => {})
-    child.stdin.end(run.input ?? '')
+    child.stdin.end(input)
+    return child
+  }
+
+  /** Starts `install.ts` of a checkout, as `npm run setup -- …` would. */
+  function startSetup(args: string[], run: ProcessOptions = {}) {
+    const { checkout = projectDir, env } = run
+    // One compile cache for all: setup is started a hundred times.
+    const cache = { NODE_COMPILE_CACHE: join(tmpdir(), 'openclaw-self-healing-tests') }
+    const argv = [process.execPath, ...typescriptLoader(), join(checkout, 'install.ts'), ...args]
+    const child = start(argv, checkout, { ...run, env: { ...cache, ...env } })
     return { child, finished: collect(child, 'setup', 120_000) }
   }
 
-  /** Runs `install.ts` to its end. */
-  function setup(args: string[] = [], run: Parameters<typeof startSetup>[1] = {}): Promise<Run> {
-    return startSetup(args, run).finished
-  }
-
   /** Runs a tier through the launcher, as its scheduler would: from `/`. */
-  async function launch(
-    args: string[],
-    run: { env?: Record<string, string>; shell?: string; checkout?: string; input?: string | Buffer } = {},
-  ): Promise<Run & { pid: number }> {
+  async function launch(args: string[], run: ProcessOptions & { shell?: string } = {}): Promise<Run & { pid: number }> {
     const launcher = join(run.checkout ?? projectDir, 'scripts', 'run-tier.sh')
-    const child = spawn(run.shell ?? '/bin/sh', [launcher, ...args], {
-      env: { ...box.env, ...run.env },
-      cwd: '/',
-      detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
-    child.stdin.on('error', () => {})
-    child.stdin.end(run.input ?? '')
+    const child = start([run.shell ?? '/bin/sh', launcher, ...args], '/', run)
     return { pid: child.pid!, ...(await collect(child, args.join(' '), 60_000)) }
   }
 
@@ -118,11 +112,8 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
         const path = join(folder, name)
         const stat = lstatSync(path)
         const mode = (stat.mode & 0o777).toString(8)
-        const what = stat.isSymbolicLink()
-          ? `-> ${readlinkSync(path)}`
-          : stat.isDirectory()
-            ? 'folder'
-            : readFileSync(path, 'latin1')
+        const target = stat.isSymbolicLink() ? `-> ${readlinkSync(path)}` : undefined
+        const what = target ?? (stat.isDirectory() ? 'folder' : readFileSync(path, 'latin1'))
         found[path.slice(home.length + 1)] = `${mode} ${what}`
         if (stat.isDirectory()) walk(path)
       }
@@ -139,10 +130,9 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
     agentsDir: join(home, 'Library', 'LaunchAgents'),
     unitsDir: join(home, '.config', 'systemd', 'user'),
     startSetup,
-    setup,
+    setup: (args: string[] = [], run?: ProcessOptions) => startSetup(args, run).finished,
     launch,
     listing,
-    linkTool,
     /** The crontab's text; undefined: there is none. */
     crontab: () => (existsSync(crontabFile) ? readFileSync(crontabFile, 'latin1') : undefined),
     writeCrontab: (text: string) => writeFileSync(crontabFile, text, 'latin1'),
@@ -156,4 +146,49 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
       await box.close()
     },
   }
+}
+
+export const WATCHDOG = 'com.openclaw.watchdog'
+export const HEALTHCHECK = 'com.openclaw.healthcheck'
+export const DOMAIN = `gui/${process.getuid!()}`
+/** Not UTF-8, a PATH of its own, a comment, no order. */
+export const CRONTAB = 'MAILTO=me\n\n# caf\xe9 \x80\n*/7 * * * *  echo "a % b" \t\nPATH=/nowhere\n@daily true\n'
+
+export type Mac = Awaited<ReturnType<typeof createMac>>
+
+/** A Mac with a crontab, paused, so that tiers which launchd starts leave the gateway alone: setup is what is tested. */
+export async function createMac(options: MachineOptions = {}) {
+  const machine = await createMachine('mac', options)
+  writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
+  machine.writeCrontab(CRONTAB)
+  return { ...machine, launchd: machine.launchd! }
+}
+
+/** Runs setup, which has to succeed without a complaint. */
+export async function installed(machine: Mac, args = ['--yes'], run: ProcessOptions = {}): Promise<string> {
+  const result = await machine.setup(args, run)
+  expect(result).toMatchObject({ code: 0, stderr: '' })
+  return result.stdout
+}
+
+/** What is in HOME but for logs, which an uninstallation keeps. */
+export function listingWithoutLogs(machine: { listing(): Record<string, string> }): Record<string, string> {
+  return Object.fromEntries(Object.entries(machine.listing()).filter(([path]) => !path.startsWith('openclaw')))
+}
+
+export function plistOf(machine: { agentsDir: string }, label: string): Record<string, unknown> {
+  return parsePlist(readFileSync(join(machine.agentsDir, `${label}.plist`), 'utf8')) as Record<string, unknown>
+}
+
+export function cronLinesOf(machine: { crontab(): string | undefined }): string[] {
+  return (machine.crontab() ?? '').split('\n').filter((line) => line.includes('run-tier.sh'))
+}
+
+/** Runs a line of a crontab (latin1) as cron does: by /bin/sh, in cron's environment, with % unescaped. */
+export async function runCronLine(line: string): Promise<void> {
+  const text = Buffer.from(line, 'latin1').toString()
+  const command = text.replace(/^(?:\S+\s+){5}/, '').replaceAll('\\%', '%')
+  const env = { HOME: '/', LOGNAME: 'nobody', SHELL: '/bin/sh', PATH: '/usr/bin:/bin' }
+  // Not waited for synchronously: the stand-ins answer from this process.
+  await once(spawn('/bin/sh', ['-c', command], { env, cwd: '/', stdio: 'ignore' }), 'exit')
 }

@@ -9,10 +9,6 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync,
 import { join } from 'node:path'
 import { type Answer, startStandInServer } from './stand-in-server.ts'
 
-const OK: Answer = { code: 0 }
-
-export type StandInSystemd = Awaited<ReturnType<typeof startStandInSystemd>>
-
 /** @param instead what is run in place of a service's ExecStart */
 export async function startStandInSystemd(home: string, instead?: (argv: string[]) => string[]) {
   const folder = join(home, '.config', 'systemd', 'user')
@@ -27,66 +23,48 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
     const units = rest.filter((argument) => !argument.startsWith('-'))
     switch (verb) {
       case 'show':
-        return show(units, rest)
+        return { code: 0, stdout: units.length === 0 ? 'Version=252\n' : units.map(show).join('\n') }
       case 'daemon-reload':
         // A change on disk counts from here on.
         loaded = new Map(unitFiles().map((unit) => [unit, readFileSync(join(folder, unit), 'utf8')]))
-        return OK
+        break
       case 'enable':
         for (const unit of units) {
-          if (!existsSync(join(folder, unit))) return failed(`Failed to enable unit: Unit file ${unit} does not exist.`)
+          if (!existsSync(join(folder, unit)))
+            return { code: 1, stderr: `Failed to enable unit: Unit file ${unit} does not exist.\n` }
           mkdirSync(wants, { recursive: true })
           rmSync(join(wants, unit), { force: true })
           symlinkSync(join(folder, unit), join(wants, unit))
         }
-        return rest.includes('--now') ? start(units) : OK
+        return rest.includes('--now') ? start(units) : { code: 0 }
       case 'disable':
         for (const unit of units) rmSync(join(wants, unit), { force: true })
         if (existsSync(wants) && readdirSync(wants).length === 0) rmdirSync(wants)
-        if (rest.includes('--now')) for (const unit of units) active.delete(unit)
-        return OK
+        for (const unit of rest.includes('--now') ? units : []) active.delete(unit)
+        break
       case 'start':
       case 'restart':
         return start(units)
       case 'stop':
         for (const unit of units) await stop(unit)
-        return OK
+        break
       case 'reset-failed':
-        return OK
+        break
       default:
         return { code: 64, stderr: `unplanned: systemctl ${args.join(' ')}\n` }
     }
+    return { code: 0 }
   }
 
   function unitFiles(): string[] {
     return existsSync(folder) ? readdirSync(folder).filter((name) => lstatSync(join(folder, name)).isFile()) : []
   }
 
-  function show(units: string[], rest: string[]): Answer {
-    if (units.length === 0) return { code: 0, stdout: 'Version=252 (252.39-1~deb12u1)\n' }
-    const names = rest.find((argument) => argument.startsWith('--property='))?.slice('--property='.length) ?? ''
-    const blocks = units.map((unit) => {
-      const isActive = active.has(unit)
-      const isLoaded = loaded.has(unit)
-      const isEnabled = existsSync(join(wants, unit))
-      const values: Record<string, string> = {
-        Id: unit,
-        LoadState: isLoaded ? 'loaded' : 'not-found',
-        ActiveState: isActive ? 'active' : 'inactive',
-        SubState: isActive ? 'waiting' : 'dead',
-        Result: 'success',
-        MainPID: '0',
-        ExecMainStatus: '0',
-        ExecMainStartTimestampMonotonic: '0',
-        NRestarts: '0',
-        UnitFileState: isEnabled ? 'enabled' : isLoaded ? 'disabled' : '',
-      }
-      return names
-        .split(',')
-        .map((name) => `${name}=${values[name] ?? ''}\n`)
-        .join('')
-    })
-    return { code: 0, stdout: blocks.join('\n') }
+  function show(unit: string): string {
+    const [load, file] = loaded.has(unit) ? ['loaded', 'disabled'] : ['not-found', '']
+    const [state, sub] = active.has(unit) ? ['active', 'waiting'] : ['inactive', 'dead']
+    const enabled = existsSync(join(wants, unit)) ? 'enabled' : file
+    return `LoadState=${load}\nActiveState=${state}\nSubState=${sub}\nResult=success\nUnitFileState=${enabled}\n`
   }
 
   function start(units: string[]): Answer {
@@ -95,7 +73,7 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
       if (unit.endsWith('.timer')) active.add(unit)
       run(unit.replace(/\.timer$/, '.service'))
     }
-    return OK
+    return { code: 0 }
   }
 
   async function stop(unit: string): Promise<void> {
@@ -144,8 +122,4 @@ function words(text: string): string[] {
   return (text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []).map((word) =>
     (word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word).replaceAll('%%', '%'),
   )
-}
-
-function failed(message: string): Answer {
-  return { code: 1, stderr: `${message}\n` }
 }

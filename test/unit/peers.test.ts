@@ -1,84 +1,57 @@
-/** When a watcher calls a peer dead: the judgement over times, on a simulated machine. */
+/** When a watcher calls a peer dead: the rule over times, on a simulated machine. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Book, judge, tick } from '../../lib/services/watchers.ts'
-import { TIERS } from '../../lib/tier/contract.ts'
+import { type Book, secSince, tick } from '../../lib/services/watchers.ts'
+import { TIERS, type TierName } from '../../lib/tier/contract.ts'
 import { longestRunSec } from '../../lib/tier/lock.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 
 type Watcher = 'watchdog' | 'healthcheck' | 'guardian'
-type Peer = 'watchdog' | 'healthcheck'
-interface Moment {
-  sec: number
-  heartbeatSec: number
-  runSinceSec?: number
-}
 
 const at = (sec: number) => Date.UTC(2026, 10, 22) + sec * 1000
-const LIMIT_SEC = 3600
 
-/** The watcher's ticks, in order; returns when it called the peer what. */
-function watch(watcher: Watcher, peer: Peer, moments: Iterable<Moment>) {
+/** The watcher's ticks, in order, each with the peer's last sign of life; returns when it called the peer dead. */
+function watch(watcher: Watcher, moments: readonly (readonly [sec: number, seenSec: number])[]) {
   let book: Book = { lastTickMs: 0, onTimeSinceMs: 0, revived: {} }
-  const called: [sec: number, sign: 'silent' | 'hangs'][] = []
-  for (const { sec, heartbeatSec, runSinceSec = Number.NaN } of moments) {
+  return moments.flatMap(([sec, seenSec]) => {
     book = tick(book, watcher, at(sec))
-    const { onTimeSinceMs } = book
-    const times = { heartbeatMs: at(heartbeatSec), runSinceMs: at(runSinceSec), onTimeSinceMs, nowMs: at(sec) }
-    const { silent, hangs } = judge(peer, LIMIT_SEC, times)
-    if (silent) called.push([sec, 'silent'])
-    if (hangs) called.push([sec, 'hangs'])
-  }
-  return called
+    return secSince(at(seenSec), book.onTimeSinceMs, at(sec)) > 900 ? [sec] : []
+  })
 }
 
 const every = (stepSec: number, fromSec: number, toSec: number) =>
   Array.from({ length: Math.max(0, Math.floor((toSec - fromSec) / stepSec) + 1) }, (_, i) => fromSec + i * stepSec)
 
-test('a peer is dead when it has not written for more than three intervals, or never since the watcher runs', () => {
-  for (const heartbeatSec of [0, -1e9]) {
-    const called = watch(
-      'guardian',
-      'healthcheck',
-      every(300, 0, 1500).map((sec) => ({ sec, heartbeatSec })),
-    )
-    expect(called).toEqual([1200, 1500].map((sec) => [sec, 'silent']))
-  }
-})
-
-test('a clock that is set back by ten hours hides no dead peer', () => {
-  const setBack = every(300, 0, 1500).map((sec) => ({ sec: sec - 36_000, heartbeatSec: 0 }))
-  const called = watch('healthcheck', 'watchdog', [{ sec: -1, heartbeatSec: 0 }, ...setBack])
-  expect(called).toEqual([-34_800, -34_500].map((sec) => [sec, 'silent']))
-})
-
-test('a run hangs when it lasts longer than any may, whatever it still writes; sleep does not count', () => {
-  const awake = every(300, 0, 4200).map((sec) => ({ sec, heartbeatSec: sec, runSinceSec: 0 }))
-  expect(watch('guardian', 'watchdog', awake)).toEqual([3900, 4200].map((sec) => [sec, 'hangs']))
-  const asleep = [0, 300, 33_000, 33_300].map((sec) => ({ sec, heartbeatSec: sec, runSinceSec: 0 }))
-  expect(watch('guardian', 'watchdog', asleep)).toEqual([])
+test.each<[what: string, watcher: Watcher, moments: [sec: number, seenSec: number][], dead: number[]]>([
+  ['silent for three intervals', 'guardian', every(300, 0, 1500).map((sec) => [sec, 0]), [1200, 1500]],
+  ['never seen', 'guardian', every(300, 0, 1500).map((sec) => [sec, -1e9]), [1200, 1500]],
+  ['asleep', 'guardian', [0, 300, 33_000, 33_300].map((sec) => [sec, 0]), []],
+  // A clock that is set back by ten hours hides no dead peer.
+  ['set back', 'healthcheck', [-1, ...every(300, -36_000, -34_500)].map((sec) => [sec, 0]), [-34_800, -34_500]],
+])('%s', (_, watcher, moments, dead) => {
+  expect(watch(watcher, moments)).toEqual(dead)
 })
 
 test('no tier may run by its own settings for as long as the limit after which it is ended', () => {
   const settings = loadSettings({ HOME: '/nonexistent' })
+  const limitSec = (tier: TierName) => longestRunSec(settings, tier)
   const doctorSec = settings.emergencyRecoveryTimeoutSec + settings.emergencyRecoveryReportWaitSec
-  expect(longestRunSec(settings, 'emergency-recovery')).toBeGreaterThan(1.3 * doctorSec)
-  expect(longestRunSec(settings, 'healthcheck')).toBeGreaterThan(
-    longestRunSec(settings, 'emergency-recovery') + settings.healthCheckEscalationWaitSec,
+  expect(limitSec('emergency-recovery')).toBeGreaterThan(1.3 * doctorSec)
+  expect(limitSec('healthcheck')).toBeGreaterThan(
+    limitSec('emergency-recovery') + settings.healthCheckEscalationWaitSec,
   )
-  expect(longestRunSec(settings, 'watchdog')).toBeGreaterThan(2 * settings.startupGraceSec)
+  expect(limitSec('watchdog')).toBeGreaterThan(2 * settings.startupGraceSec)
 })
 
 test('a dead peer is found within half an hour of waking time, whatever jitter the watcher has', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 60, max: 440 }), { minLength: 40, maxLength: 40 }), (gaps) => {
       let sec = 0
-      const called = watch(
+      const dead = watch(
         'guardian',
-        'healthcheck',
-        gaps.map((gap) => ({ sec: (sec += gap), heartbeatSec: 0 })),
+        gaps.map((gap) => [(sec += gap), 0]),
       )
-      expect(called[0]![0]).toBeLessThan(1800)
+      expect(dead[0]).toBeLessThan(1800)
     }),
   )
 })
@@ -102,20 +75,20 @@ test.each([
 ] as const)('whatever sleep and clock do, %s never accuses a %s that runs whenever it is due', (watcher, peer) => {
   fc.assert(
     fc.property(periods, fc.integer({ min: 0, max: 59 }), (all, offset) => {
-      const moments: Moment[] = []
-      let [now, clock, heartbeatSec] = [0, 0, -1]
+      const moments: [number, number][] = []
+      let [now, clock, seenSec] = [0, 0, -1]
       for (const { awakeSec, asleepSec, clockSec, lateSec } of all) {
         const ticks = [
           ...every(TIERS[peer].intervalSec, now + lateSec, now + awakeSec).map((sec) => ({ sec, who: peer })),
           ...every(TIERS[watcher].intervalSec, now + offset, now + awakeSec).map((sec) => ({ sec, who: watcher })),
         ].sort((a, b) => a.sec - b.sec)
         for (const { sec, who } of ticks)
-          if (who === peer) heartbeatSec = sec + clock
-          else moments.push({ sec: sec + clock, heartbeatSec })
+          if (who === peer) seenSec = sec + clock
+          else moments.push([sec + clock, seenSec])
         now += awakeSec + asleepSec
         clock += clockSec
       }
-      expect(watch(watcher, peer, moments)).toEqual([])
+      expect(watch(watcher, moments)).toEqual([])
     }),
     { numRuns: 2000 },
   )
