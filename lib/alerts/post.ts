@@ -45,7 +45,7 @@ async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Ans
     // A redirect would hand the message to another.
     const limits = { redirect: 'manual', signal: AbortSignal.timeout(timeoutSec * 1000) } as const
     const response = await fetch(target, { method: 'POST', ...what, ...limits })
-    const text = await response.text().catch(() => '')
+    const text = await beginningOf(response)
     return judge(response.status, response.headers.get('retry-after') ?? '', text)
   } catch (error) {
     const { name, cause } = error as { name: string; cause?: { message: string; errors?: Error[] } }
@@ -56,6 +56,23 @@ async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Ans
   } finally {
     unsubscribe('undici:client:sendHeaders', onSent)
   }
+}
+
+const MAX_BODY_CHARS = 16 * 1024
+
+/** A service that sends without end costs no more than that. */
+async function beginningOf({ body }: Response): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  try {
+    for await (const chunk of body ?? []) {
+      text += decoder.decode(chunk, { stream: true })
+      if (text.length > MAX_BODY_CHARS) break
+    }
+  } catch {
+    // The status line says enough.
+  }
+  return text
 }
 
 function judge(status: number, retryAfter: string, text: string): Answer {

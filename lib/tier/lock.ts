@@ -108,8 +108,12 @@ function removeStale(path: string, stale: LockHolder | undefined): void {
 
 /** The pid exists and its command line is that script: pids are reused. */
 async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean> {
-  // EPERM: it is another user's, who could not have written our lock.
-  if (!tried(() => process.kill(holder.pid, 0))) return false
+  try {
+    process.kill(holder.pid, 0)
+  } catch (error) {
+    // EPERM: it runs as another user, as after sudo.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
+  }
   const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
   // Unknown counts as alive: two at once are worse than one too few.
   if (ps.missing || ps.timedOut) return true
