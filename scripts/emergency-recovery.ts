@@ -36,7 +36,6 @@ await runTier({
   help: `Level 3 of openclaw-self-healing: a coding agent, in a tmux terminal, diagnoses and repairs the OpenClaw Gateway with
 instruments and nothing else, and writes a report. Started by Level 2; can be run by hand at any time.`,
   main: async (run) => {
-    run.secrets.push(...(await knownSecrets(run.settings)))
     // Whatever ends this run before its verdict, a human is called.
     let isConcluded = run.dryRun
     const callHuman = () => {
@@ -46,6 +45,7 @@ instruments and nothing else, and writes a report. Started by Level 2; can be ru
     // At once: cleanup takes seconds, and a supervisor may not wait that long.
     run.signal.addEventListener('abort', callHuman)
     run.onExit(callHuman)
+    run.secrets.push(...(await knownSecrets(run.settings)))
     const outcome = await main(run)
     isConcluded = true
     return outcome
