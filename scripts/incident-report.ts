@@ -3,10 +3,9 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { lastDays } from '../lib/incidents/history.ts'
-import { asMarkdown } from '../lib/report/markdown.ts'
-import { figuresOf, type Report, readReport } from '../lib/report/report.ts'
+import { asMarkdown, figuresOf, readReport } from '../lib/report/report.ts'
 import { print, runByHand } from '../lib/tier/by-hand.ts'
-import { EXIT, type ExitCode, oneLine } from '../lib/tier/contract.ts'
+import { EXIT, oneLine } from '../lib/tier/contract.ts'
 import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 import { writeFileAtomic } from '../lib/tier/state.ts'
 
@@ -34,20 +33,13 @@ await runByHand('incident-report', async () => {
   if (flags.html === '') throw new SettingsError('--html: expected a file')
   const now = new Date()
   const report = await readReport(loadSettings(), lastDays(days, now), now)
-  if (flags.html !== undefined) return await writePage(report, resolve(flags.html), flags['dry-run'])
-  return print(flags.json ? json(report) : asMarkdown(report))
-})
-
-function json(report: Report): string {
-  const figures = Object.fromEntries(figuresOf(report))
-  return JSON.stringify({ ...report, figures }, (_, value: unknown) => value ?? null, 2)
-}
-
-async function writePage(report: Report, path: string, dryRun: boolean): Promise<ExitCode> {
-  const { asPage } = await import('../lib/report/html.ts')
-  const page = asPage(report)
+  if (flags.json && flags.html === undefined)
+    return print(JSON.stringify({ ...report, figures: figuresOf(report) }, (_, value) => value ?? null, 2))
+  if (flags.html === undefined) return print(asMarkdown(report))
+  const path = resolve(flags.html)
+  const page = (await import('../lib/report/html.ts')).asPage(report)
   const size = `${Math.ceil(Buffer.byteLength(page) / 1000)} kB, ${report.incidents.length} incidents`
-  if (dryRun) return print(`dry run: would write ${path} (${size})`)
+  if (flags['dry-run']) return print(`dry run: would write ${path} (${size})`)
   try {
     writeFileAtomic(path, page)
   } catch (error) {
@@ -55,4 +47,4 @@ async function writePage(report: Report, path: string, dryRun: boolean): Promise
     return EXIT.down
   }
   return print(`wrote ${path} (${size})`)
-}
+})

@@ -32,39 +32,29 @@ await runByHand('status', async () => {
   })
   if (flags.help) return print(HELP)
   const settings = loadSettings(undefined, { profile: flags.profile })
-  const show = (status: Status) => (flags.json ? [json(status, !flags.watch)] : screen(status, settings))
+  const json = (status: Status) => JSON.stringify(status, (_, value) => value ?? null, flags.watch ? undefined : 2)
+  const show = (status: Status) => (flags.json ? [json(status)] : screen(status, settings))
   if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
   const status = await look(settings)
   print(show(status).join('\n'))
   return status.isWell ? EXIT.healthy : EXIT.down
 })
 
-function json(status: Status, isIndented: boolean): string {
-  return JSON.stringify(status, (_, value: unknown) => value ?? null, isIndented ? 2 : undefined)
-}
-
-/** Until SIGINT, SIGTERM or SIGHUP; exits as the last check was. @param inPlace redraw the terminal */
+/** Until SIGINT, SIGTERM or SIGHUP; the exit code is that of the last check. @param inPlace redraw the terminal */
 async function watch(settings: Settings, show: (status: Status) => string[], inPlace: boolean): Promise<ExitCode> {
-  let lines: string[] = []
-  let isWell = false
-  const draw = () => {
-    const fitting = lines.slice(0, process.stdout.rows).map((line) => line + END_OF_LINE)
-    process.stdout.write(TO_THE_TOP + fitting.join('\r\n') + REST_OF_SCREEN)
-  }
   if (inPlace) {
     process.stdout.write(ENTER)
-    process.stdout.on('resize', draw)
     process.on('exit', () => process.stdout.write(LEAVE))
   }
   const ended = Promise.race(['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(process, signal)))
-  for (;;) {
+  for (let code: ExitCode = EXIT.down; ; ) {
     const status = await Promise.race([look(settings), ended])
-    if (Array.isArray(status)) break
-    isWell = status.isWell
-    lines = show(status)
-    if (inPlace) draw()
-    else process.stdout.write(`${lines.join('\n')}\n${lines.length > 1 ? '\n' : ''}`)
-    if (await Promise.race([setTimeout(CHECK_EVERY_MS), ended])) break
+    if (Array.isArray(status)) return code
+    code = status.isWell ? EXIT.healthy : EXIT.down
+    const lines = show(status)
+    const fitting = lines.slice(0, process.stdout.rows).map((line) => line + END_OF_LINE)
+    if (inPlace) process.stdout.write(TO_THE_TOP + fitting.join('\r\n') + REST_OF_SCREEN)
+    else print(lines.length > 1 ? `${lines.join('\n')}\n` : lines.join())
+    if (await Promise.race([setTimeout(CHECK_EVERY_MS), ended])) return code
   }
-  return isWell ? EXIT.healthy : EXIT.down
 }

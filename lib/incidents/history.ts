@@ -1,5 +1,5 @@
 /** The one reader of the tiers' logs: when an incident begins and ends, who ended it, and what is known of every minute. */
-import { ABOUT_WATCHERS, TIERS, type TierName } from '../tier/contract.ts'
+import { ABOUT_WATCHERS, ALL_TIERS, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type LogEvent, readEvents, type Said, type Span, STOOD_DOWN, withoutAhead } from './logs.ts'
 
@@ -77,11 +77,10 @@ const ALERT_DELAY_MS = 6 * 3_600_000
 const WATCHERS: readonly TierName[] = ['watchdog', 'healthcheck', 'emergency-recovery']
 /** They say that it is not there, not why. */
 const VAGUE = ['starting', 'draining', 'absent', 'hung']
+const MAX_STEPS = 200
 const TAIL_BYTES = 256 * 1024
-/** `openclaw gateway restart` waits for up to a minute before it is logged. */
-const RESTARTED_BEFORE_MS = 120_000
-/** A supervisor may hold a start back (launchd: 10 s). */
-const RESTARTED_AFTER_MS = 60_000
+/** `openclaw gateway restart` waits for up to a minute before it is logged; launchd holds a start back for 10 s. */
+const RESTARTED_WITHIN_MS = 120_000
 
 export function lastDays(days: number, now = new Date()): Span {
   return { from: new Date(now.getTime() - days * 86_400_000), to: now }
@@ -93,9 +92,9 @@ export function readHistory(settings: Settings, span: Span, now = new Date()): H
 }
 
 export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span) {
-  const { incidents, stretches, remarks } = new Timeline(events, span)
-  const runs = countRuns(events, span)
-  return { span, runs, incidents, stretches, remarks, notes, uptime: uptimeOf(span, incidents, stretches) }
+  const timeline = new Timeline(events, span)
+  const { incidents, stretches, remarks } = timeline
+  return { span, runs: countRuns(events, span), incidents, stretches, remarks, notes, uptime: uptimeOf(timeline, span) }
 }
 
 /** The open incident, by the last two days. `downSec` counts up to `now` if a tier looked within 900 s, or is this process. */
@@ -114,9 +113,8 @@ export function isFresh(incident: Incident | undefined, now = new Date()): boole
 
 /** The level that started the healthy process. `startedMs` undefined: the last restart counts. */
 export function restartedBy(settings: Settings, since: Date, startedMs: number | undefined): number | undefined {
-  const isNear = ({ atMs }: LogEvent) =>
-    startedMs === undefined || (startedMs - atMs <= RESTARTED_AFTER_MS && atMs - startedMs <= RESTARTED_BEFORE_MS)
-  const restart = restartsSince(settings, since).findLast(isNear)
+  const isNear = (atMs: number) => startedMs === undefined || Math.abs(atMs - startedMs) <= RESTARTED_WITHIN_MS
+  const restart = restartsSince(settings, since).findLast(({ atMs }) => isNear(atMs))
   return restart && TIERS[restart.tier].level
 }
 
@@ -132,62 +130,22 @@ function recentEvents(settings: Settings, now: Date): LogEvent[] {
 
 const secondsBetween = (from: Date, to: Date): number => (to.getTime() - from.getTime()) / 1000
 
-function feltFrom({ begin, lastHealthy }: Incident): Date {
-  return lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC ? lastHealthy : begin
-}
-
-const MAX_STEPS = 200
-
-const SAID = new WeakMap<Step[], Map<string, Step>>()
-
-function pushStep(steps: Step[], said: Step['said'], tier: TierName, atMs: number): boolean {
-  const at = new Date(atMs)
-  const known = SAID.get(steps) ?? new Map<string, Step>()
-  SAID.set(steps, known)
-  // Pids and seconds differ each time.
-  const words = said.kind === 'down' ? `down ${said.verdict}` : JSON.stringify(said).replace(/\d+/g, '#')
-  const before = known.get(`${tier} ${words}`)
-  if (before) {
-    before.times++
-    before.until = at
-    return true
-  }
-  if (steps.length >= MAX_STEPS) return false
-  const step = { at, until: at, times: 1, tier, said }
-  steps.push(step)
-  known.set(`${tier} ${words}`, step)
-  return true
-}
-
-function addStep(incident: Incident, said: Step['said'], tier: TierName, atMs: number): void {
-  if (!pushStep(incident.steps, said, tier, atMs)) incident.stepsLeftOut++
-}
-
-function addSaying(incident: Incident, said: Said, tier: TierName, atMs: number): void {
-  addStep(incident, said, tier, atMs)
-  incident.lastSeen = new Date(atMs)
-  const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
-  incident.highestLevel = Math.max(incident.highestLevel, TIERS[tier].level ?? 0, called)
-  if (said.kind === 'restart') incident.restarts++
-  if (said.kind === 'doctor') incident.doctorRuns++
-  if (said.kind === 'manual') incident.manualCalls++
-}
-
-type Saying = Extract<LogEvent, { kind: 'said' }>
-type Ending = Extract<LogEvent, { kind: 'run' }>
+const SECONDS = { down: 'downSec', stopped: 'stoppedSec', unknown: 'unwatchedSec' } as const
 
 class Timeline {
   incidents: Incident[] = []
   readonly stretches: Stretch[] = []
   readonly remarks: Step[] = []
+  /** Within the span. */
+  readonly seconds = { upSec: 0, downSec: 0, stoppedSec: 0, unknownSec: 0, unknownInIncidentsSec: 0 }
   open: Incident | undefined
   private readonly span: Span
   /** Up to `knownMs` the condition is known, and entered. */
   private condition: Condition = 'unknown'
   private knownMs: number | undefined
   private healthyMs: number | undefined
-  private standDowns = 0
-  private failedStarts = 0
+  private unseen = { standDowns: 0, failedStarts: 0 }
+  private readonly steps = new Map<string, Step>()
 
   constructor(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
     this.span = span
@@ -195,57 +153,63 @@ class Timeline {
       if (event.kind === 'said') this.takeSaying(event)
       if (event.kind === 'run' && WATCHERS.includes(event.tier)) this.takeEnding(event)
     }
-    const [fromMs, toMs] = [span.from.getTime(), span.to.getTime()]
+    const toMs = span.to.getTime()
     // This process looks all the time, also when it logs nothing for half an hour.
     if (this.open && lookingSinceMs !== undefined && (this.knownMs ?? 0) >= lookingSinceMs)
       this.see('down', lookingSinceMs, toMs)
-    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, this.knownMs ?? fromMs, toMs)
-    const first = this.stretches[0]
-    if (first && first.from > span.from)
-      this.stretches.unshift({ ...first, from: span.from, to: first.from, condition: 'unknown' })
-    for (const one of this.incidents) one.feltSec = secondsBetween(feltFrom(one), one.lastSeen)
+    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, this.knownMs ?? span.from.getTime(), toMs)
+    for (const one of this.incidents) {
+      const { begin, lastHealthy, lastSeen } = one
+      const isNear = lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC
+      one.feltSec = secondsBetween(isNear ? lastHealthy : begin, lastSeen)
+    }
     this.incidents = this.incidents.filter(({ lastSeen }) => lastSeen >= span.from)
   }
 
-  private takeEnding({ atMs, beganMs, tier, verdict, exitCode }: Ending): void {
+  private takeEnding({ atMs, beganMs, tier, verdict, exitCode }: LogEvent & { kind: 'run' }): void {
     if (verdict === 'healthy' && exitCode === 0) {
       this.see('up', beganMs, atMs)
       this.close(atMs, 'outside')
-    } else if (verdict === STOOD_DOWN) this.standDowns++
+    } else if (verdict === STOOD_DOWN) this.unseen.standDowns++
     else if (verdict === 'stopped-on-purpose') this.see('stopped', beganMs, atMs)
     else if (this.open) {
       this.see('down', beganMs, atMs)
-      if (tier === 'emergency-recovery') addStep(this.open, { kind: 'run-ended', verdict, exitCode }, tier, atMs)
+      if (tier === 'emergency-recovery') this.addStep({ kind: 'run-ended', verdict, exitCode }, tier, atMs, this.open)
     }
   }
 
-  private takeSaying(event: Saying): void {
-    const { atMs, beganMs, tier, said } = event
-    const isWatcher = WATCHERS.includes(tier)
+  private takeSaying({ atMs, beganMs, tier, said }: LogEvent & { kind: 'said' }): void {
     const words = said.kind === 'manual' ? said.why : said.kind === 'notice' ? said.what : ''
-    const isAboutWatchers = words.startsWith(ABOUT_WATCHERS)
-    if (said.kind === 'told') this.takeAlert(event)
-    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(event, said.level ?? 'outside', said.seconds)
-    else if (isWatcher && said.kind !== 'cannot-start' && !isAboutWatchers) {
-      if (said.kind === 'down') {
-        this.see('down', beganMs, atMs)
-        const open = this.open ?? this.begin(atMs)
-        if (open.steps.length === 0 || !VAGUE.includes(said.verdict) || VAGUE.includes(open.verdict))
-          Object.assign(open, { verdict: said.verdict, evidence: said.evidence })
-      }
-      if (this.open) addSaying(this.open, said, tier, atMs)
-      else this.remark(event)
-    } else {
-      if (isWatcher && said.kind === 'cannot-start') this.failedStarts++
-      this.remark(event)
+    const isWatcher = WATCHERS.includes(tier)
+    const isOfGateway = isWatcher && said.kind !== 'cannot-start' && !words.startsWith(ABOUT_WATCHERS)
+    if (isWatcher && said.kind === 'cannot-start') this.unseen.failedStarts++
+    if (isWatcher && said.kind === 'down') {
+      this.see('down', beganMs, atMs)
+      const open = this.open ?? this.begin(atMs)
+      if (open.steps.length === 0 || !VAGUE.includes(said.verdict) || VAGUE.includes(open.verdict))
+        Object.assign(open, { verdict: said.verdict, evidence: said.evidence })
     }
+    if (said.kind === 'told') this.takeAlert(said, tier, atMs)
+    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(said, tier, beganMs, atMs)
+    else if (isOfGateway && this.open) {
+      this.addStep(said, tier, atMs, this.open)
+      this.open.lastSeen = new Date(atMs)
+      const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
+      this.open.highestLevel = Math.max(this.open.highestLevel, TIERS[tier].level ?? 0, called)
+      if (said.kind === 'restart') this.open.restarts++
+      if (said.kind === 'doctor') this.open.doctorRuns++
+      if (said.kind === 'manual') this.open.manualCalls++
+    } else if (['manual', 'notice', 'cannot-start'].includes(said.kind) && atMs >= this.span.from.getTime())
+      this.addStep(said, tier, atMs)
   }
 
-  private takeRecovery({ atMs, beganMs, tier, said }: Saying, healedBy: number | 'outside', seconds: number): void {
+  private takeRecovery(said: Said & { kind: 'recovered' }, tier: TierName, beganMs: number, atMs: number) {
     const last = this.incidents.at(-1)
-    const reckonedMs = atMs - Math.min(seconds, LONGEST_INCIDENT_SEC) * 1000
+    const healedBy = said.level ?? 'outside'
+    const reckonedMs = atMs - Math.min(said.seconds, LONGEST_INCIDENT_SEC) * 1000
+    // Another tier saw it healthy first.
     if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
-      addStep(last, said, tier, atMs)
+      this.addStep(said, tier, atMs, last)
       if (last.healedBy === 'outside') last.healedBy = healedBy
       this.see('up', beganMs, atMs)
       return
@@ -255,25 +219,35 @@ class Timeline {
       const beginMs = Math.max(reckonedMs, this.knownMs ?? 0)
       this.see('down', beginMs, beginMs)
       this.begin(beginMs).isBeginSeen = false
-      this.enter('down', beginMs, atMs)
-      this.knownMs = Math.max(atMs, beginMs)
+      this.see('down', beginMs, atMs)
     }
-    addStep(this.open!, said, tier, atMs)
+    this.addStep(said, tier, atMs, this.open)
     this.see('up', beganMs, atMs)
     this.close(atMs, healedBy)
   }
 
-  private takeAlert({ atMs, tier, said }: Saying): void {
+  private takeAlert(said: Said, tier: TierName, atMs: number): void {
     const last = this.incidents.at(-1)
     const lateMs = last?.end ? atMs - last.end.getTime() : 0
     if (!last || lateMs > (last.manualCalls > 0 ? ALERT_DELAY_MS : 0)) return
     last.alerts++
-    addStep(last, said, tier, atMs)
+    this.addStep(said, tier, atMs, last)
   }
 
-  private remark({ atMs, tier, said }: Saying): void {
-    if (said.kind !== 'manual' && said.kind !== 'notice' && said.kind !== 'cannot-start') return
-    if (atMs >= this.span.from.getTime()) pushStep(this.remarks, said, tier, atMs)
+  /** To the last incident, or the remarks. What is said again counts as one step. */
+  private addStep(said: Step['said'], tier: TierName, atMs: number, incident?: Incident): void {
+    const at = new Date(atMs)
+    const steps = incident?.steps ?? this.remarks
+    // Pids and seconds differ each time.
+    const words = said.kind === 'down' ? `down ${said.verdict}` : JSON.stringify(said).replace(/\d+/g, '#')
+    const key = `${incident ? this.incidents.length : 'remark'} ${tier} ${words}`
+    const before = this.steps.get(key)
+    if (before) Object.assign(before, { times: before.times + 1, until: at })
+    else if (steps.length < MAX_STEPS) {
+      const step = { at, until: at, times: 1, tier, said }
+      steps.push(step)
+      this.steps.set(key, step)
+    } else if (incident) incident.stepsLeftOut++
   }
 
   private begin(atMs: number): Incident {
@@ -289,18 +263,17 @@ class Timeline {
 
   /** A tier looked from `beganMs` to `atMs`, and this is what it saw at the end. */
   private see(condition: Condition, beganMs: number, atMs: number): void {
-    const known = this.knownMs
-    const from = Math.max(known ?? 0, Math.min(beganMs, atMs))
+    const known = this.knownMs ?? this.span.from.getTime()
+    const from = Math.max(this.knownMs ?? 0, Math.min(beganMs, atMs))
     const isGap = this.isSilent(from)
-    if (isGap && known !== undefined) this.enter('unknown', known, from)
+    if (isGap) this.enter('unknown', known, from)
     // Until this moment it was as it was seen last.
-    this.enter(this.condition === 'unknown' ? condition : this.condition, isGap ? from : known!, atMs)
+    this.enter(this.condition === 'unknown' ? condition : this.condition, isGap ? from : known, atMs)
     this.condition = condition
-    this.knownMs = Math.max(atMs, known ?? 0)
+    this.knownMs = Math.max(atMs, this.knownMs ?? 0)
     if (condition === 'up') this.healthyMs = this.knownMs
     if (condition === 'stopped') this.healthyMs = undefined
-    this.standDowns = 0
-    this.failedStarts = 0
+    this.unseen = { standDowns: 0, failedStarts: 0 }
     if (this.open) this.open.lastSeen = new Date(atMs)
   }
 
@@ -310,12 +283,13 @@ class Timeline {
 
   private enter(condition: Condition, fromMs: number, toMs: number): void {
     if (toMs <= fromMs) return
-    const key = condition === 'down' ? 'downSec' : condition === 'stopped' ? 'stoppedSec' : 'unwatchedSec'
-    if (this.open && condition !== 'up') this.open[key] += (toMs - fromMs) / 1000
+    if (this.open && condition !== 'up') this.open[SECONDS[condition]] += (toMs - fromMs) / 1000
     const from = new Date(Math.max(fromMs, this.span.from.getTime()))
     const to = new Date(Math.min(toMs, this.span.to.getTime()))
     if (from >= to) return
-    const [standDowns, failedStarts] = condition === 'unknown' ? [this.standDowns, this.failedStarts] : [0, 0]
+    this.seconds[`${condition}Sec`] += secondsBetween(from, to)
+    if (this.open && condition === 'unknown') this.seconds.unknownInIncidentsSec += secondsBetween(from, to)
+    const { standDowns, failedStarts } = condition === 'unknown' ? this.unseen : { standDowns: 0, failedStarts: 0 }
     const last = this.stretches.at(-1)
     if (last?.condition === condition && last.to.getTime() === from.getTime()) {
       last.to = to
@@ -325,54 +299,44 @@ class Timeline {
   }
 }
 
-function uptimeOf(span: Span, incidents: readonly Incident[], stretches: readonly Stretch[]) {
-  const seconds = { up: 0, down: 0, stopped: 0, unknown: 0 }
-  for (const { from, to, condition } of stretches) seconds[condition] += secondsBetween(from, to)
-  const unsure = incidents.filter(({ begin }) => begin > span.from)
-  const unsureSec = unsure.reduce((sum, one) => sum + secondsBetween(feltFrom(one), one.begin), 0)
-  const unknown = stretches.filter(({ condition }) => condition === 'unknown')
-  let unknownInIncidentsSec = 0
-  for (const { begin, end = span.to } of incidents)
-    for (const { from, to } of unknown)
-      unknownInIncidentsSec += Math.max(0, secondsBetween(from > begin ? from : begin, to < end ? to : end))
-  const watched = seconds.up + seconds.down
-  const percentOf = (up: number, of: number) => (watched > 0 ? (100 * Math.max(0, up)) / of : undefined)
+function uptimeOf({ incidents, seconds }: Timeline, { from }: Span) {
+  const watchedSec = seconds.upSec + seconds.downSec
+  const percentOf = (sec: number, ofSec: number) => (watchedSec > 0 ? (100 * Math.max(0, sec)) / ofSec : undefined)
+  const unsureSec = incidents
+    .filter(({ begin }) => begin > from)
+    .reduce((sum, { begin, lastSeen, feltSec }) => sum + feltSec - secondsBetween(begin, lastSeen), 0)
   return {
-    upSec: seconds.up,
-    downSec: seconds.down,
-    stoppedSec: seconds.stopped,
-    unknownSec: seconds.unknown,
-    unknownInIncidentsSec,
+    ...seconds,
     /** Of the time in which it was up or down; undefined when no tier looked at all. */
-    percent: percentOf(seconds.up, watched),
+    percent: percentOf(seconds.upSec, watchedSec),
     /** If each outage had begun right after the last healthy observation, and gone on while no tier looked. */
-    worstPercent: percentOf(seconds.up - unsureSec, watched + unknownInIncidentsSec),
+    worstPercent: percentOf(seconds.upSec - unsureSec, watchedSec + seconds.unknownInIncidentsSec),
   }
 }
 
-function countRuns(events: readonly LogEvent[], span: Span): Record<TierName, TierRuns> {
-  const blank = Object.keys(TIERS).map((tier) => [tier, { started: 0, ended: {}, unfinished: 0 }])
-  const runs: Record<TierName, TierRuns> = Object.fromEntries(blank)
-  const mayBeUnfinished = (beganMs: number) =>
-    beganMs >= span.from.getTime() && span.to.getTime() - beganMs > LONGEST_RUN_MS
-  for (const event of events) {
-    const { atMs, beganMs, tier, kind } = event
-    if (atMs < span.from.getTime()) continue
-    const mine = runs[tier]
-    const at = new Date(atMs)
-    if (kind === 'said' && event.said.kind === 'cannot-start') mine.cannotStart = { at, why: event.said.why }
-    if (kind === 'said') continue
-    mine.cannotStart = undefined
-    if (kind === 'start') {
-      mine.started++
-      mine.lastStart = at
-      if (mayBeUnfinished(atMs)) mine.unfinished++
+function countRuns(events: readonly LogEvent[], { from, to }: Span) {
+  const blank = ALL_TIERS.map((tier): [TierName, TierRuns] => [tier, { started: 0, ended: {}, unfinished: 0 }])
+  const runs = Object.fromEntries(blank) as Record<TierName, TierRuns>
+  for (const event of events.filter(({ atMs }) => atMs >= from.getTime())) {
+    const mine = runs[event.tier]
+    const at = new Date(event.atMs)
+    if (event.kind === 'said') {
+      if (event.said.kind === 'cannot-start') mine.cannotStart = { at, why: event.said.why }
       continue
     }
-    const { verdict, exitCode } = event
-    mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
-    mine.last = { at, verdict, exitCode }
-    if (mayBeUnfinished(beganMs)) mine.unfinished--
+    const beganMs = event.kind === 'run' ? event.beganMs : event.atMs
+    const mayBeUnfinished = beganMs >= from.getTime() && to.getTime() - beganMs > LONGEST_RUN_MS
+    mine.cannotStart = undefined
+    if (event.kind === 'start') {
+      mine.started++
+      mine.lastStart = at
+      if (mayBeUnfinished) mine.unfinished++
+    } else {
+      const { verdict, exitCode } = event
+      mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
+      mine.last = { at, verdict, exitCode }
+      if (mayBeUnfinished) mine.unfinished--
+    }
   }
   for (const mine of Object.values(runs)) mine.unfinished = Math.max(0, mine.unfinished)
   return runs

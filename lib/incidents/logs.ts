@@ -1,19 +1,8 @@
 /** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and reported. */
-import { isUtf8 } from 'node:buffer'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import {
-  ALL_TIERS,
-  type LogLine,
-  localDay,
-  type Marker,
-  oneLine,
-  parseLine,
-  parseMarker,
-  TIERS,
-  type TierName,
-} from '../tier/contract.ts'
-import { isOurLog, logFolders, readBytes } from '../tier/journal.ts'
+import { ALL_TIERS, localDay, type Marker, oneLine, parseLine, parseMarker, type TierName } from '../tier/contract.ts'
+import { logFolders, readBytes, wholeLines } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
 export interface Span {
@@ -33,25 +22,17 @@ export type LogEvent = {
   isAhead: boolean
 } & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
 
-const NAME = new RegExp(`^(${ALL_TIERS.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log`)
-const DAY_MS = 86_400_000
-const LOOK_BACK_MS = 2 * DAY_MS
-const MAX_LOG_BYTES = 16 * 1024 * 1024
+const NAME = new RegExp(`^(${ALL_TIERS.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log(.*)$`)
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+/** More than fifty times the log of an ordinary day. */
+const MAX_LOG_BYTES = 4_000_000
 /** The tiers cut what they quote to hundreds of characters. */
-const MAX_LINE_BYTES = 2048
-const MAX_EVENTS_PER_LOG = 20_000
+const MAX_LINE_CHARS = 2048
 /** The verdict of a run that did not look. */
 export const STOOD_DOWN = 'stood down'
 /** More in a log is damage. */
 const MAX_RUN_SEC = 86_400
-
-const DAMAGE = {
-  odd: 'that no tier writes (damaged, or cut off)',
-  fromTheFuture: 'from the future (the clock was set back)',
-  outOfOrder: 'older than the one before (the clock was set back, or the log was edited)',
-  tooMany: 'skipped: there are too many',
-}
-type Damage = Record<keyof typeof DAMAGE, number>
 
 /** Also of two days before the span, in both log folders. Of a log over `maxBytes` the end is read. Never throws. */
 export function readEvents(
@@ -61,25 +42,14 @@ export function readEvents(
   tiers: readonly TierName[] = ALL_TIERS,
   maxBytes = MAX_LOG_BYTES,
 ): { events: LogEvent[]; notes: string[] } {
-  const { paths, notes } = logFilesOf(settings, span, tiers)
+  const { paths, notes } = findLogs(settings, span, tiers)
   const ranked: { event: LogEvent; rank: number }[] = []
   for (const path of paths) {
-    const own: LogEvent[] = []
-    let lastMs = 0
-    const trouble = readLog(path, maxBytes, (line, damage) => {
-      const atMs = line.at.getTime()
-      if (atMs < lastMs - 60_000) damage.outOfOrder++
-      lastMs = atMs
-      const event = eventOf(line, path)
-      if (event && atMs > now.getTime() + 1000) damage.fromTheFuture++
-      else if (event && own.length >= MAX_EVENTS_PER_LOG) damage.tooMany++
-      else if (event && atMs <= span.to.getTime()) own.push(event)
-    })
-    if (trouble) notes.push(trouble)
     let runBeganMs = Number.POSITIVE_INFINITY
     let laterMs = Number.POSITIVE_INFINITY
     let healthyMs = 0
-    for (const event of own.toReversed()) {
+    for (const event of readLog(path, maxBytes, now, notes).reverse()) {
+      if (event.atMs > span.to.getTime()) continue
       event.isAhead = event.atMs > laterMs + 60_000
       laterMs = Math.min(laterMs, event.atMs)
       // A run that stood down did so beside another run of the same tier.
@@ -104,97 +74,72 @@ export function withoutAhead(events: readonly LogEvent[]): LogEvent[] {
   return events.filter((one) => !one.isAhead || (one.kind === 'said' && one.said.kind !== 'recovered'))
 }
 
-function logFilesOf(settings: Settings, span: Span, tiers: readonly TierName[]): { paths: string[]; notes: string[] } {
-  const first = localDay(new Date(span.from.getTime() - LOOK_BACK_MS))
+function findLogs(settings: Settings, { from, to }: Span, tiers: readonly TierName[]) {
+  const first = localDay(new Date(from.getTime() - 2 * DAY_MS))
   // The next day's too: another time zone was in force when that log was begun.
-  const last = localDay(new Date(span.to.getTime() + DAY_MS))
-  const paths: string[] = []
+  const last = localDay(new Date(to.getTime() + DAY_MS))
+  const logs: { path: string; tier?: string; day: string }[] = []
   const notes: string[] = []
-  const daysOf = new Map<string, Set<string>>()
   for (const [i, folder] of logFolders(settings).entries()) {
-    let names: string[]
     try {
-      names = readdirSync(folder).sort()
+      for (const name of readdirSync(folder).sort()) {
+        const [, tier, day = '', rest] = NAME.exec(name) ?? []
+        if (!tiers.includes(tier as TierName) || day < first || day > last) continue
+        if (rest === '') logs.push({ path: join(folder, name), tier, day })
+        else notes.push(`${join(folder, name)} is not read: it was renamed or packed`)
+      }
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? String(error)
+      const { code } = error as NodeJS.ErrnoException
       // The fallback folder is there only when it was needed.
       if (i === 0 || code !== 'ENOENT') notes.push(`the log folder ${folder} cannot be read (${code})`)
-      continue
-    }
-    for (const name of names) {
-      const [, tier, day = ''] = NAME.exec(name) ?? []
-      if (!tiers.includes(tier as TierName) || day < first || day > last) continue
-      if (!isOurLog(name) || !name.endsWith('.log')) {
-        notes.push(`${join(folder, name)} is not read: it was renamed or packed`)
-        continue
-      }
-      paths.push(join(folder, name))
-      daysOf.set(tier!, (daysOf.get(tier!) ?? new Set()).add(day))
     }
   }
-  return { paths, notes: [...notes, ...missingDays(settings, span, daysOf)] }
-}
-
-function missingDays(settings: Settings, span: Span, daysOf: Map<string, Set<string>>): string[] {
-  const wanted = daysIn(span)
-  const oldest = [...daysOf.values()].flatMap((days) => [...days]).sort()[0]
-  if (oldest === undefined) return wanted.length > 0 ? ['there is no log of these days at all'] : []
-  const isCut = span.to.getTime() - settings.logRetentionDays * DAY_MS > span.from.getTime()
-  const why = isCut ? ` (logs are kept for ${settings.logRetentionDays} days)` : ''
-  const notes = wanted.some((day) => day < oldest) ? [`there is no log from before ${oldest}${why}`] : []
+  const days = new Set<string>()
+  // Just after midnight the day's logs need not be there.
+  for (let ms = from.getTime(); ms < to.getTime() - HOUR_MS; ms += HOUR_MS) days.add(localDay(new Date(ms)))
+  const oldest = logs.map(({ day }) => day).sort()[0] ?? last
+  const since = [...days].filter((day) => day >= oldest)
+  const keptFor = `(logs are kept for ${settings.logRetentionDays} days)`
+  if (since.length < days.size) notes.push(`there is no log from before ${oldest} ${keptFor}`)
   for (const tier of ['watchdog', 'healthcheck', 'monitor', 'guardian']) {
-    const missing = wanted.filter((day) => day >= oldest && !daysOf.get(tier)?.has(day))
+    const missing = since.filter((day) => !logs.some((log) => log.tier === tier && log.day === day))
     if (missing.length > 0) notes.push(`no ${tier} log of ${missing.join(', ')}`)
   }
-  return notes
+  return { paths: logs.map(({ path }) => path), notes }
 }
 
-/** Days of which the span holds an hour or more: just after midnight logs need not be there. */
-function daysIn({ from, to }: Span): string[] {
-  const quarters: Record<string, number> = {}
-  for (let ms = from.getTime(); ms < to.getTime(); ms += 900_000) {
-    const day = localDay(new Date(ms))
-    quarters[day] = (quarters[day] ?? 0) + Math.min(1, (to.getTime() - ms) / 900_000)
-  }
-  return Object.keys(quarters).filter((day) => quarters[day]! >= 4)
-}
-
-function readLog(path: string, maxBytes: number, take: (line: LogLine, damage: Damage) => void): string | undefined {
-  const damage: Damage = { odd: 0, fromTheFuture: 0, outOfOrder: 0, tooMany: 0 }
-  let bytes: Buffer
+function readLog(path: string, maxBytes: number, now: Date, notes: string[]): LogEvent[] {
+  let text: string
   let skipped: number
   try {
     const stat = statSync(path)
-    if (!stat.isFile()) return `${path} cannot be read (it is no file)`
+    // Opening a pipe would wait for its writer.
+    if (!stat.isFile()) throw Object.assign(new Error(), { code: 'it is no file' })
     skipped = Math.max(0, stat.size - maxBytes)
-    bytes = readBytes(path, skipped, stat.size)
+    text = readBytes(path, skipped, stat.size).toString('utf8')
   } catch (error) {
-    return `${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`
+    notes.push(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    return []
   }
-  // A log that is read from the middle begins with half a line.
-  for (let from = skipped > 0 ? bytes.indexOf(0x0a) + 1 : 0, end = 0; from < bytes.length; from = end + 1) {
-    end = bytes.indexOf(0x0a, from)
-    if (end < 0) end = bytes.length
-    if (end === from || bytes[from] === 0x20) continue // a continuation
-    const raw = bytes.subarray(from, Math.min(end, from + MAX_LINE_BYTES))
-    const line = parseLine(raw.toString('utf8'))
-    if (!line || end - from > MAX_LINE_BYTES || !isUtf8(raw)) damage.odd++
-    if (line) take(line, damage)
+  const events: LogEvent[] = []
+  let unusable = 0
+  for (const raw of (skipped > 0 ? wholeLines(text) : text).split('\n')) {
+    if (raw === '' || raw.startsWith(' ')) continue // a continuation
+    const line = parseLine(raw.slice(0, MAX_LINE_CHARS))
+    const marker = line && parseMarker(line.text)
+    const tier = ALL_TIERS.find((one) => one === line?.tier)
+    const atMs = line?.at.getTime() ?? Number.POSITIVE_INFINITY
+    if (atMs > now.getTime() + 1000) unusable++
+    else if (marker && tier) events.push(eventOf(marker, { atMs, tier, log: path, beganMs: atMs, isAhead: false }))
   }
-  const troubles = (Object.keys(DAMAGE) as (keyof Damage)[])
-    .filter((kind) => damage[kind] > 0)
-    .map((kind) => `${damage[kind]} line${damage[kind] === 1 ? '' : 's'} ${DAMAGE[kind]}`)
-  if (skipped > 0 && maxBytes === MAX_LOG_BYTES) troubles.push(`the first ${Math.round(skipped / 1e6)} MB skipped`)
-  return troubles.length > 0 ? `${path}: ${troubles.join(', ')}` : undefined
+  if (unusable > 0) notes.push(`${path}: lines that are damaged, or from the future: ${unusable}`)
+  if (skipped > 0 && maxBytes === MAX_LOG_BYTES) notes.push(`${path}: only its last ${maxBytes / 1e6} MB were read`)
+  return events
 }
 
-function eventOf(line: LogLine, log: string): LogEvent | undefined {
-  const marker = parseMarker(line.text)
-  if (!marker || !Object.hasOwn(TIERS, line.tier)) return undefined
-  const atMs = line.at.getTime()
-  const common = { atMs, tier: line.tier as TierName, log, beganMs: atMs, isAhead: false }
+function eventOf(marker: Marker, common: Pick<LogEvent, 'atMs' | 'tier' | 'log' | 'beganMs' | 'isAhead'>): LogEvent {
   if (marker.kind === 'run-started') return { ...common, kind: 'start', pid: marker.pid }
   if (marker.kind !== 'run-ended') return { ...common, kind: 'said', said: marker }
-  const beganMs = atMs - Math.min(marker.seconds, MAX_RUN_SEC) * 1000
+  const beganMs = common.atMs - Math.min(marker.seconds, MAX_RUN_SEC) * 1000
   return { ...common, beganMs, kind: 'run', verdict: oneLine(marker.verdict, 60), exitCode: marker.exitCode }
 }

@@ -23,8 +23,7 @@ export function secondOf(at: Date, beside: Date): string {
   return day === localIso(beside).slice(0, 10) ? time : `${day} ${time}`
 }
 
-/** `tier` undefined: the gateway itself. */
-export type TimelineLine = Omit<ReturnType<typeof lineOf>, 'tier'> & { tier: TierName | undefined }
+export type TimelineLine = ReturnType<typeof lineOf>
 
 const NAMES = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor', monitor: 'monitor' }
 
@@ -36,11 +35,12 @@ export function whoIs(tier: TierName): string {
 export function lineOf({ at, until, times, tier, said }: Step) {
   const again = times > 1 ? `${times} times, last ${secondOf(until, at)}` : ''
   const [did, quote = ''] = deedOf(said)
-  return { at, until, tier, who: whoIs(tier), again, did, quote }
+  /** `tier` undefined: the gateway itself. */
+  return { at, until, tier: tier as TierName | undefined, who: whoIs(tier), again, did, quote }
 }
 
 export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
-  const lines: TimelineLine[] = steps.map(lineOf)
+  const lines = steps.map(lineOf)
   if (end && healedBy === 'outside' && !steps.some(({ said }) => said.kind === 'recovered')) {
     const did = 'seen healthy again; none of the levels did it'
     lines.push({ at: end, until: end, tier: undefined, who: 'Gateway', did, quote: '', again: '' })
@@ -60,11 +60,7 @@ function deedOf(said: Step['said']): [did: string, quote?: string] {
   if (kind === 'told') return [`sent a message through ${said.channel}`, said.title]
   if (kind === 'run-ended') return [`ended with exit code ${said.exitCode}`, said.verdict]
   const after = spell(said.seconds)
-  return [
-    said.level === undefined
-      ? `saw it back after ${after}, by itself or from outside`
-      : `brought it back after ${after}`,
-  ]
+  return [said.level ? `brought it back after ${after}` : `saw it back after ${after}, by itself or from outside`]
 }
 
 /** How an incident ended, as the second half of a sentence. */

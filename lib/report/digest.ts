@@ -28,22 +28,20 @@ export function endOfLastWeek(now: Date): Date {
 /** 167 or 169 hours when the clocks were changed. */
 const beginOfWeek = (end: Date): Date => new Date(end.getFullYear(), end.getMonth(), end.getDate() - 7, HOUR)
 
-export async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {
+async function composeDigest(settings: Settings, until: Date, now: Date): Promise<Alert> {
   const { causesOf, figuresOf, readReport } = await import('./report.ts')
   const report = await readReport(settings, { from: beginOfWeek(until), to: until }, now)
+  const { host, incidents } = report
   const figures = figuresOf(report)
-  const failures = report.incidents.length
-  const causes = causesOf(report.incidents).map(
-    (cause) => `${cause.verdict} (${cause.incidents}×, ${seenAndFelt(cause)})`,
-  )
+  const causes = causesOf(incidents).map((one) => `${one.verdict} (${one.incidents}×, ${seenAndFelt(one)})`)
   return {
     kind: 'digest',
     writtenAt: now.toISOString(),
-    host: report.host,
-    title: `OpenClaw on ${report.host}: the week to ${minuteOf(until)}`,
-    lead: `${failures || 'No'} failure${failures > 1 ? 's' : ''}, uptime ${Object.fromEntries(figures).Uptime}.`,
+    host,
+    title: `OpenClaw on ${host}: the week to ${minuteOf(until)}`,
+    lead: `${incidents.length || 'No'} failure${incidents.length > 1 ? 's' : ''}, uptime ${figures.Uptime}.`,
     whys: [
-      ...figures.map(([metric, value]) => `${metric}: ${value}`),
+      ...Object.entries(figures).map(([metric, value]) => `${metric}: ${value}`),
       ...(causes.length > 0 ? [`Causes: ${causes.slice(0, 5).join(', ')}`] : []),
     ],
     tried: [],

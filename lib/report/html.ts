@@ -13,6 +13,7 @@ import {
 import { cleanText, localDay, localIso, TIERS } from '../tier/contract.ts'
 import {
   figuresOf,
+  MAX_INCIDENTS,
   percentOf,
   type Report,
   type ReportedIncident,
@@ -21,8 +22,6 @@ import {
   type Table,
 } from './report.ts'
 
-/** A page with thousands of incidents cannot be read, nor opened; the newest are shown, and of them so many unfolded. */
-const MAX_INCIDENTS = 300
 const UNFOLDED = 10
 /** Even if something were overlooked: the browser runs no script here and loads nothing. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -60,8 +59,6 @@ export function asPage(report: Report): string {
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
 <title>Self-healing of OpenClaw on ${host}, ${time}</title>
 <style>${new Html(STYLE)}</style>
 </head>
@@ -69,9 +66,9 @@ export function asPage(report: Report): string {
 <main>
 <h1>Self-healing of OpenClaw on ${host}</h1>
 <p class="dim">${time}</p>
-<div class="tiles">${tilesOf(figures)}</div>
+<div class="tiles">${TILES.map((metric) => tile(metric, figures[metric]!))}</div>
 ${uptimeSection(report)}
-<section><h2>Figures</h2>${tableOf({ head: [], rows: figures })}</section>
+<section><h2>Figures</h2>${tableOf({ head: [], rows: Object.entries(figures) })}</section>
 <section><h2>Incidents</h2>
 ${older > 0 ? html`<p class="dim">${older} older ones are not shown.</p>` : ''}${shown.length === 0 ? html`<p class="dim">None.</p>` : ''}
 ${shown.map((incident, i) => incidentPart(incident, shown.length - i <= UNFOLDED))}</section>
@@ -85,38 +82,31 @@ ${sectionsOf(report).map(sectionPart)}
 
 const TILES = ['Uptime', 'Total failures', 'Mean time to recovery', 'Manual interventions']
 
-function tilesOf(figures: [metric: string, value: string][]): Html[] {
-  return TILES.map((metric) => {
-    const [figure, note] = Object.fromEntries(figures)[metric]!.split(/ as seen; | (?=\()/)
-    return html`<div class="tile"><b>${figure}</b>${metric}<br><span class="dim">${note?.replace(/[()]/g, '')}</span></div>`
-  })
+function tile(metric: string, value: string): Html {
+  const [figure, note = ''] = value.split(/ as seen; | (?=\()/)
+  return html`<div class="tile"><b>${figure}</b>${metric}<br><span class="dim">${note.replace(/[()]/g, '')}</span></div>`
 }
 
-function tableOf({ head, rows }: Table): Html {
-  const cells = (row: string[]) => row.slice(1).map((cell) => html`<td>${cell}</td>`)
+function tableOf({ head, rows }: Table<Part>): Html {
+  const cells = (row: Part[]) => row.slice(1).map((cell) => html`<td>${cell}</td>`)
   return html`<div class="scroll"><table>${head.length > 0 ? html`<thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>` : ''}<tbody>
 ${rows.map((row) => html`<tr><th scope="row">${row[0]}</th>${cells(row)}</tr>\n`)}</tbody></table></div>`
 }
 
 function sectionPart({ title, table, lines = [] }: Section): Html {
-  const points = lines.map((line) =>
-    typeof line === 'string'
-      ? html`<li>${line}</li>\n`
-      : html`<li>${minuteOf(line.at)} ${line.who} ${wordsOf(line)}</li>\n`,
-  )
-  return html`<section><h2>${title}</h2>${table ? tableOf(table) : ''}${points.length > 0 ? html`<ul>\n${points}</ul>` : ''}</section>\n`
+  const points = lines.map((line) => {
+    const words = typeof line === 'string' ? line : html`${minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
+    return html`<li>${words}</li>\n`
+  })
+  return html`<section><h2>${title}</h2>${table ? tableOf(table) : html`<ul>\n${points}</ul>`}</section>\n`
 }
 
 function wordsOf({ did, quote, again }: TimelineLine): Html {
   return html`${did}${quote ? html`: <code>${quote}</code>` : ''}${again ? html` <span class="dim">(${again})</span>` : ''}`
 }
 
-const CONDITIONS: Record<Condition, string> = {
-  up: 'up',
-  down: 'down',
-  stopped: 'stopped on purpose',
-  unknown: 'not known',
-}
+const CONDITIONS = { up: 'up', down: 'down', stopped: 'stopped on purpose', unknown: 'not known' }
+const ALL_CONDITIONS = Object.keys(CONDITIONS) as Condition[]
 
 /** A row for each day, with what is not known hatched. */
 function uptimeSection({ stretches, span: { from, to } }: History): Html {
@@ -127,25 +117,21 @@ function uptimeSection({ stretches, span: { from, to } }: History): Html {
     rows.push(dayRow(begin, end, stretches))
     begin = end
   }
-  const legend = Object.entries(CONDITIONS)
-    .filter(([one]) => stretches.some(({ condition }) => condition === one))
-    .map(([one, words]) => html`<span><i class="${one}"></i>${words}</span>`)
+  const legend = ALL_CONDITIONS.map((one) => html`<span><i class="mark ${one}"></i>${CONDITIONS[one]}</span>`)
   return html`<section><h2>Uptime</h2>
 <div class="day" aria-hidden="true"><span></span><span class="axis">${[0, 6, 12, 18, 24].map((hour) => mark(hour / 24, hour === 24 ? '24 h' : `${hour}`))}</span><span></span></div>
 ${rows}<div class="legend">${legend}</div></section>`
 }
 
-function dayRow(begin: Date, end: Date, all: readonly Stretch[]): Html {
-  const length = end.getTime() - begin.getTime()
+function dayRow(begin: Date, end: Date, stretches: readonly Stretch[]): Html {
+  const [beginMs, lengthMs] = [begin.getTime(), end.getTime() - begin.getTime()]
+  const place = (at: Date) => Math.min(1, Math.max(0, (at.getTime() - beginMs) / lengthMs))
+  const shown = stretches.filter(({ from, to }) => from < end && to > begin)
+  const bars = shown.map(({ from, to, condition }) => bar(place(from), place(to), condition))
   const seconds: Record<Condition, number> = { up: 0, down: 0, stopped: 0, unknown: 0 }
-  const bars = all.flatMap(({ from, to, condition }) => {
-    const [left, right] = [Math.max(from.getTime(), begin.getTime()), Math.min(to.getTime(), end.getTime())]
-    if (left >= right) return []
-    seconds[condition] += (right - left) / 1000
-    return [bar((left - begin.getTime()) / length, (right - begin.getTime()) / length, condition)]
-  })
+  for (const { from, to, condition } of shown) seconds[condition] += ((place(to) - place(from)) * lengthMs) / 1000
   const day = begin.toLocaleDateString('en-GB', { weekday: 'short', day: 'numeric', month: 'short' }).replace(',', '')
-  const parts = (Object.keys(seconds) as Condition[]).filter((condition) => seconds[condition] > 0)
+  const parts = ALL_CONDITIONS.filter((one) => seconds[one] > 0)
   const label = `${day}: ${parts.map((one) => `${CONDITIONS[one]} ${spell(seconds[one])}`).join(', ')}`
   const watched = seconds.up + seconds.down
   return html`<div class="day"><time datetime="${localDay(begin)}">${day}</time><span class="strip" role="img" aria-label="${label}" title="${label}">${bars}</span><span>${watched > 0 ? percentOf((100 * seconds.up) / watched) : '–'}</span></div>
@@ -163,18 +149,17 @@ function incidentPart(incident: ReportedIncident, isOpen: boolean): Html {
   const { begin, verdict, evidence, finding, stepsLeftOut } = incident
   const lines = timelineOf(incident)
   const took = whatItTook(incident)
-  const steps = lines.map(
-    (line) =>
-      html`<li><time datetime="${line.at.toISOString()}">${secondOf(line.at, begin)}</time><span class="who"><i class="l${levelOf(line)}"></i>${line.who}</span><span>${wordsOf(line)}</span></li>
-`,
-  )
-  return html`<details${isOpen ? html` open` : ''}><summary><h3>${minuteOf(begin)} ${verdict}</h3><span class="tag">${howItEnded(incident)}</span></summary>
+  const steps = lines.map((line) => [
+    html`<time datetime="${line.at.toISOString()}">${secondOf(line.at, begin)}</time>`,
+    html`<i class="mark l${levelOf(line)}"></i>${line.who}`,
+    wordsOf(line),
+  ])
+  return html`<details${isOpen ? html` open` : ''}><summary><h3>${minuteOf(begin)} ${verdict}</h3> <span class="dim">${howItEnded(incident)}</span></summary>
 <p>${howLong(incident)}${took ? `; ${took}` : ''}</p>
 ${evidence ? html`<p><code>${evidence}</code></p>` : ''}
 ${finding ? html`<p>The doctor found: <code>${finding}</code></p>` : ''}
 ${lanesOf(incident, lines)}
-<ol class="steps">
-${steps}${stepsLeftOut > 0 ? html`<li>${stepsLeftOut} more lines about it are in the logs</li>` : ''}</ol></details>
+${tableOf({ head: [], rows: steps })}${stepsLeftOut > 0 ? html`<p class="dim">${stepsLeftOut} more lines about it are in the logs</p>` : ''}</details>
 `
 }
 
@@ -193,10 +178,10 @@ function lanesOf({ begin, end, lastSeen }: ReportedIncident, lines: readonly Tim
     const mine = lines.filter((line) => levelOf(line) === level)
     if (mine.length === 0) return []
     const until = Math.max(...mine.map((line) => place(line.until)))
-    const dots = mine.map(
-      ({ at, did }) =>
-        html`<i class="dot l${level}" style="left:${(100 * place(at)).toFixed(2)}%" title="${secondOf(at, begin)} ${did}"></i>`,
-    )
+    const dots = mine.map(({ at, did }) => {
+      const left = (100 * place(at)).toFixed(2)
+      return html`<i class="dot l${level}" style="left:${left}%" title="${secondOf(at, begin)} ${did}"></i>`
+    })
     return [lane(`Level ${level}`, [bar(place(mine[0]!.at), until, `time l${level}`), ...dots])]
   })
   const times = [0, 0.5, 1].map((part) => mark(part, secondOf(new Date(beginMs + part * lastMs), begin)))
@@ -208,15 +193,10 @@ ${lane('Gateway', bar(0, lengthMs / lastMs, 'time down'))}${levels}<div class="l
 const STYLE = `
 :root {
   color-scheme: light dark;
-  --ground: #f6f5f2; --panel: #ffffff; --ink: #1d2126; --dim: #59626d; --line: #dedbd4;
-  --up: #4fa97a; --down: #c62f2a; --stopped: #4c78c8; --none: #d5d1c9; --none-line: #b9b4aa;
-  --level1: #b7791f; --level2: #2f7d8c; --level3: #7b57c2; --level4: #c62f2a;
+  --ground: light-dark(#f6f5f2, #121518); --panel: light-dark(#ffffff, #1a1e23); --line: light-dark(#dedbd4, #2f363e);
+  --ink: light-dark(#1d2126, #e7e5e1); --dim: light-dark(#59626d, #a0a9b3);
+  --none: light-dark(#d5d1c9, #2b3138); --none-line: light-dark(#b9b4aa, #48515b);
 }
-@media (prefers-color-scheme: dark) { :root {
-  --ground: #121518; --panel: #1a1e23; --ink: #e7e5e1; --dim: #a0a9b3; --line: #2f363e;
-  --up: #3c9468; --down: #ff6a5f; --stopped: #6f9bea; --none: #2b3138; --none-line: #48515b;
-  --level1: #e0a84a; --level2: #57b3c4; --level3: #a78bea; --level4: #ff6a5f;
-} }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 main { max-width: 62rem; margin: 0 auto; padding: 2rem 1rem 3rem; }
@@ -238,30 +218,27 @@ table > :first-child > tr:first-child > * { border-top: 0; }
 .strip, .track, .axis { position: relative; height: 1.35rem; }
 .strip i { position: absolute; top: 0; bottom: 0; }
 .strip i.down { top: -.15rem; bottom: -.15rem; min-width: 3px; z-index: 1; }
-.up { background: var(--up); } .down { background: var(--down); } .stopped { background: var(--stopped); }
+.up, .l0 { background: light-dark(#4fa97a, #3c9468); }
+.down, .l4 { background: light-dark(#c62f2a, #ff6a5f); }
+.stopped { background: light-dark(#4c78c8, #6f9bea); }
 .unknown { background: repeating-linear-gradient(135deg, var(--none) 0 4px, var(--none-line) 4px 6px); }
 .axis span { position: absolute; white-space: nowrap; transform: translateX(-50%); }
 .axis span:first-child { transform: none; }
 .axis span:last-child { transform: translateX(-100%); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin-top: .7rem; color: var(--dim); }
-.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem; vertical-align: -.1rem; }
+.mark { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .4rem; }
 details { border-top: 1px solid var(--line); padding: .7rem 0; }
-summary { cursor: pointer; }
-.tag { margin-left: .7rem; color: var(--dim); }
-.lanes { margin: .6rem 0; }
 .lane { display: grid; grid-template-columns: 4.4rem 1fr; gap: .7rem; align-items: center; }
 .track i { position: absolute; top: 50%; }
 .track i.time { height: .3rem; margin-top: -.15rem; min-width: 3px; border-radius: 2px; }
 .track i.dot { width: .62rem; height: .62rem; margin: -.31rem 0 0 -.31rem; border-radius: 50%; border: 2px solid var(--panel); }
-.l0 { background: var(--up); } .l1 { background: var(--level1); } .l2 { background: var(--level2); }
-.l3 { background: var(--level3); } .l4 { background: var(--level4); }
-ol.steps { list-style: none; margin: .6rem 0 0; padding: 0; }
-ol.steps li { display: grid; grid-template-columns: 4.4rem 11.5rem 1fr; gap: .7rem; padding: .14rem 0; }
-ol.steps .who i { display: inline-block; width: .55rem; height: .55rem; border-radius: 50%; margin-right: .45rem; }
+.l1 { background: light-dark(#b7791f, #e0a84a); }
+.l2 { background: light-dark(#2f7d8c, #57b3c4); }
+.l3 { background: light-dark(#7b57c2, #a78bea); }
+details th, details td:nth-child(2) { white-space: nowrap; }
+details :is(th, td) { border-top: 0; padding-block: .14rem; }
+details td:last-child { width: 100%; }
 code { font: .88em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 ul { margin: 0; padding-left: 1.1rem; }
-@media (max-width: 46rem) {
-  ol.steps li { grid-template-columns: auto 1fr; gap: 0 .7rem; }
-  ol.steps li > :last-child { grid-column: 1 / -1; }
-}
+@media (max-width: 46rem) { details tr { display: flex; flex-wrap: wrap; } }
 `

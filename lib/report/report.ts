@@ -1,10 +1,22 @@
-/** What the report says, before Markdown, the page, JSON or the digest give it a form. */
+/** What the report says, and as Markdown that also reads well at a terminal; page, JSON and digest are made of the same. */
 import { hiding } from '../alerts/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
-import { type History, type Incident, readHistory, type Step } from '../incidents/history.ts'
+import { type History, type Incident, readHistory } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import type { Span } from '../incidents/logs.ts'
-import { lineOf, minuteOf, seenAndFelt, spell, type TimelineLine } from '../incidents/words.ts'
+import {
+  howItEnded,
+  howLong,
+  lineOf,
+  minuteOf,
+  secondOf,
+  seenAndFelt,
+  spell,
+  type TimelineLine,
+  timelineOf,
+  whatItTook,
+} from '../incidents/words.ts'
+import { oneLine } from '../tier/contract.ts'
 import { hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 
@@ -20,9 +32,9 @@ export interface Report extends History {
   incidents: ReportedIncident[]
 }
 
-export interface Table {
+export interface Table<Cell = string> {
   head: string[]
-  rows: string[][]
+  rows: Cell[][]
 }
 
 /** A part of the report behind its incidents. */
@@ -32,34 +44,31 @@ export interface Section {
   lines?: (string | TimelineLine)[]
 }
 
+/** More than these cannot be read, nor opened in a browser; the newest are shown. JSON has them all. */
+export const MAX_INCIDENTS = 200
 const MAX_GAPS = 20
 
 /** Reads the logs of the span; no secret of this machine is left in what comes back. */
 export async function readReport(settings: Settings, span: Span, now: Date): Promise<Report> {
   const hide = await hiding(settings)
   const history = readHistory(settings, span, now)
-  for (const { cannotStart } of Object.values(history.runs)) if (cannotStart) cannotStart.why = hide(cannotStart.why)
-  const clean = (step: Step): Step => {
-    const said = Object.entries(step.said).map(([key, value]) => [key, typeof value === 'string' ? hide(value) : value])
-    return { ...step, said: Object.fromEntries(said) as Step['said'] }
-  }
-  return {
-    host: hostOf(settings.profile),
-    writtenAt: now,
-    ...history,
-    incidents: history.incidents.map((incident) => ({
-      ...incident,
-      evidence: hide(incident.evidence),
-      steps: incident.steps.map(clean),
-      finding: incident.doctorRuns > 0 ? rootCauseOf(settings, incident, hide) : undefined,
-    })),
-    remarks: history.remarks.map(clean),
-    notes: history.notes.map(hide),
-  }
+  const incidents = history.incidents.map((incident) => {
+    const finding = incident.doctorRuns > 0 ? rootCauseOf(settings, incident, hide) : undefined
+    return { ...incident, finding }
+  })
+  return everyText({ host: hostOf(settings.profile), writtenAt: now, ...history, incidents }, hide)
+}
+
+/** A copy with every text in it changed. */
+export function everyText<T>(value: T, change: (text: string) => string): T {
+  if (typeof value === 'string') return change(value) as T
+  if (Array.isArray(value)) return value.map((one) => everyText(one, change)) as T
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, everyText(one, change)])) as T
 }
 
 /** The production table of the article, and what it takes to read it rightly. */
-export function figuresOf({ incidents, uptime }: History): [metric: string, value: string][] {
+export function figuresOf({ incidents, uptime }: History): Record<string, string> {
   const total = incidents.length
   const count = (is: (incident: Incident) => boolean) => incidents.filter(is).length
   const share = (n: number) => (total === 0 ? `${n}` : `${n} (${Math.round((100 * n) / total)}%)`)
@@ -72,38 +81,35 @@ export function figuresOf({ incidents, uptime }: History): [metric: string, valu
   const sent = called.reduce((sum, { alerts }) => sum + alerts, 0)
   const sentWords = sent === 0 ? 'no delivery is in the logs' : `${sent} message${sent === 1 ? '' : 's'} delivered`
   const alone = count(({ healedBy, manualCalls }) => healedBy === 'outside' && manualCalls === 0)
-  const open = count(({ end }) => end === undefined)
+  const ended = incidents.filter(({ end }) => end !== undefined)
+  const mean = (key: 'downSec' | 'feltSec') => ended.reduce((sum, one) => sum + one[key], 0) / ended.length
+  const recovery = { downSec: mean('downSec'), feltSec: mean('feltSec') }
   const watched = uptime.upSec + uptime.downSec
   const whole = watched + uptime.unknownSec
-  const ended = incidents.filter(({ end }) => end !== undefined)
-  const mean = (of: (incident: Incident) => number) => ended.reduce((sum, one) => sum + of(one), 0) / ended.length
-  const recovery = { downSec: mean((one) => one.downSec), feltSec: mean((one) => one.feltSec) }
-  return [
-    ['Total failures', `${total}`],
-    ['Level 1 resolved', byLevel(1)],
-    ['Level 2 resolved', byLevel(2)],
-    ['Level 3 resolved', byLevel(3)],
-    ['Level 4 alerts', called.length === 0 ? share(0) : `${share(called.length)}, ${sentWords}`],
-    ...(alone > 0 ? [['Ended by itself or from outside', share(alone)] as [string, string]] : []),
-    ...(open > 0 ? [['Not over yet', share(open)] as [string, string]] : []),
-    ['Uptime', uptimeInWords(uptime)],
-    ['Mean time to recovery', ended.length === 0 ? '–' : seenAndFelt(recovery)],
+  return {
+    'Total failures': `${total}`,
+    'Level 1 resolved': byLevel(1),
+    'Level 2 resolved': byLevel(2),
+    'Level 3 resolved': byLevel(3),
+    'Level 4 alerts': called.length === 0 ? share(0) : `${share(called.length)}, ${sentWords}`,
+    ...(alone > 0 && { 'Ended by itself or from outside': share(alone) }),
+    ...(ended.length < total && { 'Not over yet': share(total - ended.length) }),
+    Uptime: uptimeInWords(uptime),
+    'Mean time to recovery': ended.length === 0 ? '–' : seenAndFelt(recovery),
     // A human was called, and then it came back without any of the levels.
-    ['Manual interventions', `${count(({ manualCalls, healedBy }) => manualCalls > 0 && healedBy === 'outside')}`],
-    ['Watched', whole > 0 ? `${percentOf((100 * watched) / whole)} of the time` : 'nothing'],
-  ]
+    'Manual interventions': `${called.filter(({ healedBy }) => healedBy === 'outside').length}`,
+    Watched: whole > 0 ? `${percentOf((100 * watched) / whole)} of the time` : 'nothing',
+  }
 }
 
-function uptimeInWords({ percent, worstPercent, ...seconds }: History['uptime']) {
+function uptimeInWords({ percent, worstPercent, ...seconds }: History['uptime']): string {
   if (percent === undefined || worstPercent === undefined) return 'unknown: no tier looked'
   const [said, worst] = [percentOf(percent), percentOf(worstPercent)]
   const watched = seconds.upSec + seconds.downSec
   // Of a day of which an hour is known, a percentage says little, and must not look like more.
-  if (watched < seconds.unknownSec) {
-    const unseen = seconds.unknownInIncidentsSec > 0 ? `; at worst ${worst}` : ''
-    return `${said} (of the ${spell(watched)} that were watched${unseen})`
-  }
-  return said === worst ? said : `${said} (at worst ${worst})`
+  if (watched >= seconds.unknownSec) return said === worst ? said : `${said} (at worst ${worst})`
+  const unseen = seconds.unknownInIncidentsSec > 0 ? `; at worst ${worst}` : ''
+  return `${said} (of the ${spell(watched)} that were watched${unseen})`
 }
 
 /** Rounded down, with more decimals the nearer it is to 100: 99.96 must not read as 100. */
@@ -126,25 +132,22 @@ export function causesOf(incidents: readonly Incident[]) {
 /** What follows the incidents: causes, remarks, runs, and what is not known. */
 export function sectionsOf(report: Report): Section[] {
   const { incidents, remarks, runs } = report
-  const meanings: Record<string, { means: string }> = TREATMENTS
+  const meanings = new Map<string, { means: string }>(Object.entries(TREATMENTS))
   const causes = causesOf(incidents).map((cause) => {
-    const means = Object.hasOwn(meanings, cause.verdict) ? meanings[cause.verdict]!.means : ''
+    const means = meanings.get(cause.verdict)?.means ?? ''
     return [cause.verdict, `${cause.incidents}`, seenAndFelt(cause), means]
   })
-  const ends = Object.entries(runs).map(([tier, { started, ended, last }]) => [
-    tier,
-    `${started}`,
-    ...[0, 1, 2, 3].map((code) => `${ended[code] ?? 0}`),
-    last ? `${minuteOf(last.at)}, ${last.verdict}` : 'never',
-  ])
-  return [
-    ...(causes.length > 0
-      ? [{ title: 'Causes', table: { head: ['Cause', 'Incidents', 'Down', 'Means'], rows: causes } }]
-      : []),
-    ...(remarks.length > 0 ? [{ title: 'Beside the incidents', lines: remarks.map(lineOf) }] : []),
+  const ends = Object.entries(runs).map(([tier, { started, ended, last }]) => {
+    const lastEnd = last ? `${minuteOf(last.at)}, ${last.verdict}` : 'never'
+    return [tier, `${started}`, ...[0, 1, 2, 3].map((code) => `${ended[code] ?? 0}`), lastEnd]
+  })
+  const sections: Section[] = [
+    { title: 'Causes', table: { head: ['Cause', 'Incidents', 'Down', 'Means'], rows: causes } },
+    { title: 'Beside the incidents', lines: remarks.map(lineOf) },
     { title: 'Runs', table: { head: ['Tier', 'Begun', 'Exit 0', '1', '2', '3', 'Last end'], rows: ends } },
     { title: 'What is not known', lines: unknownsOf(report) },
   ]
+  return sections.filter(({ table, lines }) => (table?.rows ?? lines ?? []).length > 0)
 }
 
 function unknownsOf({ stretches, incidents, runs, notes }: History): string[] {
@@ -161,15 +164,67 @@ function unknownsOf({ stretches, incidents, runs, notes }: History): string[] {
     }),
     ...(gaps.length > MAX_GAPS ? [`${gaps.length - MAX_GAPS} more such gaps`] : []),
     ...notes,
-    ...Object.entries(runs)
-      .filter(([, { unfinished }]) => unfinished > 0)
-      .map(
-        ([tier, { unfinished: n }]) =>
-          `${n} run${n === 1 ? '' : 's'} of ${tier} left no last line: killed, or cut off by a power cut`,
-      ),
+    ...Object.entries(runs).flatMap(([tier, { unfinished: n }]) =>
+      n > 0 ? [`${n} run${n === 1 ? '' : 's'} of ${tier} left no last line: killed, or cut off by a power cut`] : [],
+    ),
     ...incidents
       .filter(({ isBeginSeen }) => !isBeginSeen)
       .map(({ begin }) => `the begin of the incident of ${minuteOf(begin)} is in no log; it is reckoned from its end`),
     'the watchers look every 3 to 5 minutes: an outage that began and ended between two looks is in no log',
   ]
 }
+
+/** The report as Markdown. */
+export function asMarkdown(report: Report): string {
+  const { incidents, span } = report
+  const shown = incidents.slice(-MAX_INCIDENTS)
+  const older = incidents.length - shown.length
+  const figures = Object.entries(figuresOf(report)).map(([metric, value]) => [`**${metric}**`, value])
+  return [
+    `# Self-healing of OpenClaw on ${plain(report.host)}`,
+    `${minuteOf(span.from)} to ${minuteOf(span.to)}, from the logs alone.`,
+    tableText({ head: ['Metric', 'Value'], rows: figures }),
+    '## Incidents',
+    ...(incidents.length === 0 ? ['None.'] : []),
+    ...(older > 0 ? [`${older} older ones are not shown.`] : []),
+    ...shown.map((one, i) => incidentText(one, older + i + 1)),
+    ...sectionsOf(report).map(sectionText),
+  ].join('\n\n')
+}
+
+function sectionText({ title, table, lines = [] }: Section): string {
+  const body = lines.map((line) => (typeof line === 'string' ? `- ${plain(line)}` : lineText(line, minuteOf(line.at))))
+  return [`## ${title}`, '', ...(table ? [tableText(table)] : []), ...body].join('\n')
+}
+
+function incidentText(incident: ReportedIncident, number: number): string {
+  const { begin, verdict, evidence, finding, stepsLeftOut } = incident
+  const ending = [howItEnded(incident), whatItTook(incident)].filter(Boolean).join('; ')
+  return [
+    `### ${number}. ${minuteOf(begin)} ${verdict}: ${howLong(incident)}`,
+    '',
+    `${ending.slice(0, 1).toUpperCase()}${ending.slice(1)}.`,
+    ...(evidence ? [`Cause: ${code(evidence)}`] : []),
+    ...(finding ? [`The doctor found: ${code(finding)}`] : []),
+    '',
+    ...timelineOf(incident).map((line) => lineText(line, secondOf(line.at, begin))),
+    ...(stepsLeftOut > 0 ? [`- ${stepsLeftOut} more lines about it are in the logs`] : []),
+  ].join('\n')
+}
+
+function lineText({ who, did, quote, again }: TimelineLine, time: string): string {
+  return `- ${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`
+}
+
+function tableText({ head, rows }: Table): string {
+  const all = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')))
+  const widths = head.map((_, i) => Math.max(3, ...all.map((row) => row[i]!.length)))
+  const line = (row: string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`
+  return [line(all[0]!), line(widths.map((width) => '-'.repeat(width))), ...all.slice(1).map(line)].join('\n')
+}
+
+/** Text from outside as a code span: nothing in it formats, links, or is HTML. */
+const code = (text: string): string => `\`${oneLine(text, 800).replaceAll('`', 'ˋ')}\``
+
+/** A path, a host's name: what Markdown would act on is taken out. */
+const plain = (text: string): string => oneLine(text, 400).replace(/[\\`*[\]<>|]/g, '')

@@ -84,10 +84,7 @@ test('the page of a week can be read in light, in dark and on a phone, loads not
   expect(page.problems).toEqual([])
   expect(page.requests).toEqual([expect.stringMatching(/^file:.*report\.html$/)])
 
-  const says: [number, string][] = [
-    [0, MARKER.down('hung', NASTY)],
-    [1, MARKER.manual(NASTY)],
-  ]
+  const says = { 0: MARKER.down('hung', NASTY), 1: MARKER.manual(NASTY) }
   const hostile = await open('hostile', `<b onclick=x>${NASTY}`, (dir) =>
     pastLogs(dir).run('watchdog', '2026-11-20 10:00:00', { verdict: 'hung', exitCode: 1, says }),
   )

@@ -11,8 +11,8 @@ export function at(text: string): Date {
 
 interface PastRun {
   seconds?: number
-  /** How many seconds after its begin it said what. */
-  says?: [afterSec: number, text: string][]
+  /** What it said how many seconds after its begin. */
+  says?: Record<number, string>
   verdict?: string
   exitCode?: number
   /** Killed: it has no last line. */
@@ -26,50 +26,42 @@ export function pastLogs(folder: string, shiftMs = 0) {
   mkdirSync(folder, { recursive: true })
   // By log: what it holds so far, to be written in order of time as the tiers would have.
   const logs = new Map<string, { atMs: number; line: string }[]>()
-  const changed = new Set<string>()
-  const flush = () => {
-    for (const path of changed) {
-      const lines = logs.get(path)!.sort((a, b) => a.atMs - b.atMs)
-      writeFileSync(path, lines.map(({ line }) => `${line}\n`).join(''))
-    }
-    changed.clear()
-  }
   const put = (tier: TierName, beginMs: number, run: PastRun) => {
-    const { says = [], verdict = 'healthy', exitCode = 0, seconds = 0.3, isKilled = false } = run
+    const { says = {}, verdict = 'healthy', exitCode = 0, seconds = 0.3, isKilled = false } = run
     const path = join(folder, logName(tier, new Date(beginMs + shiftMs)))
     const lines = logs.get(path) ?? []
     logs.set(path, lines)
-    changed.add(path)
     const line = (afterSec: number, text: string) => {
       const atMs = beginMs + shiftMs + afterSec * 1000
       lines.push({ atMs, line: formatLine(new Date(atMs), tier, 'INFO', text) })
     }
     line(0, MARKER.runStarted(4711))
-    for (const [afterSec, text] of says) line(afterSec, text)
+    for (const [afterSec, text] of Object.entries(says)) line(Number(afterSec), text)
     if (!isKilled) line(seconds, MARKER.runEnded(verdict, exitCode, seconds))
+    return path
   }
-  const daily = (from: string, to: string, runOf: (tier: TierName, ms: number) => PastRun | undefined) => {
+  const write = (...paths: string[]) => {
+    for (const path of new Set(paths)) {
+      const lines = logs.get(path)!.sort((a, b) => a.atMs - b.atMs)
+      writeFileSync(path, lines.map(({ line }) => `${line}\n`).join(''))
+    }
+  }
+  type Span = readonly [from: string, to: string]
+  const daily = ([from, to]: Span, but: readonly Span[], runOf: (tier: TierName) => PastRun) => {
+    const isIn = (ms: number, [a, b]: Span) => ms >= at(a).getTime() && ms < at(b).getTime()
     for (const tier of ['watchdog', 'healthcheck', 'monitor', 'guardian'] as const)
-      for (let ms = at(from).getTime(); ms < at(to).getTime(); ms += TIERS[tier].intervalSec * 1000) {
-        const run = runOf(tier, ms)
-        if (run) put(tier, ms, run)
-      }
-    flush()
+      for (let ms = at(from).getTime(); isIn(ms, [from, to]); ms += TIERS[tier].intervalSec * 1000)
+        if (!but.some((span) => isIn(ms, span))) put(tier, ms, runOf(tier))
+    write(...logs.keys())
   }
   const verdicts: Partial<Record<TierName, string>> = { monitor: 'nothing to alert', guardian: 'all watchers are well' }
   return {
-    run: (tier: TierName, begin: string, run: PastRun = {}) => {
-      put(tier, at(begin).getTime(), run)
-      flush()
-    },
+    run: (tier: TierName, begin: string, run: PastRun = {}) => write(put(tier, at(begin).getTime(), run)),
     /** Runs of all daily tiers at their intervals, healthy, but for those that would begin in one of these times. */
-    quiet: (from: string, to: string, but: readonly (readonly [from: string, to: string])[] = []) =>
-      daily(from, to, (tier, ms) => {
-        const isLeftOut = but.some(([a, b]) => ms >= at(a).getTime() && ms < at(b).getTime())
-        return isLeftOut ? undefined : { verdict: verdicts[tier] }
-      }),
+    quiet: (from: string, to: string, but: readonly Span[] = []) =>
+      daily([from, to], but, (tier) => ({ verdict: verdicts[tier] })),
     /** Runs of the watchers that only say that they are paused. */
-    paused: (from: string, to: string) => daily(from, to, () => ({ verdict: 'stood down', exitCode: 3 })),
+    paused: (from: string, to: string) => daily([from, to], [], () => ({ verdict: 'stood down', exitCode: 3 })),
   }
 }
 
@@ -97,46 +89,25 @@ export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
   logs.paused('2026-11-19 10:00:00', '2026-11-19 11:00:00')
 
   // Level 1: down for 12 s.
-  const crash: PastRun['says'] = [
-    [0, MARKER.down('absent', REFUSED)],
-    [1, KICKSTART],
-    [12, MARKER.recovered(1, 12)],
-  ]
+  const crash = { 0: MARKER.down('absent', REFUSED), 1: KICKSTART, 12: MARKER.recovered(1, 12) }
   logs.run('watchdog', '2026-11-16 03:14:00', { seconds: 12, says: crash })
 
   // Level 2: down for 20 s.
-  const failed = { verdict: 'misconfigured', exitCode: 1 }
-  const handedOn: PastRun['says'] = [
-    [0, MARKER.down('misconfigured', NO_JSON)],
-    [1, MARKER.escalate(2, 'it would exit 78 again; a restart cannot help')],
-  ]
-  logs.run('watchdog', '2026-11-17 09:30:00', { ...failed, seconds: 1, says: handedOn })
-  const rolledBack: PastRun['says'] = [
-    [0, MARKER.down('misconfigured', NO_JSON)],
-    [1, MARKER.notice('needs a look: config rolled back: the known-good one of 08:12 was put back')],
-    [2, KICKSTART],
-    [18, MARKER.recovered(2, 20)],
-  ]
+  const noJson = MARKER.down('misconfigured', NO_JSON)
+  const noUse = { 0: noJson, 1: MARKER.escalate(2, 'it would exit 78 again; a restart cannot help') }
+  const putBack = MARKER.notice('needs a look: config rolled back: the known-good one of 08:12 was put back')
+  const rolledBack = { 0: noJson, 1: putBack, 2: KICKSTART, 18: MARKER.recovered(2, 20) }
+  logs.run('watchdog', '2026-11-17 09:30:00', { verdict: 'misconfigured', exitCode: 1, seconds: 1, says: noUse })
   logs.run('healthcheck', '2026-11-17 09:30:02', { seconds: 18, says: rolledBack })
 
   // Level 3: down for 18 min.
-  const restarted: PastRun['says'] = [
-    [0, MARKER.down('absent', REFUSED)],
-    [1, KICKSTART],
-    [8, MARKER.escalate(2, `broken-install after a restart: ${NO_MODULE}`)],
-  ]
+  const broken = MARKER.down('broken-install', NO_MODULE)
+  const onRestart = MARKER.escalate(2, `broken-install after a restart: ${NO_MODULE}`)
+  const restarted = { 0: MARKER.down('absent', REFUSED), 1: KICKSTART, 8: onRestart }
+  const waited = { 0: broken, 1: broken, 290: MARKER.escalate(3, `down for 300 s, broken-install: ${NO_MODULE}`) }
+  const repaired = { 1: broken, 9: DEED.doctor('Claude Code', '2.1.330', 1), 779: MARKER.recovered(3, 1080) }
   logs.run('watchdog', '2026-11-18 22:05:00', { verdict: 'broken-install', exitCode: 1, seconds: 8, says: restarted })
-  const waited: PastRun['says'] = [
-    [0, MARKER.down('broken-install', NO_MODULE)],
-    [1, MARKER.down('broken-install', NO_MODULE)],
-    [290, MARKER.escalate(3, `down for 300 s, broken-install: ${NO_MODULE}`)],
-  ]
   logs.run('healthcheck', '2026-11-18 22:05:10', { seconds: 1072, says: waited })
-  const repaired: PastRun['says'] = [
-    [1, MARKER.down('broken-install', NO_MODULE)],
-    [9, DEED.doctor('Claude Code', '2.1.330', 1)],
-    [779, MARKER.recovered(3, 1080)],
-  ]
   logs.run('emergency-recovery', '2026-11-18 22:10:01', { seconds: 780, says: repaired })
   const stamp = localStamp(new Date(at('2026-11-18 22:10:01').getTime() + shiftMs))
   const cause = "An update was interrupted: `run-command.mjs` of OpenClaw's package was missing."
@@ -145,19 +116,21 @@ export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
 
   // A human: down for 41 min.
   const unhelped = { verdict: 'impostor', exitCode: 1 }
-  const found: [number, string] = [1, MARKER.down('impostor', STRANGER)]
-  const foreign: PastRun['says'] = [found, [2, MARKER.escalate(2, 'a foreign process is never killed')]]
+  const found = MARKER.down('impostor', STRANGER)
+  const foreign = { 1: found, 2: MARKER.escalate(2, 'a foreign process is never killed') }
   for (let minute = 0; minute < 42; minute += 3)
     logs.run('watchdog', `2026-11-20 14:${`${minute}`.padStart(2, '0')}:00`, { ...unhelped, seconds: 2, says: foreign })
-  const passedOn: PastRun['says'] = [found, [296, MARKER.escalate(3, `down for 300 s, impostor: ${STRANGER}`)]]
+  const passedOn = { 1: found, 296: MARKER.escalate(3, `down for 300 s, impostor: ${STRANGER}`) }
   logs.run('healthcheck', '2026-11-20 14:00:05', { ...unhelped, seconds: 302, says: passedOn })
-  const called: PastRun['says'] = [found, [2, MARKER.manual(`impostor: ${STRANGER}`)]]
+  const called = { 1: found, 2: MARKER.manual(`impostor: ${STRANGER}`) }
   logs.run('emergency-recovery', '2026-11-20 14:05:02', { ...unhelped, seconds: 3, says: called })
-  const told = (title: string): PastRun => ({
-    verdict: 'alerts delivered',
-    says: ['Discord', 'Telegram'].map((channel) => [0, DEED.told(channel, `OpenClaw Gateway on mac-mini ${title}`)]),
-  })
-  logs.run('monitor', '2026-11-20 14:10:00', told('needs you'))
+  const told = (title: string): PastRun => {
+    const [discord, telegram] = ['Discord', 'Telegram'].map((channel) =>
+      DEED.told(channel, `OpenClaw Gateway ${title}`),
+    )
+    return { verdict: 'alerts delivered', seconds: 2, says: { 0: discord!, 1: telegram! } }
+  }
+  logs.run('monitor', '2026-11-20 14:10:00', told('on mac-mini needs you'))
   logs.run('watchdog', '2026-11-20 14:41:01', { seconds: 0.2 })
-  logs.run('monitor', '2026-11-20 14:45:00', told('is back'))
+  logs.run('monitor', '2026-11-20 14:45:00', told('on mac-mini is back'))
 }
