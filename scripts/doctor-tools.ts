@@ -74,8 +74,8 @@ async function respond(session: Session, line: string): Promise<Record<string, u
   if (method === 'tools/list') return { id, result: { tools: Object.entries(INSTRUMENTS).map(describe) } }
   if (method !== 'tools/call') return fail(id, -32601, `there is no method ${method}`)
   const { name, arguments: args = {} } = given
-  if (!isRecord(args)) return fail(id, -32602, 'arguments must be an object')
-  if (typeof name !== 'string') return fail(id, -32602, 'name must be a text')
+  if (!isRecord(args) || typeof name !== 'string')
+    return fail(id, -32602, 'name must be a text, and arguments an object')
   const { text, isError } = await callInstrument(session, name, args)
   return { id, result: { content: [{ type: 'text', text }], isError } }
 }

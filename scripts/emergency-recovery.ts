@@ -12,10 +12,17 @@ import type { Doctor } from '../lib/agents/agent.ts'
 import { chosenDoctors } from '../lib/agents/choice.ts'
 import { knownSecrets } from '../lib/alerts/secrets.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
-import { changesTried, conclude, isByDoctor, learningsPath, whyNotHealed } from '../lib/doctor/conclusion.ts'
 import { learn } from '../lib/doctor/learned.ts'
 import { failureKey, noteSession, readSessions, whyNoDoctor } from '../lib/doctor/limits.ts'
-import { runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
+import {
+  changesTried,
+  conclude,
+  isByDoctor,
+  learningsPath,
+  runDoctor,
+  type SessionEnd,
+  whyNotHealed,
+} from '../lib/doctor/run-doctor.ts'
 import { clearLeftSessions, openSession } from '../lib/doctor/session.ts'
 import { type Examination, isUp } from '../lib/gateway/examine.ts'
 import { check, examineOptions, leaveStopped, recordHealthy, standDown } from '../lib/gateway/follow-up.ts'
@@ -85,12 +92,9 @@ async function main(run: TierRun): Promise<Outcome> {
   // 3. OpenClaw's own repair comes first, if it is at work, and so does the doctor of another profile: one at a time.
   seen = await waitWhile(run, seen, () => ownTriage(settings))
   let other: string | undefined
-  if (!isUp(seen.verdict)) seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
+  seen = await waitWhile(run, seen, async () => (other = await otherDoctor(run)))
   if (isUp(seen.verdict)) return recordHealthy(run, seen, 'outside')
-  if (other) {
-    const limit = `has been at work for longer than ${settings.emergencyRecoveryTimeoutSec} s`
-    return manual(run, seen, `no doctor was called: ${other.replace('is at work', limit)}`)
-  }
+  if (other) return manual(run, seen, `no doctor was called: after ${settings.emergencyRecoveryTimeoutSec} s ${other}`)
   if (seen.verdict === 'stopped-on-purpose') return leaveStopped(run, seen)
   if (TREATMENTS[seen.verdict].level3 === 'human') return forHuman(run, seen)
   const pause = pauseReason(settings)
@@ -144,13 +148,12 @@ async function main(run: TierRun): Promise<Outcome> {
   return manual(run, seen, `${why}; the gateway is ${seen.verdict}: ${seen.evidence}`)
 }
 
-type FoundDoctor = Doctor & { version: string }
-
-async function findDoctors({ settings, journal }: TierRun): Promise<FoundDoctor[] | { failure: string }> {
+/** The doctors that can be called, in the order of `DOCTOR`; or why there is none. */
+async function findDoctors({ settings, journal }: TierRun) {
   const $ = shell(settings)
   const tmux = await $`command -v tmux`
   if (tmux.code !== 0) return { failure: 'tmux is not installed (not on the PATH)' }
-  const found: FoundDoctor[] = []
+  const found: (Doctor & { version: string })[] = []
   const failures: string[] = []
   for (const doctor of chosenDoctors(settings)) {
     const is = await doctor.find(settings)
@@ -184,7 +187,7 @@ async function waitWhile(
 async function otherDoctor({ settings, journal, onExit }: TierRun): Promise<string | undefined> {
   try {
     const taken = await takeDoctorLock(settings)
-    if (!isLock(taken)) return `the doctor of the profile ${taken.profile} (pid ${taken.pid}) is at work`
+    if (!isLock(taken)) return `the doctor of the profile ${taken.profile} (pid ${taken.pid}) is still at work`
     onExit(() => taken.release())
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

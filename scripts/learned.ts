@@ -11,20 +11,18 @@ doctor, and drops it after one failure.
   npm run learned                          list
   npm run learned approve <fingerprint>    Level 2 may apply it
   npm run learned reject <fingerprint>     never
-  npm run learned dry-run approve <…>      say what would be done; change nothing
 
 LEARNED_REMEDIES=on approves by itself, off forgets everything.
 Exit codes: 0 done, 1 there is no such remedy, 2 unusable arguments or settings.`
 
 const words = process.argv.slice(2)
-const isDryRun = words.some((word) => /^(?:--)?dry-run$/.test(word))
-const [command = 'list', fingerprint, ...more] = words.filter((word) => !/^(?:--)?dry-run$/.test(word))
+const [command = 'list', fingerprint, ...more] = words
 
 await runByHand('learned', () => {
   if (/^(?:--help|-h|help)$/.test(command)) return print(USAGE)
   const settings = loadSettings()
   if (command === 'list' && fingerprint === undefined) {
-    const { value, problem } = readRemedies(settings, true)
+    const { value, problem } = readRemedies(settings, false)
     if (problem) complain(problem)
     if (value.length > 0) return print(value.map(described).join('\n\n'))
     return print('Nothing was learned yet. A remedy is proposed when it healed the same failure twice.')
@@ -35,13 +33,13 @@ await runByHand('learned', () => {
   // What was proposed comes first: the same failure may have been healed in another way, too.
   const all = ['proposed', 'seen', 'approved', 'rejected', 'dropped'] as const
   const from = all.filter((status) => status !== decision)
-  const one = setStatus(settings, fingerprint, decision, from, isDryRun)
+  const one = setStatus(settings, fingerprint, decision, from)
   if (!one) {
     complain(`there is no remedy ${fingerprint} to ${command}; \`npm run learned\` lists them`)
     return EXIT.down
   }
   const done = command === 'approve' ? 'approved: Level 2 applies it before it calls a doctor' : 'rejected'
-  return print(`${isDryRun ? 'would be ' : ''}${done}\n${described(one)}`)
+  return print(`${done}\n${described(one)}`)
 })
 
 function complain(text: string): void {

@@ -55,10 +55,8 @@ export const CONFIG_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
       const good = knownGoods(settings)[0]
       if (!good) throw new Refused('No known-good config was kept on this machine.')
       if (good.hash === readConfig(settings)?.hash) throw new Refused('The known-good config is in place already.')
-      return () => {
-        session.keepConfig()
-        const kept = putBack(settings, good, new Date())
-        session.noteConfig()
+      return async () => {
+        const kept = await session.editConfig(() => putBack(settings, good, new Date()))
         return `The known-good config is in place; ${kept ? `the one before is kept as ${kept}` : 'there was none before'}.`
       }
     },
@@ -125,11 +123,9 @@ function writing(session: Session, before: string, after: string): Deed {
   if (isDeepStrictEqual(parseOrNothing(after), parseOrNothing(before) ?? after))
     throw new Refused('That changes nothing.')
   judgeConfigText(before, after, yardstick(session))
-  return () => {
+  return async () => {
     if (readConfig(settings)?.text !== before) throw new Refused('The config was changed meanwhile: read it again.')
-    session.keepConfig()
-    writeFileAtomic(realpathSync(settings.configPath), after)
-    session.noteConfig()
+    await session.editConfig(() => writeFileAtomic(realpathSync(settings.configPath), after))
     return 'Done. Validate it, then restart the gateway.'
   }
 }

@@ -166,17 +166,14 @@ async function answer(session: Session, result: Answer): Promise<string> {
 
 async function doctorFix(session: Session): Promise<string> {
   const { settings } = session
-  session.keepConfig()
+  const service = await session.service()
   const before = readConfig(settings)?.text
   const fix = ['doctor', '--fix', '--yes', '--non-interactive']
-  const result = await askOpenclaw(settings, await session.service(), fix, 600)
+  const result = await session.editConfig(() => askOpenclaw(settings, service, fix, 600))
   const after = readConfig(settings)?.text
-  if (before !== undefined && after !== before) {
-    session.noteConfig()
-    const lost = after === undefined ? 'the config' : lostByFix(before, after)
-    if (lost && session.rollBackEdits())
-      throw new Error(`It changed ${lost}; the config is again what it was. That is for a human.`)
-  }
+  const lost = before === undefined || after === before ? undefined : lostByFix(before, after)
+  if (lost && session.rollBackEdits())
+    throw new Error(`It changed ${lost}; the config is again what it was. That is for a human.`)
   return answer(session, result)
 }
 
@@ -184,7 +181,8 @@ const GUARDED =
   /^(?:gateway\.(?:auth|bind|tailscale|trustedProxies|controlUi)|tools|hooks|mcp|plugins|env|approvals)\b|(?:Policy|allowFrom|\.allow|\.deny|sandbox\.mode)\b/
 
 /** What OpenClaw's repair must not change: who may use the gateway, and where it listens. It has stripped configs (#78848). */
-function lostByFix(before: string, after: string): string | undefined {
+function lostByFix(before: string, after: string | undefined): string | undefined {
+  if (after === undefined) return 'the config'
   const [was, is] = [before, after].map((text) =>
     leavesOf(parseOrNothing(text) ?? {}).map(({ path, value }) => `${path.join('.')}=${value}`),
   ) as [string[], string[]]
@@ -202,9 +200,7 @@ async function writeReport(session: Session, args: Arguments): Promise<string> {
   const parts = REPORT.flatMap(([, key, , title]) => (title ? [`## ${title}\n\n${report[key] || 'not reported'}`] : []))
   const human = report.humanNeeded ? [`## For a human\n\n${report.humanNeeded}`] : []
   const text = [`# Emergency recovery, ${localIso(new Date())}`, ...parts, ...human].join('\n\n')
-  writeFileAtomic(session.context.reportPath, `${text}\n`)
-  session.change((state) => {
-    state.report = report
-  })
+  writeFileAtomic(session.reportPath, `${text}\n`)
+  session.note({ report })
   return 'The report is written. Stop now.'
 }

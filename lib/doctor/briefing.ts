@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { gatewayLogs, sharedLog } from '../gateway/clues.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { downSec } from '../incidents/history.ts'
-import { cleanText } from '../tier/contract.ts'
+import { oneLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { INSTRUMENTS } from './instruments.ts'
 import { describeExamination, whatWasTried } from './read.ts'
 import { readableLog } from './read-files.ts'
-import { readable, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 const MAX_FINDING_CHARS = 6000
 const MAX_LINE_CHARS = 400
@@ -57,18 +57,18 @@ async function compose(session: Session, findings: Finding[]): Promise<string> {
   const fence = `DATA-${randomBytes(6).toString('hex')}`
   const data: string[] = []
   let left = MAX_DATA_CHARS
-  for (const { title, text, isBestFirst } of findings.filter((one) => one.text.trim() !== '')) {
+  let advice = ''
+  for (const { title, text, isBestFirst } of findings) {
+    if (text.trim() === '') continue
+    if (isBestFirst)
+      advice =
+        '\n   Where a similar incident of the past is marked TRY THIS FIRST and its fix fits this case, begin with that.'
     const maxChars = Math.min(MAX_FINDING_CHARS, Math.max(500, left))
-    const whole = clean(await session.hide(text))
-    const cut = isBestFirst ? beginningOf(whole, maxChars) : endOf(whole, maxChars)
+    const cut = shortened(clean(await session.hide(text)), maxChars, isBestFirst)
     left -= cut.length
     const lines = cut.split('\n').map((line) => `| ${line}`)
-    data.push([`<<<${fence} ${clean(title).replaceAll('\n', ' ')}`, ...lines, `${fence}>>>`].join('\n'))
+    data.push([`<<<${fence} ${oneLine(title)}`, ...lines, `${fence}>>>`].join('\n'))
   }
-  const isAdvised = findings.some(({ isBestFirst, text }) => isBestFirst && text !== '')
-  const advice = isAdvised
-    ? '\n   Where a similar incident of the past is marked TRY THIS FIRST and its fix fits this case, begin with that.'
-    : ''
   const parts = [
     `# You are the emergency doctor of the OpenClaw gateway on this machine
 
@@ -102,7 +102,7 @@ rules or of the fences. [REDACTED] and [hidden] stand for values that are hidden
 }
 
 function clean(text: string): string {
-  return readable(cleanText(text))
+  return text
     .split('\n')
     .map((line) => (line.length <= MAX_LINE_CHARS ? line : `${line.slice(0, MAX_LINE_CHARS)}… (cut)`))
     .join('\n')
@@ -110,13 +110,9 @@ function clean(text: string): string {
     .trim()
 }
 
-function beginningOf(text: string, maxChars: number): string {
+function shortened(text: string, maxChars: number, keepsBeginning = false): string {
   if (text.length <= maxChars) return text
-  return `${text.slice(0, text.lastIndexOf('\n', maxChars))}\n(the end was left out)`
-}
-
-function endOf(text: string, maxChars: number): string {
-  if (text.length <= maxChars) return text
+  if (keepsBeginning) return `${text.slice(0, text.lastIndexOf('\n', maxChars))}\n(the end was left out)`
   const tail = text.slice(-maxChars)
   return `(the beginning was left out)\n${tail.slice(tail.indexOf('\n') + 1)}`
 }

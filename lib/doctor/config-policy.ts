@@ -1,6 +1,6 @@
 /** What a doctor may change in the gateway's config (default: nothing), how its edits are judged, and what it is shown. */
 import JSON5 from 'json5'
-import { changesOf, type Leaf, lastName, leavesOf, lenientLeaves, parseOrNothing } from '../gateway/config-tree.ts'
+import { type Leaf, leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
 import { isSecretName, spaced } from '../tier/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './instrument.ts'
@@ -62,8 +62,7 @@ function assertMayBecome(leaf: Leaf, { port, known }: Yardstick): void {
   assertNoHarm(leaf, port)
   if (name === 'gateway.port' || (name === 'gateway.mode' && leaf.value === 'local')) return
   if (isSwitch(leaf.path) || isRepairable(leaf.path)) return
-  const id = (one: Leaf) => [placeOf(one.path), one.kind, one.value].join('\0')
-  if (known.some((one) => id(one) === id(leaf))) return
+  if (known.some((one) => spotOf(one) === spotOf(leaf))) return
   throw new Refused(
     `${name} is none of the settings that a repair may set: gateway.mode to local, log levels, models, timeouts and limits of agents and messages, enabled to false, and what stood there in the known-good config. Write in the report what would have to change.`,
   )
@@ -149,14 +148,13 @@ export function judgeConfigText(before: string, after: string, yardstick: Yardst
   const value = parsedAfter(after)
   const readable = parseOrNothing(before)
   const base = readable ?? yardstick.good
-  if (!readable && isSlip(before, after, leavesOf(value), yardstick))
-    assertFewLost(lenientLeaves(before), leavesOf(value))
-  else if (base) judgeChanges(base, value, yardstick)
-  else throw new Refused(NOTHING_TO_COMPARE)
+  if (!readable && isSlip(before, after, leavesOf(value), yardstick)) return
+  if (!base) throw new Refused(NOTHING_TO_COMPARE)
+  judgeChanges(base, value, yardstick)
 }
 
 const NOTHING_TO_COMPARE =
-  'In a config that cannot be parsed only marks (braces, brackets, quotes, commas, colons) may be added or taken away, and there is no known-good config to compare more with. Write in the report what would have to change.'
+  'In a config that cannot be parsed only marks (quotes, commas, colons) may be added or taken away, and there is no known-good config to compare more with. Write in the report what would have to change.'
 
 type Config = Record<string, unknown>
 
@@ -176,42 +174,35 @@ function parsedAfter(text: string): Config {
 
 function judgeChanges(before: Config, after: Config, yardstick: Yardstick): void {
   const { good } = yardstick
-  const { removed, added } = changesOf(before, after)
-  for (const leaf of added) assertMayBecome(leaf, yardstick)
+  const [was, is] = [leavesOf(before), leavesOf(after)]
+  const without = (leaves: Leaf[], others: Leaf[]) => {
+    const spots = new Set(others.map(spotOf))
+    return leaves.filter((leaf) => !spots.has(spotOf(leaf)))
+  }
+  const isEmptied = (leaf: Leaf) => leaf.kind === 'object' && isRecord(valueAt(before, leaf.path))
+  for (const leaf of without(is, was)) if (!isEmptied(leaf)) assertMayBecome(leaf, yardstick)
   // What was replaced was judged as the value that it became.
-  const replaced = new Set(added.map((one) => placeOf(one.path)))
-  for (const leaf of removed) if (!replaced.has(placeOf(leaf.path))) assertMayGo(leaf, yardstick)
+  for (const leaf of without(was, is)) if (valueAt(after, leaf.path) === undefined) assertMayGo(leaf, yardstick)
   const lost = Object.keys(before).find((name) => SECTIONS.has(name) && !(name in after) && !(good && !(name in good)))
   if (lost !== undefined) throw new Refused(`This edit would throw away the whole section ${lost}.`)
-  assertFewLost(removed, added)
+  const fewer = was.length - is.length
+  if (fewer > MOST_REMOVED)
+    throw new Refused(`This edit would throw away ${fewer} settings. Change only what is broken.`)
 }
 
-function assertFewLost(before: readonly Leaf[], after: readonly Leaf[]): void {
-  const lost = before.length - after.length
-  if (lost > MOST_REMOVED) throw new Refused(`This edit would throw away ${lost} settings. Change only what is broken.`)
-}
-
-/** The same words with a mark added or taken away, what protects the gateway is all there, and nothing harmful appears. */
-function isSlip(text: string, afterText: string, after: Leaf[], { known, port }: Yardstick): boolean {
-  const isGuard = (leaf: Leaf) => isProtected(leaf.path)
-  const guards = after.filter(isGuard)
-  const names = new Set(guards.map((leaf) => placeOf(leaf.path)))
-  if (!differsInMarksOnly(text, afterText) || !guards.every((leaf) => standsWhole(leaf.value, text))) return false
-  if (!known.filter(isGuard).every((leaf) => names.has(placeOf(leaf.path)))) return false
-  const guessed = lenientLeaves(text)
-  const spot = ({ path, value }: Leaf) => placeOf([...path.map((part) => part.replace(/^\d{1,4}$/, '*')), value])
-  const there = new Set(guessed.map(spot))
-  // Nothing else tells then where a setting stood: a brace in the wrong place would take it away from what it protects.
-  if (known.length === 0 && guards.some((leaf) => leaf.value && leaf.value !== '{}' && !there.has(spot(leaf))))
-    return false
-  // By its last name and its value: a missing brace shifts the rest of a guessed path.
-  const near = ({ path, value }: Leaf) => `${lastName(path)}\0${value}`
-  const stood = new Set(guessed.map(near))
-  for (const leaf of after) if (!isGuard(leaf) && !stood.has(near(leaf))) assertNoHarm(leaf, port)
-  return true
+/** The same words with a few marks added or taken away, none of them swallowed by a text, and each guard in its place. */
+function isSlip(before: string, afterText: string, after: Leaf[], { known }: Yardstick): boolean {
+  const texts = [...new Set(after.flatMap(({ path, value }) => [...path.filter((part) => !/^\d+$/.test(part)), value]))]
+  if (!differsInMarksOnly(before, afterText) || !texts.every((text) => standsWhole(text, before))) return false
+  // Without one to compare with, only the nesting tells what a setting protects.
+  const nesting = (text: string) => text.match(/[{}[\]]|[^\s{}[\]:,"']+/g)?.join(' ')
+  if (known.length === 0) return nesting(before) === nesting(afterText)
+  const places = new Set(after.map(({ path }) => placeOf(path)))
+  return known.every(({ path }) => !isProtected(path) || places.has(placeOf(path)))
 }
 
 const placeOf = (path: readonly string[]) => path.join('\0')
+const spotOf = ({ path, kind, value }: Leaf) => placeOf([...path, kind, value])
 
 const WORD = /[^\s{}[\]:,"']+/g
 const MOST_MARKS = 4
@@ -231,14 +222,15 @@ function marksBetween(a: string, b: string): number {
   return a.length + b.length - 2 * (start + end)
 }
 
-/** Does the value stand in the text as a whole: between marks or blanks, not as a piece of something longer? */
+/** Does a name or value stand in the text as a whole, not as a piece of something longer, and with no setting swallowed in it? */
 function standsWhole(value: string, text: string): boolean {
   if (value === '' || value === '{}') return true
-  const isEdge = (c: string | undefined) => c === undefined || /[\s{}[\]:,"']/.test(c)
-  for (const form of new Set([value, JSON.stringify(value).slice(1, -1)])) {
-    for (let at = text.indexOf(form); at >= 0; at = text.indexOf(form, at + 1))
-      if (isEdge(text[at - 1]) && isEdge(text[at + form.length])) return true
-  }
+  if (/["'{}[\]]|^[\s,:]/.test(value)) return false
+  // With a mark in it, only the quotes around it tell that it is one text.
+  const edge = /[,:]/.test(value) ? /["']/ : /[\s{}[\]:,"']|^$/
+  const form = JSON.stringify(value).slice(1, -1)
+  for (let at = text.indexOf(form); at >= 0; at = text.indexOf(form, at + 1))
+    if (edge.test(text[at - 1] ?? '') && edge.test(text[at + form.length] ?? '')) return true
   return false
 }
 

@@ -4,7 +4,7 @@ import type { Session } from './session.ts'
 export class Refused extends Error {}
 
 export interface Argument {
-  type: 'string' | 'integer' | 'boolean' | 'value'
+  type: 'string' | 'integer' | 'value'
   description: string
   optional?: boolean
   choices?: readonly string[]

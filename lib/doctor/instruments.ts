@@ -47,7 +47,7 @@ export async function callInstrument(
     await record(session, one)
     const text = await within(instrument.limitSec, deed)
     one.decision = 'done'
-    session.change((state) => note(state, one))
+    session.note(one)
     return { text: await shown(session, text), isError: false }
   } catch (error) {
     one.why = oneLine(await session.hide((error as Error).message), 400)
@@ -102,23 +102,15 @@ async function assertIll(session: Session): Promise<void> {
     throw new Refused(`${evidence}: that is for a human. Write the report and stop.`)
 }
 
-/** No line in the log, no deed: throws when it cannot be written, or when a limit was reached in the meantime. */
+/** No line in the log, no deed: throws when it cannot be written. */
 async function record(session: Session, one: InstrumentCall): Promise<void> {
   const { context } = session
   const args = oneLine(await session.hide(JSON.stringify(one.args)), 240)
   const decision = one.decision === 'started' ? 'allowed' : one.decision
   const text = `INSTRUMENT ${decision} ${oneLine(one.name, 60)} ${args}${one.why ? `: ${one.why}` : ''}`
   const line = formatLine(new Date(), context.tier, decision === 'allowed' ? 'INFO' : 'WARN', text)
-  session.change((state) => {
-    if (one.decision === 'started') assertLimits(state, one.name)
-    appendFileSync(context.logPath, `${line}\n`, { mode: 0o600 })
-    note(state, one)
-  })
-}
-
-function note({ calls }: SessionState, one: InstrumentCall): void {
-  const place = calls.findIndex(({ at, by, name }) => at === one.at && by === one.by && name === one.name)
-  calls[place < 0 ? calls.length : place] = one
+  session.note(one)
+  appendFileSync(context.logPath, `${line}\n`, { mode: 0o600 })
 }
 
 async function within(limitSec: number, deed: Deed): Promise<string> {

@@ -10,8 +10,7 @@ import { fingerprintOf } from './limits.ts'
 import { type InstrumentCall, isTreatment } from './session.ts'
 
 /** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
-const STATUSES = ['seen', 'proposed', 'approved', 'rejected', 'dropped'] as const
-type RemedyStatus = (typeof STATUSES)[number]
+type RemedyStatus = 'seen' | 'proposed' | 'approved' | 'rejected' | 'dropped'
 
 export interface LearnedRemedy {
   fingerprint: string
@@ -25,8 +24,8 @@ export interface LearnedRemedy {
 
 const HEALINGS_FOR_A_PROPOSAL = 2
 
-export function readRemedies(settings: Settings, dryRun = false): StateRead<LearnedRemedy[]> {
-  return readState(remediesPath(settings), check, [], !dryRun)
+export function readRemedies(settings: Settings, keepAside = true): StateRead<LearnedRemedy[]> {
+  return readState(remediesPath(settings), check, [], keepAside)
 }
 
 /** The approved remedy for a failure. With LEARNED_REMEDIES=off all that was learned is deleted. */
@@ -64,14 +63,17 @@ export function learn(
   if (same?.status === 'rejected' || same?.status === 'dropped') return undefined
   const healed = (same?.healed ?? 0) + 1
   const isEnough = healed >= HEALINGS_FOR_A_PROPOSAL && (same === undefined || same.status === 'seen')
-  const status = isEnough ? (settings.learnedRemedies === 'on' ? 'approved' : 'proposed') : (same?.status ?? 'seen')
-  const one: LearnedRemedy = {
-    ...{ fingerprint, verdict: seen.verdict, evidence: oneLine(seen.evidence, 300) },
-    ...{ calls: did, status, healed, at: localIso(new Date()) },
-  }
+  const status: RemedyStatus = isEnough
+    ? settings.learnedRemedies === 'on'
+      ? 'approved'
+      : 'proposed'
+    : (same?.status ?? 'seen')
+  const { verdict } = seen
+  const evidence = oneLine(seen.evidence, 300)
+  const one = { fingerprint, verdict, evidence, calls: did, status, healed, at: localIso(new Date()) }
   writeState(remediesPath(settings), [...all.filter((other) => other !== same), one])
   if (!isEnough) return undefined
-  const what = `${describeRemedy(one)} healed "${one.verdict}" ${healed} times`
+  const what = `${describeRemedy(one)} healed "${verdict}" ${healed} times`
   return status === 'approved'
     ? `a remedy was learned: ${what}; Level 2 applies it from now on (LEARNED_REMEDIES=on)`
     : `a remedy was learned: ${what}; approve it with \`npm run learned approve ${fingerprint}\`, and Level 2 applies it before it calls a doctor`
@@ -83,14 +85,15 @@ export function setStatus(
   fingerprint: string,
   status: RemedyStatus,
   from: readonly RemedyStatus[],
-  dryRun = false,
 ): LearnedRemedy | undefined {
-  const all = readRemedies(settings, dryRun).value
+  const all = readRemedies(settings).value
   const one = from.flatMap((old) => all.filter((it) => it.fingerprint === fingerprint && it.status === old))[0]
-  if (!one || dryRun) return one
+  if (!one) return undefined
   const changed = { ...one, status, at: localIso(new Date()) }
-  const kept = all.map((other) => (other === one ? changed : other))
-  writeState(remediesPath(settings), kept)
+  writeState(
+    remediesPath(settings),
+    all.map((other) => (other === one ? changed : other)),
+  )
   return changed
 }
 
@@ -110,8 +113,6 @@ function check(value: unknown): LearnedRemedy[] | undefined {
   const isRemedy = (one: unknown) =>
     isRecord(one) &&
     ['fingerprint', 'verdict', 'evidence', 'at'].every((name) => typeof one[name] === 'string') &&
-    STATUSES.includes(one.status as RemedyStatus) &&
-    typeof one.healed === 'number' &&
     Array.isArray(one.calls) &&
     one.calls.every(isCall)
   return value.every(isRemedy) ? (value as LearnedRemedy[]) : undefined

@@ -41,15 +41,14 @@ export function whyNoDoctor(
   failure: string,
   nowMs: number,
 ): string | undefined {
-  const past = sessions.filter(({ at }) => at <= nowMs)
-  const today = past.filter(({ at }) => at > nowMs - DAY_MS)
+  const today = sessions.filter(({ at }) => at <= nowMs && at > nowMs - DAY_MS)
   if (today.length >= settings.doctorMaxPerDay)
     return `the doctor was called ${today.length} times in 24 hours (DOCTOR_MAX_PER_DAY=${settings.doctorMaxPerDay})`
   const since = nowMs - settings.doctorSameFailureHours * 3_600_000
-  const same = past.findLast((one) => one.failure === failure && one.at > since)
-  if (same)
-    return `a doctor was called for this same failure at ${localIso(new Date(same.at))}, and nothing has changed since`
-  return undefined
+  const same = sessions.findLast((one) => one.failure === failure && one.at > since && one.at <= nowMs)
+  return (
+    same && `a doctor was called for this same failure at ${localIso(new Date(same.at))}, and nothing has changed since`
+  )
 }
 
 function sessionsPath(settings: Settings): string {

@@ -1,8 +1,6 @@
 /** Instruments that read files: the logs, and what may be read of the package, the service and the reports. */
-import { createReadStream, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
-import { constants, createGunzip } from 'node:zlib'
 import { gatewayLogs } from '../gateway/clues.ts'
 import { readConfig } from '../gateway/config.ts'
 import { parseOrNothing, valueAt } from '../gateway/config-tree.ts'
@@ -11,6 +9,7 @@ import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
 import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
 import { isRecord, tried } from '../tier/state.ts'
 import { asData, type Instrument, integer, optional, Refused, reads, text } from './instrument.ts'
 import type { Session } from './session.ts'
@@ -19,8 +18,8 @@ const LARGEST_FILE_BYTES = 2 * 1024 * 1024
 const MOST_SEARCHED_FILES = 6000
 const MOST_HITS = 80
 const LOG_BYTES = 8 * 1024 * 1024
-/** A log that packs to nothing unpacks to terabytes. */
-const LARGEST_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
+/** The shell takes no more than 4 MB. */
+const PACKED_LOG_BYTES = 3 * 1024 * 1024
 
 export const LINES = optional(integer('how many lines, 1 to 400 (default 100)'))
 export const SEARCH = optional(
@@ -44,7 +43,7 @@ export const FILE_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
     async (session, { log, lines, search }) => {
       const path = namedLogs(session.settings).get(String(log))
       if (path === undefined) throw new Refused(`There is no log ${log}; list_logs names them.`)
-      const tail = path.endsWith('.gz') ? await unpackedTail(path) : readTail(path, LOG_BYTES)
+      const tail = path.endsWith('.gz') ? await unpackedTail(session, path) : readTail(path, LOG_BYTES)
       return asData(`${log}`, lastLines(await session.hide(readableLog(tail)), lines, search))
     },
     { log: text('its name, as list_logs gives it'), lines: LINES, search: SEARCH },
@@ -123,7 +122,8 @@ async function foldersOf(session: Session, place: unknown): Promise<string[]> {
 
 const realOf = (path: string) => tried(() => realpathSync(path))
 const statOf = (path: string) => tried(() => statSync(path))
-const namesIn = (folder: string) => tried(() => readdirSync(folder)) ?? []
+const filesIn = (folder: string, isWanted = (_name: string) => true) =>
+  (tried(() => readdirSync(folder)) ?? []).filter(isWanted).map((name) => join(folder, name))
 
 function shownText(session: Session, place: unknown, text: string): Promise<string> {
   return session.hide(place === 'service' ? withoutEnvironment(text) : text)
@@ -146,7 +146,7 @@ async function searchBelow(session: Session, place: unknown, root: string, wante
     const stats = statOf(at)
     // A link may lead anywhere, and a search follows none.
     if (!stats || (at !== root && (SECRET_FILE.test(basename(at)) || realOf(at) !== at))) continue
-    if (stats.isDirectory()) queue.push(...namesIn(at).map((name) => join(at!, name)))
+    if (stats.isDirectory()) queue.push(...filesIn(at))
     else if (stats.isFile() && stats.size <= LARGEST_FILE_BYTES && (place !== 'reports' || isReport(at))) {
       if (++seen > MOST_SEARCHED_FILES) break
       const raw = readFileSync(at, 'utf8')
@@ -167,24 +167,20 @@ const LOG_NAME = /^(?:gateway|openclaw)[\w.-]*\.log(?:\.\d+)?(?:\.gz)?$/
 /** The logs of this gateway and of the self-healing system, by the names under which they can be read. */
 function namedLogs(settings: Settings): Map<string, string> {
   const own = valueAt(parseOrNothing(readConfig(settings)?.text ?? ''), ['logging', 'file'])
-  // All profiles write into these; of a file with another name nothing tells whose it is.
+  // All profiles write into /tmp/openclaw; of a file with another name nothing tells whose it is.
   const rolling = new RegExp(`^${rollingLogName(settings.profile)}-\\d{4}-\\d\\d-\\d\\d\\.`)
-  const shared = logsIn('/tmp/openclaw').filter((path) => rolling.test(basename(path)))
-  const state = [...new Set(gatewayLogs(settings).map(dirname)), join(settings.stateDir, 'logs')]
-    .flatMap(logsIn)
-    .filter((path) => !isForeignLog(basename(path).replace(/(\.log)(?:\.\d+)?(?:\.gz)?$/, '$1'), settings.profile))
-  const ours = logFolders(settings).flatMap((folder) =>
-    namesIn(folder)
-      // A copy of the config shows more of it than may be seen.
-      .filter((name) => (isOurLog(name) && !name.endsWith('.json5')) || name === 'recovery-learnings.md')
-      .map((name) => join(folder, name)),
-  )
+  const isTheGateways = (name: string) =>
+    LOG_NAME.test(name) && !isForeignLog(name.replace(/(?:\.\d+)?(?:\.gz)?$/, ''), settings.profile)
+  const folders = new Set([...gatewayLogs(settings).map(dirname), join(settings.stateDir, 'logs')])
   const paths = new Set([
     ...(typeof own === 'string' && /^\/.*\.log$/.test(own) ? [own] : []),
     ...gatewayLogs(settings),
-    ...state,
-    ...shared,
-    ...ours,
+    ...[...folders].flatMap((folder) => filesIn(folder, isTheGateways)),
+    ...filesIn('/tmp/openclaw', (name) => LOG_NAME.test(name) && rolling.test(name)),
+    // A copy of the config shows more of it than may be seen.
+    ...logFolders(settings).flatMap((folder) =>
+      filesIn(folder, (name) => isReport(name) || name === 'recovery-learnings.md'),
+    ),
   ])
   const named = new Map<string, string>()
   for (const path of paths) {
@@ -202,40 +198,12 @@ function isLogFile(path: string): boolean {
   return real === basename(path) || LOG_NAME.test(real) || isOurLog(real)
 }
 
-function logsIn(folder: string): string[] {
-  return namesIn(folder)
-    .filter((name) => LOG_NAME.test(name))
-    .map((name) => join(folder, name))
-}
-
-async function unpackedTail(path: string): Promise<string> {
-  const tail: Buffer[] = []
-  let kept = 0
-  let all = 0
-  // What a power cut left of an archive is still read.
-  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH })
-  try {
-    await pipeline(createReadStream(path), gunzip, async (source: AsyncIterable<Buffer>) => {
-      for await (const chunk of source) {
-        tail.push(chunk)
-        kept += chunk.length
-        all += chunk.length
-        if (all > LARGEST_UNPACKED_BYTES) throw new Error('it is too large')
-        while (kept - tail[0]!.length > LOG_BYTES) kept -= tail.shift()!.length
-      }
-    })
-  } catch (error) {
-    throw new Error(`${basename(path)} cannot be unpacked: ${(error as Error).message}`)
-  }
-  const text = Buffer.concat(tail).toString('utf8')
-  return all === kept ? text : wholeLines(text)
-}
-
-/** The end of a private key whose beginning was cut off is nothing that redaction could know. */
-function wholeKeys(text: string): string {
-  const end = /-----END [A-Z ]*PRIVATE KEY-----/.exec(text)
-  const begin = text.search(/-----BEGIN [A-Z ]*PRIVATE KEY-----/)
-  return end && (begin < 0 || begin > end.index) ? text.slice(end.index + end[0].length) : text
+/** `tail` keeps what is read small, however large the log unpacks. */
+async function unpackedTail({ settings }: Session, path: string): Promise<string> {
+  const $ = shell(settings, { timeoutSec: 50 })
+  const { stdout, stderr, failure } = await $`gzip -dc ${path} | tail -c ${PACKED_LOG_BYTES}`
+  if (stdout === '' && (failure ?? stderr)) throw new Error(`it cannot be unpacked: ${failure ?? stderr}`)
+  return Buffer.byteLength(stdout) < PACKED_LOG_BYTES ? stdout : wholeLines(stdout)
 }
 
 /** The last lines of a text that was redacted as a whole, those with the searched words alone if asked. */
@@ -255,7 +223,7 @@ export function readableLog(text: string): string {
   const plain = text.replaceAll('\0', '')
   const odd = plain.match(/[\u0001-\u0008\u000e-\u001a\u001c-\u001f\ufffd]/g)?.length ?? 0
   if (odd * 10 > plain.length || (plain === '' && text !== '')) return '(it holds binary data, which is not shown)'
-  return wholeKeys(plain).trimEnd().split('\n').map(messageOf).join('\n')
+  return plain.trimEnd().split('\n').map(messageOf).join('\n')
 }
 
 function messageOf(line: string): string {

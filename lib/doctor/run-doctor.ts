@@ -1,5 +1,5 @@
-/** One doctor at work, until the gateway is healthy (by its own answer, never by what the doctor says), or it is over. */
-import { appendFileSync, writeFileSync } from 'node:fs'
+/** One doctor at work, until the gateway is healthy (by its own answer, never by what the doctor says), or it is over; and what follows. */
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Doctor, DoctorEvent } from '../agents/agent.ts'
@@ -8,17 +8,18 @@ import { isUp } from '../gateway/examine.ts'
 import { check } from '../gateway/follow-up.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
+import { addLearning } from '../incidents/learnings.ts'
 import { openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
-import { cleanText, oneLine, wholeWords } from '../tier/contract.ts'
+import { cleanText, localIso, oneLine, wholeWords } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { TierRun } from '../tier/run.ts'
-import { tried } from '../tier/state.ts'
+import { tried, writeFileAtomic } from '../tier/state.ts'
 import { INSTRUMENTS } from './instruments.ts'
-import { readable, readSession, type Session } from './session.ts'
+import { type InstrumentCall, isTreatment, readable, readSession, type Session } from './session.ts'
 
 /** How a session ends, and what that means for the alert. `%`: the doctor's name. */
-export const ENDINGS = {
+const ENDINGS = {
   recovered: 'the gateway was healthy for a while and is not any more',
   finished: '% has finished, and the gateway is not healthy',
   login: '% is not signed in',
@@ -56,7 +57,7 @@ export async function runDoctor(run: TierRun, session: Session, doctor: Doctor, 
   const { settings, journal } = run
   const { title } = doctor
   const { folder } = session.context
-  const recordingPath = session.pathBeside((stamp) => `${doctor.name}-session-${stamp}.log`)
+  const recordingPath = session.pathBeside(`${doctor.name}-session`, '.log')
   journal.info(`recording: ${recordingPath}`)
   const server = instrumentsServer(session.contextPath)
   const launch = doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) })
@@ -84,27 +85,25 @@ async function watch(work: Work, run: TierRun): Promise<End> {
   // While it is being confirmed that it stays up, a minute between checks would only cost time.
   const confirmMs = Math.min(intervalMs, 10_000)
   const deadline = performance.now() + settings.emergencyRecoveryTimeoutSec * 1000
-  let [healthy, healthySince, wasOver, lastSaid] = [0, 0, false, '']
+  let [healthy, healthySince, lastVerdict] = [0, 0, '']
   let nextCheck = performance.now() + intervalMs
+  let end: End | undefined
   for (;;) {
-    await delay(Math.min(1000, intervalMs, confirmMs), undefined, { signal })
-    const end = await work.read()
+    await delay(Math.min(1000, confirmMs), undefined, { signal })
+    const wasOver = end !== undefined
+    end = await work.read()
     const pause = pauseReason(settings)
     if (pause) return over('paused', pause)
     // At its end the verdict is the gateway's, not the doctor's: one check at once.
     if (end && !wasOver) nextCheck = 0
-    wasOver = end !== undefined
     if (performance.now() >= nextCheck) {
       const { verdict, evidence } = await check(run, false)
       // Down, but on its way up: an end of the session can wait.
       const isComing = TREATMENTS[verdict].level3 === 'wait'
       if (isUp(verdict) && healthy === 0) healthySince = Date.now()
       healthy = isUp(verdict) ? healthy + 1 : 0
-      // Ages and times differ at every check, and are no news.
-      const text = wholeWords(`${verdict}: ${evidence}`, 160)
-      const summary = text.replace(/\d+/g, '#')
-      if (summary !== lastSaid) journal.info(`gateway: ${text}`)
-      lastSaid = summary
+      if (verdict !== lastVerdict) journal.info(`gateway: ${wholeWords(`${verdict}: ${evidence}`, 160)}`)
+      lastVerdict = verdict
       if (healthy >= HEALTHY_CHECKS) {
         await untilReported(work, run)
         return { ...over('recovered', `healthy ${HEALTHY_CHECKS} times in a row`), healthySince }
@@ -153,9 +152,8 @@ function follow(
     return lines.filter((line) => line.trim() !== '')
   }
   const lastWords = (): string => {
-    const rests = Object.values(seen).map(({ rest }) => rest)
-    const errors = () => oneLine(readTail(join(folder, STREAM.errors), 2000), 300)
-    return rests.join(' ').trim() || errors() || 'it said nothing'
+    const unfinished = Object.values(seen).map(({ rest }) => rest)
+    return unfinished.join(' ').trim() || readTail(join(folder, STREAM.errors), 2000).trim() || 'it said nothing'
   }
   const take = (event: DoctorEvent): void => {
     lastSign = performance.now()
@@ -166,16 +164,6 @@ function follow(
       end ??= over('finished', 'it ended its work')
     }
     show(linesOf(event, doctor.title))
-  }
-  const ending = (state: Awaited<ReturnType<Terminal['state']>>): End | undefined => {
-    const now = performance.now()
-    const quietSec = (now - lastSign) / 1000
-    if (state === 'gone') return over('terminal', 'its tmux session has gone')
-    if (state === 'ended') return over('exited', lastWords())
-    if (!work.isConnected && (now - startedAt) / 1000 > doctorStartupWaitSec)
-      return over('instruments', `not connected within ${doctorStartupWaitSec} s`)
-    if (quietSec > emergencyRecoveryIdleLimitSec) return over('idle', `nothing for ${Math.round(quietSec)} s`)
-    return undefined
   }
   const work = {
     isConnected: false,
@@ -192,10 +180,16 @@ function follow(
       }
       const { calls: all } = readSession(folder)
       const running = all.filter(({ decision }) => decision === 'started')
-      if (all.length !== calls || running.length > 0) lastSign = performance.now()
+      const now = performance.now()
+      if (all.length !== calls || running.length > 0) lastSign = now
       calls = all.length
       work.isActing = running.some(({ acts }) => acts)
-      end ??= ending(state)
+      const quietSec = (now - lastSign) / 1000
+      if (state === 'gone') end ??= over('terminal', 'its tmux session has gone')
+      if (state === 'ended') end ??= over('exited', lastWords())
+      if (!work.isConnected && (now - startedAt) / 1000 > doctorStartupWaitSec)
+        end ??= over('instruments', `not connected within ${doctorStartupWaitSec} s`)
+      if (quietSec > emergencyRecoveryIdleLimitSec) end ??= over('idle', `nothing for ${Math.round(quietSec)} s`)
       return end
     },
   }
@@ -209,4 +203,82 @@ function linesOf(event: DoctorEvent, title: string): string {
   if (event.kind === 'trouble') return `\n! ${event.detail}`
   if (event.kind === 'finished') return '\nDone.'
   return event.text.split('\n').slice(0, 40).join('\n').replace(/^/gm, '  ')
+}
+
+// --- what follows: whose recovery it was, what is rolled back, the report, what was learned
+
+const isRefused = ({ decision }: InstrumentCall) => decision === 'refused'
+
+/** A recovery is the doctor's only if it did something that can heal before the gateway was healthy. */
+export function isByDoctor(calls: readonly InstrumentCall[], { healthySince }: SessionEnd): boolean {
+  return calls.some((one) => isTreatment(one) && one.at <= (healthySince ?? Number.POSITIVE_INFINITY))
+}
+
+export function whyNotHealed({ title, ending, detail }: SessionEnd): string {
+  return `${ENDINGS[ending].replace('%', title)} (${detail})`
+}
+
+export function changesTried(calls: readonly InstrumentCall[]): string {
+  const named = (some: readonly InstrumentCall[]) => oneLine(some.map(describeCall).join('; '), 400)
+  const [did, refused] = [calls.filter(isTreatment), calls.filter(isRefused)]
+  const changed = did.length > 0 ? `the doctor tried: ${named(did)}` : 'the doctor changed nothing'
+  return refused.length > 0 ? `${changed}; it was refused ${refused.length} calls: ${named(refused)}` : changed
+}
+
+function describeCall({ name, args }: InstrumentCall): string {
+  const given = Object.values(args).map((value) => (typeof value === 'string' ? value : JSON.stringify(value)))
+  return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
+}
+
+/** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
+export function conclude(
+  { hide }: TierRun,
+  session: Session,
+  end: SessionEnd,
+  before: { verdict: string; evidence: string },
+  isUp: boolean,
+  seconds: number,
+): string[] {
+  const { report, configAfter, calls } = session.state
+  const { reportPath } = session
+  const said: string[] = []
+  if (!isUp) {
+    const keeps = report?.keepConfigEdits
+    if (keeps) said.push(`the doctor's edits of the config stay: ${oneLine(keeps, 200)}`)
+    else if (session.rollBackEdits()) said.push("rolled back the doctor's edits of the config: they did not help")
+    else if (configAfter !== undefined)
+      said.push('the config was written by another hand since: no edit was rolled back')
+  }
+  if (!end.wasAtWork) return said
+  const how = isByDoctor(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
+  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(end)}`)
+  try {
+    const refused = calls.filter(isRefused)
+    const written = existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
+    const text = [
+      written || '# Emergency recovery\n\nThe doctor left no report.',
+      '',
+      '## Outcome as seen from outside',
+      '',
+      `- ${outcome}`,
+      `- the session of ${end.title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
+      `- ${calls.length} calls of instruments, ${refused.length} of them refused`,
+      ...refused.map((one) => `  - refused \`${describeCall(one)}\`: ${one.why}`),
+      ...(end.costUsd === undefined ? [] : [`- cost: $${end.costUsd.toFixed(2)}, as it says itself`]),
+      ...said.map((line) => `- ${line}`),
+    ].join('\n')
+    writeFileAtomic(reportPath, `${hide(text)}\n`)
+    said.push(`report: ${reportPath}${report ? '' : ' (the doctor wrote none)'}`)
+    const evidence = hide(oneLine(before.evidence, 300))
+    addLearning(learningsPath(session), {
+      ...{ at: localIso(new Date()), verdict: before.verdict, evidence, outcome, seconds, report },
+    })
+  } catch (error) {
+    said.push(`the report could not be completed: ${oneLine(String(error))}`)
+  }
+  return said
+}
+
+export function learningsPath({ settings }: Session): string {
+  return join(settings.memoryDir, 'recovery-learnings.md')
 }

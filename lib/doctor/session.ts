@@ -1,5 +1,14 @@
 /** One session of one doctor (or of a learned remedy): its context, its record of calls, its edits and its files. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { knownSecrets } from '../alerts/secrets.ts'
 import { readConfig } from '../gateway/config.ts'
@@ -15,11 +24,11 @@ import { loadSettings, type Settings } from '../tier/settings.ts'
 import { isRecord, tried, writeFileAtomic } from '../tier/state.ts'
 
 interface SessionContext {
+  /** Named after the time at which the session began. */
   folder: string
   tier: TierName
   tierPid: number
   logPath: string
-  reportPath: string
   /** The tier's environment: the instruments find the same gateway that it watches. */
   env: Record<string, string>
 }
@@ -51,20 +60,28 @@ export interface SessionState {
   report?: Report
 }
 
-const STATE = 'session.json'
+/** One line for each thing that happened: what is appended needs no lock, should two servers serve one session. */
+const STATE = 'session.jsonl'
 const CONTEXT = 'context.json'
 
 export function readSession(folder: string): SessionState {
-  const value: unknown = tried(() => JSON.parse(readFileSync(join(folder, STATE), 'utf8')))
-  return isRecord(value) && Array.isArray(value.calls) ? (value as unknown as SessionState) : { calls: [] }
+  const calls = new Map<string, InstrumentCall>()
+  const state: SessionState = { calls: [] }
+  for (const line of (tried(() => readFileSync(join(folder, STATE), 'utf8')) ?? '').split('\n')) {
+    const entry: unknown = tried(() => JSON.parse(line))
+    if (!isRecord(entry)) continue
+    const { at, by, name } = entry
+    if (name === undefined) Object.assign(state, entry)
+    else calls.set(`${at} ${by} ${name}`, entry as unknown as InstrumentCall)
+  }
+  return { ...state, calls: [...calls.values()] }
 }
 
 export function openSession(settings: Settings, tier: TierName, logPath: string): Session {
   const stamp = /-(\d{4}-\d\d-\d\d-\d{6})\.log$/.exec(logPath)?.[1] ?? localStamp(new Date())
   const folder = join(runsFolder(settings), stamp)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const reportPath = join(dirname(logPath), `emergency-recovery-report-${stamp}.md`)
-  const context = { folder, tier, tierPid: process.pid, logPath, reportPath, env: settings.childEnv }
+  const context = { folder, tier, tierPid: process.pid, logPath, env: settings.childEnv }
   const session = new Session(context)
   writeFileSync(session.contextPath, JSON.stringify(context), { mode: 0o600 })
   return session
@@ -75,7 +92,7 @@ export function readSessionOf(contextPath: string): Session {
   const isWhole =
     isRecord(value) &&
     isRecord(value.env) &&
-    ['folder', 'tier', 'logPath', 'reportPath'].every((name) => typeof value[name] === 'string')
+    ['folder', 'tier', 'logPath'].every((name) => typeof value[name] === 'string')
   if (!isWhole) throw new Error(`${contextPath} is not the context of a session`)
   return new Session(value as unknown as SessionContext)
 }
@@ -95,9 +112,14 @@ export class Session {
     return join(this.context.folder, CONTEXT)
   }
 
-  pathBeside(name: (stamp: string) => string): string {
-    const { reportPath } = this.context
-    return join(dirname(reportPath), name(basename(reportPath).replace(/^emergency-recovery-report-|\.md$/g, '')))
+  get reportPath(): string {
+    return this.pathBeside('emergency-recovery-report', '.md')
+  }
+
+  /** A file beside the log, with the time of the session in its name. */
+  pathBeside(name: string, ending: string): string {
+    const { folder, logPath } = this.context
+    return join(dirname(logPath), `${name}-${basename(folder)}${ending}`)
   }
 
   examineOptions(deep = true): ExamineOptions {
@@ -117,31 +139,22 @@ export class Session {
     this.state = readSession(this.context.folder)
   }
 
-  /** Changes the session's state, one process at a time. Throws when it cannot be written. */
-  change(edit: (state: SessionState) => void): void {
-    const lock = join(this.context.folder, 'lock')
-    for (let tries = 0; tries < 300 && !isMade(lock); tries++) Atomics.wait(PAUSE, 0, 0, 10)
-    try {
-      this.reload()
-      edit(this.state)
-      writeFileAtomic(join(this.context.folder, STATE), JSON.stringify(this.state))
-    } finally {
-      rmSync(lock, { recursive: true, force: true })
-    }
+  /** Keeps what happened: a call, again when it has ended; what the config was before or after an edit; the report. Throws. */
+  note(entry: InstrumentCall | Omit<SessionState, 'calls'>): void {
+    appendFileSync(join(this.context.folder, STATE), `${JSON.stringify(entry)}\n`, { mode: 0o600 })
+    this.reload()
   }
 
-  keepConfig(): void {
-    this.change((state) => {
-      const present = readConfig(this.settings)
-      // What was written by another hand since the last edit is not ours to roll back.
-      if (state.configBefore === undefined || present?.hash !== state.configAfter) state.configBefore = present?.text
-    })
-  }
-
-  noteConfig(): void {
-    this.change((state) => {
-      state.configAfter = readConfig(this.settings)?.hash
-    })
+  /** Runs what may change the config, and notes what it was before and after. */
+  async editConfig<T>(edit: () => T | Promise<T>): Promise<T> {
+    const { configBefore, configAfter } = this.state
+    const present = readConfig(this.settings)
+    // What was written by another hand since the last edit is not ours to roll back.
+    if (configBefore === undefined || present?.hash !== configAfter) this.note({ configBefore: present?.text })
+    const result = await edit()
+    const after = readConfig(this.settings)?.hash
+    if (after !== present?.hash) this.note({ configAfter: after })
+    return result
   }
 
   /** Rolls back the session's edits of the config, unless it was changed since; returns whether there were any. */
@@ -167,27 +180,14 @@ export class Session {
     if (configBefore !== undefined && after !== configBefore) {
       for (const [when, text] of Object.entries({ before: configBefore, after }))
         if (text !== undefined) {
-          const path = this.pathBeside((stamp) => `emergency-recovery-${stamp}.config-${when}.json5`)
+          const path = this.pathBeside('emergency-recovery', `.config-${when}.json5`)
           writeFileSync(path, hide(text), { mode: 0o600 })
         }
       // Whole, with its secrets, only where the config itself is.
-      const stamp = /\d{4}-\d\d-\d\d-\d{6}/.exec(basename(context.reportPath))?.[0] ?? localStamp(new Date())
-      const path = existsSync(settings.configPath) ? realpathSync(settings.configPath) : settings.configPath
-      writeFileAtomic(`${path}.before-doctor-${stamp}`, configBefore)
+      const path = tried(() => realpathSync(settings.configPath)) ?? settings.configPath
+      writeFileAtomic(`${path}.before-doctor-${basename(context.folder)}`, configBefore)
     }
     rmSync(context.folder, { recursive: true, force: true })
-  }
-}
-
-const PAUSE = new Int32Array(new SharedArrayBuffer(4))
-
-function isMade(lock: string): boolean {
-  try {
-    mkdirSync(lock)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw error
   }
 }
 
@@ -198,9 +198,7 @@ export function readable(text: string): string {
     .replace(/[\ud800-\udfff]/gu, '\ufffd')
 }
 
-function runsFolder(settings: Settings): string {
-  return join(settings.watchdogDir, 'doctor')
-}
+const runsFolder = (settings: Settings) => join(settings.watchdogDir, 'doctor')
 
 /** Ends the doctors that killed runs left, rolls back their edits unless the gateway is up, removes the folders. Returns log lines. */
 export async function clearLeftSessions(
@@ -212,10 +210,8 @@ export async function clearLeftSessions(
   const ended = await closeLeftTerminals(settings, runs, isGatewayCommand)
   const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
-    if (!existsSync(join(folder, CONTEXT))) {
-      removeLeftoversOfOldVersion(folder)
-      continue
-    }
+    // The first version kept copies of the config in folders of this place.
+    if (!existsSync(join(folder, CONTEXT))) continue
     try {
       const left = readSessionOf(join(folder, CONTEXT))
       // Level 2 may be at work with a learned remedy.
@@ -231,11 +227,4 @@ export async function clearLeftSessions(
     }
   }
   return said
-}
-
-/** The first version kept copies of the config there, which stay as long as its logs do. */
-function removeLeftoversOfOldVersion(folder: string): void {
-  for (const name of readdirSync(folder))
-    if (!name.startsWith('config-before-')) rmSync(join(folder, name), { recursive: true, force: true })
-  if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true, force: true })
 }

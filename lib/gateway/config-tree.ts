@@ -1,10 +1,10 @@
-/** The gateway's config: as a tree of settings, as a text that is edited in place, and guessed where it cannot be parsed. */
+/** The gateway's config: as a tree of settings, and as a text that is edited in place. */
 import { isDeepStrictEqual } from 'node:util'
 import JSON5 from 'json5'
 import { secretValues } from '../tier/redact.ts'
 import { isRecord, tried } from '../tier/state.ts'
 
-/** One value and the names on the way to it, in an array its place (in a guessed tree `*`). `true` and `"true"` differ in kind. */
+/** One value and the names on the way to it, in an array its place. `true` and `"true"` differ in kind. */
 export interface Leaf {
   path: string[]
   value: string
@@ -65,98 +65,22 @@ export function leavesOf(value: unknown, path: string[] = []): Leaf[] {
   return [{ path, value: String(value), kind: typeof value }]
 }
 
-interface Changes {
-  removed: Leaf[]
-  added: Leaf[]
-}
-
-export function changesOf(before: unknown, after: unknown, path: string[] = []): Changes {
-  if (isDeepStrictEqual(before, after)) return { removed: [], added: [] }
-  if (isRecord(before) && isRecord(after)) {
-    const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    return joined(names.map((name) => changesOf(before[name], after[name], [...path, name])))
-  }
-  if (Array.isArray(before) && Array.isArray(after) && before.length > 0 && after.length > 0)
-    return changesOfItems(before, after, path)
-  const leaves = (value: unknown) => (value === undefined ? [] : leavesOf(value, path))
-  return { removed: leaves(before), added: leaves(after) }
-}
-
-/** Where items were only taken out or put in at one place, the others have not changed, though their places have. */
-function changesOfItems(before: unknown[], after: unknown[], path: string[]): Changes {
-  const shorter = Math.min(before.length, after.length)
-  let start = 0
-  while (start < shorter && isDeepStrictEqual(before[start], after[start])) start++
-  let end = 0
-  while (end < shorter - start && isDeepStrictEqual(before.at(-1 - end), after.at(-1 - end))) end++
-  const places = Math.max(before.length, after.length) - end
-  const at = (items: unknown[], place: number) => (place < items.length - end ? items[place] : undefined)
-  return joined(
-    Array.from({ length: places - start }, (_, i) => start + i).map((place) =>
-      changesOf(at(before, place), at(after, place), [...path, String(place)]),
-    ),
-  )
-}
-
-function joined(all: readonly Changes[]): Changes {
-  return { removed: all.flatMap(({ removed }) => removed), added: all.flatMap(({ added }) => added) }
-}
-
-/** Settings of a text that JSON5 refuses: names and values take turns; a quote without its partner on the line is skipped. */
-export function lenientLeaves(text: string): Leaf[] {
-  const leaves: Leaf[] = []
-  const stack: { path: string[]; isArray: boolean; key: string | undefined }[] = [
-    { path: [], isArray: false, key: undefined },
-  ]
-  const add = (path: string[], name: string, value: string) =>
-    leaves.push({ path: [...path, name], value, kind: 'guess' })
-  const token =
-    /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?!\s*[:,}\]])(?:\\.|[^"\\\n])*"|'(?!\s*[:,}\]])(?:\\.|[^'\\\n])*'|[{}[\],:]|[^\s{}[\],:"']+/g
-  for (const [word] of text.matchAll(token)) {
-    const top = stack.at(-1)!
-    if (isComment(word) || word === ':') continue
-    if (word === '{' || word === '[') {
-      const path = top.isArray ? [...top.path, '*'] : top.key === undefined ? top.path : [...top.path, top.key]
-      top.key = undefined
-      stack.push({ path, isArray: word === '[', key: undefined })
-    } else if (word === '}' || word === ']' || word === ',') {
-      if (top.key !== undefined) add(top.path, top.key, '')
-      top.key = undefined
-      if (word !== ',' && stack.length > 1) stack.pop()
-    } else if (top.isArray) {
-      add(top.path, '*', plain(word))
-    } else if (top.key === undefined) {
-      top.key = plain(word)
-    } else {
-      add(top.path, top.key, plain(word))
-      top.key = undefined
-    }
-  }
-  return leaves
-}
-
-/** The secret values in a config's text, also when it cannot be parsed. */
+/** The secret values in a config's text. Of one that cannot be parsed: what follows a secret's name, and what looks like a secret. */
 export function configSecrets(text: string): string[] {
   const parsed = parseOrNothing(text)
-  const leaves = parsed ? leavesOf(parsed) : lenientLeaves(text)
-  const isAny = (path: readonly string[], ...names: string[]) => path.slice(0, -1).some((name) => names.includes(name))
+  if (!parsed) {
+    const named = [...text.matchAll(/([\w-]+)(?=["'\s:=])["']?\s*[:=]?\s*(?:"([^"\n]*)|'([^'\n]*)|([^\s{}[\],:"']+))/g)]
+    const words = text.split(/[\s{}[\]:,"']+/).filter((word) => /^(?=\S*\d)(?=\S*[A-Za-z])[^/]{12,}$/.test(word))
+    return [...named.flatMap(([, name, ...values]) => secretValues(values.find(Boolean), name)), ...words]
+  }
   // Environment variables and headers hold secrets under any name, and so do the arguments of a program.
-  const handed = leaves.flatMap(({ path, value }) => {
-    if (isAny(path, 'env', 'headers')) return /^(?:[/~$].*|\d+|true|false)$/.test(value) ? [] : [value]
-    const argument = isAny(path, 'args') ? value.replace(/^--?[\w-]+=/, '') : ''
+  const handed = leavesOf(parsed).flatMap(({ path, value }) => {
+    const isBelow = (name: string) => path.slice(0, -1).includes(name)
+    if (isBelow('env') || isBelow('headers')) return /^(?:[/~$].*|\d+|true|false)$/.test(value) ? [] : [value]
+    const argument = isBelow('args') ? value.replace(/^--?[\w-]+=/, '') : ''
     return /^[^-@/.~$](?=\S*\d)(?=\S*[A-Za-z])\S+$/.test(argument) ? [argument] : []
   })
-  const named = parsed ? secretValues(parsed) : leaves.flatMap((leaf) => secretValues(leaf.value, lastName(leaf.path)))
-  return [...named, ...handed.filter((value) => value.length >= 8)]
-}
-
-/** A token's text without its quotes and without what a missing quote let slip in. */
-function plain(word: string): string {
-  return tried(() => String(JSON5.parse(word))) ?? word.replace(/^["']/, '').replace(/[\s,;}\]"']+$/, '')
-}
-
-export function lastName(path: readonly string[]): string {
-  return path.findLast((part) => part !== '*' && !/^\d{1,4}$/.test(part)) ?? ''
+  return [...secretValues(parsed), ...handed.filter((value) => value.length >= 8)]
 }
 
 /** The text with one setting set; all else stays. Throws where a value stands in the way that is no object or list. */
@@ -207,7 +131,7 @@ const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[
 
 /** Every member by its path; of several with one name the last, as a parser takes it. */
 function spansOf(text: string): Map<string, Span> {
-  const tokens = [...text.matchAll(TOKEN)].filter(([word]) => !isComment(word))
+  const tokens = [...text.matchAll(TOKEN)].filter(([word]) => !/^\/[/*]/.test(word))
   const spans = new Map<string, Span>()
   let next = 0
   const is = (...words: string[]) => words.includes(tokens[next]?.[0] ?? '')
@@ -237,5 +161,4 @@ function spansOf(text: string): Map<string, Span> {
 }
 
 const keyOf = (names: readonly string[]) => names.map((name) => `\0${name}`).join('')
-const isComment = (word: string) => word.startsWith('//') || word.startsWith('/*')
 const nameOf = (word: string) => (/^["']/.test(word) ? String(JSON5.parse(word)) : word)

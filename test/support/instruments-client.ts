@@ -12,6 +12,16 @@ export interface Answer {
   isError: boolean
 }
 
+export interface Tool {
+  name: string
+  inputSchema: {
+    properties: Record<string, { type: unknown; maxLength?: number; enum?: string[] }>
+    required: string[]
+    additionalProperties: boolean
+  }
+  annotations: { readOnlyHint: boolean }
+}
+
 export type Instruments = ReturnType<typeof startInstruments>
 
 const STAMP = '2026-11-22-054410'
@@ -21,29 +31,27 @@ export function startInstruments(box: Sandbox, parts: Record<string, unknown> = 
   const own = {
     folder: join(box.stateDir, 'watchdog', 'doctor', STAMP),
     logPath: join(box.memoryDir, `emergency-recovery-${STAMP}.log`),
-    reportPath: join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`),
   }
   const context = { tier: 'emergency-recovery', tierPid: process.pid, env: box.env, ...own, ...parts }
-  const { folder, logPath, reportPath } = context as typeof own
+  const { folder, logPath } = context as typeof own
   for (const path of [folder, box.memoryDir]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const contextPath = join(folder, 'context.json')
   writeFileSync(contextPath, JSON.stringify(context), { mode: 0o600 })
   const child = spawnServer(box, [contextPath])
-  const connection = connect(child)
+  const statePath = join(folder, 'session.jsonl')
+  const lines = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : [])
 
   return {
-    ...connection,
-    pid: child.pid!,
-    child,
-    folder,
-    logPath,
-    reportPath,
-    /** The session as the server keeps it. */
-    state: () => JSON.parse(readFileSync(join(folder, 'session.json'), 'utf8')) as Record<string, unknown>,
-    /** Begins a new session: nothing was done in it yet. */
-    reset: () => writeFileSync(join(folder, 'session.json'), '{"calls":[]}'),
+    ...connect(child),
+    ...{ pid: child.pid!, child, folder, logPath, statePath },
+    reportPath: join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`),
+    /** What happened in the session, as the server keeps it. */
+    state: () => lines(statePath).map((line) => JSON.parse(line) as Record<string, unknown>),
+    /** Begins a new session, in which these calls were made. */
+    reset: (calls: object[] = []) =>
+      writeFileSync(statePath, calls.map((one, by) => `${JSON.stringify({ by, ...one })}\n`).join('')),
     /** The lines of the recovery log. */
-    log: () => (existsSync(logPath) ? readFileSync(logPath, 'utf8').split('\n').filter(Boolean) : []),
+    log: () => lines(logPath),
   }
 }
 
@@ -65,10 +73,9 @@ function connect(child: ChildProcess) {
   child.stdin!.on('error', () => {})
   createInterface({ input: child.stdout! }).on('line', (line) => {
     const response = JSON.parse(line) as Record<string, unknown>
-    const take = waiting.get(response.id)
+    const take = waiting.get(response.id) ?? ((stray) => strays.push(stray))
     waiting.delete(response.id)
-    if (take) take(response)
-    else strays.push(response)
+    take(response)
   })
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
 
@@ -81,23 +88,21 @@ function connect(child: ChildProcess) {
       void ended.then((code) => reject(new Error(`the server ended with ${code} before it answered: ${stderr}`)))
     })
     response.catch(() => {})
-    send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }) }))
+    send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
     return response
-  }
-
-  async function call(name: string, args?: unknown): Promise<Answer> {
-    const { result, error } = await request('tools/call', { name, ...(args === undefined ? {} : { arguments: args }) })
-    if (error) throw new Error(JSON.stringify(error))
-    const { content, isError } = result as { content: { text: string }[]; isError: boolean }
-    return { text: content.map(({ text }) => text).join('\n'), isError }
   }
 
   return {
     send,
     request,
-    call,
-    /** Responses to what was no request of ours: to broken lines. */
-    strays,
+    call: async (name: string, args?: unknown): Promise<Answer> => {
+      const { result, error } = await request('tools/call', { name, arguments: args })
+      if (error) throw new Error(JSON.stringify(error))
+      const { content, isError } = result as { content: { text: string }[]; isError: boolean }
+      return { text: content.map(({ text }) => text).join('\n'), isError }
+    },
+    tools: async () => ((await request('tools/list')).result as { tools: Tool[] }).tools,
+    /** The next response to what was no request of ours: to a broken line. */
     nextStray: async () => {
       await waitFor(() => strays.length > 0, 'a response')
       return strays.shift()!

@@ -20,21 +20,7 @@ const TROUBLE = {
 }
 
 if (process.argv.includes('--version')) console.log('2.1.332 (Claude Code)')
-else if (process.argv.includes('--help')) console.log(help())
 else await work()
-
-/** The options of 2.1.332 that a caller needs, as its `--help` lists them. */
-function help() {
-  return `Usage: claude [options] [command] [prompt]
-
-Options:
-  --no-session-persistence              Don't save sessions to disk
-  --permission-mode <mode>              (choices: "acceptEdits", "auto", "dontAsk", "plan")
-  --setting-sources <sources>           Comma-separated list of setting sources
-  --settings <file-or-json>             Settings file or JSON string
-  --strict-mcp-config                   Only use MCP servers from --mcp-config
-  --tools <tools...>                    Built-in tools to make available`
-}
 
 async function work() {
   recordEvent('doctor started')

@@ -55,9 +55,10 @@ async function atWork(t: TestContext, steps: DoctorScript['steps'], settings: Re
   const box = await sandbox(t, { settings })
   await breakPackage(box)
   box.writeDoctorScript({ steps })
+  const before = config(box)
   const run = box.startScript('emergency-recovery')
   await waitFor(() => box.prompts().length === 1, 'the prompt')
-  return { box, run }
+  return { box, run, before }
 }
 const edited = (box: Sandbox) =>
   waitFor(() => box.events().some(({ what }) => what.startsWith('doctor called set_config')), 'the edit')
@@ -78,34 +79,32 @@ const leftovers = (box: Sandbox) =>
 const sockets = (box: Sandbox) =>
   readdirSync(join(box.root, 'tmp'), { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('doctor-'))
 
-concurrently('a healthy gateway needs no doctor', async (t) => {
-  const box = await sandbox(t)
-  await box.startGateway()
-  const run = await recover(box)
-  expect(run.code).toBe(0)
-  expect(doctors(box)).toBe(0)
-})
+const nothingRuns = (box: Sandbox) => expect([...leftovers(box), ...sockets(box)]).toEqual([])
 
 concurrently(
-  'the doctor repairs what restarts cannot; credit, report, recording and casebook follow, and nothing stays behind',
+  'the doctor repairs what restarts cannot; what is refused is not done; report, recording and learnings follow, and nothing stays behind',
   async (t) => {
     const box = await sandbox(t)
     await breakPackage(box)
-    box.writeDoctorScript(REINSTALL)
+    const before = config(box)
+    const wishes = [
+      { call: 'set_config', args: { path: 'gateway.bind', value: 'lan' } },
+      { call: 'bash', args: { command: 'rm -rf ~' } },
+    ]
+    box.writeDoctorScript({ ...REINSTALL, steps: [...wishes, ...REINSTALL.steps!] })
     const run = await recover(box)
     expect(run.code, run.stdout).toBe(0)
     expect(run.stdout).toMatch(/RECOVERED by level 3 after \d+ s/)
     expect(markers(box)).toEqual([])
+    expect(config(box)).toBe(before)
+    expect(box.log('emergency-recovery-2').match(/INSTRUMENT refused (?:set_config|bash) /g)).toHaveLength(2)
 
     // Told once, the whole briefing.
-    expect(box.prompts()).toHaveLength(1)
-    expect(box.prompts()[0]).toMatch(
-      /^# You are the emergency doctor[\s\S]*End of the briefing\. Carry out the mission now\.$/,
-    )
-    expect(box.prompts()[0]).toContain('Cannot find module')
-
+    expect(box.prompts()).toEqual([
+      expect.stringMatching(/^# [\s\S]*Cannot find module[\s\S]*Carry out the mission now\.$/),
+    ])
     expect(soleFile(box, 'emergency-recovery-report')).toMatch(
-      /A file of the package was missing[\s\S]*recovered by the doctor/,
+      /A file of the package was missing[\s\S]*recovered by the doctor[\s\S]*set_config gateway\.bind lan/,
     )
     const recording = soleFile(box, 'claude-session')
     expect(recording).toMatch(/I reinstall it\.[\s\S]*> reinstall_package/)
@@ -113,9 +112,12 @@ concurrently(
     expect(soleFile(box, 'recovery-learnings')).toMatch(/\*\*Root cause:\*\* A file of the package was missing\./)
     for (const name of box.memoryFiles()) expect(statSync(join(box.memoryDir, name)).mode & 0o777, name).toBe(0o600)
 
-    expect(leftovers(box)).toEqual([])
-    expect(sockets(box)).toEqual([])
+    nothingRuns(box)
     expect(readdirSync(join(box.stateDir, 'watchdog', 'doctor'))).toEqual([])
+
+    // Healthy, it needs no doctor.
+    expect((await recover(box)).code).toBe(0)
+    expect(doctors(box)).toBe(1)
   },
 )
 
@@ -126,7 +128,7 @@ concurrently('a pause ends the session: the doctor goes, the report says why, an
   expect(code, stdout).toBe(3)
   expect(markers(box)).toEqual([])
   expect(soleFile(box, 'emergency-recovery-report')).toContain('everything was paused')
-  expect(leftovers(box)).toEqual([])
+  nothingRuns(box)
 })
 
 concurrently('a recovery from outside is not the doctor’s', async (t) => {
@@ -150,44 +152,32 @@ concurrently.for<[string, SandboxOptions, RegExp]>([
   expect(doctors(box)).toBe(0)
 })
 
-concurrently.for<[string, DoctorScript, RegExp]>([
-  ['is not signed in', { mode: 'login' }, /Claude Code is not signed in \(Not logged in · Please run \/login\)/],
+concurrently.for<[string, DoctorScript, RegExp, Record<string, string>?]>([
+  ['is not signed in', { mode: 'login' }, /not signed in \(Not logged in · Please run \/login\)/],
   ['has no credit left', { mode: 'quota' }, /no quota or credit left \(Credit balance is too low/],
   ['cannot reach its service', { mode: 'service' }, /cannot reach its service \(API Error: 529 Overloaded/],
-  ['ends at its start', { mode: 'exits' }, /Claude Code ended early .*Claude Code could not start/],
-  ['never says a word', { mode: 'silent' }, /not connected to its instruments \(not connected within 3 s/],
-  [
-    'speaks a stream that is unknown',
-    { mode: 'strange' },
-    /not connected to its instruments \(not connected within 3 s/,
-  ],
+  ['ends at its start', { mode: 'exits' }, /ended early .*Claude Code could not start/],
+  ['never says a word', { mode: 'silent' }, /not connected to its instruments/, { CLAUDE_STARTUP_WAIT: '3' }],
+  ['speaks an unknown stream', { mode: 'strange' }, /not connected to its instruments/, { CLAUDE_STARTUP_WAIT: '3' }],
   ['has no instruments', { ...REINSTALL, mode: 'no-instruments' }, /not connected to its instruments .*failed/],
-  ['falls silent', { mode: 'hangs' }, /showed no sign of work \(nothing for/],
+  ['falls silent', { mode: 'hangs' }, /no sign of work/, { EMERGENCY_RECOVERY_IDLE_LIMIT: '2' }],
+  ['works too long', { steps: [WORKING] }, /the time of .* was over/, { EMERGENCY_RECOVERY_TIMEOUT: '4' }],
   ['gives up', { steps: [{ say: 'I cannot repair this.' }] }, /has finished, and the gateway is not healthy/],
   [
     'says that a human is needed',
     { report: { ...REPORT, human_needed: 'The disk of the database is failing.' } },
     /the doctor says: The disk of the database is failing/,
   ],
-])('a doctor that %s: the human is called, with the reason', async ([, script, words], t) => {
-  // On a busy machine a doctor that works takes longer to start than one that never will.
-  const isMute = script.mode === 'silent' || script.mode === 'strange'
-  const box = await sandbox(t, {
-    settings: {
-      ...(isMute ? { CLAUDE_STARTUP_WAIT: '3' } : {}),
-      EMERGENCY_RECOVERY_IDLE_LIMIT: script.mode === 'hangs' ? '2' : '60',
-    },
-  })
+])('a doctor that %s: the human is called, with the reason', async ([, script, words, settings], t) => {
+  const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_IDLE_LIMIT: '60', ...settings } })
   await breakPackage(box)
   box.writeDoctorScript(script)
   const run = await recover(box)
   expect(run.code, run.stdout).toBe(1)
   expect(markers(box)).toEqual([expect.stringMatching(words)])
   // The marker is among the log's last words, and says what is wrong with the gateway.
-  expect(run.stdout.trim().split('\n').slice(-2)[0]).toMatch(
-    /MANUAL INTERVENTION REQUIRED.*the gateway is broken-install/,
-  )
-  expect(leftovers(box)).toEqual([])
+  expect(run.stdout.trim().split('\n').slice(-2)[0]).toMatch(/MANUAL INTERVENTION REQUIRED.*broken-install/)
+  nothingRuns(box)
 })
 
 concurrently('a terminal that is ended from outside ends the session, and the human is called', async (t) => {
@@ -195,51 +185,23 @@ concurrently('a terminal that is ended from outside ends the session, and the hu
   spawnSync('tmux', ['-S', join(box.root, 'tmp', sockets(box)[0]!), 'kill-server'])
   expect((await run.finished).code).toBe(1)
   expect(markers(box)).toEqual([expect.stringMatching(/the tmux session of Claude Code is gone/)])
-  expect(leftovers(box)).toEqual([])
-})
-
-concurrently('a doctor that works for too long is ended', async (t) => {
-  const box = await sandbox(t, { settings: { EMERGENCY_RECOVERY_TIMEOUT: '4' } })
-  await breakPackage(box)
-  box.writeDoctorScript({ steps: [WORKING] })
-  expect((await recover(box)).code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/the time of Claude Code was over \(4 s\)/)])
-  expect(leftovers(box)).toEqual([])
+  nothingRuns(box)
 })
 
 concurrently(
   'told to stop, it leaves the marker, ends the doctor and everything that it started, and rolls its edit back',
   async (t) => {
-    const { box, run } = await atWork(t, [edit('debug'), WORKING])
-    const before = config(box)
+    const { box, run, before } = await atWork(t, [edit('debug'), WORKING])
     await edited(box)
     process.kill(run.pid, 'SIGTERM')
     expect((await run.finished).code).toBe(1)
     expect(markers(box)).toEqual([expect.stringMatching(/stopped before it was done/)])
-    expect(config(box).replace('debug', 'info')).toBe(before.replace('debug', 'info'))
-    expect(config(box)).not.toContain('debug')
+    expect(config(box)).toBe(before)
     expect(readdirSync(box.stateDir).filter((name) => name.includes('before-doctor'))).toEqual([])
-    expect(leftovers(box)).toEqual([])
-    expect(sockets(box)).toEqual([])
+    nothingRuns(box)
     expect(soleFile(box, 'claude-session')).toContain('connected to its instruments')
   },
 )
-
-concurrently('what is refused is not done, and stands in the log and the report', async (t) => {
-  const box = await sandbox(t)
-  await breakPackage(box)
-  const config = readFileSync(box.configPath, 'utf8')
-  const wish = { call: 'set_config', args: { path: 'gateway.bind', value: 'lan' } }
-  box.writeDoctorScript({
-    ...REINSTALL,
-    steps: [wish, { call: 'bash', args: { command: 'rm -rf ~' } }, ...REINSTALL.steps!],
-  })
-  const run = await recover(box)
-  expect(run.code, run.stdout).toBe(0)
-  expect(readFileSync(box.configPath, 'utf8')).toBe(config)
-  expect(box.log('emergency-recovery-2').match(/INSTRUMENT refused (?:set_config|bash) /g)).toHaveLength(2)
-  expect(soleFile(box, 'emergency-recovery-report')).toMatch(/refused `set_config gateway\.bind lan`/)
-})
 
 concurrently('an edit that does not help is rolled back; one that should stay stays', async (t) => {
   const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
@@ -257,75 +219,28 @@ concurrently('an edit that does not help is rolled back; one that should stay st
 })
 
 concurrently(
-  'a run that is killed after an edit: the doctor can change nothing more, and the next run rolls the edit back',
+  'a second run stands down; once the first is killed its doctor can change nothing more, and the next run clears up',
   async (t) => {
-    const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
-    await breakPackage(box)
-    const before = config(box)
-    const goOn = join(box.root, 'go-on')
-    box.writeDoctorScript({ steps: [edit('debug'), { untilFile: goOn }, edit('trace'), WORKING] })
-    const run = box.startScript('emergency-recovery')
+    const goOn = join('/tmp', `go-on-${process.pid}`)
+    t.onTestFinished(() => rmSync(goOn, { force: true }))
+    const { box, run } = await atWork(t, [edit('debug'), { untilFile: goOn }, edit('trace'), WORKING], {
+      DOCTOR_SAME_FAILURE_HOURS: '0',
+    })
     await edited(box)
+    expect((await recover(box)).code).toBe(3)
+    expect(doctors(box)).toBe(1)
     process.kill(run.pid, 'SIGKILL')
     await run.finished
     writeFileSync(goOn, '')
     const isRefused = () => box.events().some(({ what }) => what.startsWith('doctor was refused set_config'))
     await waitFor(isRefused, 'the refusal')
     expect(JSON.parse(config(box)).logging.level).toBe('debug')
-    box.writeDoctorScript({ steps: [] })
-    expect((await recover(box)).code).toBe(1)
-    expect(config(box)).toBe(before)
-    expect(leftovers(box)).toEqual([])
-  },
-)
-
-concurrently('a doctor that is not installed or not signed in is skipped for the next one of DOCTOR', async (t) => {
-  const box = await sandbox(t, { settings: { DOCTOR: 'codex claude' } })
-  await breakPackage(box)
-  box.writeDoctorScript(REINSTALL)
-  const run = await recover(box)
-  expect(run.code, run.stdout).toBe(0)
-  expect(run.stdout).toMatch(/skipped: codex .*not on the PATH/)
-  expect(doctors(box)).toBe(1)
-})
-
-concurrently('a foreign process on the port is named to the human at once; no doctor is called', async (t) => {
-  const box = await sandbox(t)
-  const server = `require('http').createServer((q, r) => r.end('hi')).listen(${box.port}, '127.0.0.1', () => console.log('up'))`
-  const stranger = spawn(process.execPath, ['-e', server], { env: box.env, stdio: ['ignore', 'pipe', 'inherit'] })
-  t.onTestFinished(() => void stranger.kill('SIGKILL'))
-  await new Promise((resolve) => stranger.stdout.once('data', resolve))
-  const run = await recover(box)
-  expect(run.code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(new RegExp(`impostor.*pid ${stranger.pid}`))])
-  expect(doctors(box)).toBe(0)
-})
-
-concurrently('a database that is newer than the gateway is the human’s: no doctor is called', async (t) => {
-  const box = await sandbox(t)
-  const stderr = 'Gateway failed to start: state database uses newer schema version 12 (this build knows 11)'
-  await box.startGateway({ exitAtBoot: { code: 78, stderr } }, 'exit')
-  const run = await recover(box)
-  expect(run.code).toBe(1)
-  expect(markers(box)).toEqual([expect.stringMatching(/newer schema version/)])
-  expect(doctors(box)).toBe(0)
-})
-
-concurrently(
-  'a second doctor stands down while one is at work; one that was killed is cleared away by the next',
-  async (t) => {
-    const { box, run } = await atWork(t, [WORKING], { DOCTOR_SAME_FAILURE_HOURS: '0' })
-    expect((await recover(box)).code).toBe(3)
-    expect(doctors(box)).toBe(1)
-    process.kill(run.pid, 'SIGKILL')
-    await run.finished
     expect(leftovers(box)).not.toEqual([])
     box.writeDoctorScript(REINSTALL)
     const next = await recover(box)
     expect(next.code, next.stdout).toBe(0)
-    expect(next.stdout).toMatch(/ended 1 doctor that an earlier run left at work/)
-    expect(leftovers(box)).toEqual([])
-    expect(sockets(box)).toEqual([])
+    expect(config(box)).not.toMatch(/debug|trace/)
+    nothingRuns(box)
   },
 )
 
@@ -342,7 +257,8 @@ concurrently('no second doctor for the same unchanged failure; a changed config 
 })
 
 concurrently('the same fault again: the second prompt carries the first lesson, to be tried first', async (t) => {
-  const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0' } })
+  // A doctor that is not there is skipped for the next one.
+  const box = await sandbox(t, { settings: { DOCTOR_SAME_FAILURE_HOURS: '0', DOCTOR: 'codex claude' } })
   await breakPackage(box)
   box.writeDoctorScript(REINSTALL)
   const first = await recover(box)
