@@ -1,67 +1,53 @@
 import { availableParallelism } from 'node:os'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type UserWorkspaceConfig } from 'vitest/config'
+import { BaseSequencer, type ProjectConfig, type TestSpecification } from 'vitest/node'
 
-// A test that takes longer hangs, also on a busy machine.
-const LIMITS = { testTimeout: 300_000, hookTimeout: 300_000 }
+/** These take long and begin first, in this order: one that began last would run alone in the end. */
+const LONG = [
+  ...['tiers/healthcheck', 'faults/faults', 'tiers/', 'process/instruments', 'surroundings', 'process/learned'],
+  ...['faults/real-systemd', 'faults/real-bare', 'real/systemd.', 'real/cron', 'real/agents'],
+]
+
+class LongFilesFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification) => {
+      const index = LONG.findIndex((name) => moduleId.includes(`test/${name}`))
+      return index < 0 ? LONG.length : index
+    }
+    return files.toSorted((a, b) => place(a) - place(b) || a.moduleId.localeCompare(b.moduleId))
+  }
+}
+
+// The tests mostly wait for processes: one more of them than there are cores. A test that takes longer hangs.
+const LIMITS = { testTimeout: 600_000, hookTimeout: 900_000, maxWorkers: availableParallelism() + 1 }
 const SAME_INPUTS_IN_EVERY_RUN = { setupFiles: ['test/support/seed.ts'] }
-// The tests mostly wait for processes: one more of them than there are cores.
-const maxWorkers = availableParallelism() + 1
-const REAL = ['test/real/**', 'test/prometheus/**', 'test/faults/real-*']
 
-// `--mode short`: what of `fire` takes a few minutes.
+const project = (name: string, include: string[], options: ProjectConfig = {}): UserWorkspaceConfig => ({
+  test: { name, include, ...LIMITS, ...options },
+})
+
 export default defineConfig(({ mode }) => ({
   test: {
+    sequence: { sequencer: LongFilesFirst },
     projects: [
-      {
-        test: {
-          name: 'unit',
-          include: ['test/unit/**/*.test.ts'],
-          ...LIMITS,
-          ...SAME_INPUTS_IN_EVERY_RUN,
-          maxWorkers,
-        },
-      },
-      {
-        // Everything that runs as a process against stand-ins; of that, test/tiers is part of `npm test`.
-        test: {
-          name: 'process',
-          include: ['test/{tiers,process,faults}/**/*.test.ts'],
-          exclude: REAL,
-          ...LIMITS,
-          ...SAME_INPUTS_IN_EVERY_RUN,
-          maxWorkers,
-          maxConcurrency: 3,
-        },
-      },
-      {
-        test: {
-          name: 'real',
-          include: REAL.map((pattern) => pattern.replace(/\*+$/, '**/*.test.ts').replace('-**/', '-')),
-          globalSetup: ['test/real/parts.ts'],
-          testTimeout: 600_000,
-          hookTimeout: 900_000,
-          // These wait even more.
-          maxWorkers: availableParallelism(),
-          maxConcurrency: 4,
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        test: {
-          name: 'fire',
-          include: ['test/fire/*.test.ts'],
-          testTimeout: 3_600_000,
-          sequence: { groupOrder: 2 },
-          ...(mode === 'short'
-            ? {
-                exclude: ['test/fire/kills.test.ts'],
-                provide: { killsPerScript: 10 },
-                ...SAME_INPUTS_IN_EVERY_RUN,
-                maxWorkers,
-              }
-            : { provide: { killsPerScript: 100 }, maxWorkers: 1 }),
-        },
-      },
+      project('unit', ['test/unit/*.test.ts'], SAME_INPUTS_IN_EVERY_RUN),
+      // All that runs as a process against stand-ins; of that, test/tiers and test/faults are part of `npm test`.
+      project('process', ['test/{tiers,process,faults}/*.test.ts'], {
+        exclude: ['test/faults/real-*'],
+        maxConcurrency: 3,
+        ...SAME_INPUTS_IN_EVERY_RUN,
+      }),
+      project('real', ['test/{real,prometheus}/*.test.ts', 'test/faults/real-*.test.ts'], {
+        globalSetup: ['test/real/parts.ts'],
+        maxConcurrency: 4,
+        sequence: { groupOrder: 1 },
+      }),
+      project('fire', ['test/fire/*.test.ts'], {
+        testTimeout: 3_600_000,
+        sequence: { groupOrder: 2 },
+        // What of it takes a few minutes.
+        ...(mode === 'short' && { exclude: ['test/fire/kills.test.ts'], ...SAME_INPUTS_IN_EVERY_RUN }),
+      }),
     ],
   },
 }))

@@ -1,4 +1,4 @@
-/** Whatever stands in the logs, settings and answers that the tiers read: they do not break, and nothing passes for ours. */
+/** Odd logs, settings and answers: the tiers do not break over them, and nothing from outside passes for ours. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,32 +17,35 @@ mkdirSync(join(home, '.openclaw'))
 afterAll(() => rmSync(home, { recursive: true, force: true }))
 
 const words = (...list: string[]) => fc.constantFrom(...list)
-const textOf = (...pieces: fc.Arbitrary<string>[]) =>
-  fc
-    .array(fc.oneof(...pieces, fc.string({ unit: 'binary', maxLength: 30 })), { maxLength: 12 })
-    .map((parts) => parts.join(''))
 /** Text of the kind that lands in logs: anything, and pieces that look like ours. */
-const ours = words('[2026-11-22T05:44:10+09:00] [watchdog] [ERROR] ', 'MANUAL INTERVENTION REQUIRED: ', 'DOWN absent: ')
-const text = textOf(ours, words('\n', '\r', '\u001b[2J', '\u2028', 'RUN ended: healthy, exit 0 after 1.0 s', '"', '='))
+const text = fc.array(
+  fc.oneof(
+    words('[2026-11-22T05:44:10+09:00] [watchdog] [ERROR] ', 'MANUAL INTERVENTION REQUIRED: ', 'DOWN absent: '),
+    words('\n', '\r', '\u001b[2J', '\u2028', 'RUN ended: healthy, exit 0 after 1.0 s', '"', '='),
+    fc.string({ unit: 'binary', maxLength: 30 }),
+  ),
+  { maxLength: 12 },
+)
+const outside = text.map((parts) => parts.join(''))
 const forAll = <T>(inputs: fc.Arbitrary<T>, numRuns: number, holds: (input: T) => void) =>
   fc.assert(fc.property(inputs, holds), { numRuns })
 
 test('a text from outside makes one line of ours, and no other', () => {
-  forAll(text, 30_000, (outside) => {
-    const lines = formatLine(new Date(), 'watchdog', 'WARN', MARKER.down('hung', outside)).split('\n')
+  forAll(outside, 30_000, (input) => {
+    const lines = formatLine(new Date(), 'watchdog', 'WARN', MARKER.down('hung', input)).split('\n')
     expect(lines.filter((line) => parseLine(line) !== undefined)).toHaveLength(1)
     expect(parseMarker(parseLine(lines[0]!)!.text)?.kind).toBe('down')
-    expect(oneLine(outside)).not.toMatch(/[\n\r\u001b\u2028]/)
-    parseMarker(parseLine(outside)?.text ?? outside)
-    isGatewayCommand(outside)
+    expect(oneLine(input)).not.toMatch(/[\n\r\u001b\u2028]/)
+    parseMarker(parseLine(input)?.text ?? input)
+    isGatewayCommand(input)
   })
 })
 
-test('whatever stands in .env, it is settings or a refusal in words', () => {
+test('any .env is settings, or a refusal in words', () => {
   const name = words(...Object.values(ALL_SETTINGS).map((setting) => setting.name))
   const line = fc.oneof(
-    text,
-    fc.tuple(name, text).map((pair) => pair.join('=')),
+    outside,
+    fc.tuple(name, outside).map((pair) => pair.join('=')),
   )
   forAll(fc.array(line, { maxLength: 8 }), 10_000, (lines) => {
     writeFileSync(join(home, '.openclaw', '.env'), lines.join('\n'))
@@ -54,18 +57,17 @@ test('whatever stands in .env, it is settings or a refusal in words', () => {
   })
 })
 
-test('whatever launchctl, systemctl and a doctor print can be read', () => {
+test('what launchctl and a doctor print can be read, whatever it is', () => {
   const key = words('type', 'subtype', 'message', 'content', 'text', 'error', 'item', 'result', 'mcp_servers', 'name')
   const word = words('system', 'init', 'assistant', 'user', 'result', 'text', 'tool_use', 'tool_result', 'item')
-  const object = fc.dictionary(key, fc.oneof(word, fc.jsonValue({ maxDepth: 1 })), { maxKeys: 5 })
-  const nested = fc.dictionary(key, fc.oneof(word, object, fc.array(object, { maxLength: 3 })), { maxKeys: 5 })
-  const event = fc.dictionary(key, fc.oneof(word, nested, fc.array(nested, { maxLength: 3 })), { maxKeys: 5 })
-  const state = textOf(words('\tstate = running\n', '\tpid = 12\n', '\tlast exit code = ', 'Id=a\n', '\n\n'))
+  const values = [word, fc.jsonValue({ maxDepth: 1 })]
+  const event = fc.object({ key, values, maxDepth: 3, maxKeys: 5 }).map((one) => JSON.stringify(one))
+  const state = fc.tuple(words('\tstate = running\n', '\tpid = 12\n', '\tlast exit code = ', '\n\n'), outside)
   const doctors = chosenDoctors({ ...loadSettings({ HOME: '/nonexistent' }), doctors: [...DOCTOR_NAMES] })
   const printed = fc.oneof(
-    text,
-    state,
-    event.map((one) => JSON.stringify(one)),
+    outside,
+    event,
+    fc.array(state, { maxLength: 4 }).map((lines) => lines.flat().join('')),
   )
   forAll(fc.tuple(fc.integer({ min: 0, max: 255 }), printed), 30_000, ([code, line]) => {
     expect(readLaunchdJob(code, line, line)?.pid ?? 1).toBeGreaterThan(0)
@@ -77,7 +79,7 @@ test('whatever launchctl, systemctl and a doctor print can be read', () => {
 
 test('whatever is sent, the secret is not in it', () => {
   const secret = 'sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789'
-  forAll(fc.tuple(text, text), 5000, ([before, after]) => {
+  forAll(fc.tuple(outside, outside), 5000, ([before, after]) => {
     expect(redact(`${before} ${secret} ${after}`, [secret])).not.toContain(secret)
   })
 })

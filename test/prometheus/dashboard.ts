@@ -3,22 +3,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectDir } from '../support/sandbox.ts'
 
-export interface Panel {
+interface Panel {
   title: string
   id: number
-  gridPos: { x: number; y: number; w: number; h: number }
   targets?: { expr: string }[]
 }
 
-interface Dashboard {
-  schemaVersion: number
-  templating: { list: { name: string }[] }
-  panels: Panel[]
-}
-
-export function readDashboard(): Dashboard {
-  return JSON.parse(readFileSync(join(projectDir, 'grafana', 'openclaw-self-healing.json'), 'utf8')) as Dashboard
-}
+export const dashboardText = readFileSync(join(projectDir, 'grafana', 'openclaw-self-healing.json'), 'utf8')
+export const panels = JSON.parse(dashboardText).panels as Panel[]
 
 /** A panel's queries, with Grafana's variables filled in, for machines that are seconds old. */
 export function queriesOf({ targets = [] }: Panel): string[] {

@@ -3,20 +3,7 @@
  * installed, as processes with an environment that holds nothing but HOME and PATH.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { TierName } from '../../lib/tier/contract.ts'
@@ -77,7 +64,7 @@ export type Sandbox = Awaited<ReturnType<typeof createSandbox>>
 /** Makes a sandbox. Every test that makes one closes it: `onTestFinished(sandbox.close)`. */
 export async function createSandbox(options: SandboxOptions = {}) {
   // In /tmp and not in os.tmpdir(): macOS's is too long for a tmux socket. The real path, as processes will report it.
-  const root = mkdtempSync(join(realpathSync('/tmp'), 'oc-'))
+  const root = fs.mkdtempSync(join(fs.realpathSync('/tmp'), 'oc-'))
   const home = join(root, 'home')
   const binDir = join(root, 'bin')
   const controlDir = join(root, 'control')
@@ -85,107 +72,69 @@ export async function createSandbox(options: SandboxOptions = {}) {
   const memoryDir = join(home, 'openclaw', 'memory')
   const configPath = join(stateDir, 'openclaw.json')
   const gatewayLog = join(stateDir, 'logs', 'gateway.log')
-  const logFile = join(root, 'tmp', 'openclaw.log')
-  for (const dir of [binDir, controlDir, join(stateDir, 'logs'), join(root, 'tmp')]) mkdirSync(dir, { recursive: true })
+  // As npm installs it globally: a package folder, and a link to its executable.
+  const packageDir = join(home, '.npm-global', 'lib', 'node_modules', 'openclaw')
+  for (const dir of [binDir, controlDir, join(stateDir, 'logs'), join(root, 'tmp'), packageDir])
+    fs.mkdirSync(dir, { recursive: true })
   const port = await freePort()
-  const env: Record<string, string> = {
-    HOME: home,
-    PATH: binDir,
-    TMUX_TMPDIR: join(root, 'tmp'),
-  }
+  const env: Record<string, string> = { HOME: home, PATH: binDir, TMUX_TMPDIR: join(root, 'tmp') }
   const started = new Set<ChildProcess>()
 
   const absent = new Set(options.absent)
-  for (const tool of SYSTEM_TOOLS) {
+  for (const tool of SYSTEM_TOOLS.filter((name) => !absent.has(name))) {
     const path = tool === 'node' ? process.execPath : findOnPath(tool)
-    if (path && !absent.has(tool)) symlinkSync(path, join(binDir, tool))
+    if (path) fs.symlinkSync(path, join(binDir, tool))
   }
   const standIn = (file: string) =>
-    `#!/bin/sh\nexport STAND_IN_CONTROL='${controlDir}'\nexec '${process.execPath}' '${join(supportDir, file)}' "$@"\n`
-  // As npm installs it globally: a package folder, and a link to its executable.
-  const packageDir = join(home, '.npm-global', 'lib', 'node_modules', 'openclaw')
-  mkdirSync(packageDir, { recursive: true })
+    `export STAND_IN_CONTROL='${controlDir}'\nexec '${process.execPath}' '${join(supportDir, file)}' "$@"`
   if (!absent.has('openclaw')) {
-    writeFileSync(join(packageDir, 'openclaw.mjs'), standIn('openclaw-cli.mjs'), { mode: 0o755 })
-    symlinkSync(join(packageDir, 'openclaw.mjs'), join(binDir, 'openclaw'))
+    writeExecutable(join(packageDir, 'openclaw.mjs'), standIn('openclaw-cli.mjs'))
+    fs.symlinkSync(join(packageDir, 'openclaw.mjs'), join(binDir, 'openclaw'))
   }
-  if (!absent.has('claude')) writeFileSync(join(binDir, 'claude'), standIn('scripted-doctor.mjs'), { mode: 0o755 })
+  if (!absent.has('claude')) writeExecutable(join(binDir, 'claude'), standIn('scripted-doctor.mjs'))
   setFaults({})
   writeConfig()
   writeEnvFile(options.settings)
 
-  /** Puts an executable of the test's own on the PATH: a POSIX shell script, without its first line. */
-  function addTool(name: string, script: string): void {
-    const path = join(binDir, name)
-    rmSync(path, { force: true })
-    writeFileSync(path, `#!/bin/sh\n${script}\n`)
-    chmodSync(path, 0o755)
-  }
-
   /** Writes openclaw.json: one that boots, one with sections added to that, or any text. */
   function writeConfig(content: string | Record<string, unknown> = {}): void {
-    const gateway = {
-      mode: 'local',
-      port,
-      bind: 'loopback',
-      auth: { mode: 'token', token: 'stand-in-token-0123456789' },
+    const auth = { mode: 'token', token: 'stand-in-token-0123456789' }
+    const usual = {
+      gateway: { mode: 'local', port, bind: 'loopback', auth },
+      logging: { file: join(root, 'tmp', 'openclaw.log') },
     }
-    const text =
-      typeof content === 'string'
-        ? content
-        : JSON.stringify({ gateway, logging: { file: logFile }, ...content }, null, 2)
-    writeFileSync(configPath, `${text}\n`, { mode: 0o600 })
+    const text = typeof content === 'string' ? content : JSON.stringify({ ...usual, ...content }, null, 2)
+    fs.writeFileSync(configPath, `${text}\n`, { mode: 0o600 })
   }
 
   /** Writes `~/.openclaw/.env`: the port, short waits and these settings, or exactly this text. */
   function writeEnvFile(content: string | Record<string, string> = {}): void {
-    const values = {
-      OPENCLAW_GATEWAY_PORT: String(port),
-      ...SHORT_WAITS,
-      ...(typeof content === 'string' ? {} : content),
-    }
+    const values = { OPENCLAW_GATEWAY_PORT: port, ...SHORT_WAITS, ...(typeof content === 'string' ? {} : content) }
     const lines = Object.entries(values).map(([name, value]) => `${name}="${value}"\n`)
-    writeFileSync(join(stateDir, '.env'), typeof content === 'string' ? content : lines.join(''), { mode: 0o600 })
+    fs.writeFileSync(join(stateDir, '.env'), typeof content === 'string' ? content : lines.join(''), { mode: 0o600 })
   }
 
   /** Sets what the stand-in gateway does from now on; what is left out is as usual. */
   function setFaults(faults: Faults): void {
-    // The stand-ins read these while the test writes them: half a file would crash the gateway at random.
-    replaceFile(join(controlDir, 'faults.json'), JSON.stringify(faults))
+    control('faults.json', faults)
     const manifest = { name: 'openclaw', version: faults.version ?? '2026.9.6', type: 'module' }
     replaceFile(join(packageDir, 'package.json'), JSON.stringify(manifest))
   }
 
-  /** Plans other answers of the `openclaw` command than the usual: `{'gateway restart': {code: 2}}`. */
-  function planCli(
-    answers: Record<string, { code?: number; stdout?: string; stderr?: string; hangs?: boolean }>,
-  ): void {
-    replaceFile(join(controlDir, 'cli-answers.json'), JSON.stringify(answers))
+  /** For the stand-ins, which may read it meanwhile: half a file would crash the gateway at random. */
+  function control(name: string, content: unknown): void {
+    replaceFile(join(controlDir, name), JSON.stringify(content))
   }
 
-  /** Sets what the scripted doctor, the stand-in for `claude`, does when it is next started. */
-  function writeDoctorScript(script: DoctorScript): void {
-    replaceFile(join(controlDir, 'doctor.json'), JSON.stringify(script))
-  }
-
-  /** The prompts that reached a doctor, whole. */
-  function prompts(): string[] {
-    return readLines('prompts.jsonl').map((line) => JSON.parse(line) as string)
-  }
-
-  function readLines(name: string): string[] {
+  function recorded<T>(name: string): T[] {
     const path = join(controlDir, name)
-    return existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : []
+    const lines = fs.existsSync(path) ? fs.readFileSync(path, 'utf8').split('\n').filter(Boolean) : []
+    return lines.map((line) => JSON.parse(line) as T)
   }
 
   /** Everything that the stand-ins did, oldest first. */
   function events(): StandInEvent[] {
-    return readLines('events.jsonl').map((line) => JSON.parse(line) as StandInEvent)
-  }
-
-  /** Every call of the `openclaw` command, e.g. `gateway restart`. */
-  function openclawCalls(): string[] {
-    return events().flatMap(({ what }) => (what.startsWith('openclaw ') ? [what.slice('openclaw '.length)] : []))
+    return recorded('events.jsonl')
   }
 
   /**
@@ -194,19 +143,13 @@ export async function createSandbox(options: SandboxOptions = {}) {
    */
   async function startGateway(faults: Faults = {}, until: 'boot' | 'listening' | 'ready' | 'exit' = 'ready') {
     setFaults(faults)
-    const out = openSync(gatewayLog, 'a')
-    const child = spawn(join(binDir, 'openclaw'), ['gateway', 'run'], {
-      env,
-      cwd: '/',
-      detached: true,
-      stdio: ['ignore', out, out],
-    })
-    track(child)
+    const out = fs.openSync(gatewayLog, 'a')
+    const child = start([join(binDir, 'openclaw'), 'gateway', 'run'], env, out)
     const seen = () => events().some(({ pid, what }) => pid === child.pid && what.startsWith(until))
-    await waitFor(() => seen() || child.exitCode !== null, `the gateway's ${until}`)
-    if (!seen() && until !== 'exit')
-      throw new Error(`the gateway ended with ${child.exitCode} before ${until}:\n${readFileSync(gatewayLog, 'utf8')}`)
-    if (until === 'exit') await waitFor(() => child.exitCode !== null, "the gateway's end")
+    const isOver = () => child.exitCode !== null
+    await waitFor(() => isOver() || (until !== 'exit' && seen()), `the gateway's ${until}`)
+    if (until !== 'exit' && !seen())
+      throw new Error(`the gateway ended with ${child.exitCode}:\n${fs.readFileSync(gatewayLog, 'utf8')}`)
     return { pid: child.pid!, exitCode: child.exitCode }
   }
 
@@ -215,64 +158,34 @@ export async function createSandbox(options: SandboxOptions = {}) {
     const isForPeople = FOR_PEOPLE.includes(name)
     // One compile cache for all tests; start.mjs takes it out of the tier's environment.
     const cache = isForPeople ? {} : { NODE_COMPILE_CACHE: join(tmpdir(), 'openclaw-self-healing-tests') }
-    const merged = Object.entries({ ...env, ...cache, ...runOptions.env }).filter((entry) => entry[1] !== undefined)
-    const script = join(projectDir, 'scripts', `${name}.ts`)
-    const start = isForPeople ? typescriptLoader() : [join(projectDir, 'lib', 'tier', 'start.mjs')]
-    const child = spawn(process.execPath, [...start, script, ...args], {
-      env: Object.fromEntries(merged) as Record<string, string>,
-      cwd: '/',
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    track(child)
+    const loader = isForPeople ? typescriptLoader() : [join(projectDir, 'lib', 'tier', 'start.mjs')]
+    const argv = [process.execPath, ...loader, join(projectDir, 'scripts', `${name}.ts`), ...args]
+    const child = start(argv, { ...env, ...cache, ...runOptions.env }, 'pipe')
     return { pid: child.pid!, child, finished: collect(child, name, runOptions.timeoutMs ?? 120_000) }
   }
 
-  /** Runs `scripts/<name>.ts` to its end. */
-  function runScript(name: string, args: string[] = [], runOptions: RunOptions = {}): Promise<Run> {
-    return startScript(name, args, runOptions).finished
-  }
-
-  function track(child: ChildProcess): void {
+  function start(argv: string[], childEnv: Record<string, string | undefined>, out: number | 'pipe'): ChildProcess {
+    const [file, ...args] = argv as [string, ...string[]]
+    const child = spawn(file, args, { env: childEnv, cwd: '/', detached: true, stdio: ['ignore', out, out] })
     started.add(child)
     child.once('exit', () => started.delete(child))
+    return child
+  }
+
+  /** The names of the files in the memory folder that begin so. */
+  function memoryFiles(beginning = ''): string[] {
+    if (!fs.existsSync(memoryDir)) return []
+    return fs
+      .readdirSync(memoryDir)
+      .filter((name) => name.startsWith(beginning))
+      .sort()
   }
 
   /** The text of all logs in the memory folder whose names begin so, oldest name first; `''`: of all. */
   function log(beginning = ''): string {
     return memoryFiles(beginning)
-      .map((name) => readFileSync(join(memoryDir, name), 'utf8'))
+      .map((name) => fs.readFileSync(join(memoryDir, name), 'utf8'))
       .join('')
-  }
-
-  /** How often a tier has started or restarted the gateway, by its log. */
-  function restarts(tier: TierName = 'watchdog'): number {
-    return restartsIn(log(tier))
-  }
-
-  /** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
-  async function untilRemark(tier: TierName, count = 1): Promise<void> {
-    const before = remarksIn(log(tier))
-    await waitFor(() => remarksIn(log(tier)) >= before + count, `${count} remarks of ${tier}`)
-  }
-
-  /** The names of the files in the memory folder that begin so. */
-  function memoryFiles(beginning = ''): string[] {
-    if (!existsSync(memoryDir)) return []
-    return readdirSync(memoryDir)
-      .filter((name) => name.startsWith(beginning))
-      .sort()
-  }
-
-  /** Ends every process of the sandbox, removes it, and fails if `openclaw` was called in a way nobody planned. */
-  async function close(): Promise<void> {
-    const unplanned = events().filter(({ what }) => what.startsWith('unplanned: '))
-    try {
-      await endProcesses()
-    } finally {
-      rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
-    }
-    if (unplanned.length > 0) throw new Error(unplanned.map(({ what }) => what).join('\n'))
   }
 
   /** Ends every process of the sandbox: one that was just started may still start others. */
@@ -298,36 +211,64 @@ export async function createSandbox(options: SandboxOptions = {}) {
     packageDir,
     /** Where the processes of this sandbox are found, e.g. to see that none is left. */
     processes: () => processesOfHome(home),
-    addTool,
+    /** Puts an executable of the test's own on the PATH: a POSIX shell script, without its first line. */
+    addTool: (name: string, script: string) => writeExecutable(join(binDir, name), script),
     writeConfig,
     writeEnvFile,
     setFaults,
-    planCli,
-    writeDoctorScript,
-    prompts,
+    /** Plans other answers of the `openclaw` command than the usual: `{'gateway restart': {code: 2}}`. */
+    planCli: (answers: Record<string, { code?: number; stdout?: string; stderr?: string; hangs?: boolean }>) =>
+      control('cli-answers.json', answers),
+    /** Sets what the scripted doctor, the stand-in for `claude`, does when it is next started. */
+    writeDoctorScript: (script: DoctorScript) => control('doctor.json', script),
+    /** The prompts that reached a doctor, whole. */
+    prompts: () => recorded<string>('prompts.jsonl'),
     events,
-    openclawCalls,
+    /** Every call of the `openclaw` command, e.g. `gateway restart`. */
+    openclawCalls: () =>
+      events().flatMap(({ what }) => (what.startsWith('openclaw ') ? [what.slice('openclaw '.length)] : [])),
     startGateway,
     startScript,
-    runScript,
+    /** Runs `scripts/<name>.ts` to its end. */
+    runScript: (...args: Parameters<typeof startScript>): Promise<Run> => startScript(...args).finished,
     log,
-    restarts,
-    untilRemark,
+    /** How often a tier has started or restarted the gateway, by its log. */
+    restarts: (tier: TierName = 'watchdog') => restartsIn(log(tier)),
+    /** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
+    async untilRemark(tier: TierName, count = 1): Promise<void> {
+      const before = remarksIn(log(tier))
+      await waitFor(() => remarksIn(log(tier)) >= before + count, `${count} remarks of ${tier}`)
+    },
     memoryFiles,
     endProcesses,
-    close,
+    /** Ends every process of the sandbox, removes it, and fails if `openclaw` was called in a way that no test planned. */
+    async close(): Promise<void> {
+      const unplanned = events().flatMap(({ what }) => (what.startsWith('unplanned: ') ? [what] : []))
+      try {
+        await endProcesses()
+      } finally {
+        fs.rmSync(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+      }
+      if (unplanned.length > 0) throw new Error(unplanned.join('\n'))
+    },
   }
 }
 
 function findOnPath(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter)
-  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+  return folders.map((folder) => join(folder, name)).find((path) => fs.existsSync(path))
 }
 
-/** Writes a file so that whoever reads it meanwhile gets the old one or the new one. */
+function writeExecutable(path: string, script: string): void {
+  // What stands there may be a link to a program of this machine.
+  fs.rmSync(path, { force: true })
+  fs.writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+}
+
+/** Writes a file so that a reader gets the old one or the new one. */
 function replaceFile(path: string, content: string): void {
-  writeFileSync(`${path}.new`, content)
-  renameSync(`${path}.new`, path)
+  fs.writeFileSync(`${path}.new`, content)
+  fs.renameSync(`${path}.new`, path)
 }
 
 function kill(pid: number): void {

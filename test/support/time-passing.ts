@@ -1,4 +1,3 @@
-/** Hours go by in a test: everything that the watchers know the age of becomes older. */
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -6,23 +5,24 @@ import { join } from 'node:path'
 const lastPassedMs = new Map<string, number>()
 
 /**
- * Makes the watchers' memories, the logs and the receipt older, so that this time has gone by since it was called last:
- * less what has really gone by, for the watchers add up the time between their ticks, and a slow machine is none of
- * what a test is about. The files keep their owners.
+ * Makes what the watchers know the age of older, their memories, the logs and the receipt: this time has gone by since it
+ * was called last. Less what has really gone by, for the watchers add up the time between their ticks, and a slow machine
+ * is none of what a test is about. The files keep their owners.
  */
-export function letTimePass(folders: { watchdogDir: string; memoryDir: string }, sec: number): void {
+export function letTimePass({ watchdogDir, memoryDir }: { watchdogDir: string; memoryDir: string }, sec: number): void {
   const nowMs = performance.now()
-  const reallyPassedMs = nowMs - (lastPassedMs.get(folders.watchdogDir) ?? nowMs)
-  lastPassedMs.set(folders.watchdogDir, nowMs)
+  const reallyPassedMs = nowMs - (lastPassedMs.get(watchdogDir) ?? nowMs)
+  lastPassedMs.set(watchdogDir, nowMs)
   const shiftMs = Math.max(0, Math.round(sec * 1000 - reallyPassedMs))
-  const inFolder = (folder: string) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [])
-  for (const path of inFolder(folders.watchdogDir).filter((path) => /\/peers-[a-z]+\.json$/.test(path))) {
-    const older = (key: string, value: unknown) => (/Ms$/.test(key) && value ? Number(value) - shiftMs : value)
-    writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, 'utf8'), older)))
-  }
-  const receipt = inFolder(folders.watchdogDir).filter((path) => path.endsWith('/receipt.json'))
-  for (const path of [...receipt, ...inFolder(folders.memoryDir)]) {
-    const changed = new Date(Math.round(statSync(path).mtimeMs) - shiftMs)
-    utimesSync(path, changed, changed)
+  for (const path of [watchdogDir, memoryDir].filter(existsSync).flatMap(filesIn)) {
+    if (/\/peers-[a-z]+\.json$/.test(path)) {
+      const older = (key: string, value: unknown) => (/Ms$/.test(key) && value ? Number(value) - shiftMs : value)
+      writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, 'utf8'), older)))
+    } else if (path.endsWith('/receipt.json') || path.startsWith(memoryDir)) {
+      const changed = new Date(Math.round(statSync(path).mtimeMs) - shiftMs)
+      utimesSync(path, changed, changed)
+    }
   }
 }
+
+const filesIn = (folder: string) => readdirSync(folder).map((name) => join(folder, name))
