@@ -9,8 +9,9 @@ export async function exitAsIn(name: string, main: () => ExitCode | Promise<Exit
     return undefined
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    if (!(error instanceof SettingsError) && !code?.startsWith('ERR_PARSE_ARGS')) throw error
-    process.stderr.write(`${name}: ${message}\nTry --help.\n`)
+    const isFlag = code?.startsWith('ERR_PARSE_ARGS')
+    if (!isFlag && !(error instanceof SettingsError)) throw error
+    process.stderr.write(`${name}: ${message}\n${isFlag ? 'Try --help.\n' : ''}`)
     process.exitCode = EXIT.unusable
     return error as Error
   }

@@ -1,5 +1,5 @@
 /** One run at a time: a lock that names its holder. */
-import { linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { TIERS, type TierName } from './contract.ts'
 import { readTail } from './journal.ts'
@@ -59,6 +59,8 @@ async function take(settings: Settings, path: string, what: What): Promise<Lock 
       }
       const other = readHolder(path)
       if (other && (await isAlive(other, settings))) return other
+      // One that cannot be read is not taken over: its holder may be at work. Throws.
+      if (!other && existsSync(path)) readFileSync(path)
       removeStale(path, other)
     }
   } finally {
