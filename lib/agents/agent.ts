@@ -1,12 +1,11 @@
-/** What the coding agents share: the interface of a doctor, and its tools. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+/** What the coding agents share: the interface of a doctor, its program, environment and files. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { DOCTOR_NAMES } from '../tier/setting-table.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord, tried } from '../tier/state.ts'
 
 export const CALL_LIMIT_MS = 1_000_000
 
@@ -30,7 +29,7 @@ export interface Commission {
   instruments: readonly string[]
 }
 
-export type Found = { version: string } | { failure: string }
+type Found = { version: string } | { failure: string }
 
 export interface Doctor {
   name: DoctorName
@@ -43,20 +42,19 @@ export interface Doctor {
   readError?(line: string): DoctorEvent[]
 }
 
-/** @param oldest the oldest release whose lock-down was seen to hold */
+/** @param oldest the oldest release that was seen to keep to the instruments */
 export async function findProgram(
   settings: Settings,
-  { name, title }: Pick<Doctor, 'name' | 'title'>,
-  oldest: readonly [number, number, number],
+  { name, title }: Doctor,
+  oldest: string,
   env: Record<string, string>,
 ): Promise<Found> {
   const { stdout, missing, failure } = await shell(settings, { timeoutSec: 60, env })`${name} --version`
   if (missing) return { failure: `${name} (${title}) is not on the PATH` }
-  const m = /(\d+)\.(\d+)\.(\d+)/.exec(stdout)
-  if (!m) return { failure: `${name} --version gave no version: ${failure ?? oneLine(stdout, 100)}` }
-  const difference = oldest.map((least, i) => Number(m[i + 1]) - least).find((part) => part !== 0) ?? 0
-  if (difference >= 0) return { version: m[0] }
-  return { failure: `${title} ${m[0]} is too old; update it to ${oldest.join('.')} or later` }
+  const version = /\d+\.\d+\.\d+/.exec(stdout)?.[0]
+  if (!version) return { failure: `${name} --version gave no version: ${failure ?? oneLine(stdout, 100)}` }
+  if (version.localeCompare(oldest, 'en', { numeric: true }) >= 0) return { version }
+  return { failure: `${title} ${version} is too old; update it to ${oldest} or later` }
 }
 
 const PLAIN =
@@ -70,54 +68,14 @@ export function plainEnv(settings: Settings, signIn: RegExp): Record<string, str
     OPENAI_MODEL: settings.openaiModel,
     GEMINI_API_KEY: settings.geminiApiKey,
   }
-  const given = Object.entries({ ...settings.childEnv, ...ours }).filter(([, value]) => value)
-  const env = Object.fromEntries(given.filter(([name]) => PLAIN.test(name) || signIn.test(name)))
-  // Where user installers put programs; the PATH of a job often lacks it.
-  env.PATH = [env.PATH, join(settings.home, '.local/bin')].join(':')
-  if (!env.LANG && !env.LC_ALL) env.LANG = process.platform === 'darwin' ? 'en_US.UTF-8' : 'C.UTF-8'
-  return env
+  const isMeant = (name: string) => PLAIN.test(name) || signIn.test(name)
+  const all = Object.entries({ ...settings.childEnv, ...ours })
+  return Object.fromEntries(all.filter(([name, value]) => value && isMeant(name)))
 }
 
-export function trouble(kind: Trouble, detail: string): DoctorEvent[] {
-  return [{ kind: 'trouble', trouble: kind, detail: oneLine(detail, 300) }]
-}
-
-export function readJson(path: string): Record<string, unknown> {
-  return parseMessage(tried(() => readFileSync(path, 'utf8')) ?? '') ?? {}
-}
-
-export function at(value: unknown, ...keys: string[]): unknown {
-  return keys.reduce((inner, key) => (isRecord(inner) ? inner[key] : undefined), value)
-}
-
-// `--output-format stream-json`, which Qwen Code has from Claude Code
-
-export function parseMessage(line: string): Record<string, unknown> | undefined {
-  const message: unknown = tried(() => JSON.parse(line))
-  return isRecord(message) ? message : undefined
-}
-
-export function serverStatus({ mcp_servers: servers }: Record<string, unknown>): string {
-  const ours = Array.isArray(servers) ? servers.find((one) => at(one, 'name') === 'doctor') : undefined
-  return String(at(ours, 'status') ?? 'not there')
-}
-
-export function partsOf({ message }: Record<string, unknown>): Record<string, unknown>[] {
-  return isRecord(message) && Array.isArray(message.content) ? message.content.filter(isRecord) : []
-}
-
-export function eventOf(part: Record<string, unknown>): DoctorEvent[] {
-  if (part.type === 'text') return [{ kind: 'said', text: String(part.text) }]
-  if (part.type === 'tool_use')
-    return [{ kind: 'called', text: `${String(part.name).replace(/^mcp__doctor__/, '')} ${compact(part.input)}` }]
-  return part.type === 'tool_result' ? [{ kind: 'answered', text: textOfResult(part) }] : []
-}
-
-export function textOfResult({ content }: Record<string, unknown>): string {
-  if (!Array.isArray(content)) return String(content)
-  return content.map((piece) => String(at(piece, 'text') ?? '')).join('\n')
-}
-
-export function compact(value: unknown): string {
-  return tried(() => JSON.stringify(value) ?? '') ?? '(arguments that cannot be shown)'
+/** Only the user can read it. Returns its path. */
+export function writeOwn(path: string, content: unknown): string {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content), { mode: 0o600 })
+  return path
 }

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import type { Settings } from '../tier/settings.ts'
 import type { Commission, Doctor, DoctorName } from './agent.ts'
 import { claude } from './claude-code.ts'
@@ -17,6 +16,6 @@ export function chosenDoctors({ doctors }: Settings): Doctor[] {
 export function instrumentsServer(contextPath: string): Commission['server'] {
   const script = fileURLToPath(new URL('../../scripts/doctor-tools.ts', import.meta.url))
   const isPlain = 'typescript' in process.features && process.features.typescript
-  const loader = isPlain ? [] : ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href]
+  const loader = isPlain ? [] : ['--import', import.meta.resolve('tsx')]
   return { command: process.execPath, args: [...loader, script, contextPath] }
 }

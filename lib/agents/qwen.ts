@@ -1,28 +1,17 @@
 /** Qwen Code as the doctor, for every model behind the Chat Completions API, local ones too; in its bare mode. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Launch } from '../services/terminal.ts'
 import type { Settings } from '../tier/settings.ts'
-import type { Commission, Doctor, DoctorEvent, Trouble } from './agent.ts'
-import {
-  at,
-  CALL_LIMIT_MS,
-  eventOf,
-  findProgram,
-  parseMessage,
-  partsOf,
-  plainEnv,
-  readJson,
-  serverStatus,
-  textOfResult,
-  trouble,
-} from './agent.ts'
+import type { Commission, Doctor, DoctorEvent } from './agent.ts'
+import { CALL_LIMIT_MS, findProgram, plainEnv, writeOwn } from './agent.ts'
+import { at, itemsOf, parse, readJson, refused, serverTrouble, streamed, trouble } from './messages.ts'
 
 export const qwen: Doctor = {
   name: 'qwen',
   title: 'Qwen Code',
   // In its usual home may lie a newer release that it has fetched by itself, and that would answer.
-  find: (settings) => findProgram(settings, qwen, [0, 24, 0], { ...qwenEnv(settings), QWEN_HOME: '/dev/null' }),
+  find: (settings) => findProgram(settings, qwen, '0.24.0', { ...qwenEnv(settings), QWEN_HOME: '/dev/null' }),
   prepare,
   read,
   readError,
@@ -33,11 +22,11 @@ const OWN_COMMANDS = 'auth,bug,config,export,extensions,goal,hooks,import-config
 
 /** A prompt includes files of the working folder by `@path`: it works in an empty one. Its state goes beside that one. */
 function prepare({ settings, folder, server, instruments }: Commission): Launch {
-  const [work, home, servers] = [join(folder, 'qwen-work'), join(folder, 'qwen-home'), join(folder, 'qwen-mcp.json')]
+  const [work, home] = [join(folder, 'qwen-work'), join(folder, 'qwen-home')]
   for (const path of [work, home]) mkdirSync(path, { recursive: true, mode: 0o700 })
   const limits = { timeout: CALL_LIMIT_MS, discoveryTimeoutMs: 60_000 }
   const doctor = { ...server, ...limits, includeTools: instruments, alwaysLoadTools: true, trust: true }
-  writeFileSync(servers, JSON.stringify({ mcpServers: { doctor } }), { mode: 0o600 })
+  const servers = writeOwn(join(folder, 'qwen-mcp.json'), { mcpServers: { doctor } })
   const args = [
     ...['--bare', '--output-format', 'stream-json', '--auth-type', 'openai', '--approval-mode', 'default'],
     ...['--mcp-config', servers, '--allowed-mcp-server-names', 'doctor'],
@@ -68,53 +57,38 @@ function qwenEnv(settings: Settings): Record<string, string> {
 function ownSignIn(userHome: string): Record<string, string> {
   const theirs = readJson(join(userHome, '.qwen', 'settings.json'))
   const model = at(theirs, 'model', 'name')
-  const providers = at(theirs, 'modelProviders', 'openai')
-  const provider = Array.isArray(providers) ? providers.find((one) => at(one, 'id') === model) : undefined
+  const provider = itemsOf(at(theirs, 'modelProviders', 'openai')).find(({ id }) => id === model)
   const auth = at(theirs, 'security', 'auth')
-  const signIn = {
+  const signIn = Object.entries({
     OPENAI_API_KEY: provider ? at(theirs, 'env', String(at(provider, 'envKey'))) : at(auth, 'apiKey'),
     OPENAI_BASE_URL: at(provider ?? auth, 'baseUrl'),
     OPENAI_MODEL: model,
-  }
-  return Object.fromEntries(
-    Object.entries(signIn).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])),
-  )
+  })
+  return Object.fromEntries(signIn.filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 }
 
 function read(line: string): DoctorEvent[] {
-  const message = parseMessage(line)
-  if (message?.type === 'system' && message.subtype === 'init') return instrumentsOf(message)
-  if (message?.type === 'assistant' || message?.type === 'user')
-    return partsOf(message).flatMap((part) =>
-      SERVER_ENDED.test(textOfResult(part)) ? trouble('instruments', 'its MCP server has ended') : eventOf(part),
-    )
-  if (message?.type !== 'result') return []
+  const message = parse(line)
+  if (message.type === 'system' && message.subtype === 'init') return serverTrouble(message) ?? offered(message)
+  if (message.type === 'assistant' || message.type === 'user') return streamed(message)
+  if (message.type !== 'result') return []
   if (message.is_error !== true) return [{ kind: 'finished' }]
   const detail = String(at(message, 'error', 'message') ?? message.subtype)
   // The fifth call in a row with the same arguments ends its work; that cannot be switched off.
-  if (detail.startsWith('Loop detection halted')) return [{ kind: 'said', text: detail }, { kind: 'finished' }]
-  return trouble(troubleOf(detail), detail)
+  const isLoop = detail.startsWith('Loop detection halted')
+  return isLoop ? [{ kind: 'said', text: detail }, { kind: 'finished' }] : refused(detail)
 }
 
-const SERVER_ENDED = /^MCP tool execution may have completed before the connection failed/
-
-/** It waits for a server that is late, goes on without one that is dead, and says here what the model is offered. */
-function instrumentsOf(message: Record<string, unknown>): DoctorEvent[] {
-  const status = serverStatus(message)
-  if (status !== 'connected') return trouble('instruments', `its MCP server is ${status}`)
-  const names = Array.isArray(message.tools) ? message.tools.map(String) : []
+/** Without a server it goes on; here it says what the model is offered. */
+function offered({ tools }: Record<string, unknown>): DoctorEvent[] {
+  const names = Array.isArray(tools) ? tools.map(String) : []
   const strange = names.filter((name) => !name.startsWith('mcp__doctor__'))
   if (strange.length > 0) return trouble('instruments', `it offers its model tools of its own: ${strange.join(', ')}`)
   return names.length > 0 ? [{ kind: 'connected' }] : trouble('instruments', 'it offers its model no instruments')
 }
 
-/** `Retrying in 60s (attempt 1/10): …`: for a quota it would wait for an hour. */
+/** `Retrying in 60s (attempt 1/10): …`: for a quota it would wait for an hour; a rate limit passes. */
 function readError(line: string): DoctorEvent[] {
-  const detail = /^Retrying in \d+s \(attempt \d+\/\d+\): (.*)$/.exec(line)?.[1]
-  return detail && troubleOf(detail) === 'quota' ? trouble('quota', detail) : []
-}
-
-function troubleOf(message: string): Trouble {
-  if (/quota|billing|balance|credit|\b402\b/i.test(message)) return 'quota'
-  return /api key|unauthorized|authenticat|\b40[13]\b/i.test(message) ? 'login' : 'service'
+  const detail = /^Retrying in \d+s \(attempt \d+\/\d+\): (.*(?:quota|billing|balance|credit).*)$/i.exec(line)?.[1]
+  return detail ? trouble('quota', detail) : []
 }

@@ -1,5 +1,5 @@
 /** The doctor's terminal: a tmux server of its own; the user's tmux is never touched. */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Settings } from '../tier/settings.ts'
@@ -23,10 +23,6 @@ export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors:
 
 type Spared = (command: string) => boolean
 
-interface Notes {
-  socket: string
-  socketPath?: string
-}
 const NOTES = 'terminal.json'
 let opened = 0
 
@@ -38,26 +34,23 @@ export async function openTerminal(
   recordingPath: string,
   isSpared: Spared,
 ): Promise<Terminal | { failure: string }> {
-  opened++
-  const socket = `openclaw-doctor-${process.pid}${opened === 1 ? '' : `-${opened}`}`
+  const socket = `openclaw-doctor-${process.pid}${opened++ === 0 ? '' : `-${opened}`}`
+  const base = tried(() => realpathSync(launch.env.TMUX_TMPDIR || '/tmp')) ?? '/tmp'
+  const socketPath = join(base, `tmux-${process.getuid?.()}`, socket)
   for (const name of [STREAM.events, STREAM.errors, STREAM.ended]) rmSync(join(folder, name), { force: true })
   const $ = shell(settings, { timeoutSec: 20, env: launch.env })
   // Before there is a terminal: a killed run must leave a trace of it.
-  const note = (notes: Notes) => writeFileSync(join(folder, NOTES), JSON.stringify(notes), { mode: 0o600 })
-  note({ socket })
+  writeFileSync(join(folder, NOTES), JSON.stringify({ socketPath }), { mode: 0o600 })
   const script = join(folder, 'doctor.sh')
   writeFileSync(script, scriptOf(launch, folder, recordingPath), { mode: 0o700 })
   // `-u`: without a UTF-8 locale (launchd, cron) tmux prints `_` for characters beyond ASCII.
-  const tmux =
-    await $`tmux -u -L ${socket} -f /dev/null new-session -d -s doctor -x 160 -y 50 -c ${folder} -- sh ${script} ';' display-message -p -t doctor '#{socket_path}'`
-  const socketPath = /^\/.+$/m.exec(tmux.stdout)?.[0]
-  if (!socketPath) {
-    await $`tmux -L ${socket} kill-server`
-    return { failure: tmux.missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${tmux.failure}` }
+  const { code, missing, failure } =
+    await $`tmux -u -L ${socket} -f /dev/null new-session -d -s doctor -x 160 -y 50 -c ${folder} -- sh ${script}`
+  if (code !== 0) {
+    await clear(settings, socketPath, isSpared)
+    return { failure: missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${failure}` }
   }
-  note({ socket, socketPath })
   const hasEnded = () => existsSync(join(folder, STREAM.ended))
-  let closing: Promise<unknown> | undefined
   return {
     state: async () => {
       if (hasEnded()) return 'ended'
@@ -66,7 +59,7 @@ export async function openTerminal(
       if (code === 0 || timedOut) return 'running'
       return hasEnded() ? 'ended' : 'gone'
     },
-    close: async () => void (await (closing ??= clear(settings, { socket, socketPath }, isSpared))),
+    close: async () => void (await clear(settings, socketPath, isSpared)),
   }
 }
 
@@ -88,57 +81,45 @@ export async function closeLeftTerminals(settings: Settings, runs: string, isSpa
   let running = 0
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
     const left: unknown = tried(() => JSON.parse(readFileSync(join(folder, NOTES), 'utf8')))
-    if (!isRecord(left) || typeof left.socket !== 'string' || !left.socket) continue
-    if ((await clear(settings, left as unknown as Notes, isSpared)) > 0) running++
+    if (!isRecord(left) || typeof left.socketPath !== 'string') continue
+    if ((await clear(settings, left.socketPath, isSpared)) > 0) running++
     rmSync(join(folder, NOTES), { force: true })
   }
   return running
 }
 
-async function clear(settings: Settings, { socket, socketPath }: Notes, isSpared: Spared): Promise<number> {
+/** Ends the terminal and all that runs in it but the gateway; returns how many processes that were. */
+async function clear(settings: Settings, socketPath: string, isSpared: Spared): Promise<number> {
   const $ = shell(settings, { timeoutSec: 20 })
-  const server = socketPath ? ['-S', socketPath] : ['-L', socket]
-  const { stdout } = await $`tmux ${server} list-panes -a -F '#{pane_pid} #{socket_path}'`
-  const m = /^(\d+) (\/.+)$/m.exec(stdout)
-  const tree = m ? await processTree(settings, Number(m[1]), isSpared) : []
-  await $`tmux ${server} kill-server`
+  const { stdout } = await $`tmux -S ${socketPath} list-panes -a -F '#{pane_pid}'`
+  const all = await listProcesses(settings)
+  const withChildren = (one: ListedProcess): ListedProcess[] => {
+    const children = all.filter(({ parent, command }) => parent === one.pid && !isSpared(command))
+    return [one, ...children.flatMap(withChildren)]
+  }
+  const tree = all.filter(({ pid }) => pid === Number.parseInt(stdout, 10)).flatMap(withChildren)
+  await $`tmux -S ${socketPath} kill-server`
+  const left = async () => {
+    const now = await listProcesses(settings)
+    return tree.filter((one) => now.some(({ pid, started }) => pid === one.pid && started === one.started))
+  }
   // The hangup that tmux sends gives the doctor the time to end by itself.
-  await endTree(settings, tree, 3000)
-  const path = socketPath ?? m?.[2]
-  if (path) rmSync(path, { force: true })
+  const deadline = performance.now() + 3000
+  while ((await left()).length > 0 && performance.now() < deadline) await delay(100)
+  for (const { pid } of await left()) tried(() => process.kill(pid, 'SIGKILL'))
+  rmSync(socketPath, { force: true })
   return tree.length
 }
 
-interface TreeProcess {
+interface ListedProcess {
   pid: number
   parent: number
   started: string
   command: string
 }
 
-/** The process and its descendants, but for those that are spared by their command, and their children. */
-async function processTree(settings: Settings, root: number, isSpared: Spared): Promise<TreeProcess[]> {
-  const all = await listProcesses(settings)
-  const withChildren = (one: TreeProcess): TreeProcess[] =>
-    one.pid !== root && isSpared(one.command)
-      ? []
-      : [one, ...all.filter(({ parent }) => parent === one.pid).flatMap(withChildren)]
-  return all.filter(({ pid }) => pid === root).flatMap(withChildren)
-}
-
-async function endTree(settings: Settings, tree: readonly TreeProcess[], graceMs: number): Promise<void> {
-  for (const deadline = performance.now() + graceMs; tree.length > 0; await delay(100)) {
-    const now = await listProcesses(settings)
-    const left = tree.filter((one) => now.some(({ pid, started }) => pid === one.pid && started === one.started))
-    if (left.length === 0) return
-    if (performance.now() < deadline) continue
-    for (const { pid } of left) tried(() => process.kill(pid, 'SIGKILL'))
-    return
-  }
-}
-
 /** All living processes. `lstart` (24 characters) tells a pid that was given to another process. */
-export async function listProcesses(settings: Settings): Promise<TreeProcess[]> {
+export async function listProcesses(settings: Settings): Promise<ListedProcess[]> {
   const env = { ...settings.childEnv, LC_ALL: 'C' }
   const { stdout } = await shell(settings, { env, timeoutSec: 10 })`ps -axo pid=,ppid=,stat=,lstart=,command=`
   return stdout.split('\n').flatMap((line) => {

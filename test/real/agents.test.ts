@@ -1,44 +1,40 @@
 /**
- * The real Codex, Qwen Code and Gemini CLI as the doctor, the model played by a local server, the instruments by a fake:
- * whatever the model wishes and whatever lies about in the home, each has the instruments and nothing else.
+ * The real Claude Code, Codex, Qwen Code and Gemini CLI as the doctor, the model played by a local server, the instruments
+ * by a fake: whatever the model wishes and whatever lies about in the home, each has the instruments and nothing else.
  */
 import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createNetServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
 import type { Doctor } from '../../lib/agents/agent.ts'
 import { codex } from '../../lib/agents/codex.ts'
 import { type ModelRequest, type Script, startModelApi, type Turn } from '../support/model-api.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { AGENTS, type Agent, codexCalls, codexScripts, KEY, script } from './agents.ts'
-import { createWard, end, INSTRUMENTS, SECRET } from './doctor-ward.ts'
+import { AGENTS, type Agent, codexCalls, codexScripts, KEY, script, turns, wishes } from './agents.ts'
+import { createWard, end, INSTRUMENTS, SECRET, type Ward } from './doctor-ward.ts'
+import { agentBin } from './parts.ts'
 
 /** A home with the agent, which asks the given model, or is pointed at another address. */
 async function hospital(t: TestContext, agent: Agent, model: Script, url?: string) {
   const api = await startModelApi(agent.dialect, model)
   t.onTestFinished(api.close)
-  const strangers: string[] = []
-  const env = agent.env(url ?? api.url)
-  if (agent.doctor === codex) {
-    // Its connections are not those of a Node process: what is called beyond this machine is called through a proxy.
-    const proxy = createNetServer((socket) => {
-      socket.on('error', () => {})
-      socket.once('data', (data) => {
-        strangers.push(data.toString('latin1').split('\r\n')[0]!)
-        socket.destroy()
-      })
-    })
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-    t.onTestFinished(() => void proxy.close())
-    const to = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
-    Object.assign(env, { HTTPS_PROXY: to, ALL_PROXY: to, NO_PROXY: '127.0.0.1' })
-  }
-  const ward = await createWard(t, agent.bin, env)
-  // Codex writes nothing into a home below the temporary folder, which the home of a test is and a user's is not.
-  ward.env.TMPDIR = join(ward.home, '..', 'tmp')
-  mkdirSync(ward.env.TMPDIR)
-  return { ward, api, strangers }
+  const ward = await createWard(t, agentBin(agent.doctor.name), agent.env(url ?? api.url))
+  // The connections of a program that is not Node's are not noted.
+  if (!isOfNode(agent))
+    Object.assign(ward.env, { HTTPS_PROXY: ward.neighbour.url, ALL_PROXY: ward.neighbour.url, NO_PROXY: '127.0.0.1' })
+  return { ward, api }
+}
+
+const isOfNode = ({ doctor }: Agent) => doctor.name === 'qwen' || doctor.name === 'gemini'
+
+/** The files of the home, but for what Claude Code keeps of its own in there. */
+function filesOf(ward: Ward, { doctor }: Agent) {
+  const files = Object.entries(ward.files())
+  if (doctor.name !== 'claude') return Object.fromEntries(files)
+  return Object.fromEntries(
+    files.filter(([path]) => !/^\.cache\/|^\.claude(?:\.json|\/(?!settings|\w+\/evil|CLAUDE))/.test(path)),
+  )
 }
 
 /** The tools of a request to Codex's model, and those that a script in `exec` can call by its description. */
@@ -58,39 +54,37 @@ function offeredByCodex({ body }: ModelRequest): string[] {
     })
 }
 
+const NESTED = 'apply_patch clock__curr_time list_mcp_resource_templates list_mcp_resources read_mcp_resource'.split(
+  ' ',
+)
 const CODEX_OFFERS = [
-  ...['apply_patch', 'clock__curr_time', 'list_mcp_resource_templates', 'list_mcp_resources', 'read_mcp_resource'].map(
-    (name) => `exec: ${name}`,
-  ),
+  ...NESTED.map((name) => `exec: ${name}`),
   ...['functions.exec', 'functions.send_message_to_user_async', 'functions.wait'],
 ]
 
 /** In this and every turn the model is offered the instruments, and of Codex's own what does nothing, and no more. */
 function expectOffered(agent: Agent, requests: readonly ModelRequest[]): void {
-  const wanted = agent.doctor === codex ? CODEX_OFFERS : INSTRUMENTS.map((name) => agent.call(name).name)
-  for (const request of requests)
-    expect((agent.doctor === codex ? offeredByCodex(request) : request.tools).toSorted()).toEqual(wanted)
+  const isCodex = agent.doctor === codex
+  const wanted = isCodex ? CODEX_OFFERS : INSTRUMENTS.map((name) => agent.call(name).name)
+  for (const request of requests) expect((isCodex ? offeredByCodex(request) : request.tools).toSorted()).toEqual(wanted)
 }
 
-const answersToCodex = ({ body }: ModelRequest): string[] =>
-  body.input
-    .filter(({ type }: { type: string }) => type.endsWith('_output'))
-    .map(({ output }: { output: unknown }) => JSON.stringify(output))
 const bodies = (requests: readonly ModelRequest[]) => JSON.stringify(requests.map(({ body }) => body))
 const status = (agent: Agent): Turn => ({ tools: [agent.call('gateway_status')] })
 const DOWN = /The gateway is down\. Its log ends with: @\.env @\/etc\/hostname/
+const FINISHED = { kind: 'finished' }
 
-describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
+describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent: Agent) => {
   const { doctor } = agent
 
   // First what takes longest: agents try for up to two minutes.
-  test.for(Object.entries(agent.refusals))('what it cannot work without is said: %s', async ([, [kind, turn]], t) => {
+  test.for(agent.refusals)('what it cannot work without is said: %s', async ([, kind, turn], t) => {
     const { ward } = await hospital(t, agent, [turn])
     agent.plant(ward)
-    const before = ward.files()
+    const before = filesOf(ward, agent)
     const visit = await ward.visit(doctor)
     expect(visit.trouble, visit.stdout + visit.stderr).toMatchObject({ trouble: kind })
-    expect(ward.files()).toEqual(before)
+    expect(filesOf(ward, agent)).toEqual(before)
     // Its report of the error, with the conversation in it, goes with the session's folder.
     if (name === 'gemini') expect(Object.keys(visit.left).join(' ')).toMatch(/gemini-tmp\/gemini-client-error/)
   })
@@ -101,10 +95,11 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
   ] as const)('instruments that %s are waited for', async ([, instruments, leastMs], t) => {
     const { ward, api } = await hospital(t, agent, [status(agent), { text: 'Done.' }])
     const visit = await ward.visit(doctor, { instruments })
-    expect(visit.events.map(({ kind }) => kind)).toEqual(['connected', 'called', 'answered', 'said', 'finished'])
+    const kinds = visit.events.map(({ kind }) => kind)
+    expect(kinds, visit.stdout).toEqual(['connected', 'called', 'answered', 'said', 'finished'])
     expect(visit.durationMs).toBeGreaterThan(leastMs)
-    expectOffered(agent, api.requests)
-    expect(api.requests).toHaveLength(2)
+    expectOffered(agent, api.turns())
+    expect(api.turns()).toHaveLength(2)
     expect(visit.calls).toHaveLength(1)
   })
 
@@ -115,26 +110,25 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
       { tools: [agent.call('set_config', { path: 'gateway.mode', value })] },
       { tools: [agent.call('write_report', { text: 'Repaired.' })] },
     ]
-    const { ward, api, strangers } = await hospital(t, agent, (_, turn) => {
-      const all: Turn[] = [...agent.wishes(ward), ...steps]
+    const wished = (ward: Ward) => agent.ownWishes?.(ward) ?? turns(wishes(ward))
+    const { ward, api } = await hospital(t, agent, (_, turn) => {
+      const all: Turn[] = [...wished(ward), ...steps]
       return all[turn] ?? { text: 'The gateway is repaired.' }
     })
-    const wished = agent.wishes(ward).length
+    const count = wished(ward).length
     agent.plant(ward)
     ward.plant('precious.txt', 'keep me\n')
-    const before = ward.files()
+    const before = filesOf(ward, agent)
     const noise = 'A line of the log. '.repeat(1000)
-    const prompt = ['# Briefing of the emergency doctor', ...agent.lines(ward), noise, 'End of the briefing.'].join(
-      '\n',
-    )
+    const prompt = ['# Briefing of the doctor', ...agent.lines(ward), noise, 'End of the briefing.'].join('\n')
 
     const visit = await ward.visit(doctor, { prompt })
     expect(visit.code, visit.stdout + visit.stderr).toBe(0)
     expect(visit.trouble).toBeUndefined()
     expect(visit.events[0]).toEqual({ kind: 'connected' })
-    expect(visit.events.at(-1)).toEqual({ kind: 'finished' })
-    expectOffered(agent, api.requests)
-    expect(api.turns()).toHaveLength(wished + 4)
+    expect(visit.events.at(-1)).toMatchObject(FINISHED)
+    expectOffered(agent, api.turns())
+    expect(api.turns()).toHaveLength(count + 4)
     expect(visit.calls).toEqual([
       { name: 'gateway_status', input: {} },
       { name: 'set_config', input: { path: 'gateway.mode', value } },
@@ -148,31 +142,31 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
     expect(bodies(api.requests)).toContain('End of the briefing.')
     expect(visit.stdout + visit.stderr).not.toContain(SECRET)
     expect(existsSync(ward.canary)).toBe(false)
-    expect([...ward.neighbour.asked, ...strangers]).toEqual([])
-    if (name !== 'codex') expect(visit.connections).toEqual([`127.0.0.1:${api.port}`])
+    expect(ward.neighbour.asked).toEqual([])
+    if (isOfNode(agent)) expect(visit.connections).toEqual([`127.0.0.1:${api.port}`])
     for (const request of api.requests) expect(agent.keyOf(request)).toBe(KEY)
-    expect(ward.files()).toEqual(before)
+    expect(filesOf(ward, agent)).toEqual(before)
 
     // What it writes lies in the session's folder, without a secret, and its sign-in does not reach the instruments.
     const left = Object.entries(visit.left).filter(([path]) => path.startsWith(`${name}-`))
-    const isOwn = (path: string) => path !== 'codex-home/auth.json'
     for (const [path, content] of left)
-      if (isOwn(path)) expect(content, path).not.toMatch(name === 'codex' ? `SECRET=${SECRET}\n` : `${SECRET}|${KEY}`)
-    const { env } = JSON.parse(readFileSync(join(ward.home, '..', 'calls'), 'utf8').split('\n')[0]!)
-    expect(env).toEqual(expect.arrayContaining(['HOME', 'PATH']))
+      if (path !== 'codex-home/auth.json')
+        expect(content, path).not.toMatch(name === 'codex' ? `SECRET=${SECRET}\n` : `${SECRET}|${KEY}`)
+    expect(visit.variables).toEqual(expect.arrayContaining(['HOME', 'PATH']))
 
     if (name === 'codex') {
-      expect(env.filter((one: string) => /KEY|CODEX/.test(one))).toEqual([])
+      expect(visit.variables.filter((one) => /KEY|CODEX/.test(one))).toEqual([])
       expectCodexRefused(api.requests.at(-1)!, codexCalls(ward))
     } else {
       // Each wish was answered with a refusal of its own.
       const failed = /"type":"tool_result"(?:,[^{}]*?"is_error":(true|false)|.*?"status":"(\w+)")/g
       const answers = [...visit.stdout.matchAll(failed)].map((m) => m[1] === 'true' || m[2] === 'error')
-      expect(answers).toEqual([...Array<boolean>(wished).fill(true), false, false, false])
+      if (name !== 'claude') expect(answers).toEqual([...Array<boolean>(count).fill(true), false, false, false])
+      else expect(visit.stdout.match(/"is_error":true/g)).toHaveLength(count)
     }
-    if (name === 'qwen') {
-      expect(left.map(([path]) => path.split('/')[0]).toSorted()).toEqual(['qwen-home', 'qwen-home', 'qwen-mcp.json'])
-      for (const [path, content] of left) expect(content, path).not.toContain('Briefing')
+    for (const [path, content] of name === 'qwen' ? left : []) {
+      expect(path).toMatch(/^qwen-(?:home\/|mcp\.json$)/)
+      expect(content, path).not.toContain('Briefing')
     }
     if (name === 'gemini') expect(left.some(([path]) => path.startsWith('gemini-tmp/'))).toBe(false)
   })
@@ -180,20 +174,21 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
   test.runIf(agent.prompts.length > 0)('commands of its own and shell escapes begin a prompt in vain', async (t) => {
     const { ward, api } = await hospital(t, agent, [{ text: 'Hello.' }])
     agent.plant(ward)
-    const before = ward.files()
-    for (const prompt of agent.prompts.map((one) => one.replace('{canary}', ward.canary))) {
+    const before = filesOf(ward, agent)
+    for (const one of agent.prompts) {
+      const prompt = one.replace('{canary}', ward.canary).replace('{home}', ward.home)
       const visit = await ward.visit(doctor, { prompt })
       expect(visit.calls, prompt).toEqual([])
       expect(visit.connections.join().replaceAll(`127.0.0.1:${api.port}`, ''), prompt).toBe('')
     }
     expect(existsSync(ward.canary)).toBe(false)
-    expect(ward.files()).toEqual(before)
+    expect(filesOf(ward, agent)).toEqual(before)
     expect(bodies(api.requests)).not.toContain(SECRET)
     expect(ward.neighbour.asked).toEqual([])
   })
 
   const repeats = name === 'qwen' ? 'is stopped at the fifth time, with other arguments not' : 'is not stopped'
-  test.runIf(name !== 'codex')(`a model that asks the same again and again ${repeats}`, async (t) => {
+  test.runIf(isOfNode(agent))(`a model that asks the same again and again ${repeats}`, async (t) => {
     const ask =
       (times: number, differs: boolean): Script =>
       (_, turn) =>
@@ -202,7 +197,7 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
     const visit = await same.ward.visit(doctor)
     expect(visit.calls).toHaveLength(name === 'qwen' ? 4 : 50)
     expect(visit.trouble).toBeUndefined()
-    expect(visit.events.at(-1)).toEqual({ kind: 'finished' })
+    expect(visit.events.at(-1)).toEqual(FINISHED)
     if (name !== 'qwen') return
     const other = await hospital(t, agent, ask(50, true))
     expect((await other.ward.visit(doctor)).calls).toHaveLength(50)
@@ -217,7 +212,7 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
   test.for(['dead', 'dies'] as const)('instruments that are not there end the session: %s', async (instruments, t) => {
     const { ward, api } = await hospital(t, agent, [status(agent), { text: 'I go on without instruments.' }])
     const visit = await ward.visit(doctor, { instruments })
-    expect(visit.trouble).toMatchObject({ trouble: 'instruments' })
+    expect(visit.trouble, visit.stdout).toMatchObject({ trouble: 'instruments' })
     // It may say so twice before it is ended, and nothing else.
     const after = visit.events.slice(visit.events.findIndex(({ kind }) => kind === 'trouble'))
     if (name !== 'gemini') expect(after.filter(({ kind }) => kind !== 'trouble')).toEqual([])
@@ -225,8 +220,8 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
   })
 
   test('a service that cannot be reached, and no key at all', async (t) => {
-    const url = `http://127.0.0.1:9${name === 'gemini' ? '' : '/v1'}`
-    const { ward } = await hospital(t, agent, [], url)
+    const base = name === 'gemini' || name === 'claude' ? '' : '/v1'
+    const { ward } = await hospital(t, agent, [], `http://127.0.0.1:9${base}`)
     expect((await ward.visit(doctor)).trouble).toMatchObject({ trouble: 'service' })
     if (name === 'codex') return
     const { ward: bare } = await hospital(t, agent, [])
@@ -246,10 +241,10 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
 
   test('it is found with its version; what is missing, too old or not signed in is said', async (t) => {
     const { ward } = await hospital(t, agent, [])
-    const before = ward.files()
+    const before = filesOf(ward, agent)
     const find = () => doctor.find(ward.settings())
     expect(await find()).toEqual({ version: agent.version })
-    if (name !== 'codex') expect(ward.files()).toEqual(before)
+    if (name !== 'codex') expect(filesOf(ward, agent)).toEqual(before)
     else {
       delete ward.env.OPENAI_API_KEY
       expect(await find()).toEqual({ failure: expect.stringMatching(/not signed in.*auth\.json/) })
@@ -266,8 +261,10 @@ describe.concurrent.each(Object.entries(AGENTS))('%s', (name, agent) => {
 })
 
 /** What Codex answered to each call and script, and that a right guess is answered as a wrong one. */
-function expectCodexRefused(request: ModelRequest, calls: readonly { name: string }[]): void {
-  const answers = answersToCodex(request)
+function expectCodexRefused({ body }: ModelRequest, calls: readonly { name: string }[]): void {
+  const answers: string[] = body.input
+    .filter(({ type }: { type: string }) => type.endsWith('_output'))
+    .map(({ output }: { output: unknown }) => JSON.stringify(output))
   const refused =
     /unsupported|aborted|rejected|verification failed|resources\/read failed|unknown MCP server|incompatible/
   for (const [index, answer] of answers.slice(0, calls.length).entries())
@@ -276,31 +273,28 @@ function expectCodexRefused(request: ModelRequest, calls: readonly { name: strin
   const [right, wrong] = guesses.map((answer) => answer.replace(/Wall time [\d.]+/, ''))
   expect(right).toBe(wrong)
   const text = answers.join('\n')
-  const nested = CODEX_OFFERS.flatMap((name) => (name.startsWith('exec: ') ? [name.slice(6)] : []))
-  const callable = [...nested, ...INSTRUMENTS.map((name) => `mcp__doctor__${name}`)].toSorted()
+  const callable = [...NESTED, ...INSTRUMENTS.map((name) => `mcp__doctor__${name}`)].toSorted()
   expect(/tools: ([\w ]+)/.exec(text)![1]!.split(' ')).toEqual(callable)
   expect(text).toContain('globals: 0')
   expect(text.match(/unsupported import in exec/g)).toHaveLength(5)
   expect(text).not.toContain(SECRET)
 }
 
-describe.concurrent('qwen', () => {
-  test('it signs in as its own settings say, and a local model needs no key', async (t) => {
-    const { ward, api } = await hospital(t, AGENTS.qwen, [{ text: 'Hello.' }])
-    delete ward.env.OPENAI_API_KEY
-    expect((await ward.visit(AGENTS.qwen.doctor)).trouble).toBeUndefined()
-    for (const name of ['OPENAI_BASE_URL', 'OPENAI_MODEL']) delete ward.env[name]
-    ward.plant('.qwen/settings.json', {
-      modelProviders: { openai: [{ id: 'their-model', baseUrl: api.url, envKey: 'THEIR_KEY' }] },
-      env: { THEIR_KEY: 'sk-theirs' },
-      model: { name: 'their-model' },
-    })
-    expect((await ward.visit(AGENTS.qwen.doctor)).trouble).toBeUndefined()
-    expect(api.requests.map(({ headers, body }) => [headers.authorization, body.model])).toEqual([
-      ['Bearer none', 'stand-in'],
-      ['Bearer sk-theirs', 'their-model'],
-    ])
+test.concurrent('qwen signs in as its own settings say, and a local model needs no key', async (t) => {
+  const { ward, api } = await hospital(t, AGENTS.qwen, [{ text: 'Hello.' }])
+  delete ward.env.OPENAI_API_KEY
+  expect((await ward.visit(AGENTS.qwen.doctor)).trouble).toBeUndefined()
+  for (const name of ['OPENAI_BASE_URL', 'OPENAI_MODEL']) delete ward.env[name]
+  ward.plant('.qwen/settings.json', {
+    modelProviders: { openai: [{ id: 'their-model', baseUrl: api.url, envKey: 'THEIR_KEY' }] },
+    env: { THEIR_KEY: 'sk-theirs' },
+    model: { name: 'their-model' },
   })
+  expect((await ward.visit(AGENTS.qwen.doctor)).trouble).toBeUndefined()
+  expect(api.requests.map(({ headers, body }) => [headers.authorization, body.model])).toEqual([
+    ['Bearer none', 'stand-in'],
+    ['Bearer sk-theirs', 'their-model'],
+  ])
 })
 
 describe.concurrent('codex', () => {
@@ -336,8 +330,10 @@ describe.concurrent('codex', () => {
     return `${part({ alg: 'RS256' })}.${part(claims)}.c2lnbmVk`
   }
 
-  /** A home with a login that has expired, and the service that renews it or not. */
-  async function signedIn(t: TestContext, renews: boolean) {
+  test.for([
+    ['is renewed stays the user’s, and nothing else comes into their home', true],
+    ['cannot be renewed is said, and is left as it was', false],
+  ] as const)('a login that has expired and %s', async ([, renews], t) => {
     const renewed = { id_token: token('id', 3600), access_token: token('new', 3600), refresh_token: 'refresh-new' }
     const used: string[] = []
     const service = createServer(async (request, response) => {
@@ -352,13 +348,14 @@ describe.concurrent('codex', () => {
     t.onTestFinished(() => void service.close())
     const url = `http://127.0.0.1:${(service.address() as AddressInfo).port}`
     const expired = { status: 401, error: { code: 'token_expired', message: 'The token is expired.' } }
-    const { ward, api, strangers } = await hospital(t, AGENTS.codex, ({ headers }) =>
-      renews || headers.authorization?.includes(renewed.access_token) ? { text: 'Hello.' } : expired,
-    )
+    const { ward, api } = await hospital(t, AGENTS.codex, [renews ? { text: 'Hello.' } : expired])
     const tokens = { id_token: token('id', -60), access_token: token('old', -60), refresh_token: 'refresh-old' }
     const last_refresh = new Date(Date.now() - 20 * 86_400_000).toISOString()
     const theirs = { auth_mode: 'chatgpt', OPENAI_API_KEY: null, tokens: { ...tokens, account_id: 'account' } }
-    ward.plant('.codex/auth.json', { ...theirs, last_refresh })
+    const name = '.codex/auth.json'
+    AGENTS.codex.plant(ward)
+    ward.plant(name, { ...theirs, last_refresh })
+    const before = ward.files()
     // As prepared, but for the addresses, which with a login are OpenAI's own.
     const here: Doctor = {
       ...codex,
@@ -371,32 +368,22 @@ describe.concurrent('codex', () => {
         return { ...launch, env: { ...launch.env, CODEX_REFRESH_TOKEN_URL_OVERRIDE: `${url}/token` } }
       },
     }
-    return { ward, api, here, used, renewed, strangers, login: join(ward.home, '.codex', 'auth.json') }
-  }
-
-  test('a login that is renewed meanwhile stays the user’s, and nothing else comes into their home', async (t) => {
-    const { ward, api, here, used, renewed, strangers, login } = await signedIn(t, true)
-    AGENTS.codex.plant(ward)
-    const before = ward.files()
+    const { trouble } = await ward.visit(here)
+    const now = ward.files()
+    expect(ward.neighbour.asked).toEqual([])
+    if (!renews) {
+      expect(trouble).toMatchObject({ trouble: 'login' })
+      expect(now[name]).toBe(before[name])
+      return
+    }
     // The second session finds it good.
-    for (let i = 0; i < 2; i++) expect((await ward.visit(here)).trouble).toBeUndefined()
-    expect(readlinkSync(join(ward.folder, 'codex-home', 'auth.json'))).toBe(login)
+    expect([trouble, (await ward.visit(here)).trouble]).toEqual([undefined, undefined])
+    expect(readlinkSync(join(ward.folder, 'codex-home', 'auth.json'))).toBe(join(ward.home, name))
     expect(used).toEqual(['refresh-old'])
-    const { tokens } = JSON.parse(readFileSync(login, 'utf8'))
-    expect(tokens).toMatchObject({ access_token: renewed.access_token, refresh_token: 'refresh-new' })
+    const { tokens: kept } = JSON.parse(now[name]!)
+    expect(kept).toMatchObject({ access_token: renewed.access_token, refresh_token: 'refresh-new' })
     for (const { headers } of api.requests) expect(headers.authorization).toBe(`Bearer ${renewed.access_token}`)
     // Its lock, empty, is the only new file.
-    const name = '.codex/auth.json'
-    const { [name]: _theirs, [`${name}.lock`]: lock, ...others } = ward.files()
-    expect(lock).toBe('')
-    expect({ ...others, [name]: before[name] }).toEqual(before)
-    expect(strangers).toEqual([])
-  })
-
-  test('a login that cannot be renewed is said, and is left as it was', async (t) => {
-    const { ward, here, login } = await signedIn(t, false)
-    const before = readFileSync(login, 'utf8')
-    expect((await ward.visit(here)).trouble).toMatchObject({ trouble: 'login' })
-    expect(readFileSync(login, 'utf8')).toBe(before)
+    expect({ ...ward.files(), [name]: before[name] }).toEqual({ ...before, [`${name}.lock`]: '' })
   })
 })

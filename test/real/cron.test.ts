@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { formatLine, MARKER } from '../../lib/tier/contract.ts'
 import { USER } from '../support/container.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { bootPatientMachine, type PatientMachine, slowly } from './patient-machine.ts'
+import { bootPatientMachine, type PatientMachine } from './patient-machine.ts'
 
 const RECEIVER_PORT = 18999
 let machine: PatientMachine
@@ -33,9 +33,8 @@ test('setup finds neither launchd nor systemd and lets cron start all tiers', as
 })
 
 test('the watchdog that cron runs starts the gateway, which outlives it', async () => {
-  await slowly(machine.isHealthy, 'the gateway', 600_000)
-  await waitFor(() => /RECOVERED by level 1/.test(machine.log('watchdog')), "the watchdog's end", 300_000)
-  await waitFor(() => /RUN ended: healthy, exit 0/.test(machine.log('watchdog')), 'a healthy run', 120_000)
+  await waitFor(() => /RECOVERED by level 1/.test(machine.log('watchdog')), 'Level 1', 600_000)
+  await machine.waitUntilRun('watchdog')
   expect(machine.log('watchdog')).toMatch(/restart: .*openclaw gateway run/)
   const environment = readFileSync(join(machine.home, 'environment-of-cron'), 'utf8')
   expect(environment).toContain('PATH=/usr/bin:/bin\n')
@@ -45,8 +44,7 @@ test('the watchdog that cron runs starts the gateway, which outlives it', async 
 test('killed -9, it is back with the next run', async () => {
   // In a hurry cron starts Levels 1 and 2 in the same minute, and Level 1 stands down while Level 2 is at work.
   await machine.hurryCron('gateway-healthcheck')
-  const ended = () => /^$|RUN ended.*\n$/.test(machine.log('healthcheck'))
-  await waitFor(ended, 'the end of a Level 2 that was at work', 300_000)
+  await waitFor(() => /^$|RUN ended.*\n$/.test(machine.log('healthcheck')), 'the end of a Level 2', 300_000)
   const recoveries = () => machine.log('watchdog').match(/RECOVERED by level 1/g)?.length ?? 0
   const earlier = recoveries()
   await machine.must('pkill', '-9', '-x', 'openclaw-gatewa')
@@ -56,34 +54,31 @@ test('killed -9, it is back with the next run', async () => {
   await machine.hurryCron()
 })
 
-test('the monitor that cron runs calls the human, once', async () => {
-  const received = () => machine.tries('cat', `${USER.home}/received`)
+test('the monitor that cron runs calls the human, once; the guardian finds both watchers alive', async () => {
+  const received = `${USER.home}/received`
   const receiver = `const { appendFileSync } = require('node:fs')
     require('node:http').createServer((request, response) => {
       let body = ''
       request.on('data', (part) => { body += part }).on('end', () => {
-        appendFileSync('${USER.home}/received', request.url + ' ' + body + '\\n')
+        appendFileSync('${received}', body + '\\n')
         response.writeHead(204).end()
       })
     }).listen(${RECEIVER_PORT}, '127.0.0.1')`
+  await machine.must('touch', received)
   const serving = machine.tries('timeout', '300', 'node', '-e', receiver)
   const why = 'the test says so'
+  const bodies = () => readFileSync(join(machine.root, received), 'utf8').split('\n')
+  const calls = () => bodies().filter((body) => body.includes(why)).length
   const [log] = readdirSync(machine.memoryDir).filter((name) => name.startsWith('healthcheck-')) as [string]
-  appendFileSync(
-    join(machine.memoryDir, log),
-    `${formatLine(new Date(), 'healthcheck', 'ERROR', MARKER.manual(why))}\n`,
-  )
-  await slowly(async () => (await received()).stdout.includes(why), "the monitor's call", 180_000)
+  const marker = formatLine(new Date(), 'healthcheck', 'ERROR', MARKER.manual(why))
+  appendFileSync(join(machine.memoryDir, log), `${marker}\n`)
+  await waitFor(() => calls() > 0, "the monitor's call", 180_000)
   const runs = machine.runs('monitor').length
   await waitFor(() => machine.runs('monitor').length > runs + 1, 'two more runs of the monitor', 200_000)
-  const calls = (await received()).stdout.split('\n').filter((request) => request.includes(why))
-  expect(calls).toHaveLength(1)
+  expect(calls()).toBe(1)
   await machine.runAsRoot(['pkill', '-f', 'createServer'])
   await serving
-})
-
-test('the guardian that cron runs finds both watchers alive', async () => {
-  await waitFor(() => /RUN ended: all alive, exit 0/.test(machine.log('guardian')), 'the guardian', 180_000)
+  await machine.waitUntilRun('guardian', 'all alive')
   expect(machine.log('guardian')).not.toMatch(/ERROR|WARN/)
 })
 

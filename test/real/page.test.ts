@@ -3,17 +3,20 @@
  * `UPDATE_PICTURES=1 npx vitest run --project real test/real/page` writes them to docs/.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { lastDays } from '../../lib/incidents/history.ts'
 import { asPage } from '../../lib/report/html.ts'
 import { readReport } from '../../lib/report/report.ts'
 import { MARKER } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
-import { startBrowser } from '../support/browser.ts'
 import { at, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
 
+// Without types: it is installed with the tests' real parts only.
+const { chromium } = createRequire(join(import.meta.dirname, 'parts', 'browser', 'package.json'))('playwright-core')
 const PICTURES = join(import.meta.dirname, '..', '..', 'docs')
 /** Whether anything sticks out to the right. */
 const OVERFLOW = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
@@ -37,7 +40,7 @@ const NASTY = `<script>document.title='taken'</script><img src=x onerror="docume
 
 test('the page of a week can be read in light, in dark and on a phone, loads nothing, and nothing in it comes alive', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'oc-page-'))
-  const browser = await startBrowser()
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium' })
   onTestFinished(async () => {
     await browser.close()
     rmSync(folder, { recursive: true, force: true })
@@ -50,23 +53,38 @@ test('the page of a week can be read in light, in dark and on a phone, loads not
     const now = at(WEEK_ENDS)
     const file = join(home, 'report.html')
     writeFileSync(file, asPage({ ...(await readReport(settings, lastDays(7, now), now)), host }))
-    return browser.open(file)
+    const page = await browser.newPage()
+    const problems: string[] = []
+    const requests: string[] = []
+    for (const event of ['console', 'pageerror', 'requestfailed'])
+      page.on(event, (what: { text?: () => string }) => problems.push(`${event}: ${what.text?.() ?? what}`))
+    page.on('request', (request: { url: () => string }) => requests.push(request.url()))
+    await page.goto(pathToFileURL(file).href)
+    const evaluate = <T>(expression: string): Promise<T> => page.evaluate(expression)
+    const show = async (colorScheme: 'light' | 'dark', width: number) => {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize({ width, height: 900 })
+    }
+    return { page, problems, requests, evaluate, show }
   }
 
-  const page = await open('week', 'mac-mini', writeWeek)
+  const { page, problems, requests, evaluate, show } = await open('week', 'mac-mini', writeWeek)
   for (const look of ['light', 'dark'] as const) {
     for (const width of [1000, 360]) {
-      await page.show(look, width)
-      expect(await page.evaluate(OVERFLOW), `${look} at ${width}`).toBe(0)
+      await show(look, width)
+      expect(await evaluate(OVERFLOW), `${look} at ${width}`).toBe(0)
     }
-    expect(await page.evaluate<string[]>(TOO_FAINT), look).toEqual([])
+    expect(await evaluate<string[]>(TOO_FAINT), look).toEqual([])
     // An outage of seconds is still seen in a strip of a day.
     const widths = `[...document.querySelectorAll('.strip .down')].map((one) => one.getBoundingClientRect().width)`
-    expect((await page.evaluate<number[]>(widths)).map((width) => width >= 3)).toEqual([true, true, true, true])
-    await page.show(look, 880)
-    const pictures = {
-      report: await page.picture('section:nth-of-type(2)'),
-      incident: await page.picture('details:nth-of-type(3)', 'details:nth-of-type(3)'),
+    expect((await evaluate<number[]>(widths)).map((width) => width >= 3)).toEqual([true, true, true, true])
+    await show(look, 880)
+    await evaluate('scrollTo(0, 0)')
+    const { y, height } = await page.locator('section:nth-of-type(2)').boundingBox()
+    const clip = { x: 0, y: 0, width: 880, height: Math.round(y + height) + 16 }
+    const pictures: Record<string, Buffer> = {
+      report: await page.screenshot({ clip, fullPage: true }),
+      incident: await page.locator('details:nth-of-type(3)').screenshot(),
     }
     for (const [name, picture] of Object.entries(pictures)) {
       expect(picture.length).toBeGreaterThan(20_000)
@@ -74,15 +92,15 @@ test('the page of a week can be read in light, in dark and on a phone, loads not
     }
   }
   // The pictures have words for those who cannot see them.
-  const names = await page.namesOf('image')
+  const names = [...(await page.locator('body').ariaSnapshot()).matchAll(/\bimg "(.*)"/g)].map((m) => m[1])
   expect(names).toHaveLength(8)
   expect(names.slice(2, 5)).toEqual([
     'Tue 17 Nov: up 24 h, down 20 s',
     'Wed 18 Nov: up 23 h 42 min, down 18 min',
     'Thu 19 Nov: up 22 h 57 min, not known 63 min',
   ])
-  expect(page.problems).toEqual([])
-  expect(page.requests).toEqual([expect.stringMatching(/^file:.*report\.html$/)])
+  expect(problems).toEqual([])
+  expect(requests).toEqual([expect.stringMatching(/^file:.*report\.html$/)])
 
   const says = { 0: MARKER.down('hung', NASTY), 1: MARKER.manual(NASTY) }
   const hostile = await open('hostile', `<b onclick=x>${NASTY}`, (dir) =>

@@ -1,7 +1,7 @@
 /**
  * The real parts that the real-parts tests run against, each in a folder of its own under test/real/parts, with a lock
- * file of its own, so that none of them is a dependency of the project: Node 24 (OpenClaw needs it), OpenClaw, Claude
- * Code. Installed from npm by the test run's global setup; a part whose lock file has not changed is left as it is.
+ * file of its own, so that none of them is a dependency of the project: Node 24 (OpenClaw needs it), OpenClaw, the
+ * agents, and what drives a Chromium. Installed from npm by the test run's global setup; a part whose lock file has not changed is left as it is.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -15,29 +15,15 @@ const partsDir = join(import.meta.dirname, 'parts')
 export const node24Bin = join(partsDir, 'node24', 'node_modules', '.bin')
 /** The real `openclaw`; needs `node24Bin` first on its PATH. */
 export const openclawBin = join(partsDir, 'openclaw', 'node_modules', '.bin', 'openclaw')
-/** The real `claude`, 2.1.330. */
-export const claudeBin = claudeOf('claude')
-/** Older releases of it. */
-export const olderClaudes = { '2.0.77': claudeOf('claude-2.0'), '1.0.128': claudeOf('claude-1.0') } as const
-
-/** Folder with the real `qwen`, 0.24.4; needs `node24Bin` on its PATH. */
-export const qwenBin = join(partsDir, 'qwen', 'node_modules', '.bin')
-/** Folder with the real `gemini`, 0.61.0. */
-export const geminiBin = join(partsDir, 'gemini', 'node_modules', '.bin')
-/** Folder with the real `codex`, 0.171.0. */
-export const codexBin = join(partsDir, 'codex', 'node_modules', '.bin')
-
-function claudeOf(part: string): string {
-  return join(partsDir, part, 'node_modules', '.bin', 'claude')
-}
+/** Folders with the real coding agents; `qwen`, `gemini` and `codex` need `node24Bin` on their PATH. */
+export const agentBin = (part: 'claude' | 'codex' | 'qwen' | 'gemini') => join(partsDir, part, 'node_modules', '.bin')
 
 /** vitest's global setup: installs what is missing. */
 export async function setup(): Promise<void> {
   await install('node24')
-  for (const part of ['claude', 'claude-2.0', 'claude-1.0']) await install(part)
-  for (const part of ['qwen', 'gemini', 'codex']) await install(part)
-  // Its install scripts need the new Node.
-  await install('openclaw', { PATH: `${node24Bin}:${process.env.PATH}` })
+  // OpenClaw's install scripts need the new Node.
+  const env = { PATH: `${node24Bin}:${process.env.PATH}` }
+  await Promise.all(['claude', 'qwen', 'gemini', 'codex', 'browser', 'openclaw'].map((part) => install(part, env)))
 }
 
 async function install(part: string, env: Record<string, string> = {}): Promise<void> {

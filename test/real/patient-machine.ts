@@ -1,6 +1,6 @@
 /** A machine of its own (test/support/container.ts) with the real OpenClaw, this checkout, and a user who has both. */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseLine } from '../../lib/tier/contract.ts'
 import { bootContainer, USER } from '../support/container.ts'
@@ -10,7 +10,6 @@ import { waitFor } from '../support/wait-for.ts'
 import { node24Bin, openclawBin } from './parts.ts'
 
 export const CHECKOUT = '/srv/openclaw-self-healing'
-const USER_PATH = '/opt/openclaw/node_modules/.bin:/opt/node24/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'
 const PORT = 18789
 
 /** Shorter waits than the defaults; upper limits stay generous. */
@@ -23,7 +22,7 @@ const SETTINGS = {
 }
 
 /** `waitFor` with a second between the looks: each costs processes in the machine. */
-export function slowly(condition: () => Promise<boolean>, what: string, timeoutMs: number): Promise<boolean> {
+export function slowly(condition: () => Promise<boolean>, what: string, timeoutMs = 300_000): Promise<boolean> {
   return waitFor(async () => (await condition()) || delay(1000, false), what, timeoutMs)
 }
 
@@ -31,29 +30,35 @@ export type PatientMachine = Awaited<ReturnType<typeof bootPatientMachine>>
 
 export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Record<string, string> = {}) {
   if (process.getuid?.() !== 0) throw new Error('this test boots a machine of its own (systemd-nspawn) and needs root')
-  const machine = await bootContainer(
-    {
-      [projectDir]: CHECKOUT,
-      [join(node24Bin, '..')]: '/opt/node24/node_modules',
-      [join(openclawBin, '..', '..')]: '/opt/openclaw/node_modules',
-    },
-    init,
-  )
+  const binds = {
+    [projectDir]: CHECKOUT,
+    [dirname(node24Bin)]: '/opt/node24/node_modules',
+    [dirname(dirname(openclawBin))]: '/opt/openclaw/node_modules',
+  }
+  const machine = await bootContainer(binds, init)
   const home = join(machine.root, USER.home)
   const stateDir = join(home, '.openclaw')
   const memoryDir = join(home, 'openclaw', 'memory')
   const watchdogDir = join(stateDir, 'watchdog')
   const configPath = join(stateDir, 'openclaw.json')
-  mkdirSync(stateDir, { mode: 0o700 })
-  chownSync(stateDir, USER.uid, USER.uid)
-  const gateway = { mode: 'local', port: PORT, bind: 'loopback', auth: { mode: 'token', token: 'of-no-use-elsewhere' } }
-  writeConfig(`${JSON.stringify({ gateway }, null, 2)}\n`)
+  addGateway('', PORT)
   writeEnv(settings)
 
-  /** Writes `~/.openclaw/.env`: short waits, and these settings. */
-  function writeEnv(values: Record<string, string>): void {
+  /** The config of a gateway, and short waits for its tiers. @param suffix of its folders */
+  function addGateway(suffix: string, port: number): void {
+    const folder = stateDir + suffix
+    mkdirSync(folder, { mode: 0o700 })
+    chownSync(folder, USER.uid, USER.uid)
+    const auth = { mode: 'token', token: 'of-no-use-elsewhere' }
+    const config = { gateway: { mode: 'local', port, bind: 'loopback', auth } }
+    writeOwn(join(folder, 'openclaw.json'), `${JSON.stringify(config, null, 2)}\n`)
+    writeEnv({}, folder)
+  }
+
+  /** Writes `.env`: short waits, and these settings. */
+  function writeEnv(values: Record<string, string>, folder = stateDir): void {
     const lines = Object.entries({ ...SETTINGS, ...values }).map(([name, value]) => `${name}=${value}\n`)
-    writeOwn(join(stateDir, '.env'), lines.join(''))
+    writeOwn(join(folder, '.env'), lines.join(''))
   }
 
   function writeOwn(path: string, text: string): void {
@@ -61,8 +66,10 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     chownSync(path, USER.uid, USER.uid)
   }
 
-  function writeConfig(text: string): void {
-    writeOwn(configPath, text)
+  /** Runs a command as the user. */
+  function tries(...command: string[]) {
+    const PATH = '/opt/openclaw/node_modules/.bin:/opt/node24/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'
+    return machine.run(command, { PATH }, 420_000)
   }
 
   /** Runs a command as the user; throws when it fails. */
@@ -72,85 +79,50 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     return stdout
   }
 
-  /** Runs a command as the user. */
-  function tries(...command: string[]) {
-    return machine.run(command, { PATH: USER_PATH }, 420_000)
-  }
-
-  /** Runs install.ts as the user. */
-  function setup(...flags: string[]) {
-    return tries('node', `${CHECKOUT}/install.ts`, ...flags)
-  }
-
-  /** Runs a tier's script through the launcher, as the user would by hand. */
-  function level(script: string, ...flags: string[]) {
-    return tries('sh', `${CHECKOUT}/scripts/run-tier.sh`, script, ...flags)
-  }
-
-  async function isHealthy(): Promise<boolean> {
-    const { stdout } = await tries('curl', '-sm', '5', `http://127.0.0.1:${PORT}/health`)
+  async function isHealthy(port = PORT): Promise<boolean> {
+    const { stdout } = await tries('curl', '-sm', '5', `http://127.0.0.1:${port}/health`)
     return stdout === '{"ok":true,"status":"live"}'
   }
 
-  /** Waits until the gateway answers; it may take minutes to boot on a busy machine. */
-  function waitUntilHealthy(): Promise<boolean> {
-    return slowly(isHealthy, 'the gateway', 300_000)
-  }
-
-  /** Waits until no tier is at work, of whichever gateway, and whoever started it. */
-  function waitUntilQuiet(): Promise<boolean> {
-    const isQuiet = async () => !/run-tier|\/scripts\/[a-z-]+\.ts/.test(await must('ps', '-eo', 'args'))
-    return slowly(isQuiet, 'the end of the tiers that are at work', 300_000)
-  }
-
-  /** The text of all logs whose names begin so. */
-  function log(beginning: string): string {
-    if (!existsSync(memoryDir)) return ''
-    const names = readdirSync(memoryDir).filter((name) => name.startsWith(beginning))
-    return names.map((name) => readFileSync(join(memoryDir, name), 'utf8')).join('')
-  }
-
-  /** When the tier's runs began, epoch seconds. */
-  function runs(tier: string): number[] {
-    const lines = log(`${tier}-`).split('\n').map(parseLine)
-    return lines.flatMap((line) => (line?.text.startsWith('RUN started') ? [line.at.getTime() / 1000] : []))
-  }
-
-  /**
-   * Lets cron run our lines every minute instead of every few.
-   * @param held the script that cron is not to start for the moment
-   */
-  async function hurryCron(held?: string): Promise<void> {
-    const lines = (await must('crontab', '-l'))
-      .replace(/^(?:#held )?\*(?:\/\d+)? (.*run-tier\.sh.*)$/gm, '* $1')
-      .split('\n')
-    const isHeld = (line: string) => held !== undefined && line.startsWith('* ') && line.includes(held)
-    // cron looks whether the second of the last change is another one: what is written in the same second it never sees.
-    await delay(1000 - (Date.now() % 1000))
-    writeOwn(join(home, 'hurried'), lines.map((line) => (isHeld(line) ? `#held ${line}` : line)).join('\n'))
-    await must('crontab', `${USER.home}/hurried`)
-    await must('rm', `${USER.home}/hurried`)
+  /** The text of all logs whose names begin so. @param suffix of the memory folder */
+  function log(beginning: string, suffix = ''): string {
+    const folder = join(home, `openclaw${suffix}`, 'memory')
+    const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.startsWith(beginning)) : []
+    return names.map((name) => readFileSync(join(folder, name), 'utf8')).join('')
   }
 
   return {
-    ...machine,
-    home,
-    stateDir,
-    memoryDir,
-    watchdogDir,
-    configPath,
-    must,
-    tries,
-    setup,
-    level,
-    isHealthy,
-    waitUntilHealthy,
-    waitUntilQuiet,
-    log,
-    runs,
-    hurryCron,
-    writeConfig,
-    writeEnv,
+    ...{ ...machine, home, stateDir, memoryDir, watchdogDir, configPath },
+    ...{ addGateway, writeEnv, tries, must, isHealthy, log },
+    writeConfig: (text: string) => writeOwn(configPath, text),
+    /** Runs install.ts as the user. */
+    setup: (...flags: string[]) => tries('node', `${CHECKOUT}/install.ts`, ...flags),
+    /** Runs a tier's script through the launcher, as the user would by hand. */
+    level: (script: string, ...flags: string[]) => tries('sh', `${CHECKOUT}/scripts/run-tier.sh`, script, ...flags),
+    /** Waits until the gateway answers; it may take minutes to boot on a busy machine. */
+    waitUntilHealthy: (port = PORT) => slowly(() => isHealthy(port), 'the gateway'),
+    /** Waits until a tier has ended with exit code 0 and these words. */
+    waitUntilRun: (tier: string, words = 'healthy', suffix = '') =>
+      waitFor(() => log(tier, suffix).includes(`RUN ended: ${words}, exit 0`), `${tier}: ${words}`, 300_000),
+    /** Waits until no tier is at work, of whichever gateway. */
+    waitUntilQuiet: () =>
+      slowly(
+        async () => !/run-tier|\/scripts\/[a-z-]+\.ts/.test(await must('ps', '-eo', 'args')),
+        'the end of the tiers',
+      ),
+    /** When the tier's runs began, epoch seconds. */
+    runs: (tier: string) =>
+      log(`${tier}-`)
+        .split('\n')
+        .map(parseLine)
+        .flatMap((line) => (line?.text.startsWith('RUN started') ? [line.at.getTime() / 1000] : [])),
+    /** Lets cron run our lines every minute instead of every few. @param held the script that cron does not start meanwhile */
+    async hurryCron(held = 'none'): Promise<void> {
+      // cron looks whether the second of the last change is another one: what is written in the same second it never sees.
+      await delay(1000 - (Date.now() % 1000))
+      const hurried = `s/^(#held )?\\*(\\/[0-9]+)? (.*run-tier)/* \\3/; /run-tier.* ${held}/s/^/#held /`
+      await must('sh', '-c', `crontab -l | sed -E '${hurried}' | crontab -`)
+    },
     letTimePass: (sec: number) => letTimePass({ watchdogDir, memoryDir }, sec),
   }
 }

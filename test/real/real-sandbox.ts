@@ -1,13 +1,14 @@
-/** A sandbox whose `openclaw` (and `claude`) are the real ones. */
+/** A sandbox whose `openclaw` (or doctor) is the real one. */
+import { join } from 'node:path'
 import type { Sandbox } from '../support/sandbox.ts'
-import { claudeBin, node24Bin, openclawBin } from './parts.ts'
+import { agentBin, node24Bin, openclawBin } from './parts.ts'
 
 /** Puts the real OpenClaw on the sandbox's PATH, under the Node that it needs; the tiers keep the Node of the test run. */
 export function useRealOpenClaw(box: Sandbox): void {
   box.addTool('openclaw', `PATH='${node24Bin}':$PATH\nexport PATH\nexec '${openclawBin}' "$@"`)
 }
 
-/** Puts the real Claude Code on the sandbox's PATH; 2.1.330 unless another release is named. */
-export function useRealClaude(box: Sandbox, executable = claudeBin): void {
-  box.addTool('claude', `exec '${executable}' "$@"`)
+/** Puts a real coding agent on the sandbox's PATH. */
+export function useRealAgent(box: Sandbox, name: Parameters<typeof agentBin>[0]): void {
+  box.addTool(name, `PATH='${node24Bin}':$PATH\nexport PATH\nexec '${join(agentBin(name), name)}' "$@"`)
 }

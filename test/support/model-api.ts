@@ -3,7 +3,7 @@
  * dialect, and the test says what the "model" answers, turn by turn. Small requests that an agent makes beside the
  * conversation (a title, a summary; they offer no tools of ours) get a short text and use up no scripted turn.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 /** A call of a tool. For Codex: in a namespace, as a plain text (`custom`), or an item of another kind, as it stands. */
@@ -30,70 +30,42 @@ export interface ModelRequest {
   body: any
   /** The names of the tools that the model is offered. */
   tools: string[]
-  isTurn: boolean
 }
 
 export type Script = Turn[] | ((request: ModelRequest, number: number) => Turn)
-export type ModelApi = Awaited<ReturnType<typeof startModelApi>>
+type Body = ModelRequest['body']
 
 interface Dialect {
   /** Behind the server's address. */
   base: string
-  /** Whether it is a request to a model. */
-  isAsked: (path: string) => boolean
-  /** What other paths are answered with. */
-  other: (request: IncomingMessage, path: string) => [status: number, value: unknown]
-  toolsOf: (body: ModelRequest['body']) => string[]
-  isTurn?: (request: Omit<ModelRequest, 'isTurn'>) => boolean
-  errorOf: (turn: { status: number; error: Record<string, unknown> }) => unknown
-  answer: (response: ServerResponse, turn: Words, body: ModelRequest['body'], path: string) => void
+  /** The paths that ask a model. */
+  asks: RegExp
+  toolsOf: (body: Body) => string[]
+  answer: (response: ServerResponse, turn: Words, body: Body) => void
 }
 
-const NOT_HERE: [number, unknown] = [404, { error: { code: 404, status: 'NOT_FOUND', message: 'not here' } }]
 const names = (tools: { name: string }[] = []) => tools.map(({ name }) => name)
 
 const DIALECTS = {
   /** Anthropic's Messages API. */
-  messages: {
-    base: '',
-    isAsked: (path) => path === '/v1/messages',
-    other: (_, path) => [200, path === '/v1/messages/count_tokens' ? { input_tokens: 100 } : {}],
-    toolsOf: ({ tools }) => names(tools),
-    isTurn: ({ tools, body }) =>
-      tools.some((name) => name === 'Bash' || name.startsWith('mcp__')) &&
-      textOf(body.messages[0]?.content) !== 'Warmup',
-    errorOf: ({ error }) => ({ type: 'error', error }),
-    answer: sayMessages,
-  },
+  messages: { base: '', asks: /^\/v1\/messages$/, toolsOf: ({ tools }) => names(tools), answer: sayMessages },
   /** OpenAI's Responses API; Codex first asks for a WebSocket and for the list of models, and does without both. */
-  responses: {
-    base: '/v1',
-    isAsked: (path) => path === '/v1/responses',
-    other: ({ headers }) => (headers.upgrade ? [426, { error: { message: 'no WebSocket here' } }] : NOT_HERE),
-    toolsOf: () => [],
-    isTurn: () => true,
-    errorOf: ({ error }) => ({ error }),
-    answer: sayResponses,
-  },
+  responses: { base: '/v1', asks: /^\/v1\/responses$/, toolsOf: () => ['exec'], answer: sayResponses },
   /** The Chat Completions API, which most services and local model servers speak. */
   chat: {
     base: '/v1',
-    isAsked: (path) => path.endsWith('/chat/completions'),
-    other: () => NOT_HERE,
+    asks: /\/chat\/completions$/,
     toolsOf: ({ tools = [] }) => names(tools.map((tool: { function: { name: string } }) => tool.function)),
-    errorOf: ({ error }) => ({ error }),
     answer: sayChat,
   },
   /** Google's Gemini API; a tool of the service's own goes by the name of its field. */
   gemini: {
     base: '',
-    isAsked: (path) => /\/models\/[^/:]+:(?:streamG|g)enerateContent$/.test(path),
-    other: (_, path) => (path.endsWith(':countTokens') ? [200, { totalTokens: 100 }] : NOT_HERE),
+    asks: /\/models\/[^/:]+:(?:streamG|g)enerateContent$/,
     toolsOf: ({ tools = [] }) =>
       tools.flatMap((tool: { functionDeclarations?: { name: string }[] }) =>
         tool.functionDeclarations ? names(tool.functionDeclarations) : Object.keys(tool),
       ),
-    errorOf: ({ status, error }) => ({ error: { code: status, ...error } }),
     answer: sayGemini,
   },
 } satisfies Record<string, Dialect>
@@ -102,24 +74,29 @@ const DIALECTS = {
 export async function startModelApi(dialect: keyof typeof DIALECTS, script: Script) {
   const speaks: Dialect = DIALECTS[dialect]
   const requests: ModelRequest[] = []
-  let number = 0
+  const turns: ModelRequest[] = []
   const server = createServer(async (request, response) => {
-    const raw = await readAll(request)
-    const path = (request.url ?? '').split('?')[0]!
-    if (request.method !== 'POST' || !speaks.isAsked(path)) return sendJson(response, ...speaks.other(request, path))
+    let raw = ''
+    for await (const chunk of request.setEncoding('utf8')) raw += chunk
+    const path = request.url!.split('?')[0]!
+    if (request.method !== 'POST' || !speaks.asks.test(path)) {
+      const isCount = /count_?tokens$/i.test(path)
+      const counted = { input_tokens: 100, totalTokens: 100 }
+      return sendJson(response, isCount ? 200 : request.headers.upgrade ? 426 : 404, isCount ? counted : { error: {} })
+    }
     // With a login Codex packs its requests with zstd, which Node 20 cannot read.
     const body = request.headers['content-encoding'] ? { model: '', input: [] } : JSON.parse(raw)
-    const asked = { headers: request.headers, body, tools: speaks.toolsOf(body) }
-    const entry = { ...asked, isTurn: speaks.isTurn?.(asked) ?? asked.tools.length > 0 }
+    const tools = speaks.toolsOf(body)
+    const entry = { headers: request.headers, body, tools }
     requests.push(entry)
-    const at = entry.isTurn ? number++ : 0
-    const scripted = () =>
+    const scripted = (at: number) =>
       typeof script === 'function' ? script(entry, at) : (script[Math.min(at, script.length - 1)] ?? { text: 'Done.' })
-    const turn: Turn = entry.isTurn ? scripted() : { text: 'Gateway recovery' }
+    const turn = tools.length > 0 ? scripted(turns.push(entry) - 1) : { text: 'Gateway recovery' }
     if ('hang' in turn) return
-    if ('status' in turn) return sendJson(response, turn.status, speaks.errorOf(turn))
+    if ('status' in turn)
+      return sendJson(response, turn.status, { type: 'error', error: { code: turn.status, ...turn.error } })
     if ('cut' in turn) return void eventStream(response)({ type: 'response.created', response: { id: 'cut' } }).end()
-    speaks.answer(response, turn, body, path)
+    speaks.answer(response, turn, body)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -129,12 +106,11 @@ export async function startModelApi(dialect: keyof typeof DIALECTS, script: Scri
     port,
     /** Every request to a model, in order, and the turns of the conversation alone. */
     requests,
-    turns: () => requests.filter(({ isTurn }) => isTurn),
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.closeAllConnections()
-        server.close(() => resolve())
-      }),
+    turns: () => turns,
+    close: () => {
+      server.close()
+      server.closeAllConnections()
+    },
   }
 }
 
@@ -144,12 +120,6 @@ export function textOf(content: unknown): string {
   if (!Array.isArray(content)) return ''
   const texts = content.map((part) => (part.type === 'tool_result' ? textOf(part.content) : (part.text ?? '')))
   return texts.filter(Boolean).join('\n')
-}
-
-async function readAll(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of request) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
@@ -175,24 +145,16 @@ function sayMessages(response: ServerResponse, { text, tools = [] }: Words, { mo
   const usage = { input_tokens: 10, output_tokens: 10, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
   const start = { id, type: 'message', role: 'assistant', model, content: [], stop_reason: null, stop_sequence: null }
   send({ type: 'message_start', message: { ...start, usage } })
-  const blocks = [
-    ...(text === undefined
-      ? []
-      : [
-          [
-            { type: 'text', text: '' },
-            { type: 'text_delta', text },
-          ],
-        ]),
-    ...tools.map(({ name, input }, i) => [
-      { type: 'tool_use', id: `toolu_${id}${i}`, name, input: {} },
-      { type: 'input_json_delta', partial_json: JSON.stringify(input) },
-    ]),
-  ]
-  for (const [index, [block, delta]] of blocks.entries()) {
-    send({ type: 'content_block_start', index, content_block: block })
+  let index = 0
+  const block = (content_block: unknown, delta: unknown) => {
+    send({ type: 'content_block_start', index, content_block })
     send({ type: 'content_block_delta', index, delta })
-    send({ type: 'content_block_stop', index })
+    send({ type: 'content_block_stop', index: index++ })
+  }
+  if (text !== undefined) block({ type: 'text', text: '' }, { type: 'text_delta', text })
+  for (const { name, input } of tools) {
+    const delta = { type: 'input_json_delta', partial_json: JSON.stringify(input) }
+    block({ type: 'tool_use', id: `toolu_${newId()}`, name, input: {} }, delta)
   }
   const delta = { stop_reason: tools.length > 0 ? 'tool_use' : 'end_turn', stop_sequence: null }
   send({ type: 'message_delta', delta, usage: { output_tokens: 10 } })
@@ -219,40 +181,26 @@ function sayResponses(response: ServerResponse, { text, tools = [] }: Words): vo
   send({ type: 'response.completed', response: { id: `resp_${id}`, usage } }).end()
 }
 
-function sayChat(
-  response: ServerResponse,
-  { text, tools = [] }: Words,
-  { model, stream }: { model: string; stream?: boolean },
-): void {
-  const usage = { prompt_tokens: 10, completion_tokens: 10, total_tokens: 20 }
+function sayChat(response: ServerResponse, { text, tools = [] }: Words, { model }: { model: string }): void {
   const head = { id: `chatcmpl-${newId()}`, created: Math.floor(Date.now() / 1000), model }
-  const finish = tools.length > 0 ? 'tool_calls' : 'stop'
-  const calls = tools.map(({ name, input }) => ({
-    ...{ id: `call_${newId()}`, type: 'function', function: { name, arguments: JSON.stringify(input) } },
-  }))
-  if (!stream) {
-    const message = { role: 'assistant', content: text ?? null, ...(calls.length > 0 ? { tool_calls: calls } : {}) }
-    const choices = [{ index: 0, message, finish_reason: finish }]
-    sendJson(response, 200, { ...head, object: 'chat.completion', choices, usage })
-    return
-  }
   const send = eventStream(response)
   const chunk = (choices: unknown[], more = {}) => send({ ...head, object: 'chat.completion.chunk', choices, ...more })
   const part = (delta: unknown, reason: string | null = null) => chunk([{ index: 0, delta, finish_reason: reason }])
   part({ role: 'assistant', content: text ?? '' })
-  for (const [index, call] of calls.entries()) part({ tool_calls: [{ index, ...call }] })
-  part({}, finish)
+  for (const [index, { name, input }] of tools.entries()) {
+    const call = { name, arguments: JSON.stringify(input) }
+    part({ tool_calls: [{ index, id: `call_${newId()}`, type: 'function', function: call }] })
+  }
+  part({}, tools.length > 0 ? 'tool_calls' : 'stop')
+  const usage = { prompt_tokens: 10, completion_tokens: 10, total_tokens: 20 }
   chunk([], { usage }).end('data: [DONE]\n\n')
 }
 
-function sayGemini(response: ServerResponse, { text, tools = [] }: Words, _: unknown, path: string): void {
+function sayGemini(response: ServerResponse, { text, tools = [] }: Words): void {
   const calls = tools.map(({ name, input }) => ({ functionCall: { name, args: input } }))
   const parts = [...(text === undefined ? [] : [{ text }]), ...calls]
-  const answer = {
+  eventStream(response)({
     candidates: [{ index: 0, content: { role: 'model', parts }, finishReason: 'STOP' }],
     usageMetadata: { promptTokenCount: 10, candidatesTokenCount: 10, totalTokenCount: 20 },
-    modelVersion: 'stand-in',
-  }
-  if (path.endsWith(':generateContent')) sendJson(response, 200, answer)
-  else eventStream(response)(answer).end()
+  }).end()
 }

@@ -7,6 +7,10 @@ const said = (text: string, more: object = {}) =>
   read({ type: 'assistant', message: { content: [{ type: 'text', text }] }, ...more })
 const answered = (text: string) =>
   read({ type: 'user', message: { content: [{ type: 'tool_result', content: [{ type: 'text', text }] }] } })
+const retry = (attempt: number, error: string) =>
+  read({ type: 'system', subtype: 'api_retry', attempt, error, error_status: 500 })
+const init = (servers: unknown) => read({ type: 'system', subtype: 'init', mcp_servers: servers })
+const ended = (text: string, is_error: boolean) => read({ type: 'result', subtype: 'success', is_error, result: text })
 
 test.each([
   "You've hit your limit · resets 3am\nPlease run /login",
@@ -16,7 +20,7 @@ test.each([
 ])('what an instrument answered or the doctor says about limits and logins is no trouble of its own: %s', (text) => {
   expect(said(text)).toEqual([{ kind: 'said', text }])
   expect(answered(text)).toEqual([{ kind: 'answered', text }])
-  expect(read({ type: 'result', subtype: 'success', is_error: false, result: text })).toEqual([{ kind: 'finished' }])
+  expect(ended(text, false)).toEqual([{ kind: 'finished' }])
 })
 
 test.each([
@@ -26,40 +30,29 @@ test.each([
   ['service', 'overloaded', 'API Error: 529 Overloaded'],
   ['service', 'a_word_of_the_future', 'Something went wrong in pid 14292'],
   ['login', 'a_word_of_the_future', 'API Error: 401 invalid x-api-key'],
-])(
-  'that it cannot work is trouble with its %s, whether it says so by a word (%s) or in the end',
-  (trouble, error, text) => {
-    expect(said(text, { error })).toContainEqual({ kind: 'trouble', trouble, detail: text })
-    const [end] = read({ type: 'result', subtype: 'success', is_error: true, result: text })
-    expect(end).toMatchObject({ kind: 'trouble', detail: text })
-  },
-)
-
-test('a service that is late is waited for, a key that is refused again and again is not', () => {
-  const retry = (attempt: number, error: string) =>
-    read({ type: 'system', subtype: 'api_retry', attempt, error, error_status: 500 })
-  expect(retry(3, 'overloaded')).toEqual([])
-  expect(retry(6, 'overloaded')).toEqual([])
-  expect(retry(7, 'overloaded')).toMatchObject([{ kind: 'trouble', trouble: 'service' }])
-  expect(retry(3, 'authentication_failed')).toEqual([])
-  expect(retry(4, 'authentication_failed')).toMatchObject([{ kind: 'trouble', trouble: 'login' }])
+])('that it cannot work is trouble with its %s: a word (%s), or its end', (trouble, error, text) => {
+  expect(said(text, { error })).toContainEqual({ kind: 'trouble', trouble, detail: text })
+  expect(ended(text, true)).toEqual([{ kind: 'trouble', trouble, detail: text }])
 })
 
-test('it is listened to when its instruments are connected, and not when they are not', () => {
-  const init = (servers: unknown) => read({ type: 'system', subtype: 'init', mcp_servers: servers })
-  expect(init([{ name: 'doctor', status: 'connected' }])).toEqual([{ kind: 'connected' }])
-  expect(init([{ name: 'doctor', status: 'pending' }])).toEqual([])
-  for (const servers of [
-    [{ name: 'doctor', status: 'failed' }],
-    [{ name: 'other', status: 'connected' }],
-    [],
-    undefined,
-    'x',
-  ])
-    expect(init(servers)).toMatchObject([{ kind: 'trouble', trouble: 'instruments' }])
+const OURS = { name: 'doctor', status: 'connected' }
+test.each<[string, object[], string | undefined]>([
+  ['a service that is late is waited for', retry(6, 'overloaded'), undefined],
+  ['but not without end', retry(7, 'overloaded'), 'service'],
+  ['a key that was refused is tried again', retry(3, 'authentication_failed'), undefined],
+  ['but not again and again', retry(4, 'authentication_failed'), 'login'],
+  ['instruments that are late are waited for', init([{ ...OURS, status: 'pending' }]), undefined],
+  ['instruments that failed', init([{ ...OURS, status: 'failed' }]), 'instruments'],
+  ['others', init([{ ...OURS, name: 'other' }]), 'instruments'],
+  ['none', init([]), 'instruments'],
+  ['no word of them', init(undefined), 'instruments'],
+  ['noise in their place', init('x'), 'instruments'],
+])('%s', (_, events, trouble) => {
+  expect(events).toEqual(trouble ? [expect.objectContaining({ kind: 'trouble', trouble })] : [])
 })
 
-test('noise tells nothing', () => {
+test('it is connected when its instruments are; noise tells nothing', () => {
+  expect(init([OURS])).toEqual([{ kind: 'connected' }])
   for (const line of ['', 'claude: command not found', '{', '[]', '42', 'null', '{"type":"news"}', '{"type":"user"}'])
     expect(claude.read(line)).toEqual([])
   for (const message of [null, 7, { content: 7 }, { content: [7, null, { type: 'thinking' }] }])
