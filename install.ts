@@ -148,8 +148,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
 }
 
 async function readAnswers(settings: Settings, { port, ...flags }: Flags): Promise<plans.Answers> {
-  let webhook: string | undefined
-  if (flags['webhook-stdin']) webhook = (await readText(process.stdin)).trim()
+  const webhook = flags['webhook-stdin'] ? (await readText(process.stdin)).trim() : undefined
   if (port === '' || webhook === '') throw stop(EXIT.unusable, 'an empty answer')
   const problems = { '--port': portProblem(settings, port), 'the webhook': webhookProblem(settings, webhook) }
   for (const [name, problem] of Object.entries(problems)) if (problem) throw stop(EXIT.unusable, `${name}: ${problem}`)

@@ -10,6 +10,7 @@
  *      3  not acting: paused, another guardian runs, or this one was late itself (first run, sleep, boot)
  */
 import { isInstalled, type Receipt, readReceipt, receiptPath } from '../lib/services/receipt.ts'
+import { askJobs, jobName } from '../lib/services/supervisor.ts'
 import * as watchers from '../lib/services/watchers.ts'
 import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
 import { lockHolder } from '../lib/tier/lock.ts'
@@ -39,9 +40,14 @@ async function main(run: TierRun): Promise<Outcome> {
 
   // 1. Which job is not registered, which tier has not run for three intervals, which run takes too long?
   const watcher = flags.watchdog ? 'watchdog' : flags.healthcheck ? 'healthcheck' : 'guardian'
-  const isAsked = watcher !== 'guardian'
-  if (!isAsked && !watchers.isOnTime(run, watcher)) return { code: EXIT.stoodDown, verdict: 'not on time' }
-  const missing = isAsked ? [] : await unregistered(settings, receipt?.scheduler)
+  if (watcher === 'guardian' && !watchers.isOnTime(run, watcher))
+    return { code: EXIT.stoodDown, verdict: 'not on time' }
+  // Setup takes the jobs out for a moment.
+  const asksJobs = watcher === 'guardian' && !(await lockHolder(settings, 'setup'))
+  const jobs = asksJobs ? await askJobs(settings, receipt?.scheduler ?? 'cron') : []
+  const missing = jobs
+    .filter(({ registered }) => registered === false)
+    .map(({ tier, detail }): watchers.Suspect => ({ tier, evidence: `is not registered (${detail})` }))
   const suspects = new Map([...missing, ...(await watchers.deadPeers(settings, watcher))].map((one) => [one.tier, one]))
 
   // 2. One that has run by itself since begins a new row. Until then it is dead for the human who was called.
@@ -73,17 +79,8 @@ async function main(run: TierRun): Promise<Outcome> {
     if (failure === undefined && row < settings.guardianMaxRevivals) dead.delete(tier)
   }
   if (!dryRun) watchers.writeBook(settings, 'guardian', book)
-  const revived = [...suspects.keys()].filter((tier) => !dead.has(tier))
   if (dead.size > 0) return { code: EXIT.down, verdict: `dead: ${[...dead].join(' ')}` }
-  return { code: EXIT.healthy, verdict: revived.length > 0 ? `revived: ${revived.join(' ')}` : 'all alive' }
-}
-
-async function unregistered(settings: Settings, scheduler: Receipt['scheduler'] | undefined) {
-  // Setup takes the jobs out for a moment.
-  if (!scheduler || scheduler === 'cron' || (await lockHolder(settings, 'setup'))) return []
-  const { askJobs } = await import('../lib/services/supervisor.ts')
-  const missing = (await askJobs(settings, scheduler)).filter(([, { registered }]) => registered === false)
-  return missing.map(([tier, { detail }]): watchers.Suspect => ({ tier, evidence: `is not registered (${detail})` }))
+  return { code: EXIT.healthy, verdict: suspects.size > 0 ? `revived: ${[...suspects.keys()].join(' ')}` : 'all alive' }
 }
 
 /** Why it failed; throws that, too. */
@@ -91,14 +88,11 @@ async function revive(settings: Settings, tier: TierName, receipt: Receipt | und
   if (!receipt) throw new Error(`${receiptPath(settings)} cannot be read; run setup again`)
   if (receipt.scheduler === 'cron' || (tier !== 'watchdog' && tier !== 'healthcheck'))
     return endedPid ? undefined : (crontab ??= restoreCrontab(settings, receipt))
-  const { jobName } = await import('../lib/services/supervisor.ts')
   const name = jobName(settings, tier)
   const $ = shell(settings, { timeoutSec: 75 })
   if (receipt.scheduler === 'launchd') {
-    const { failure } = await $`launchctl kickstart -k gui/${process.getuid!()}/${name}`
-    if (failure === undefined) return undefined
+    if (!(await $`launchctl kickstart -k gui/${process.getuid!()}/${name}`).failure) return undefined
     const { bootstrap } = await import('../lib/services/launchd.ts')
-    // `launchctl enable`, then `launchctl bootstrap gui/$UID <plist>`.
     return (await bootstrap(settings, name, `${settings.home}/Library/LaunchAgents/${name}.plist`)).failure
   }
   const verb = (await lockHolder(settings, tier)) ? 'start' : 'restart'

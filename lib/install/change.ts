@@ -118,12 +118,14 @@ async function stopJob(settings: Settings, label: string): Promise<void> {
     return
   }
   if (!(await isLoaded(settings, label))) return
-  const { failure, timedOut } = await bootout(settings, label)
-  for (const deadline = performance.now() + END_LIMIT_SEC * 1000; performance.now() < deadline; await delay(200)) {
-    if (!(await isLoaded(settings, label))) return
-    if (failure && !timedOut && !/in progress/i.test(failure)) throw new Error(failure)
+  // Twice: rolled back, it would stay loaded beside the plist of the bash version, whose job could not be loaded.
+  for (const isLast of [false, true]) {
+    const { failure, timedOut } = await bootout(settings, label)
+    const limitSec = failure && !timedOut && !/in progress/i.test(failure) ? 1 : END_LIMIT_SEC
+    for (const deadline = performance.now() + limitSec * 1000; performance.now() < deadline; await delay(200))
+      if (!(await isLoaded(settings, label))) return
+    if (isLast) throw new Error(`launchd still has ${label} loaded${failure ? ` (${failure})` : ''}`)
   }
-  throw new Error(`launchd still has it after ${END_LIMIT_SEC} s`)
 }
 
 async function systemctl(settings: Settings, ...args: string[]): Promise<void> {

@@ -22,8 +22,8 @@ const NO_DOCTOR =
 
 export function prerequisites({ childEnv, doctors }: Settings): { name: string; path?: string; without: string }[] {
   return [...NEEDED, [doctors.join(' or '), NO_DOCTOR] as const].map(([name, without]) => {
-    const found = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))
-    return { name, without, path: found.find((path) => path !== undefined) }
+    const paths = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))
+    return { name, without, path: paths.find(Boolean) }
   })
 }
 

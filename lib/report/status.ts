@@ -161,12 +161,11 @@ async function lookAtTiers(settings: Settings, receipt: Receipt | undefined, run
 async function askRegistrations(settings: Settings, receipt: Receipt | undefined) {
   const crontab = receipt ? await readCrontab(settings) : { text: '' }
   const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
-  const scheduler = receipt?.scheduler ?? 'cron'
-  const jobs = scheduler === 'cron' ? [] : await askJobs(settings, scheduler)
+  const jobs = await askJobs(settings, receipt?.scheduler ?? 'cron')
   return (tier: TierName): { is: boolean | undefined; detail: string; isCounted?: true } => {
     if (tier === 'emergency-recovery') return { is: undefined, detail: 'started by level 2' }
     if (!receipt) return { is: false, detail: 'not installed' }
-    const job = jobs.find(([name]) => name === tier)?.[1]
+    const job = jobs.find((one) => one.tier === tier)
     if (job) return { is: job.registered, detail: job.detail, isCounted: true }
     // Where there was no cron, the installation wrote no lines.
     const is = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)

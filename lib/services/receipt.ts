@@ -37,12 +37,11 @@ export function readReceiptOrRest(settings: Settings): Receipt | undefined {
 
 /** One with a state folder elsewhere is not found. */
 export function otherInstallations(settings: Settings): { profile: string; receipt: Receipt }[] {
-  const { home } = settings
   const found: { profile: string; receipt: Receipt }[] = []
-  for (const name of existsSync(home) ? readdirSync(home).sort() : []) {
+  for (const name of existsSync(settings.home) ? readdirSync(settings.home).sort() : []) {
     const m = /^\.openclaw(?:-(.+))?$/.exec(name)
     const profile = m && parseProfile(m[1] ?? DEFAULT_PROFILE)
-    const receipt = profile ? readReceipt(settings, join(home, name, 'watchdog', 'receipt.json')) : undefined
+    const receipt = profile ? readReceipt(settings, join(settings.home, name, 'watchdog', 'receipt.json')) : undefined
     if (receipt && profile && profile !== settings.profile) found.push({ profile, receipt })
   }
   return found

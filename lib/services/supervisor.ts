@@ -5,6 +5,7 @@ import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { findOnPath, shell } from '../tier/shell.ts'
 import { isDisabled, launchdJob } from './launchd.ts'
+import type { Receipt } from './receipt.ts'
 import { systemdUnit } from './systemd.ts'
 
 export interface Service {
@@ -34,13 +35,14 @@ export function jobName({ profile }: Settings, tier: 'watchdog' | 'healthcheck')
 }
 
 /** Whether launchd or systemd have Levels 1 and 2; `registered` is undefined when they did not answer. */
-export function askJobs(settings: Settings, scheduler: 'launchd' | 'systemd') {
-  const ask = async (tier: 'watchdog' | 'healthcheck') => {
+export function askJobs(settings: Settings, scheduler: Receipt['scheduler']) {
+  const tiers = scheduler === 'cron' ? [] : (['watchdog', 'healthcheck'] as const)
+  const ask = async (tier: (typeof tiers)[number]) => {
     const name = jobName(settings, tier)
     const job = await (scheduler === 'launchd' ? launchdJob(settings, name) : systemdUnit(settings, `${name}.timer`))
-    return [tier, { registered: job?.isOn, detail: job?.detail ?? `${scheduler} gave no answer` }] as const
+    return { tier, registered: job?.isOn, detail: job?.detail ?? `${scheduler} gave no answer` }
   }
-  return Promise.all([ask('watchdog'), ask('healthcheck')])
+  return Promise.all(tiers.map(ask))
 }
 
 export const gatewayUnit = ({ profile }: Settings): string => `openclaw-gateway${profileSuffix(profile, '-')}.service`

@@ -50,12 +50,11 @@ export function heartbeatMs(settings: Settings, tier: TierName): number {
 
 /** Notes a watcher's tick; false when it was late itself. Throws when that cannot be written. */
 export function isOnTime({ settings, journal, dryRun }: TierRun, watcher: Watcher): boolean {
-  const nowMs = Date.now()
   const { value, problem } = readBook(settings, watcher, !dryRun)
   if (problem) journal.warn(problem)
-  const book = tick(value, watcher, nowMs)
+  const book = tick(value, watcher, Date.now())
   if (!dryRun) writeBook(settings, watcher, book)
-  return book.onTimeSinceMs < nowMs
+  return book.onTimeSinceMs < book.lastTickMs
 }
 
 /** The dead among those that this watcher watches, by its own time on time. */
@@ -105,8 +104,7 @@ export async function endRun({ settings, journal }: TierRun, tier: TierName, pid
   const ours = new RegExp(`^ *[^Z ]\\S* .*node.* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
   const isOurs = async () => ours.test((await shell(settings)`ps -o stat=,command= -p ${pid}`).stdout)
   const isGone = await endProcess(settings, pid, settings.stopGraceSec, isOurs)
-  if (isGone) journal.warn(`${tier} hung and was ended (pid ${pid})`)
-  else journal.error(`${tier} hangs and could not be ended (pid ${pid})`)
+  journal[isGone ? 'warn' : 'error'](`${tier} hung and ${isGone ? 'was' : 'could not be'} ended (pid ${pid})`)
 }
 
 const bookPath = ({ watchdogDir }: Settings, watcher: Watcher) => join(watchdogDir, `peers-${watcher}.json`)

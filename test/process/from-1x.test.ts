@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
-import { createMachine, cronLinesOf, DOMAIN, HEALTHCHECK, plistOf, WATCHDOG } from '../support/machine.ts'
+import { createMachine, DOMAIN, HEALTHCHECK, WATCHDOG } from '../support/machine.ts'
 import { projectDir } from '../support/sandbox.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
@@ -46,20 +46,12 @@ const BASH_LINE = '*/5 * * * * bash ~/openclaw/scripts/emergency-recovery-monito
 
 /** Upgrades it: nothing is doubled, nothing of the old checkout is left, and a second run finds all as it should be. */
 async function upgrade(machine: Machine): Promise<void> {
-  expect(await machine.setup(['--yes'])).toMatchObject({ code: 0, stderr: '' })
-  const lines = cronLinesOf(machine)
+  await machine.succeeds()
+  const lines = machine.cronLines()
   expect(lines).toHaveLength(2)
   for (const line of lines) expect(line).toContain(`${projectDir}/scripts/run-tier.sh`)
   expect(machine.crontab()!.match(/BEGIN openclaw-self-healing/g)).toHaveLength(1)
-  expect((await machine.setup(['--yes'])).stdout).toMatch(/^unchanged\n/)
-}
-
-/** How many failures the report counts. */
-async function failures(machine: Machine): Promise<number> {
-  const asJson = await machine.runScript('incident-report', ['--days', '9', '--json'])
-  if (asJson.code === 0) return JSON.parse(asJson.stdout).incidents.length
-  const { stdout } = await machine.runScript('incident-report', ['--days', '9'])
-  return Number(/\*\*Total failures\*\* +\| (\d+)/.exec(stdout)?.[1])
+  expect(await machine.succeeds()).toMatch(/^unchanged\n/)
 }
 
 test('on Linux: upgraded in place, the waiting alert is delivered, the old week is counted, all of it is uninstalled', async (t) => {
@@ -67,14 +59,15 @@ test('on Linux: upgraded in place, the waiting alert is delivered, the old week 
   const receiver = await startWebhookReceiver()
   t.onTestFinished(receiver.close)
   await upgrade(machine)
-  expect(machine.systemd!.active()).toEqual(TIMERS)
+  expect(machine.jobs()).toEqual(TIMERS)
   const units = readdirSync(machine.unitsDir).filter((name) => name.endsWith('.service'))
   expect(units).toHaveLength(2)
   for (const name of units)
     expect(readFileSync(join(machine.unitsDir, name), 'utf8')).toContain(`${projectDir}/scripts/`)
   expect(machine.crontab()!.endsWith(USERS_CRONTAB.linux)).toBe(true)
 
-  expect(await failures(machine)).toBe(6)
+  const report = await machine.runScript('incident-report', ['--days', '9', '--json'])
+  expect(JSON.parse(report.stdout).incidents).toHaveLength(6)
 
   const env = { DISCORD_WEBHOOK_URL: receiver.url, OPENCLAW_GATEWAY_PORT: String(machine.port) }
   const delivered = () => receiver.delivered().filter((one) => JSON.stringify(one).includes('quota is used up'))
@@ -85,8 +78,8 @@ test('on Linux: upgraded in place, the waiting alert is delivered, the old week 
   expect(receiver.requests.every(({ problems }) => problems.length === 0)).toBe(true)
 
   const memory = machine.memoryFiles()
-  expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
-  expect(machine.systemd!.active()).toEqual([])
+  await machine.succeeds(['--uninstall'])
+  expect(machine.jobs()).toEqual([])
   expect(machine.crontab()).toBe(USERS_CRONTAB.linux)
   expect(machine.schedulerCalls()).toContain('loginctl disable-linger')
   expect(existsSync(machine.watchdogDir)).toBe(false)
@@ -99,21 +92,18 @@ test('on Linux: upgraded in place, the waiting alert is delivered, the old week 
 
 test('on a Mac: upgraded in place; uninstalled, the bash version that 1.x had set aside is at work again', async (t) => {
   const machine = await machineOf1x(t, 'mac')
-  const aside = join(machine.watchdogDir, 'set-aside')
-  const bash = readdirSync(aside).map((name) => [name, readFileSync(join(aside, name), 'utf8')] as const)
+  const read = (folder: string) => readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')])
+  const bash = read(join(machine.watchdogDir, 'set-aside'))
   expect(bash).toHaveLength(2)
   await upgrade(machine)
-  expect(machine.launchd!.labels()).toEqual([HEALTHCHECK, WATCHDOG])
+  expect(machine.jobs()).toEqual([HEALTHCHECK, WATCHDOG])
   for (const label of [HEALTHCHECK, WATCHDOG])
-    expect(plistOf(machine, label).ProgramArguments).toContain(`${projectDir}/scripts/run-tier.sh`)
+    expect(machine.plist(label).ProgramArguments).toContain(`${projectDir}/scripts/run-tier.sh`)
   expect(machine.launchd!.calls.filter((call) => call.startsWith('bootout'))).toHaveLength(2)
 
-  expect(await machine.setup(['--uninstall', '--purge'])).toMatchObject({ code: 0, stderr: '' })
-  expect(machine.launchd!.labels()).toEqual(['ai.openclaw.watchdog', HEALTHCHECK])
-  expect(Object.fromEntries(bash.map(([name]) => [name, readFileSync(join(machine.agentsDir, name), 'utf8')]))).toEqual(
-    Object.fromEntries(bash),
-  )
-  expect(readdirSync(machine.agentsDir)).toHaveLength(2)
+  await machine.succeeds(['--uninstall', '--purge'])
+  expect(machine.jobs()).toEqual(['ai.openclaw.watchdog', HEALTHCHECK])
+  expect(read(machine.agentsDir).sort()).toEqual(bash.sort())
   expect(machine.crontab()).toBe(`${USERS_CRONTAB.mac}${BASH_LINE}@daily true\n`)
   // Unchanged since 1.x wrote it.
   expect(existsSync(join(machine.stateDir, '.env'))).toBe(false)
@@ -122,8 +112,8 @@ test('on a Mac: upgraded in place; uninstalled, the bash version that 1.x had se
 test('what 1.x had begun to uninstall is uninstalled', async (t) => {
   const machine = await machineOf1x(t, 'mac')
   renameSync(join(machine.watchdogDir, 'receipt.json'), join(machine.watchdogDir, 'receipt.leaving.json'))
-  expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
-  expect(machine.launchd!.labels()).toEqual(['ai.openclaw.watchdog', HEALTHCHECK])
+  await machine.succeeds(['--uninstall'])
+  expect(machine.jobs()).toEqual(['ai.openclaw.watchdog', HEALTHCHECK])
   expect(machine.crontab()).toBe(`${USERS_CRONTAB.mac}${BASH_LINE}@daily true\n`)
   expect(existsSync(machine.watchdogDir)).toBe(false)
 })

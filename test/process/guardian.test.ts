@@ -2,20 +2,14 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, type TestContext, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseLine, parseMarker, TIERS, type TierName } from '../../lib/tier/contract.ts'
-import { createInstalled, type Installed } from '../support/installed.ts'
+import { type Installed, installedOn } from '../support/installed.ts'
+import { DOMAIN, WATCHDOG } from '../support/machine.ts'
 import { waitFor } from '../support/sandbox.ts'
 
-const UID = process.getuid!()
-const KICKSTART = `launchctl kickstart -k gui/${UID}/com.openclaw.watchdog`
-const USERS_LINES = ['# mine', '0 4 * * * /usr/local/bin/backup']
-
-async function installed({ onTestFinished }: TestContext, ...args: Parameters<typeof createInstalled>) {
-  const box = await createInstalled(...args)
-  onTestFinished(box.close)
-  return box
-}
+const KICKSTART = `launchctl kickstart -k ${DOMAIN}/${WATCHDOG}`
+const USERS_LINES = '# mine\n0 4 * * * /usr/local/bin/backup\n'
 
 /** One tick of cron's: five minutes later, the guardian runs; the tiers named and the monitor wrote meanwhile. */
 async function tick(box: Installed, alive: TierName[] = [], args: string[] = []) {
@@ -45,11 +39,11 @@ function calls(box: Installed): string[] {
 }
 
 describe.concurrent('the guardian', () => {
-  test('misses nothing without a receipt, while all run, after nine hours of sleep, in a pause and after it', async (t) => {
-    const box = await installed(t, 'launchd')
+  test('misses nothing while all run, after nine hours of sleep, in a pause and after it, without a receipt', async (t) => {
+    const box = await installedOn(t, 'mac')
     await settle(box)
     for (let i = 0; i < 4; i++) expect((await tick(box, ['watchdog', 'healthcheck'])).code).toBe(0)
-    box.setRegistered('watchdog', false)
+    await box.loses('watchdog')
     box.letTimePass(9 * 3600)
     expect(await box.runScript('watchdog-guardian')).toMatchObject({ code: 3 })
     writeFileSync(join(box.stateDir, 'self-healing.paused'), '')
@@ -61,60 +55,47 @@ describe.concurrent('the guardian', () => {
     expect(box.actions()).toEqual([])
   })
 
-  test('loads a watchdog that launchd has lost again at once; a dry run only says so', async (t) => {
-    const box = await installed(t, 'launchd')
+  test('loads a watchdog that launchd has lost at once (a dry run only says so), and kickstarts one that is silent', async (t) => {
+    const box = await installedOn(t, 'mac')
     await settle(box)
-    box.setRegistered('watchdog', false)
-    const files = () => [readFileSync(join(box.stateDir, 'watchdog', 'peers-guardian.json'), 'utf8'), box.log()]
+    await box.loses('watchdog')
+    const files = () => [readFileSync(join(box.watchdogDir, 'peers-guardian.json'), 'utf8'), box.log()]
     const before = files()
     expect(await box.runScript('watchdog-guardian', ['--dry-run'])).toMatchObject({ code: 1, stderr: '' })
     expect([files(), box.actions()]).toEqual([before, []])
     expect(await tick(box, ['healthcheck'])).toMatchObject({ code: 0 })
     expect(box.actions()).toEqual([
       KICKSTART,
-      `launchctl enable gui/${UID}/com.openclaw.watchdog`,
-      `launchctl bootstrap gui/${UID} ${box.home}/Library/LaunchAgents/com.openclaw.watchdog.plist`,
+      `launchctl enable ${DOMAIN}/${WATCHDOG}`,
+      `launchctl bootstrap ${DOMAIN} ${box.agentsDir}/${WATCHDOG}.plist`,
     ])
     expect(box.log('guardian')).toContain('NOTICE watchers: revived watchdog')
+    box.forgetActions()
+    expect(await untilItActs(box, ['healthcheck'])).toBe(0)
+    expect(box.actions()).toEqual([KICKSTART])
   })
 
-  test.for<['launchd' | 'systemd' | 'cron', string, (box: Installed) => void, TierName[], string[]]>([
-    ['launchd', 'kickstarts a watchdog that is loaded and silent', () => {}, ['healthcheck'], [KICKSTART]],
-    [
-      ...(['systemd', 'enables and starts a stopped timer'] as const),
-      (box) => box.setRegistered('healthcheck', false),
-      ['watchdog'],
-      [
-        'systemctl --user daemon-reload',
-        'systemctl --user enable com.openclaw.healthcheck.timer',
-        'systemctl --user restart com.openclaw.healthcheck.timer',
-        'systemctl --user restart --no-block com.openclaw.healthcheck.service',
-      ],
-    ],
-    ['cron', 'puts lost lines back once', (box) => box.writeCrontab(USERS_LINES), [], ['crontab -']],
-  ])('%s: %s', async ([scheduler, , damage, alive, actions], t) => {
-    const box = await installed(t, scheduler)
+  test('puts back once the lines with which cron starts all tiers', async (t) => {
+    const box = await installedOn(t, 'bare')
     await settle(box)
-    damage(box)
-    expect(await untilItActs(box, alive)).toBe(0)
-    expect(box.actions()).toEqual(actions)
+    box.writeCrontab(USERS_LINES)
+    expect(await untilItActs(box, [])).toBe(0)
+    expect(box.actions()).toEqual(['crontab -'])
     expect(box.log('guardian')).not.toContain('not revived')
-    const lines = scheduler === 'cron' ? [...box.cronLines, USERS_LINES.join('\n')] : box.cronLines
-    for (const line of lines) expect(box.crontab()).toContain(`${line}\n`)
+    for (const line of [...box.cronLines, USERS_LINES]) expect(box.crontab()).toContain(line)
   })
 
   test('calls a human once after three revivals in a row, and the watcher is dead until it runs by itself', async (t) => {
-    const box = await installed(t, 'launchd')
+    const box = await installedOn(t, 'mac')
     await settle(box)
-    box.setRegistered('watchdog', false)
-    const repair = box.breakStarting()
+    await box.loses('watchdog')
+    box.launchd!.plan('bootstrap', { code: 125, stderr: 'Domain does not support specified action\n' }, 4)
     for (const revival of [1, 2, 3, 4]) {
       expect((await tick(box, ['healthcheck'])).code).toBe(1)
       expect(calls(box)).toHaveLength(revival < 3 ? 0 : 1)
     }
     expect(calls(box)[0]).toMatch(/^watchers: watchdog .*Domain does not support/)
     expect(box.log('guardian').match(/NOTICE watchers: not revived watchdog/g)).toHaveLength(4)
-    repair()
     const codes: (number | null)[] = []
     while (codes.at(-1) !== 0 && codes.length < 10) codes.push((await tick(box, ['watchdog', 'healthcheck'])).code)
     expect(codes.slice(0, 2)).toEqual([1, 1])
@@ -123,7 +104,7 @@ describe.concurrent('the guardian', () => {
   })
 
   test('ends a watchdog that hangs, and a Level 3, for which it calls the human; a stranger with an old pid is not touched', async (t) => {
-    const box = await installed(t, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '5' } })
+    const box = await installedOn(t, 'mac', { settings: { OPENCLAW_STOP_GRACE: '5' } })
     await settle(box)
     const stranger = spawn('sleep', ['600'], { env: box.env, stdio: 'ignore' })
     holdsLock(box, 'healthcheck', stranger.pid!)
@@ -143,8 +124,8 @@ describe.concurrent('the guardian', () => {
 })
 
 describe.concurrent('Levels 1 and 2', () => {
-  async function healthy(t: TestContext, ...args: Parameters<typeof createInstalled>) {
-    const box = await installed(t, ...args)
+  async function healthy(...args: Parameters<typeof installedOn>) {
+    const box = await installedOn(...args)
     await box.startGateway()
     return box
   }
@@ -162,23 +143,27 @@ describe.concurrent('Levels 1 and 2', () => {
   const after = (count: number) => () => --count === 0
 
   test('Level 1 has lost crontab lines put back when cron’s tiers fall silent, and ends a guardian that hangs', async (t) => {
-    const box = await healthy(t, 'launchd', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
+    const box = await healthy(t, 'mac', { settings: { OPENCLAW_STOP_GRACE: '0.5' } })
     box.writeCrontab(USERS_LINES)
-    const isBack = () => box.crontab().includes('run-tier.sh')
+    const isBack = () => box.cronLines.every((line) => box.crontab()!.includes(`${line}\n`))
     expect(await ticks(box, 'watchdog', ['healthcheck'], isBack)).toBeGreaterThan(4)
-    for (const line of [...box.cronLines, ...USERS_LINES]) expect(box.crontab()).toContain(`${line}\n`)
+    expect(box.crontab()).toContain(USERS_LINES)
     expect(box.log('guardian')).toContain('NOTICE watchers: revived guardian')
-    const actions = box.actions().length
+    box.forgetActions()
     const hanging = await startHanging(box, 'guardian', "process.on('SIGTERM', () => {});")
     box.runsByItself('guardian')
     holdsLock(box, 'guardian', hanging.pid, 'watchdog')
     await ticks(box, 'watchdog', ['healthcheck', 'monitor'], after(1))
     expect(await hanging.ended).toBe('SIGKILL')
-    expect(box.actions()).toHaveLength(actions)
+    expect(box.actions()).toEqual([])
   })
 
-  test('a dead cron is called for once, goes on being noticed, and ends only when cron lives', async (t) => {
-    const box = await healthy(t, 'launchd')
+  test('a dead cron is called for once and goes on being noticed, until it lives; Level 2 runs the monitor meanwhile', async (t) => {
+    const box = await healthy(t, 'mac')
+    const hasRun = () => box.log('monitor').includes('RUN started')
+    await ticks(box, 'healthcheck', ['watchdog', 'monitor', 'guardian'], after(3))
+    expect(hasRun()).toBe(false)
+    expect(await ticks(box, 'healthcheck', ['watchdog'], hasRun)).toBe(3)
     const count = (text: string) => box.log('guardian').split(text).length - 1
     await ticks(box, 'watchdog', ['healthcheck'], () => count('NOTICE watchers: not revived') === 4)
     expect(calls(box)).toEqual([expect.stringMatching(/^watchers: guardian /)])
@@ -188,39 +173,31 @@ describe.concurrent('Levels 1 and 2', () => {
     expect([codes[0], codes.at(-1)]).toEqual([3, 0])
   })
 
-  test('cron’s tiers are not missed where the installation could not use cron', async (t) => {
-    const box = await healthy(t, 'launchd', { cron: false })
+  test('cron’s tiers are not missed where there is no cron; a damaged memory, or one of 1.x, changes nothing', async (t) => {
+    const box = await healthy(t, 'mac', { withoutCron: true })
+    const memory = join(box.watchdogDir, 'peers-watchdog.json')
+    writeFileSync(memory, '{"lastTickMs":1,"peers":{"healthcheck":{"heartbeatMs":1,"silentSec":0}}}')
     await ticks(box, 'watchdog', ['healthcheck'], after(7))
     expect(box.actions()).toEqual([])
     expect(box.log('guardian')).not.toContain('RUN started')
+    expect(box.log('watchdog')).not.toContain('[WARN]')
+    writeFileSync(memory, '{"lastTickMs": "soon"')
+    expect(await box.runScript('gateway-watchdog')).toMatchObject({ code: 0, stderr: '' })
+    expect(box.log('watchdog')).toContain('[WARN]')
   })
 
   test('Level 1 has Level 2 revived, Level 2 has Level 1 revived', async (t) => {
-    const box = await healthy(t, 'systemd')
+    const box = await healthy(t, 'linux')
     for (const level of ['watchdog', 'healthcheck'] as const) {
       const peer = level === 'watchdog' ? 'healthcheck' : 'watchdog'
-      const start = `systemctl --user restart --no-block com.openclaw.${peer}.service`
+      await box.loses(peer)
+      const words = `systemctl --user WHAT com.openclaw.${peer}`
+      const start = `${words.replace('WHAT', 'restart --no-block')}.service`
       await ticks(box, level, ['monitor', 'guardian'], () => box.actions().includes(start))
+      const timer = ['enable', 'restart'].map((verb) => `${words.replace('WHAT', verb)}.timer`)
+      expect(box.actions()).toEqual(['systemctl --user daemon-reload', ...timer, start])
       expect(box.log('guardian')).toContain(`NOTICE watchers: revived ${peer}`)
     }
-  })
-
-  test('Level 2 runs the monitor itself while cron is dead, and not while it lives', async (t) => {
-    const box = await healthy(t, 'launchd')
-    const hasRun = () => box.log('monitor').includes('RUN started')
-    await ticks(box, 'healthcheck', ['watchdog', 'monitor', 'guardian'], after(4))
-    expect(hasRun()).toBe(false)
-    expect(await ticks(box, 'healthcheck', ['watchdog'], hasRun)).toBe(3)
-  })
-
-  test.for([
-    ['a damaged file', '{"lastTickMs": "soon"'],
-    ['a file of version 1.x', '{"lastTickMs":1,"peers":{"healthcheck":{"heartbeatMs":1,"silentSec":0}}}'],
-  ])('%s in the place of what it remembers changes nothing for the tick', async ([, text], t) => {
-    const box = await healthy(t, 'launchd')
-    writeFileSync(join(box.stateDir, 'watchdog', 'peers-watchdog.json'), text!)
-    expect(await box.runScript('gateway-watchdog')).toMatchObject({ code: 0, stderr: '' })
-    expect(box.log('watchdog').includes('[WARN]')).toBe(!text!.endsWith('}'))
   })
 })
 

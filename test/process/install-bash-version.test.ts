@@ -1,26 +1,15 @@
 /** Setup where the bash version of this system is at work: what it sets aside is never lost. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
-import {
-  CRONTAB,
-  createMac,
-  createMachine,
-  DOMAIN,
-  HEALTHCHECK,
-  installed,
-  listingWithoutLogs,
-  plistOf,
-  WATCHDOG,
-} from '../support/machine.ts'
+import { CRONTAB, DOMAIN, HEALTHCHECK, hostFor, WATCHDOG } from '../support/machine.ts'
 
 const CRON_LINE = '*/5 * * * * bash ~/openclaw/scripts/emergency-recovery-monitor.sh\n'
 const OLD_WATCHDOG = 'ai.openclaw.watchdog'
 
 /** A Mac on which the bash version is at work; one of its jobs is called like one of ours. */
-async function macWithBashVersion({ onTestFinished }: TestContext, crontab = `${CRONTAB}${CRON_LINE}`) {
-  const machine = await createMac()
-  onTestFinished(machine.close)
+async function macWithBashVersion(t: TestContext, crontab = `${CRONTAB}${CRON_LINE}`) {
+  const machine = await hostFor(t, 'mac')
   machine.writeCrontab(crontab)
   mkdirSync(machine.agentsDir, { recursive: true })
   for (const [label, script] of [
@@ -31,10 +20,11 @@ async function macWithBashVersion({ onTestFinished }: TestContext, crontab = `${
     writeFileSync(path, bashPlist(label, script))
     await machine.launchd.call('bootstrap', DOMAIN, path)
   }
-  const before = listingWithoutLogs(machine)
+  const before = machine.withoutLogs()
   const isUntouched = () => {
-    expect(listingWithoutLogs(machine)).toEqual(before)
-    expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
+    expect(machine.withoutLogs()).toEqual(before)
+    expect(machine.jobs()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
+    expect(machine.launchd.job(HEALTHCHECK)!.dict.ProgramArguments[0]).toBe('/bin/bash')
     expect(machine.crontab()).toBe(crontab)
   }
   return { machine, isUntouched }
@@ -58,60 +48,61 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     expect((await machine.setup(['--replace'])).code).toBe(1)
     isUntouched()
 
-    await installed(machine, ['--replace'])
-    expect(machine.launchd.labels()).toEqual([HEALTHCHECK, WATCHDOG])
-    expect(plistOf(machine, HEALTHCHECK).ProgramArguments).toContain('gateway-healthcheck')
+    await machine.succeeds(['--replace'])
+    expect(machine.jobs()).toEqual([HEALTHCHECK, WATCHDOG])
+    expect(machine.plist(HEALTHCHECK).ProgramArguments).toContain('gateway-healthcheck')
     expect(readdirSync(machine.agentsDir).sort()).toEqual([`${HEALTHCHECK}.plist`, `${WATCHDOG}.plist`])
     expect(machine.crontab()).toContain(`# set aside by openclaw-self-healing: ${CRON_LINE}`)
 
-    await installed(machine, ['--uninstall'])
+    await machine.succeeds(['--uninstall'])
     isUntouched()
   })
 
-  test('when taking back fails as well, nothing of it is lost, and an uninstallation leaves it in place', async (t) => {
-    const { machine } = await macWithBashVersion(t, CRONTAB)
-    const plist = readFileSync(join(machine.agentsDir, `${HEALTHCHECK}.plist`), 'utf8')
+  test('one job of ours that cannot be stopped does not stay beside the old plist; one that never can is named', async (t) => {
+    const { machine, isUntouched } = await macWithBashVersion(t)
     machine.refuseCrontab()
-    const { child, finished } = machine.startSetup(['--replace'])
-    child.stdout.on('data', (text: string) => {
-      if (!text.includes(`✓ start ${HEALTHCHECK}`)) return
-      const answer = { code: 1, stderr: 'Boot-out failed: 1: Operation not permitted\n' }
-      machine.launchd.plan(`bootout ${DOMAIN}/${HEALTHCHECK}`, answer)
-    })
-    const { code, stderr } = await finished
-    expect(code).toBe(1)
-    expect(stderr).toMatch(/rolled back, but for: .*Operation not permitted/)
-    expect(readFileSync(join(machine.agentsDir, `${HEALTHCHECK}.plist`), 'utf8')).toBe(plist)
-    expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
+    const replaceWhileRefused = (times: number) => {
+      const { child, finished } = machine.startSetup(['--replace'])
+      child.stdout.on('data', (text: string) => {
+        if (!text.includes(`✓ start ${HEALTHCHECK}`)) return
+        const answer = { code: 1, stderr: 'Boot-out failed: 1: Operation not permitted\n' }
+        machine.launchd.plan(`bootout ${DOMAIN}/${HEALTHCHECK}`, answer, times)
+      })
+      return finished
+    }
+    expect(await replaceWhileRefused(1)).toMatchObject({ code: 1, stderr: expect.stringContaining('everything') })
+    isUntouched()
 
-    await installed(machine, ['--uninstall'])
-    expect(readFileSync(join(machine.agentsDir, `${HEALTHCHECK}.plist`), 'utf8')).toBe(plist)
-    expect(machine.launchd.labels()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
-    expect(machine.crontab()).toBe(CRONTAB)
+    const { code, stderr } = await replaceWhileRefused(2)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/rolled back, but for: .*com\.openclaw\.healthcheck loaded .*Operation not permitted/)
+    // Nothing of it is lost, and an uninstallation leaves it in place.
+    const plist = machine.plist(HEALTHCHECK)
+    expect(plist.ProgramArguments).toContain('/bin/bash')
+    await machine.succeeds(['--uninstall'])
+    expect(machine.plist(HEALTHCHECK)).toEqual(plist)
+    expect(machine.jobs()).toEqual([OLD_WATCHDOG, HEALTHCHECK])
     expect(existsSync(machine.watchdogDir)).toBe(false)
   })
 
   test('a receipt that was lost: what was set aside comes back all the same, and replaces nothing', async (t) => {
     const { machine, isUntouched } = await macWithBashVersion(t)
-    await installed(machine, ['--replace'])
+    await machine.succeeds(['--replace'])
     writeFileSync(join(machine.watchdogDir, 'receipt.json'), '{ damaged')
-    expect(await installed(machine)).toContain('write the receipt, which was lost')
+    expect(await machine.succeeds()).toContain('write the receipt, which was lost')
     // A file that is in the way is not written over, and nothing is done.
     const inTheWay = join(machine.agentsDir, `${OLD_WATCHDOG}.plist`)
     writeFileSync(inTheWay, 'another')
     expect((await machine.setup(['--uninstall'])).code).toBe(1)
-    expect(machine.launchd.labels()).toEqual([HEALTHCHECK, WATCHDOG])
+    expect(machine.jobs()).toEqual([HEALTHCHECK, WATCHDOG])
     rmSync(inTheWay)
-    await installed(machine, ['--uninstall'])
+    await machine.succeeds(['--uninstall'])
     isUntouched()
     expect(existsSync(machine.watchdogDir)).toBe(false)
   })
 
   test('its systemd timers and services are set aside and come back, also where they are called like ours', async (t) => {
-    const machine = await createMachine('linux')
-    t.onTestFinished(machine.close)
-    const systemd = machine.systemd!
-    writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
+    const machine = await hostFor(t, 'linux')
     mkdirSync(machine.unitsDir, { recursive: true })
     for (const name of ['openclaw-watchdog', 'com.openclaw.healthcheck']) {
       const script = `%h/.openclaw/skills/openclaw-self-healing/scripts/gateway-${name.split(/\W/).at(-1)}.sh`
@@ -119,12 +110,12 @@ describe.concurrent('setup on a Mac with the bash version', () => {
       writeFileSync(join(machine.unitsDir, `${name}.timer`), '[Timer]\nOnUnitActiveSec=3min\n')
     }
     const old = ['com.openclaw.healthcheck.timer', 'openclaw-watchdog.timer']
-    await systemd.call('--user', 'daemon-reload')
-    await systemd.call('--user', 'enable', '--now', ...old)
-    const before = listingWithoutLogs(machine)
+    await machine.systemd.call('--user', 'daemon-reload')
+    await machine.systemd.call('--user', 'enable', '--now', ...old)
+    const before = machine.withoutLogs()
     const isUntouched = () => {
-      expect(systemd.active()).toEqual(old)
-      expect(listingWithoutLogs(machine)).toEqual(before)
+      expect(machine.jobs()).toEqual(old)
+      expect(machine.withoutLogs()).toEqual(before)
     }
     expect((await machine.setup(['--yes'])).code).toBe(1)
     isUntouched()
@@ -132,9 +123,9 @@ describe.concurrent('setup on a Mac with the bash version', () => {
     expect((await machine.setup(['--replace'])).code).toBe(1)
     isUntouched()
     rmSync(join(machine.controlDir, 'crontab.refuses'))
-    expect(await machine.setup(['--replace'])).toMatchObject({ code: 0, stderr: '' })
-    expect(systemd.active()).toEqual(['com.openclaw.healthcheck.timer', 'com.openclaw.watchdog.timer'])
-    expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 0, stderr: '' })
+    await machine.succeeds(['--replace'])
+    expect(machine.jobs()).toEqual(['com.openclaw.healthcheck.timer', 'com.openclaw.watchdog.timer'])
+    await machine.succeeds(['--uninstall'])
     isUntouched()
   })
 })

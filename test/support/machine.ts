@@ -17,24 +17,22 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect } from 'vitest'
+import { expect, type TestContext } from 'vitest'
 import { parsePlist } from './plist.ts'
 import { createSandbox, projectDir, type SandboxOptions } from './sandbox.ts'
 import { collect, type Run, typescriptLoader } from './script-process.ts'
 import { startStandInLaunchd } from './stand-in-launchd.ts'
 import { startStandInSystemd } from './stand-in-systemd.ts'
 
-export interface ProcessOptions {
+interface ProcessOptions {
   env?: Record<string, string>
   input?: string | Buffer
   checkout?: string
 }
 
-export type Machine = Awaited<ReturnType<typeof createMachine>>
+type Kind = 'mac' | 'linux' | 'bare'
 
 export interface MachineOptions extends SandboxOptions {
-  /** How many bootstraps after a bootout find that launchd has not let go of the job. */
-  launchdHoldsOnFor?: number
   /** launchd and systemd really run the tiers; else a program that leaves a line in the tier's log, as they would. */
   runsTiers?: boolean
   /** Has no crontab command. */
@@ -43,15 +41,15 @@ export interface MachineOptions extends SandboxOptions {
   withoutEnv?: boolean
 }
 
-/** Makes a machine; `bare` has neither launchd nor systemd. Every test that makes one closes it: `onTestFinished(machine.close)`. */
-export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: MachineOptions = {}) {
+/** Makes a machine; `bare` has neither launchd nor systemd. The test closes it: `onTestFinished(machine.close)`. */
+export async function createMachine(kind: Kind, options: MachineOptions = {}) {
   const box = await createSandbox(options)
   const { controlDir, home } = box
   const crontabFile = join(controlDir, 'crontab')
   const callsFile = join(controlDir, 'scheduler-calls')
   const support = join(projectDir, 'test', 'support')
   const instead = options.runsTiers ? undefined : firstLineOnly
-  const launchd = kind === 'mac' ? await startStandInLaunchd(instead, options.launchdHoldsOnFor) : undefined
+  const launchd = kind === 'mac' ? await startStandInLaunchd(instead) : undefined
   const systemd = kind === 'linux' ? await startStandInSystemd(home, instead) : undefined
   const curl = realpathSync(join(box.binDir, 'curl'))
   const client = (socket: string) => `exec sh '${join(support, 'stand-in-client.sh')}' '${curl}' '${socket}' "$@"`
@@ -122,19 +120,37 @@ export async function createMachine(kind: 'mac' | 'linux' | 'bare', options: Mac
     return found
   }
 
+  const setup = (args: string[] = [], run?: ProcessOptions) => startSetup(args, run).finished
+  const crontab = () => (existsSync(crontabFile) ? readFileSync(crontabFile, 'latin1') : undefined)
+  const agentsDir = join(home, 'Library', 'LaunchAgents')
+
   return {
     ...box,
     launchd,
     systemd,
+    /** launchd's labels, or systemd's active timers. */
+    jobs: () => launchd?.labels() ?? systemd?.active() ?? [],
     watchdogDir: join(box.stateDir, 'watchdog'),
-    agentsDir: join(home, 'Library', 'LaunchAgents'),
+    agentsDir,
     unitsDir: join(home, '.config', 'systemd', 'user'),
     startSetup,
-    setup: (args: string[] = [], run?: ProcessOptions) => startSetup(args, run).finished,
+    setup,
+    /** Runs setup, which has to succeed without a complaint; returns what it says. */
+    async succeeds(args = ['--yes'], run: ProcessOptions = {}): Promise<string> {
+      const result = await setup(args, run)
+      expect(result).toMatchObject({ code: 0, stderr: '' })
+      return result.stdout
+    },
     launch,
     listing,
+    /** What is in HOME but for logs, which an uninstallation keeps. */
+    withoutLogs: () => Object.fromEntries(Object.entries(listing()).filter(([path]) => !path.startsWith('openclaw'))),
+    plist: (label: string) =>
+      parsePlist(readFileSync(join(agentsDir, `${label}.plist`), 'utf8')) as Record<string, unknown>,
     /** The crontab's text; undefined: there is none. */
-    crontab: () => (existsSync(crontabFile) ? readFileSync(crontabFile, 'latin1') : undefined),
+    crontab,
+    /** Our lines in it. */
+    cronLines: () => (crontab() ?? '').split('\n').filter((line) => line.includes('run-tier.sh')),
     writeCrontab: (text: string) => writeFileSync(crontabFile, text, 'latin1'),
     /** From now on `crontab -` is refused. */
     refuseCrontab: () => writeFileSync(`${crontabFile}.refuses`, ''),
@@ -154,34 +170,20 @@ export const DOMAIN = `gui/${process.getuid!()}`
 /** Not UTF-8, a PATH of its own, a comment, no order. */
 export const CRONTAB = 'MAILTO=me\n\n# caf\xe9 \x80\n*/7 * * * *  echo "a % b" \t\nPATH=/nowhere\n@daily true\n'
 
-export type Mac = Awaited<ReturnType<typeof createMac>>
-
-/** A Mac with a crontab, paused, so that tiers which launchd starts leave the gateway alone: setup is what is tested. */
-export async function createMac(options: MachineOptions = {}) {
-  const machine = await createMachine('mac', options)
+/** One with a crontab, which is closed with the test; paused, so that tiers leave the gateway alone: setup is tested. */
+export async function hostFor({ onTestFinished }: TestContext, kind: Kind, options: MachineOptions = {}) {
+  const machine = await createMachine(kind, options)
+  onTestFinished(machine.close)
   writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
   machine.writeCrontab(CRONTAB)
-  return { ...machine, launchd: machine.launchd! }
-}
-
-/** Runs setup, which has to succeed without a complaint. */
-export async function installed(machine: Mac, args = ['--yes'], run: ProcessOptions = {}): Promise<string> {
-  const result = await machine.setup(args, run)
-  expect(result).toMatchObject({ code: 0, stderr: '' })
-  return result.stdout
-}
-
-/** What is in HOME but for logs, which an uninstallation keeps. */
-export function listingWithoutLogs(machine: { listing(): Record<string, string> }): Record<string, string> {
-  return Object.fromEntries(Object.entries(machine.listing()).filter(([path]) => !path.startsWith('openclaw')))
-}
-
-export function plistOf(machine: { agentsDir: string }, label: string): Record<string, unknown> {
-  return parsePlist(readFileSync(join(machine.agentsDir, `${label}.plist`), 'utf8')) as Record<string, unknown>
-}
-
-export function cronLinesOf(machine: { crontab(): string | undefined }): string[] {
-  return (machine.crontab() ?? '').split('\n').filter((line) => line.includes('run-tier.sh'))
+  const before = machine.withoutLogs()
+  /** Nothing is left but logs. */
+  function expectGone(crontab: string | undefined = CRONTAB): void {
+    expect(machine.jobs()).toEqual([])
+    expect(machine.crontab()).toBe(crontab)
+    expect(machine.withoutLogs()).toEqual(before)
+  }
+  return { ...machine, launchd: machine.launchd!, systemd: machine.systemd!, expectGone }
 }
 
 /** Runs a line of a crontab (latin1) as cron does: by /bin/sh, in cron's environment, with % unescaped. */

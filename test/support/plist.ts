@@ -1,12 +1,10 @@
-/** Reads XML property lists as plist(5) has them, strictly: what this cannot read, launchd would not read either. */
-
-export type PlistValue = string | number | boolean | PlistValue[] | { [key: string]: PlistValue }
+type PlistValue = string | number | boolean | PlistValue[] | { [key: string]: PlistValue }
 
 const PROLOG =
   /^<\?xml version="1\.0" encoding="UTF-8"\?>\s*<!DOCTYPE plist PUBLIC "-\/\/Apple\/\/DTD PLIST 1\.0\/\/EN" [^>]*>\s*<plist version="1\.0">([\s\S]*)<\/plist>\s*$/
 const ENTITIES: Record<string, string> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"', '&apos;': "'" }
 
-/** Parses an XML property list; throws at anything that does not belong into one. */
+/** Reads an XML property list as plist(5) has it, strictly: what this throws at, launchd would not read either. */
 export function parsePlist(xml: string): PlistValue {
   let rest = PROLOG.exec(xml.replace(/<!--(?:(?!--)[\s\S])*-->/g, ''))?.[1] ?? ''
   const take = (pattern: RegExp): string | undefined => {

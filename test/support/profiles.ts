@@ -6,8 +6,6 @@ import { freePort } from './ports.ts'
 import type { RunOptions, Sandbox } from './sandbox.ts'
 import { waitFor } from './wait-for.ts'
 
-export type Profile = Awaited<ReturnType<typeof addProfile>>
-
 export async function addProfile(box: Sandbox, name: string) {
   const stateDir = join(box.home, `.openclaw-${name}`)
   const memoryDir = join(box.home, `openclaw-${name}`, 'memory')

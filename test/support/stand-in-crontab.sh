@@ -3,23 +3,15 @@
 file=$1
 echo "crontab $3" >>"$2"
 case $3 in
-  -l)
+  -l | -r)
     [ -f "$file" ] || { echo "no crontab for $(id -un)" >&2; exit 1; }
-    cat "$file"
-    ;;
-  -r)
-    [ -f "$file" ] || { echo "no crontab for $(id -un)" >&2; exit 1; }
-    rm "$file"
+    if [ "$3" = -l ]; then cat "$file"; else rm "$file"; fi
     ;;
   -)
     [ -e "$file.refuses" ] && { echo 'crontab: operation not permitted' >&2; exit 1; }
     cat >"$file.new"
     # cron cannot read a last line without a line break, and says so.
-    if [ -s "$file.new" ] && [ -n "$(tail -c 1 "$file.new")" ]; then
-      echo 'new crontab file is missing newline before EOF, can'\''t install.' >&2
-      rm "$file.new"
-      exit 1
-    fi
+    [ -z "$(tail -c 1 "$file.new")" ] || { echo 'new crontab file is missing newline before EOF' >&2; exit 1; }
     mv "$file.new" "$file"
     ;;
   *)

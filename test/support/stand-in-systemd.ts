@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { type Answer, startStandInServer } from './stand-in-server.ts'
 
 /** @param instead what is run in place of a service's ExecStart */
-export async function startStandInSystemd(home: string, instead?: (argv: string[]) => string[]) {
+export async function startStandInSystemd(home: string, instead = (argv: string[]) => argv) {
   const folder = join(home, '.config', 'systemd', 'user')
   const wants = join(folder, 'timers.target.wants')
   /** What the manager has read: unit → its text. */
@@ -18,41 +18,33 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
   const active = new Set<string>()
   const running = new Map<string, ChildProcess>()
 
-  async function answer(args: string[]): Promise<Answer> {
-    const [, verb, ...rest] = args
+  async function answer([, verb = '', ...rest]: string[]): Promise<Answer> {
     const units = rest.filter((argument) => !argument.startsWith('-'))
-    switch (verb) {
-      case 'show':
-        return { code: 0, stdout: units.length === 0 ? 'Version=252\n' : units.map(show).join('\n') }
-      case 'daemon-reload':
-        // A change on disk counts from here on.
-        loaded = new Map(unitFiles().map((unit) => [unit, readFileSync(join(folder, unit), 'utf8')]))
-        break
-      case 'enable':
-        for (const unit of units) {
-          if (!existsSync(join(folder, unit)))
-            return { code: 1, stderr: `Failed to enable unit: Unit file ${unit} does not exist.\n` }
-          mkdirSync(wants, { recursive: true })
-          rmSync(join(wants, unit), { force: true })
-          symlinkSync(join(folder, unit), join(wants, unit))
-        }
-        return rest.includes('--now') ? start(units) : { code: 0 }
-      case 'disable':
-        for (const unit of units) rmSync(join(wants, unit), { force: true })
-        if (existsSync(wants) && readdirSync(wants).length === 0) rmdirSync(wants)
-        for (const unit of rest.includes('--now') ? units : []) active.delete(unit)
-        break
-      case 'start':
-      case 'restart':
-        return start(units)
-      case 'stop':
-        for (const unit of units) await stop(unit)
-        break
-      case 'reset-failed':
-        break
-      default:
-        return { code: 64, stderr: `unplanned: systemctl ${args.join(' ')}\n` }
+    if (verb === 'show') return { code: 0, stdout: units.length === 0 ? 'Version=252\n' : units.map(show).join('\n') }
+    // A change on disk counts from here on.
+    if (verb === 'daemon-reload')
+      loaded = new Map(unitFiles().map((unit) => [unit, readFileSync(join(folder, unit), 'utf8')]))
+    else if (!['enable', 'disable', 'start', 'restart', 'stop', 'reset-failed'].includes(verb))
+      return { code: 64, stderr: `unplanned: systemctl ${verb}\n` }
+    for (const unit of units) {
+      if (verb === 'enable' || verb === 'disable') rmSync(join(wants, unit), { force: true })
+      if (verb === 'enable') {
+        if (!existsSync(join(folder, unit))) return { code: 1, stderr: `Unit file ${unit} does not exist.\n` }
+        mkdirSync(wants, { recursive: true })
+        symlinkSync(join(folder, unit), join(wants, unit))
+      }
+      if (verb.endsWith('start') || (verb === 'enable' && rest.includes('--now'))) {
+        if (!loaded.has(unit)) return { code: 5, stderr: `Failed to start ${unit}: Unit ${unit} not found.\n` }
+        if (unit.endsWith('.timer')) active.add(unit)
+        run(unit.replace(/\.timer$/, '.service'))
+      }
+      if (verb === 'stop' || (verb === 'disable' && rest.includes('--now'))) {
+        active.delete(unit)
+        const child = running.get(unit)
+        if (child?.kill()) await once(child, 'exit')
+      }
     }
+    if (existsSync(wants) && readdirSync(wants).length === 0) rmdirSync(wants)
     return { code: 0 }
   }
 
@@ -67,36 +59,14 @@ export async function startStandInSystemd(home: string, instead?: (argv: string[
     return `LoadState=${load}\nActiveState=${state}\nSubState=${sub}\nResult=success\nUnitFileState=${enabled}\n`
   }
 
-  function start(units: string[]): Answer {
-    for (const unit of units) {
-      if (!loaded.has(unit)) return { code: 5, stderr: `Failed to start ${unit}: Unit ${unit} not found.\n` }
-      if (unit.endsWith('.timer')) active.add(unit)
-      run(unit.replace(/\.timer$/, '.service'))
-    }
-    return { code: 0 }
-  }
-
-  async function stop(unit: string): Promise<void> {
-    active.delete(unit)
-    const child = running.get(unit)
-    if (!child) return
-    child.kill('SIGTERM')
-    await once(child, 'exit')
-  }
-
   function run(unit: string): void {
     const service = loaded.get(unit) ?? ''
-    if (running.has(unit)) return
     const command = /^ExecStart=(.+)$/m.exec(service)?.[1]
-    if (!command) return
-    const asked = words(command.replaceAll('$$', '$'))
-    const [program = '', ...args] = instead?.(asked) ?? asked
-    const env = [...service.matchAll(/^Environment=(.+)$/gm)].map((m) => {
-      const assignment = words(m[1]!)[0]!
-      const at = assignment.indexOf('=')
-      return [assignment.slice(0, at), assignment.slice(at + 1)]
-    })
-    const child = spawn(program, args, { env: Object.fromEntries(env), cwd: home, detached: true, stdio: 'ignore' })
+    if (running.has(unit) || !command) return
+    const [program = '', ...args] = instead(words(command.replaceAll('$$', '$')))
+    const assignments = [...service.matchAll(/^Environment=(.+)$/gm)].map((m) => words(m[1]!)[0]!)
+    const env = Object.fromEntries(assignments.map((one) => /^(\w+)=(.*)$/s.exec(one)!.slice(1)))
+    const child = spawn(program, args, { env, cwd: home, detached: true, stdio: 'ignore' })
     running.set(unit, child)
     child.unref()
     child.once('exit', (code) => {

@@ -11,47 +11,31 @@ const facts = (root: string, environment: Record<string, string> = {}) => ({ set
 const lines = cronLines(facts('/home/alice/openclaw-self-healing'), false)
 
 /** Crontabs as bytes (latin1), with pieces that look like ours among them. */
+const RUNS_TIER = '*/5 * * * * sh /x/scripts/run-tier.sh gateway-watchdog'
+const likeOurs = fc.constantFrom('# BEGIN openclaw', '# END openclaw-self-healing-x', RUNS_TIER)
+const anyBytes = fc.uint8Array().map((bytes) => Buffer.from(bytes).toString('latin1'))
 const crontabs = fc
-  .array(
-    fc.oneof(
-      fc.string({ unit: 'binary-ascii' }),
-      fc.constantFrom(
-        '# BEGIN openclaw',
-        '# END openclaw-self-healing-x',
-        '*/5 * * * * sh /x/scripts/run-tier.sh gateway-watchdog',
-      ),
-      fc.uint8Array().map((bytes) => Buffer.from(bytes).toString('latin1')),
-    ),
-  )
+  .array(fc.oneof(likeOurs, anyBytes))
   .map((parts) => parts.map((part) => `${part.replaceAll('\n', ' ')}\n`).join(''))
 
 describe('the crontab block', () => {
-  test.each([
-    ['the end marker is gone', (text: string) => text.replace('# END openclaw-self-healing\n', '')],
-    [
-      'the begin marker is gone too',
-      (text: string) => text.replace(/^# (?:BEGIN|END) openclaw-self-healing\n/gm, '').replace(/^.*run-tier.*\n/gm, ''),
-    ],
-    [
-      'lines have blanks behind them',
-      (text: string) => text.replaceAll('openclaw-self-healing\n', 'openclaw-self-healing  \n'),
-    ],
-    ['one of ours is commented out', (text: string) => text.replace(/^\*\/5(.*monitor)/m, '# */5$1')],
-    ['it stands twice', (text: string) => text.replace(/^(# BEGIN[\s\S]*# END openclaw-self-healing\n)/, '$1$1')],
+  const all = withBlock('', lines)
+  test.each<[what: string, damage: (text: string) => string]>([
+    ['the end marker is gone', (text) => text.replace('# END openclaw-self-healing\n', '')],
+    ['only the markers are left', (text) => text.replace(/^.*run-tier.*\n/gm, '')],
+    ['lines have blanks behind them', (text) => text.replaceAll('healing\n', 'healing  \n')],
+    ['one of ours is commented out', (text) => text.replace(/^\*\/5(.*monitor)/m, '# */5$1')],
+    ['it stands twice', (text) => text.replace(all, all + all)],
   ])('is taken out and nothing with it when %s', (_, damage) => {
     const rest = 'MAILTO=me\n0 1 * * * echo hi\n'
     expect(withoutBlock(damage(withBlock(rest, lines)))).toBe(rest)
   })
 
   test('the tiers that a crontab starts are read back from it', () => {
-    expect(cronTiers(withBlock('', lines))).toEqual(['monitor', 'guardian'])
-    expect(cronTiers(withBlock('', cronLines(facts("/it's 100% ours"), true)))).toEqual([
-      'watchdog',
-      'healthcheck',
-      'monitor',
-      'guardian',
-    ])
-    expect(cronTiers(withBlock('', lines).replace(/^\*/gm, '# *'))).toEqual([])
+    expect(cronTiers(all)).toEqual(['monitor', 'guardian'])
+    const four = ['watchdog', 'healthcheck', 'monitor', 'guardian']
+    expect(cronTiers(withBlock('', cronLines(facts("/it's 100% ours"), true)))).toEqual(four)
+    expect(cronTiers(all.replace(/^\*/gm, '# *'))).toEqual([])
     expect(cronTiers('0 1 * * * echo hi\n')).toEqual([])
   })
 
@@ -74,7 +58,7 @@ describe('the crontab block', () => {
         const [gone, ...left] = some
         expect(withoutBlock(all, gone)).toBe(left.reduce(put, text))
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     )
   })
 })
@@ -86,21 +70,18 @@ describe('the templates', () => {
   test('a LaunchAgent says exactly the given launcher and environment', () => {
     fc.assert(
       fc.property(texts, texts, (root, value) => {
-        const plist = parsePlist(
-          filledTemplate('launchagents/com.openclaw.watchdog.plist', facts(`/${root}`, { PATH: value })),
-        ) as Record<string, unknown>
+        const text = filledTemplate('launchagents/com.openclaw.watchdog.plist', facts(`/${root}`, { PATH: value }))
+        const plist = parsePlist(text) as Record<string, unknown>
         expect(plist.ProgramArguments).toEqual(['/bin/sh', `/${root}/scripts/run-tier.sh`, 'gateway-watchdog'])
         expect(plist.EnvironmentVariables).toEqual({ PATH: value })
       }),
-      { numRuns: 300, examples: [['a & <b> "c" \'d\'', ']]>']] },
+      { numRuns: 100, examples: [['a & <b> "c" \'d\'', ']]>']] },
     )
   })
 
   test('a systemd unit holds nothing that systemd would expand or end a word at', () => {
-    const unit = filledTemplate(
-      'systemd/com.openclaw.watchdog.service',
-      facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' }),
-    )
+    const odd = facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' })
+    const unit = filledTemplate('systemd/com.openclaw.watchdog.service', odd)
     expect(unit).toContain('ExecStart=/bin/sh "/a $$HOME \\"b\\" \\\\ 100%%/scripts/run-tier.sh" gateway-watchdog\n')
     expect(unit).toContain('Environment="PATH=/x y:%%h:\\"z\\""\n')
     expect(unit).not.toContain('{{')
