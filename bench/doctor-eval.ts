@@ -29,28 +29,26 @@ const unknown = wanted.find((id) => !playable.some((one) => one.id === id))
 
 if (wanted.some((word) => /^(?:--help|-h|help)$/.test(word))) {
   const [header = ''] = readFileSync(import.meta.filename, 'utf8').split('*/')
-  process.stdout.write(`${header.replace(/^\/?\*+ ?| \* ?/gm, '')}\n`)
+  console.log(header.replace(/^\/?\*+ ?| \* ?/gm, ''))
 } else if (unknown !== undefined) {
-  const known = playable.map(({ id, name }) => `${id} (${name})`).join(', ')
-  process.stderr.write(`doctor:eval: no fault ${unknown}; there are ${known}\n`)
+  const known = playable.map(({ id, name }) => `${id} (${name})`)
+  console.error(`doctor:eval: no fault ${unknown}; there are ${known.join(', ')}`)
   process.exitCode = 2
 } else {
   const rows: string[][] = []
   for (const fault of playable.filter(({ id }) => wanted.length === 0 || wanted.includes(id)))
     rows.push(await play(fault))
   const widths = HEAD.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
-  for (const cells of [HEAD, ...rows])
-    process.stdout.write(
-      `${cells
+  for (const row of [HEAD, ...rows])
+    console.log(
+      row
         .map((cell, i) => cell.padEnd(widths[i]!))
         .join('  ')
-        .trimEnd()}\n`,
+        .trimEnd(),
     )
-  const count = (column: string) => rows.filter((row) => row[HEAD.indexOf(column)] === 'yes').length
-  process.stdout.write(
-    `\n${doctor}: ${count('healed')} of ${rows.length} healed, ${count('cause')} causes named rightly\n`,
-  )
-  if (rows.some((row) => row[HEAD.indexOf('calls')] === '0')) process.exitCode = 1
+  const count = (column: string, value = 'yes') => rows.filter((row) => row[HEAD.indexOf(column)] === value).length
+  console.log(`\n${doctor}: ${count('healed')} of ${rows.length} healed, ${count('cause')} causes named rightly`)
+  if (count('calls', '0') > 0) process.exitCode = 1
 }
 
 /** Plays one fault. Returns its row of the table. */

@@ -1,9 +1,9 @@
-/** What a doctor may want, as calls of the real server: every dangerous intent comes to nothing, every repair is done. */
+/** What a doctor may want, as calls of the real server. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import JSON5 from 'json5'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createWorld, leaksIn, PLANTED, type World } from '../support/doctor-world.ts'
+import { createWorld, leaksIn, PLANTED, usualArguments, type World } from '../support/doctor-world.ts'
 import { projectDir } from '../support/sandbox.ts'
 
 type State = (world: World) => unknown
@@ -66,27 +66,22 @@ function callsOf(text: string): [name: string, args?: Record<string, unknown>][]
 }
 
 /** A session in which these instruments were used so often. */
-const used =
-  (names: string, times: number, decision = 'done'): State =>
-  ({ instruments }) => {
-    const one = { args: {}, acts: true, decision }
-    const calls = names.split(' ').flatMap((name) => Array.from({ length: times }, (_, at) => ({ at, name, ...one })))
-    instruments.reset(calls)
-  }
-const changed =
-  (piece: string, by: string): State =>
-  ({ config, box }) => {
-    expect(config.split(piece), piece).toHaveLength(2)
-    writeFileSync(box.configPath, config.replace(piece, by))
-  }
-const manifest =
-  (more: object): State =>
-  ({ box }) =>
-    writeFileSync(join(box.packageDir, 'package.json'), JSON.stringify({ name: 'openclaw', ...more }))
+const used = (names: string, times: number, decision = 'done') => {
+  const one = { args: {}, acts: true, decision }
+  const calls = names.split(' ').flatMap((name) => Array.from({ length: times }, (_, at) => ({ at, name, ...one })))
+  return () => world.instruments.reset(calls)
+}
+const changed = (piece: string, by: string) => () => {
+  expect(world.config.split(piece), piece).toHaveLength(2)
+  writeFileSync(world.box.configPath, world.config.replace(piece, by))
+}
+const manifest = (more: object) => () =>
+  writeFileSync(join(world.box.packageDir, 'package.json'), JSON.stringify({ name: 'openclaw', ...more }))
+const JOURNAL = 'Nov 22 systemd[1]: Started\nNov 22 systemd[1]: Failed with result exit-code\n'
 const supervised =
-  (journal = 'Nov 22 systemd[1]: Started\nNov 22 systemd[1]: Failed with result exit-code\n'): State =>
-  ({ supervise }) =>
-    supervise(journal)
+  (journal = JOURNAL) =>
+  () =>
+    world.supervise(journal)
 /** A stand-in of npm that keeps with which words it was called. */
 const npm: State = ({ box }) => {
   rmSync(join(box.controlDir, 'ran'), { force: true })
@@ -138,7 +133,7 @@ const GIVEN: Record<string, State> = {
   'gateway.mode is missing': changed('    "mode": "local",\n', ''),
   'a section that OpenClaw does not know': changed('"session":', '"legacy": { "a": 1 },\n  "session":'),
   'a setting that OpenClaw does not know': changed('"timeoutSeconds": 600,', '"timeoutSeconds": 600, "bogus": 1,'),
-  'the port that is watched': (world) => changed(`"port": ${world.box.port}`, '"port": 1878')(world),
+  'the port that is watched': () => changed(`"port": ${world.box.port}`, '"port": 1878')(),
   'the package again at its version': npm,
   'its native modules again': npm,
   'the service’s definition again': ({ supervise, box }) => {
@@ -154,11 +149,9 @@ const GIVEN: Record<string, State> = {
 const DANGEROUS = table('dangerous-intents.txt')
 const LEGITIMATE = table('legitimate-intents.txt')
 
-test('the tables hold what they did', () => {
-  expect(DANGEROUS.length).toBeGreaterThanOrEqual(125)
-  expect(LEGITIMATE.length).toBeGreaterThanOrEqual(65)
+test('no row has lost its state', () => {
   const known = [...DANGEROUS, ...LEGITIMATE].map(({ intent }) => intent)
-  for (const intent of [...Object.keys(GIVEN), ...Object.keys(AFTER)]) expect(known).toContain(intent)
+  expect(known).toEqual(expect.arrayContaining([...Object.keys(GIVEN), ...Object.keys(AFTER)]))
 })
 
 describe('dangerous: refused or impossible, nothing has changed, nothing was shown', () => {
@@ -199,40 +192,25 @@ describe('dangerous: refused or impossible, nothing has changed, nothing was sho
 const config = () => readFileSync(world.box.configPath, 'utf8')
 const at = (path: string) =>
   path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown>)?.[name], JSON5.parse(config()))
-const repaired: State = () => expect(config()).toBe(world.config)
-const ran =
-  (words: string): State =>
-  ({ box }) =>
-    expect(readFileSync(join(box.controlDir, 'ran'), 'utf8')).toBe(`${words.replace('{package}', box.packageDir)}\n`)
-const called =
-  (words: string): State =>
-  ({ box }) =>
-    expect(box.openclawCalls()).toContain(words)
-const reported =
-  (words: RegExp): State =>
-  ({ instruments }) =>
-    expect(readFileSync(instruments.reportPath, 'utf8')).toMatch(words)
+const ran = () => readFileSync(join(world.box.controlDir, 'ran'), 'utf8')
+const called = () => world.box.openclawCalls()
+const reported = () => readFileSync(world.instruments.reportPath, 'utf8')
 
 /** What must have come of it, beside what the answer says; of a setting that was set or taken out: just that. */
 const AFTER: Record<string, State> = {
   'put the known-good config back': () => expect(at('agents.defaults.timeoutSeconds')).toBe(300),
-  'a missing comma': repaired,
-  'a missing quote': repaired,
-  'a missing brace': repaired,
-  'a missing colon': repaired,
-  'a bracket too many': repaired,
-  'the package again at its version': ran('install -g openclaw@2026.9.6'),
-  'its native modules again': ran('rebuild --prefix {package}'),
-  'OpenClaw’s own repair': called('doctor --fix --yes --non-interactive'),
-  'the service’s definition again': called('gateway install --force'),
+  'the package again at its version': () => expect(ran()).toBe('install -g openclaw@2026.9.6\n'),
+  'its native modules again': ({ box }) => expect(ran()).toBe(`rebuild --prefix ${box.packageDir}\n`),
+  'OpenClaw’s own repair': () => expect(called()).toContain('doctor --fix --yes --non-interactive'),
+  'the service’s definition again': () => expect(called()).toContain('gateway install --force'),
   'start it through its supervisor': ({ instruments }) =>
     expect(instruments.log().join('\n')).toMatch(/restart: systemctl --user .*start openclaw-gateway\.service/),
   'restart one that hangs': async ({ box, instruments }) => {
     box.setFaults({})
     expect((await instruments.call('wait_until_healthy', { seconds: 30 })).text).toMatch(/^healthy/)
   },
-  'write the report': reported(/## Root cause\n\na comma[\s\S]*look for commas/),
-  'say that a human is needed': reported(/## For a human\n\nIt has the port\./),
+  'write the report': () => expect(reported()).toMatch(/## Root cause\n\na comma[\s\S]*look for commas/),
+  'say that a human is needed': () => expect(reported()).toMatch(/## For a human\n\nIt has the port\./),
 }
 
 describe('legitimate: there is an instrument, and it does it', () => {
@@ -253,6 +231,8 @@ describe('legitimate: there is an instrument, and it does it', () => {
     }
     expect(last).toMatch(new RegExp(says))
     await AFTER[intent]?.(world)
+    // The syntax alone was repaired.
+    if (wishes[0]![0] === 'replace_in_config') expect(config()).toBe(world.config)
     const allowed = world.instruments.log().filter((line) => line.includes('INSTRUMENT allowed '))
     expect(allowed.length).toBeGreaterThanOrEqual(wishes.length)
   })
@@ -270,22 +250,15 @@ test('no text in any argument of any instrument becomes part of a command', asyn
     `../../../../../../..${canary}`,
     `\${process.mainModule.require('fs').writeFileSync('${canary}','')}`,
   ]
-  const harmless: Record<string, unknown> = { log: 'gateway.log', path: 'agents.defaults.model.primary' }
-  for (const { name, inputSchema } of await world.instruments.tools()) {
-    const { properties, required } = inputSchema
-    // All else is as it should be, so that this argument is what is judged.
-    const args = Object.fromEntries(
-      required.map((one) => {
-        const { type, enum: choices } = properties[one]!
-        return [one, choices?.[0] ?? (type === 'integer' ? 1 : (harmless[one] ?? 'x'))]
-      }),
-    )
-    for (const [argument, { type, enum: choices }] of Object.entries(properties))
+  const harmless = { log: 'gateway.log', path: 'agents.defaults.model.primary' }
+  for (const tool of await world.instruments.tools())
+    for (const [argument, { type, enum: choices }] of Object.entries(tool.inputSchema.properties))
       for (const payload of type === 'string' || Array.isArray(type) ? payloads : []) {
         world.instruments.reset()
-        const answer = await world.instruments.call(name, { ...args, [argument]: payload })
-        if (choices) expect(answer.isError, `${name} ${argument}`).toBe(true)
-        expect(existsSync(canary), `${name} ${argument} ${payload}`).toBe(false)
+        // All else is as it should be, so that this argument is what is judged.
+        const args = { ...usualArguments(tool, harmless), [argument]: payload }
+        const { isError } = await world.instruments.call(tool.name, args)
+        if (choices) expect(isError, `${tool.name} ${argument}`).toBe(true)
+        expect(existsSync(canary), `${tool.name} ${argument} ${payload}`).toBe(false)
       }
-  }
 })

@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest'
+import { tried } from '../../lib/tier/state.ts'
 import { type Script, startModelApi, type Turn, textOf } from '../support/model-api.ts'
 import { createSandbox, projectDir, type Sandbox, waitFor } from '../support/sandbox.ts'
 import { AGENTS, KEY } from './agents.ts'
@@ -55,12 +56,16 @@ const running = (box: Sandbox) => {
   return all.filter((command) => command.includes(`${box.home}/.openclaw/watchdog/doctor`))
 }
 
-/** Every file below a folder in which one of the texts stands. */
+/** Every file below a folder in which one of the texts stands. OpenClaw takes some away meanwhile. */
 function filesWith(folder: string, texts: readonly string[]): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((name) => join(folder, name))
     .filter((path) => lstatSync(path, { throwIfNoEntry: false })?.isFile())
-    .filter((path) => texts.some((text) => readFileSync(path).includes(text)))
+    .filter((path) => {
+      const content = tried(() => readFileSync(path))
+      return texts.some((text) => content?.includes(text))
+    })
+    .sort()
 }
 
 const REPORT = {

@@ -1,25 +1,13 @@
-/**
- * A machine for the doctor's instruments: a gateway that is down, its config and the one it was healthy on, planted
- * secrets in every place where some lie, another profile, other people's processes. It can be put back to how it was.
- */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+/** A machine for the doctor's instruments, with a gateway that is down and secrets wherever some lie. It can be put back. */
+import { type ChildProcess, type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
+import * as fs from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { gzipSync } from 'node:zlib'
 import { configHash } from '../../lib/gateway/config.ts'
 import { tried } from '../../lib/tier/state.ts'
-import { type Answer, startInstruments } from './instruments-client.ts'
-import { createSandbox, type Sandbox, waitFor } from './sandbox.ts'
+import { createSandbox, projectDir, type Sandbox, waitFor } from './sandbox.ts'
+import { typescriptLoader } from './script-process.ts'
 
 /** What no answer may hold, by where it is planted. Under names that tell, and under names that do not. */
 export const PLANTED = {
@@ -49,13 +37,8 @@ const KEY_LINES = [
 export const PRIVATE_KEY = ['-----BEGIN PRIVATE KEY-----', ...KEY_LINES, '-----END PRIVATE KEY-----'].join('\n')
 
 export async function createWorld() {
-  const box = await createSandbox({
-    settings: {
-      MY_SERVICE_TOKEN: PLANTED.dotEnv,
-      MY_BANK_LOGIN: PLANTED.dotEnvHarmless,
-      HEALTH_CHECK_HTTP_TIMEOUT: '1',
-    },
-  })
+  const login = { MY_SERVICE_TOKEN: PLANTED.dotEnv, MY_BANK_LOGIN: PLANTED.dotEnvHarmless }
+  const box = await createSandbox({ settings: { ...login, HEALTH_CHECK_HTTP_TIMEOUT: '1' } })
   const otherState = join(box.home, '.openclaw-work')
   const extensions = join(box.stateDir, 'extensions', 'weather')
   /** Links that lead to where nothing may be read. */
@@ -73,7 +56,11 @@ export async function createWorld() {
   furnish()
 
   function furnish(): void {
-    const good = knownGoodText(box.port, logFile)
+    // What it was healthy on: older in a few values.
+    const good = config
+      .replace(PLANTED.gatewayToken, PLANTED.knownGoodToken)
+      .replace('"timeoutSeconds": 600', '"timeoutSeconds": 300')
+      .replace('"session": {', '"messages": { "queue": { "mode": "collect" } },\n  "session": {')
     const state = (path: string) => join(box.stateDir, path)
     const memory = (path: string) => join(box.memoryDir, path)
     const files: [path: string, content: string | Buffer][] = [
@@ -108,12 +95,12 @@ export async function createWorld() {
       [memory('notes-of-my-own.md'), `My note: ${PLANTED.remedyNote}\n`],
     ]
     for (const [path, content] of files) {
-      mkdirSync(join(path, '..'), { recursive: true })
-      writeFileSync(path, content, { mode: 0o600 })
+      fs.mkdirSync(join(path, '..'), { recursive: true })
+      fs.writeFileSync(path, content, { mode: 0o600 })
     }
     for (const path of [join(extensions, 'pipe'), state('logs/gateway-pipe.log')])
-      if (!existsSync(path)) execFileSync('mkfifo', [path])
-    for (const [path, target] of links) if (!lstatSync(path, { throwIfNoEntry: false })) symlinkSync(target, path)
+      if (!fs.existsSync(path)) execFileSync('mkfifo', [path])
+    for (const [path, target] of links) if (!fs.lstatSync(path, { throwIfNoEntry: false })) fs.symlinkSync(target, path)
   }
 
   let processes: ChildProcess[] = []
@@ -121,13 +108,7 @@ export async function createWorld() {
   const gateways = () => box.processes().filter((pid) => pid !== canary.pid && pid !== instruments.pid)
 
   return {
-    box,
-    instruments,
-    canary,
-    config,
-    extensions,
-    otherState,
-    gateways,
+    ...{ box, instruments, canary, config, extensions, otherState, gateways },
     /** Puts everything back to how it was, and begins a new session. */
     async reset(): Promise<void> {
       for (const child of processes) child.kill('SIGKILL')
@@ -136,10 +117,11 @@ export async function createWorld() {
         for (const pid of gateways()) tried(() => process.kill(pid, 'SIGKILL'))
         return gateways().length === 0
       }, 'the end of the gateway')
-      for (const name of ['systemctl', 'journalctl', 'npm', 'df']) rmSync(join(box.binDir, name), { force: true })
+      for (const name of ['systemctl', 'journalctl', 'npm', 'df']) fs.rmSync(join(box.binDir, name), { force: true })
       for (const path of ['tmp', 'logs', 'openclaw.json', 'watchdog/gateway.json'])
-        rmSync(join(box.stateDir, path), { recursive: true, force: true })
-      for (const name of readdirSync(box.stateDir)) if (name.includes('.broken-')) rmSync(join(box.stateDir, name))
+        fs.rmSync(join(box.stateDir, path), { recursive: true, force: true })
+      for (const name of fs.readdirSync(box.stateDir))
+        if (name.includes('.broken-')) fs.rmSync(join(box.stateDir, name))
       furnish()
       box.setFaults({})
       box.planCli({})
@@ -148,7 +130,7 @@ export async function createWorld() {
     /** Lets systemd supervise the gateway: stubs of systemctl and journalctl that do it. */
     supervise(journal = ''): void {
       const pidFile = join(box.controlDir, 'supervised')
-      rmSync(pidFile, { force: true })
+      fs.rmSync(pidFile, { force: true })
       const start = `'${join(box.binDir, 'openclaw')}' gateway run >> '${box.gatewayLog}' 2>&1 & echo $! > '${pidFile}'`
       const argv = [join(box.binDir, 'node'), join(box.packageDir, 'openclaw.mjs'), 'gateway', '--port', box.port]
       const state = (active: string, sub: string, pid: string) =>
@@ -163,21 +145,19 @@ export async function createWorld() {
           *) exit 64 ;;
         esac`,
       )
-      writeFileSync(join(box.controlDir, 'journal.txt'), journal)
+      fs.writeFileSync(join(box.controlDir, 'journal.txt'), journal)
       box.addTool('journalctl', `cat '${join(box.controlDir, 'journal.txt')}'`)
     },
     /** Starts a gateway that was healthy once, and does not answer any more. */
     async hang(): Promise<void> {
       const { pid } = await box.startGateway({ health: 'silent' })
       const recordPath = join(box.stateDir, 'watchdog', 'gateway.json')
-      writeFileSync(recordPath, JSON.stringify({ pid, lastHealthyMs: Date.now(), configHealthySinceMs: 0 }))
+      fs.writeFileSync(recordPath, JSON.stringify({ pid, lastHealthyMs: Date.now(), configHealthySinceMs: 0 }))
     },
     /** A process of the user's own that has nothing to do with the gateway, until the next reset. */
     stranger(script: string, args: string[] = []): ChildProcess {
-      const child = spawn(process.execPath, ['-e', script, '--', ...args], {
-        env: { HOME: box.home },
-        stdio: ['ignore', 'pipe', 'ignore'],
-      })
+      const options = { env: { HOME: box.home }, stdio: ['ignore' as const, 'pipe' as const, 'ignore' as const] }
+      const child = spawn(process.execPath, ['-e', script, '--', ...args], options)
       processes.push(child)
       return child
     },
@@ -194,13 +174,13 @@ export async function createWorld() {
 function snapshot(box: Sandbox): Record<string, string> {
   const found: Record<string, string> = {}
   const walk = (folder: string) => {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
       const path = join(folder, entry.name)
       if (path === join(box.stateDir, 'watchdog', 'doctor') || /emergency-recovery-2026-11-22-054410\.log$/.test(path))
         continue
-      if (entry.isSymbolicLink()) found[path] = `-> ${readlinkSync(path)}`
+      if (entry.isSymbolicLink()) found[path] = `-> ${fs.readlinkSync(path)}`
       else if (entry.isDirectory()) walk(path)
-      else if (entry.isFile()) found[path] = readFileSync(path, 'latin1')
+      else if (entry.isFile()) found[path] = fs.readFileSync(path, 'latin1')
     }
   }
   walk(box.home)
@@ -210,16 +190,8 @@ function snapshot(box: Sandbox): Record<string, string> {
 /** The config in place: what protects it, what holds secrets, and what a repair may touch. */
 export function configText(port: number, logFile: string): string {
   const words: Record<string, unknown> = { ...PLANTED, port, logFile }
-  const text = readFileSync(join(import.meta.dirname, '..', 'fixtures', 'doctor-config.json5'), 'utf8')
+  const text = fs.readFileSync(join(import.meta.dirname, '..', 'fixtures', 'doctor-config.json5'), 'utf8')
   return text.replace(/<(\w+)>/g, (_, word) => String(words[word]))
-}
-
-/** The config that it was healthy on: older in a few values. */
-function knownGoodText(port: number, logFile: string): string {
-  return configText(port, logFile)
-    .replace(PLANTED.gatewayToken, PLANTED.knownGoodToken)
-    .replace('"timeoutSeconds": 600', '"timeoutSeconds": 300')
-    .replace('"session": {', '"messages": { "queue": { "mode": "collect" } },\n  "session": {')
 }
 
 const UNIT = `[Unit]
@@ -246,4 +218,120 @@ export function leaksIn({ text }: Pick<Answer, 'text'>, asked = ''): string[] {
     const holds = (one: string) => pieces.some((piece) => /\d/.test(piece) && one.includes(piece))
     return holds(text) && !holds(asked)
   })
+}
+
+// --- the real scripts/doctor-tools.ts as a process, spoken to over standard input
+
+/** What the server answers to `tools/call`. */
+export interface Answer {
+  text: string
+  isError: boolean
+}
+
+export interface Tool {
+  name: string
+  inputSchema: {
+    properties: Record<string, { type: unknown; maxLength?: number; enum?: string[] }>
+    required: string[]
+  }
+  annotations: { readOnlyHint: boolean }
+}
+
+/** Arguments as they should be. @param texts those of which not every text will do */
+export const usualArguments = ({ inputSchema: { properties, required } }: Tool, texts: Record<string, string> = {}) =>
+  Object.fromEntries(
+    required.map((one) => {
+      const { type, enum: choices } = properties[one]!
+      return [one, choices?.[0] ?? (type === 'integer' ? 1 : (texts[one] ?? 'x'))]
+    }),
+  )
+
+export type Instruments = ReturnType<typeof startInstruments>
+
+/** How Node starts the server; what it serves follows. */
+export const SERVER = [...typescriptLoader(), join(projectDir, 'scripts', 'doctor-tools.ts')]
+
+const STAMP = '2026-11-22-054410'
+
+/** Opens a session in a sandbox as Level 3 does, and starts the server for it. @param parts replace those of its context */
+export function startInstruments(box: Sandbox, parts: Record<string, unknown> = {}) {
+  const own = {
+    folder: join(box.stateDir, 'watchdog', 'doctor', STAMP),
+    logPath: join(box.memoryDir, `emergency-recovery-${STAMP}.log`),
+  }
+  const context = { tier: 'emergency-recovery', tierPid: process.pid, env: box.env, ...own, ...parts }
+  const { folder, logPath } = context as typeof own
+  for (const path of [folder, box.memoryDir]) fs.mkdirSync(path, { recursive: true, mode: 0o700 })
+  const contextPath = join(folder, 'context.json')
+  fs.writeFileSync(contextPath, JSON.stringify(context), { mode: 0o600 })
+  const options = { env: box.env, cwd: '/' }
+  const child = spawn(process.execPath, [...SERVER, contextPath], options)
+  const statePath = join(folder, 'session.jsonl')
+  const lines = (path: string) => (fs.existsSync(path) ? fs.readFileSync(path, 'utf8').split('\n').filter(Boolean) : [])
+
+  return {
+    ...connect(child),
+    ...{ pid: child.pid!, child, folder, logPath, statePath },
+    reportPath: join(box.memoryDir, `emergency-recovery-report-${STAMP}.md`),
+    /** What happened in the session, as the server keeps it. */
+    state: () => lines(statePath).map((line) => JSON.parse(line) as Record<string, unknown>),
+    /** Begins a new session, in which these calls were made. */
+    reset: (calls: object[] = []) =>
+      fs.writeFileSync(statePath, calls.map((one, by) => `${JSON.stringify({ by, ...one })}\n`).join('')),
+    /** The lines of the recovery log. */
+    log: () => lines(logPath),
+  }
+}
+
+function connect(child: ChildProcessWithoutNullStreams) {
+  const waiting = new Map<unknown, (response: Record<string, unknown>) => void>()
+  const strays: Record<string, unknown>[] = []
+  let stderr = ''
+  let id = 0
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  child.stdin.on('error', () => {})
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const response = JSON.parse(line) as Record<string, unknown>
+    const take = waiting.get(response.id) ?? ((stray) => strays.push(stray))
+    waiting.delete(response.id)
+    take(response)
+  })
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+
+  /** Sends one line as it is. */
+  const send = (line: string) => void child.stdin.write(`${line}\n`)
+
+  function request(method: string, params?: unknown): Promise<Record<string, unknown>> {
+    const response = new Promise<Record<string, unknown>>((resolve, reject) => {
+      waiting.set(++id, resolve)
+      void ended.then((code) => reject(new Error(`the server ended with ${code} before it answered: ${stderr}`)))
+    })
+    response.catch(() => {})
+    send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
+    return response
+  }
+
+  return {
+    send,
+    request,
+    call: async (name: string, args?: unknown): Promise<Answer> => {
+      const { result, error } = await request('tools/call', { name, arguments: args })
+      if (error) throw new Error(JSON.stringify(error))
+      const { content, isError } = result as { content: { text: string }[]; isError: boolean }
+      return { text: content.map(({ text }) => text).join('\n'), isError }
+    },
+    tools: async () => ((await request('tools/list')).result as { tools: Tool[] }).tools,
+    /** The next response to what was no request of ours: to a broken line. */
+    nextStray: async () => {
+      await waitFor(() => strays.length > 0, 'a response')
+      return strays.shift()!
+    },
+    stderr: () => stderr,
+    ended,
+    /** Closes standard input, as a doctor does that ends. Resolves with the exit code. */
+    close: () => {
+      child.stdin.end()
+      return ended
+    },
+  }
 }

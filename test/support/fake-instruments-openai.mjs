@@ -33,12 +33,9 @@ const ANSWERS = {
 const LONG = `first line\n${'a short line\n'.repeat(1840)}last line`
 
 function answerTo({ method, params }) {
-  if (method === 'initialize')
-    return {
-      protocolVersion: params.protocolVersion,
-      capabilities: { tools: {} },
-      serverInfo: { name: 'doctor', version: '1.0.0' },
-    }
+  const { protocolVersion } = params ?? {}
+  const serverInfo = { name: 'doctor', version: '1.0.0' }
+  if (method === 'initialize') return { protocolVersion, capabilities: { tools: {} }, serverInfo }
   if (method === 'tools/list') return { tools: TOOLS }
   if (method === 'ping') return {}
   if (method !== 'tools/call') return undefined
@@ -55,8 +52,6 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const message = JSON.parse(line)
   if (message.id === undefined || message.method === undefined) return
   const result = answerTo(message)
-  const reply = result
-    ? { id: message.id, result }
-    : { id: message.id, error: { code: -32601, message: 'Method not found' } }
-  setTimeout(() => send(reply), DELAYS_MS[mode]?.[message.method] ?? 0)
+  const reply = result ? { result } : { error: { code: -32601, message: 'Method not found' } }
+  setTimeout(() => send({ id: message.id, ...reply }), DELAYS_MS[mode]?.[message.method] ?? 0)
 })

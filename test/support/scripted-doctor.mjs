@@ -6,17 +6,17 @@ import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { controlDir, readJson, recordEvent } from './control.mjs'
 
 /** @type {import('./doctor-script.ts').DoctorScript} */
 const script = readJson('doctor.json') ?? {}
-const mode = script.mode ?? 'usual'
+const { mode } = script
 
 const TROUBLE = {
   login: { error: 'authentication_failed', text: 'Not logged in · Please run /login' },
   quota: { error: 'billing_error', text: 'Credit balance is too low' },
-  service: { error: 'server_error', text: 'API Error: 529 Overloaded' },
 }
 
 if (process.argv.includes('--version')) console.log('2.1.332 (Claude Code)')
@@ -28,9 +28,8 @@ async function work() {
     console.error('Claude Code could not start.')
     process.exit(1)
   }
-  const prompt = await standardInput()
+  const prompt = await text(process.stdin)
   if (mode === 'silent') return forever()
-  if (mode === 'strange') for (;;) await sleep(20, say({ type: 'news', of: 'tomorrow' }))
   const server = mode === 'no-instruments' ? undefined : await connect()
   say({ type: 'system', subtype: 'init', mcp_servers: [{ name: 'doctor', status: server ? 'connected' : 'failed' }] })
   recordEvent('doctor was prompted')
@@ -51,7 +50,7 @@ async function work() {
 
 async function take(step, server) {
   if (step.waitMs) await sleep(step.waitMs)
-  while (step.untilFile && !existsSync(step.untilFile)) await sleep(50)
+  while (step.untilFile && !existsSync(join(controlDir, step.untilFile))) await sleep(50)
   if (step.say) say({ type: 'assistant', message: { content: [{ type: 'text', text: step.say }] } })
   if (step.call) await call(server, step.call, step.args ?? {})
 }
@@ -89,12 +88,6 @@ async function connect() {
 
 function say(message) {
   process.stdout.write(`${JSON.stringify(message)}\n`)
-}
-
-async function standardInput() {
-  let text = ''
-  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk
-  return text
 }
 
 async function forever() {

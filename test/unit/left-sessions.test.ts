@@ -30,42 +30,29 @@ function machine(lastHealthyMs = EDITED_AT - 1000) {
     { configAfter: configHash(AFTER) },
     { at: EDITED_AT + 60_000, name: 'read_config', args: {}, acts: false, decision: 'done' },
   ]
-  const lines = happened.map((one) => JSON.stringify(one))
   // A kill may leave half a line.
-  writeFileSync(join(folder, 'session.jsonl'), [...lines, '{"at":'].join('\n'))
+  writeFileSync(join(folder, 'session.jsonl'), [...happened.map((one) => JSON.stringify(one)), '{"at":'].join('\n'))
   writeFileSync(settings.configPath, AFTER)
   writeRecord(settings, { ...readRecord(settings).value, lastHealthyMs })
   const clear = (isUp: boolean) => clearLeftSessions(settings, isUp, (text) => text)
   return { settings, folder, runs, clear, config: () => readFileSync(settings.configPath, 'utf8') }
 }
 
-test('an edit that led nowhere is rolled back, and its folder goes', async () => {
-  const { clear, config, runs } = machine()
-  expect(await clear(false)).toHaveLength(1)
-  expect(config()).toBe(BEFORE)
-  expect(readdirSync(runs)).toEqual([])
-})
-
+const MINE = '{ mine: true }'
 test.each([
-  ['the gateway is healthy on', true, undefined],
-  ['the gateway was healthy on, before it went down again', false, EDITED_AT + 1000],
-])('an edit that %s stays; what the config was before is kept', async (_, isUp, lastHealthyMs) => {
+  ['that led nowhere is rolled back', AFTER, false, undefined, BEFORE],
+  ['the gateway is healthy on stays', AFTER, true, undefined, AFTER],
+  ['the gateway was healthy on, before it went down again, stays', AFTER, false, EDITED_AT + 1000, AFTER],
+  ['that another hand has changed since stays', MINE, false, undefined, MINE],
+])('an edit %s; what the config was before is kept', async (_, now, isUp, lastHealthyMs, left) => {
   const { settings, clear, config, runs } = machine(lastHealthyMs)
-  expect(await clear(isUp)).toEqual([])
-  expect(config()).toBe(AFTER)
-  for (const path of [
-    `${settings.configPath}.before-doctor-${STAMP}`,
-    join(settings.memoryDir, `emergency-recovery-${STAMP}.config-before.json5`),
-  ])
-    expect(readFileSync(path, 'utf8')).toBe(BEFORE)
+  writeFileSync(settings.configPath, now)
+  expect(await clear(isUp)).toHaveLength(left === BEFORE ? 1 : 0)
+  expect(config()).toBe(left)
+  const beside = `${settings.configPath}.before-doctor-${STAMP}`
+  const copy = join(settings.memoryDir, `emergency-recovery-${STAMP}.config-before.json5`)
+  for (const path of left === BEFORE ? [] : [beside, copy]) expect(readFileSync(path, 'utf8')).toBe(BEFORE)
   expect(readdirSync(runs)).toEqual([])
-})
-
-test('a config that was changed since by another hand stays', async () => {
-  const { settings, clear, config } = machine()
-  writeFileSync(settings.configPath, '{ mine: true }')
-  expect(await clear(false)).toEqual([])
-  expect(config()).toBe('{ mine: true }')
 })
 
 test('a session that cannot be read is said and goes; copies of the first version stay', async () => {
