@@ -5,10 +5,10 @@ import { expect } from 'vitest'
 import { slowly } from '../real/patient-machine.ts'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
 import { type Stranger, startStranger } from '../support/stranger.ts'
-import { remarksIn } from '../support/tier-logs.ts'
+import { remarksIn, untilRemark } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { type Fault, killGateway, type RealScene, type Scene, type StandInScene, type SystemdScene } from './fault.ts'
-import { isRunning, untilRemark } from './scene.ts'
+import { isRunning } from './scene.ts'
 
 let stranger: Stranger
 const takenPort = {
@@ -34,11 +34,11 @@ const stop = (scene: Scene) => scene.signal('SIGSTOP')
 /** Once Level 1 has logged so many remarks of its own, it goes on or is well again. */
 const afterRemarks = (count: number) => ({
   goesOn: async (scene: Scene) => {
-    await untilRemark(scene, count)
+    await untilRemark(scene, 'watchdog', count)
     await scene.signal('SIGCONT')
   },
   isWell: async (scene: StandInScene) => {
-    await untilRemark(scene, count)
+    await untilRemark(scene, 'watchdog', count)
     scene.box.setFaults({})
   },
 })

@@ -1,4 +1,4 @@
-/** Plays all faults that can be played on a stage, each through all tiers, twice; prints what came of them as a table. */
+/** Plays all faults that can be played on a stage, each through all tiers, and again those that it concerns; prints what came of them as a table. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -57,8 +57,8 @@ export function playAll(name: StageName, build: () => Promise<Stage>, inTurn = t
       if (why) skip(why)
       const tiers = await stage.open(part.settings)
       try {
-        // The first tick gets to know the gateway, the second keeps its config as known-good.
-        for (let i = 0; i < 2; i++) await tick(tiers, 'gateway-watchdog', 0)
+        // The first tick gets to know the gateway, a second keeps its config as known-good.
+        for (let i = part.healedBy === 'level 2' ? 2 : 1; i > 0; i--) await tick(tiers, 'gateway-watchdog', 0)
         rows.set(part.id, [...about, ...(await play(part, tiers))])
       } finally {
         await tiers.close()
@@ -87,9 +87,8 @@ async function play(part: Part, tiers: Performance): Promise<string[]> {
   // Ten minutes later: what still stands is for a human; what was done must not be done again.
   letTimePass(scene)
   await part.again?.(scene)
-  const again = part.healedBy === 'a human' ? exits : [0, 0]
-  await tick(tiers, 'gateway-watchdog', again[0]!)
-  await tick(tiers, 'gateway-healthcheck', again[1]!)
+  await tick(tiers, 'gateway-watchdog', exits[1])
+  if (exits[1] === 1) await tick(tiers, 'gateway-healthcheck', 1)
   await tick(tiers, 'emergency-recovery-monitor', 0)
 
   const log = logs.map((tier, i) => scene.log(tier).slice(before[i])).join('')

@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Sandbox } from '../support/sandbox.ts'
-import { remarksIn } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
 import type { Scene } from './fault.ts'
 
@@ -39,12 +38,6 @@ export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose'
     isLive: (limitMs) => isLive(box.port, limitMs),
     onClose,
   }
-}
-
-/** Waits until Level 1 has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
-export async function untilRemark({ log }: Scene, count = 1): Promise<void> {
-  const before = remarksIn(log('watchdog'))
-  await waitFor(() => remarksIn(log('watchdog')) >= before + count, `${count} remarks of Level 1`)
 }
 
 /** The process in the gateway's own lock. */

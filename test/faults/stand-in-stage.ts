@@ -9,18 +9,10 @@ import type { StandInScene } from './fault.ts'
 import type { Performance } from './play.ts'
 import { sandboxScene, undoings } from './scene.ts'
 
-/** A gateway that is well may answer late on a busy machine; one that hangs has limits of its own. */
-const PATIENT = {
-  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20',
-  HEALTH_CHECK_HTTP_TIMEOUT: '20',
-  OPENCLAW_STARTUP_GRACE: '120',
-}
-
 export async function openStandIn(settings: Record<string, string> = {}): Promise<Performance<StandInScene>> {
   const receiver = await startWebhookReceiver()
-  const box = await createSandbox({
-    settings: { ...PATIENT, CONFIG_KNOWN_GOOD_AFTER: '0', DISCORD_WEBHOOK_URL: receiver.url, ...settings },
-  })
+  const usual = { OPENCLAW_STARTUP_GRACE: '120', CONFIG_KNOWN_GOOD_AFTER: '0', DISCORD_WEBHOOK_URL: receiver.url }
+  const box = await createSandbox({ settings: { ...usual, ...settings } })
   const { onClose, undo } = undoings()
   const { pid } = await box.startGateway()
   return {

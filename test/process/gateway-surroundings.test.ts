@@ -1,24 +1,22 @@
 /** What a look into the service manager and into the gateway's log tells beside the gateway's health. */
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect } from 'vitest'
 import { findElsewhere } from '../../lib/gateway/examine-trouble.ts'
-import { DEED, MARKER } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
-import { known, sandbox } from '../support/boxes.ts'
+import { test } from '../support/boxes.ts'
 import { freePort } from '../support/ports.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
-import { writeTierLog } from '../support/tier-logs.ts'
 
 const tick = (box: Sandbox, ...args: string[]) => box.runScript('gateway-watchdog', args)
 const recordOf = (box: Sandbox) => join(box.stateDir, 'watchdog', 'gateway.json')
 
-test.each(['activating', 'failed'])(
+test.for(['activating', 'failed'])(
   'a unit whose Node is gone (203/EXEC), %s, is a broken install: no restart',
-  async (state) => {
+  async (state, { sandbox }) => {
     const box = await sandbox()
     const loaded = `LoadState=loaded UnitFileState=enabled MainPID=0 ActiveState=${state} SubState=any Result=exit-code`
     box.addTool(
@@ -30,7 +28,7 @@ test.each(['activating', 'failed'])(
   },
 )
 
-test('a process that died while it was looked at: its supervisor, which starts it again, is asked once more', async () => {
+test('the supervisor of a process that died meanwhile is asked once more', async ({ sandbox }) => {
   const box = await sandbox()
   const seen = join(box.root, 'seen')
   box.addTool(
@@ -42,7 +40,7 @@ else touch '${seen}'; printf '%s\\n' ActiveState=active SubState=running MainPID
   expect((await tick(box, '--dry-run')).stdout).toMatch(/RUN ended: starting, /)
 })
 
-test('an in-process restart gets the time of a boot, however old its process is; then it is healthy, with a warning', async () => {
+test('an in-process restart gets the time of a boot, then a warning', async ({ known }) => {
   const { box, pid } = await known({ settings: { OPENCLAW_STARTUP_GRACE: '3' } })
   const begun = performance.now()
   await waitFor(() => performance.now() - begun > 4000, 'a process that is older than a boot may take')
@@ -56,7 +54,7 @@ test('an in-process restart gets the time of a boot, however old its process is;
   expect(run.stdout + (await tick(box)).stdout).toMatch(/\[WARN\] .*\b3 s/)
 })
 
-test('clients of this machine that the gateway refuses are noticed once; strangers and single slips are not', async () => {
+test('refused clients of this machine are noticed once, strangers are not', async ({ known }) => {
   const { box } = await known()
   const refuse = (remote: string, times: number) => {
     const words = `[ws] unauthorized conn=1 peer=x remote=${remote} client=cli cli v1 role=operator auth=token reason=token_mismatch guidance=x`
@@ -75,7 +73,7 @@ test('clients of this machine that the gateway refuses are noticed once; strange
   expect(await noticesOfNextHour()).toEqual([])
 })
 
-test('an old lack of memory in a log that is seldom written is not the reason of the next crash', async () => {
+test('an old lack of memory is not the reason of the next crash', async ({ known }) => {
   const { box, pid } = await known()
   const death = (whose: number) =>
     `[${whose}:0x16a15000]    30622 ms: Mark-Compact 380.9 (513.6) -> 380.1 (512.8) MB\n\nFATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n`
@@ -92,7 +90,7 @@ test('an old lack of memory in a log that is seldom written is not the reason of
   expect((await tick(box)).stdout).toMatch(new RegExp(`\\b${next}\\b.*FATAL`))
 })
 
-test('a gateway that is well at another port than the settings say is not restarted; there is one warning', async () => {
+test('a gateway that is well at another port is not restarted, with one warning', async ({ sandbox }) => {
   // Its process is at once older than a boot may take.
   const port = String(await freePort())
   const box = await sandbox({ settings: { OPENCLAW_GATEWAY_PORT: port, OPENCLAW_STARTUP_GRACE: '0' } })
@@ -105,47 +103,33 @@ test('a gateway that is well at another port than the settings say is not restar
   expect(box.processes()).toContain(pid)
   // There, too, silence is no health.
   box.setFaults({ health: 'silent' })
+  box.env.OPENCLAW_WATCHDOG_HEALTH_TIMEOUT = '1'
   expect((await tick(box, '--dry-run')).stdout).toMatch(/DOWN hung/)
 })
 
 // As `gateway.bind` can be set. A Mac has one address 127.…
 const HOST = process.platform === 'darwin' ? '::1' : '127.0.0.2'
 const LIVE = '{"ok":true,"status":"live"}'
-const hasOpenssl = spawnSync('openssl', ['version']).status === 0
-
-test.each([
-  ['listens at one address alone', 'http', HOST, LIVE],
-  ['speaks TLS', 'https', '127.0.0.1', LIVE],
-  ['says other words, and is none,', 'http', HOST, '{}'],
-])('a gateway that %s is found only by its words', async (_what, scheme, host, body) => {
-  if (scheme === 'https' && !hasOpenssl) return
+test('a gateway at one address alone, or one that speaks TLS, is found by its words', async ({ sandbox }) => {
   const box = await sandbox()
   const [key, cert] = [join(box.root, 'key.pem'), join(box.root, 'cert.pem')]
   const self = 'req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost'.split(' ')
-  if (scheme === 'https') expect(spawnSync('openssl', [...self, '-keyout', key, '-out', cert]).status).toBe(0)
-  const tls = existsSync(key) ? { key: readFileSync(key), cert: readFileSync(cert) } : undefined
-  const server = tls ? createTlsServer(tls) : createServer()
-  server.on('request', (request, response) => response.writeHead(request.url === '/health' ? 200 : 404).end(body))
-  const port = await freePort()
-  await new Promise<void>((resolve) => server.listen(port, host, resolve))
-  onTestFinished(() => void server.close())
+  const hasOpenssl = spawnSync('openssl', [...self, '-keyout', key, '-out', cert]).status === 0
+  const tls = hasOpenssl ? { key: readFileSync(key), cert: readFileSync(cert) } : {}
 
-  const settings = loadSettings({ HOME: '/nonexistent', PATH: process.env.PATH, OPENCLAW_GATEWAY_PORT: String(port) })
-  const own = { pid: process.pid, parentPid: 1, memoryMb: 1, ageSec: 1, command: 'openclaw-gateway' }
-  const found = await findElsewhere(settings, own, body === LIVE ? 60_000 : 2000)
-  const url = `${scheme}://${host.replace(/.*:.*/, '[$&]')}:${port}/`
-  expect(found?.there.gatewayUrl).toBe(body === LIVE ? url : undefined)
-})
-
-test('a recovery is credited to the level that restarted last, whichever log was written last', async () => {
-  const box = await sandbox()
-  box.writeConfig('{ broken')
-  const restart = { text: DEED.restart('x') }
-  writeTierLog(box.memoryDir, 'healthcheck', { ...restart, minutesAgo: 0.1 })
-  const down = { text: MARKER.down('absent', 'x'), minutesAgo: 0.3 }
-  writeTierLog(box.memoryDir, 'watchdog', down, { ...restart, minutesAgo: 0.2 })
-  expect((await tick(box)).code).toBe(1)
-  box.writeConfig()
-  await box.startGateway()
-  expect((await tick(box)).stdout).toMatch(/RECOVERED by level 2/)
+  /** Where this process is found when it is a server that says this. */
+  async function found(server: Server, host: string, body: string) {
+    server.on('request', (request, response) => response.writeHead(request.url === '/health' ? 200 : 404).end(body))
+    const port = await freePort()
+    await new Promise<void>((resolve) => server.listen(port, host, resolve))
+    const settings = loadSettings({ HOME: '/nonexistent', PATH: process.env.PATH, OPENCLAW_GATEWAY_PORT: String(port) })
+    const own = { pid: process.pid, parentPid: 1, memoryMb: 1, ageSec: 1, command: 'openclaw-gateway' }
+    const there = await findElsewhere(settings, own, body === LIVE ? 60_000 : 2000)
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    return there?.there.gatewayUrl.replace(`:${port}/`, '')
+  }
+  expect(await found(createServer(), HOST, LIVE)).toBe(`http://${HOST.replace(/.*:.*/, '[$&]')}`)
+  if (hasOpenssl) expect(await found(createTlsServer(tls), '127.0.0.1', LIVE)).toBe('https://127.0.0.1')
+  expect(await found(createServer(), HOST, '{}')).toBeUndefined()
 })

@@ -1,7 +1,7 @@
 /** Level 4 as a process with several channels: each on its own, each alert once, and what comes after the alert. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test as inTurn, type TestContext } from 'vitest'
 import { localStamp, MARKER } from '../../lib/tier/contract.ts'
 import { NTFY_TOKEN, readHtml, startAlertServices, TELEGRAM_CHAT, TELEGRAM_TOKEN } from '../support/alert-services.ts'
 import { monitorScene } from '../support/monitor-scene.ts'
@@ -9,15 +9,17 @@ import { addProfile } from '../support/profiles.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { ANSWERS } from '../support/webhook-receiver.ts'
 
-async function scene(settings: Record<string, string> = {}) {
+const test = inTurn.concurrent
+
+async function scene(t: TestContext, settings: Record<string, string> = {}) {
   const services = await startAlertServices()
-  onTestFinished(services.close)
-  return { services, ...(await monitorScene({ ...services.settings, ...settings })) }
+  t.onTestFinished(services.close)
+  return { services, ...(await monitorScene(t, { ...services.settings, ...settings })) }
 }
 const NO_OTHERS = { SLACK_WEBHOOK_URL: '', TELEGRAM_CHAT_ID: '', NTFY_URL: '', ALERT_WEBHOOK_URL: '' }
 
-test('every channel gets the alert in its own form; one that fails holds up no other, and alone gets it again', async () => {
-  const { services, sandbox, memoryDir, ledgerPath, says, tick, fail, read } = await scene()
+test('every channel gets the alert in its own form; only one that failed again', async (t) => {
+  const { services, sandbox, memoryDir, ledgerPath, says, tick, fail, read } = await scene(t)
   says('watchdog', 9, MARKER.down('misconfigured', 'JSON5: <b> & "x"'))
   fail()
   const report = `emergency-recovery-report-${localStamp(new Date(Date.now() - 5 * 60_000))}.md`
@@ -46,8 +48,8 @@ test('every channel gets the alert in its own form; one that fails holds up no o
   for (const secret of [TELEGRAM_TOKEN, NTFY_TOKEN, 'slack-secret', '/ping/']) expect(kept).not.toContain(secret)
 })
 
-test('a clock that is set back does not keep an alert waiting', async () => {
-  const { discord, run, tick, fail, read } = await scene(NO_OTHERS)
+test('a clock that is set back does not keep an alert waiting', async (t) => {
+  const { discord, run, tick, fail, read } = await scene(t, NO_OTHERS)
   fail('gave up', -59)
   discord.answerNext(...Array(3).fill(ANSWERS.serverError))
   const preload = `--import=${new URL('../fire/shifted-clock.mjs', import.meta.url).href}`
@@ -56,8 +58,12 @@ test('a clock that is set back does not keep an alert waiting', async () => {
   expect(read()).toHaveLength(1)
 })
 
-test('a channel that is gone is said through the others, and an alert that they took counts as delivered', async () => {
-  const { services, discord, tick, fail } = await scene({ TELEGRAM_CHAT_ID: '', NTFY_URL: '', ALERT_WEBHOOK_URL: '' })
+test('a channel that is gone is said through the others', async (t) => {
+  const { services, discord, tick, fail } = await scene(t, {
+    TELEGRAM_CHAT_ID: '',
+    NTFY_URL: '',
+    ALERT_WEBHOOK_URL: '',
+  })
   fail()
   discord.answerNext(ANSWERS.unknownWebhook)
   await tick(0)
@@ -70,8 +76,8 @@ test('a channel that is gone is said through the others, and an alert that they 
   expect(services.delivered('slack')).toHaveLength(3)
 })
 
-test('--test-alert says what each channel answered, and what to check; it reads no log', async () => {
-  const { discord, run, fail, read } = await scene({ TELEGRAM_CHAT_ID: '-42', NTFY_TOKEN: 'tk_wrong_wrong_wrong' })
+test('--test-alert says what each channel answered, and what to check', async (t) => {
+  const { discord, run, fail, read } = await scene(t, { TELEGRAM_CHAT_ID: '-42', NTFY_TOKEN: 'tk_wrong_wrong_wrong' })
   fail()
   const said = await run(1, ['--test-alert'])
   expect(said).toMatch(/Discord .*HTTP 204[\s\S]*Slack .*HTTP 200 \(ok\)/)
@@ -82,8 +88,8 @@ test('--test-alert says what each channel answered, and what to check; it reads 
   expect(await run(1, ['--test-alert'])).toMatch(/HTTP 404 \(Unknown Webhook\).*DISCORD_WEBHOOK_URL/)
 })
 
-test('while it lasts the human is reminded, and the end is told with its healer and the seconds of the report', async () => {
-  const { says, tick, fail, editLedger, read } = await scene(NO_OTHERS)
+test('while it lasts the human is reminded; the end names its healer', async (t) => {
+  const { says, tick, fail, editLedger, read } = await scene(t, NO_OTHERS)
   says('watchdog', 6, MARKER.down('hung', 'no answer'))
   fail('the doctor gave up', 3)
   await tick(0)
@@ -97,8 +103,8 @@ test('while it lasts the human is reminded, and the end is told with its healer 
   expect(read().slice(2)).toEqual([expect.stringMatching(/✅.* is back[\s\S]*ended by level 2: down for 6 min/)])
 })
 
-test('four failures in two hours are told as flapping, once', async () => {
-  const { says, tick, read } = await scene(NO_OTHERS)
+test('four failures in two hours are told as flapping, once', async (t) => {
+  const { says, tick, read } = await scene(t, NO_OTHERS)
   for (const minutesAgo of [28, 24, 20, 16]) says('watchdog', minutesAgo, MARKER.recovered(1, 20))
   await tick(0)
   says('watchdog', 8, MARKER.recovered(1, 20))
@@ -106,8 +112,8 @@ test('four failures in two hours are told as flapping, once', async () => {
   expect(read()).toEqual([expect.stringContaining('it fails again and again')])
 })
 
-test('NOTIFY=failures tells only what needs attention, NOTIFY=all everything, in one message', async () => {
-  const { sandbox, discord, says, tick, read } = await scene(NO_OTHERS)
+test('NOTIFY=failures tells what needs attention, NOTIFY=all everything', async (t) => {
+  const { sandbox, discord, says, tick, read } = await scene(t, NO_OTHERS)
   const events = (minutesAgo: number) => {
     says('watchdog', minutesAgo, MARKER.recovered(1, 18))
     says('healthcheck', minutesAgo, MARKER.notice('config rolled back: a by b'))
@@ -129,8 +135,8 @@ test('NOTIFY=failures tells only what needs attention, NOTIFY=all everything, in
   expect(await tick(2)).toMatch(/NOTIFY="some"/)
 })
 
-test('the service outside hears from every run: at /fail when no human can be reached, paused in a pause', async () => {
-  const { services, discord, sandbox, tick, fail } = await scene(NO_OTHERS)
+test('the service outside hears from every run: well, paused, or /fail', async (t) => {
+  const { services, discord, sandbox, tick, fail } = await scene(t, NO_OTHERS)
   const heard = () => services.requests.map(({ path, text }) => `${path.replace(/^\/ping\/[^/]+/, '')} ${text}`)
   await tick(0)
   fail()
@@ -145,8 +151,8 @@ test('the service outside hears from every run: at /fail when no human can be re
   expect(heard()).toEqual([' ', paused, expect.stringMatching(/^\/fail ./)])
 })
 
-test('an alert names the profile whose gateway it is about, in its title and in the commands to use', async () => {
-  const { sandbox, read } = await scene(NO_OTHERS)
+test('an alert names its profile in its title and in the commands', async (t) => {
+  const { sandbox, read } = await scene(t, NO_OTHERS)
   const work = await addProfile(sandbox, 'work')
   writeTierLog(work.memoryDir, 'emergency-recovery', { text: MARKER.manual('the doctor gave up'), minutesAgo: 1 })
   expect(await work.run('emergency-recovery-monitor')).toMatchObject({ code: 0 })

@@ -9,7 +9,7 @@ const stateIn = (stateDir: string, name: string) =>
   JSON.parse(readFileSync(join(stateDir, 'watchdog', `${name}.json`), 'utf8'))
 
 describe.concurrent('three gateways side by side', () => {
-  test('one is killed, then hangs, then has a broken config: its own tiers repair it, the others are not touched', async (t) => {
+  test('one is killed, has a broken config: its own tiers repair it, no others are touched', async (t) => {
     const box = await createSandbox()
     t.onTestFinished(box.close)
     const work = await addProfile(box, 'work')
@@ -36,10 +36,6 @@ describe.concurrent('three gateways side by side', () => {
     expect(work.log('watchdog')).toContain('RECOVERED')
     expect([box, work, rescue].map(({ stateDir }) => stateIn(stateDir, 'watchdog').backoff.crashes)).toEqual([0, 1, 0])
 
-    process.kill(work.gatewayPid()!, 'SIGSTOP')
-    const hung = await work.run('gateway-watchdog', [], { env })
-    expect(hung, hung.stdout).toMatchObject({ code: 0, stdout: expect.stringMatching(/DOWN hung/) })
-
     const good = readFileSync(work.configPath, 'utf8')
     process.kill(work.gatewayPid()!, 'SIGKILL')
     writeFileSync(work.configPath, good.slice(0, -20))
@@ -58,7 +54,7 @@ describe.concurrent('three gateways side by side', () => {
     process.kill(pids[2], 0)
   })
 
-  test("another profile's gateway on this one's port is neither taken for the own one nor ended", async (t) => {
+  test("another profile's gateway on this one's port is an impostor, and not ended", async (t) => {
     const box = await createSandbox()
     t.onTestFinished(box.close)
     const work = await addProfile(box, 'work')
@@ -69,7 +65,8 @@ describe.concurrent('three gateways side by side', () => {
     expect(box.log('emergency-recovery')).toMatch(/MANUAL INTERVENTION REQUIRED: impostor/)
     // Hung, it would look like one's own that hangs.
     process.kill(pid, 'SIGSTOP')
-    expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/DOWN impostor/)
+    const env = { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1' }
+    expect((await box.runScript('gateway-watchdog', [], { env })).stdout).toMatch(/DOWN impostor/)
     process.kill(pid, 'SIGCONT')
     expect((await work.run('gateway-watchdog')).code).toBe(0)
     expect(work.gatewayPid()).toBe(pid)
@@ -98,7 +95,7 @@ const report = (fix: string) => ({ symptom: 'It exits at once.', root_cause: 'A 
 const lockPath = (box: Sandbox) => join(box.home, '.openclaw-doctor.lock')
 
 describe.concurrent('two gateways down at once', () => {
-  test('the second doctor begins when the first has gone, with the briefing and the instruments of its own gateway', async (t) => {
+  test('the second doctor begins when the first has gone, for its own gateway alone', async (t) => {
     const { box, work, file, recover, recoverWork } = await twoWithoutPackage(t)
     const go = join(box.root, 'go')
     box.writeDoctorScript({ steps: [{ untilFile: go }], report: report('none') })
@@ -124,7 +121,7 @@ describe.concurrent('two gateways down at once', () => {
     expect(existsSync(join(box.stateDir, 'tmp', `openclaw-${process.getuid!()}`, 'gateway.state.lock'))).toBe(false)
   })
 
-  test('a doctor that takes too long is not waited for; a lock that a killed run left holds nothing up', async (t) => {
+  test('a doctor that takes too long, or a lock of a killed run, is not waited for', async (t) => {
     const { box, recoverWork } = await twoWithoutPackage(t)
     box.writeDoctorScript({ steps: [{ say: 'I think.', waitMs: 60_000 }] })
     const first = box.startScript('emergency-recovery')

@@ -1,7 +1,7 @@
 /** Level 4 as a process, beside the logs of the other tiers, with a stand-in of Discord. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, onTestFinished } from 'vitest'
+import { expect, type TestContext } from 'vitest'
 import type { Ledger } from '../../lib/alerts/ledger.ts'
 import { MARKER, type TierName } from '../../lib/tier/contract.ts'
 import { createSandbox, type RunOptions } from './sandbox.ts'
@@ -11,9 +11,11 @@ import { startWebhookReceiver } from './webhook-receiver.ts'
 export const MONITOR = 'emergency-recovery-monitor'
 export const HEALTHY = MARKER.runEnded('healthy', 0, 1)
 
-export async function monitorScene(settings: Record<string, string> = {}) {
+export async function monitorScene({ onTestFinished }: TestContext, settings: Record<string, string> = {}) {
   const discord = await startWebhookReceiver()
-  const sandbox = await createSandbox({ settings: { DISCORD_WEBHOOK_URL: discord.url, ...settings } })
+  const sandbox = await createSandbox({
+    settings: { DISCORD_WEBHOOK_URL: discord.url, ALERT_HTTP_TIMEOUT: '60', ...settings },
+  })
   onTestFinished(async () => {
     await sandbox.close()
     await discord.close()

@@ -12,7 +12,7 @@ import type { Faults, StandInEvent } from './faults.ts'
 import { freePort } from './ports.ts'
 import { processesOfHome } from './processes-of-home.ts'
 import { collect, type Run, type RunningScript, typescriptLoader } from './script-process.ts'
-import { remarksIn, restartsIn } from './tier-logs.ts'
+import { restartsIn } from './tier-logs.ts'
 import { waitFor } from './wait-for.ts'
 
 export { waitFor }
@@ -28,13 +28,13 @@ const SYSTEM_TOOLS =
 
 /** Short waits, for machines that are busy: whatever is an upper limit stays generous. */
 const SHORT_WAITS = {
-  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '2',
+  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20',
   OPENCLAW_WATCHDOG_RETRY_DELAY: '0.1',
   OPENCLAW_WATCHDOG_BACKOFF: '0',
   OPENCLAW_STARTUP_GRACE: '20',
   HEALTH_CHECK_RETRY_DELAY: '0.3',
   HEALTH_CHECK_ESCALATION_WAIT: '1',
-  HEALTH_CHECK_HTTP_TIMEOUT: '2',
+  HEALTH_CHECK_HTTP_TIMEOUT: '20',
   EMERGENCY_RECOVERY_TIMEOUT: '60',
   EMERGENCY_RECOVERY_CHECK_INTERVAL: '0.3',
   EMERGENCY_RECOVERY_IDLE_LIMIT: '10',
@@ -133,9 +133,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
   }
 
   /** Everything that the stand-ins did, oldest first. */
-  function events(): StandInEvent[] {
-    return recorded('events.jsonl')
-  }
+  const events = () => recorded<StandInEvent>('events.jsonl')
 
   /**
    * Starts the stand-in gateway with `openclaw gateway run` and waits for an event of it. Its output goes to
@@ -173,20 +171,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
   }
 
   /** The names of the files in the memory folder that begin so. */
-  function memoryFiles(beginning = ''): string[] {
-    if (!fs.existsSync(memoryDir)) return []
-    return fs
-      .readdirSync(memoryDir)
-      .filter((name) => name.startsWith(beginning))
-      .sort()
-  }
+  const memoryFiles = (beginning = '') =>
+    (fs.existsSync(memoryDir) ? fs.readdirSync(memoryDir) : []).filter((name) => name.startsWith(beginning)).sort()
 
   /** The text of all logs in the memory folder whose names begin so, oldest name first; `''`: of all. */
-  function log(beginning = ''): string {
-    return memoryFiles(beginning)
-      .map((name) => fs.readFileSync(join(memoryDir, name), 'utf8'))
-      .join('')
-  }
+  const log = (beginning = '') =>
+    memoryFiles(beginning).reduce((text, name) => text + fs.readFileSync(join(memoryDir, name), 'utf8'), '')
 
   /** Ends every process of the sandbox: one that was just started may still start others. */
   async function endProcesses(): Promise<void> {
@@ -234,11 +224,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
     log,
     /** How often a tier has started or restarted the gateway, by its log. */
     restarts: (tier: TierName = 'watchdog') => restartsIn(log(tier)),
-    /** Waits until a tier has logged so many lines of its own, markers and deeds aside: then it is in the midst of its run. */
-    async untilRemark(tier: TierName, count = 1): Promise<void> {
-      const before = remarksIn(log(tier))
-      await waitFor(() => remarksIn(log(tier)) >= before + count, `${count} remarks of ${tier}`)
-    },
     memoryFiles,
     endProcesses,
     /** Ends every process of the sandbox, removes it, and fails if `openclaw` was called in a way that no test planned. */

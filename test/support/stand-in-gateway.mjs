@@ -101,10 +101,7 @@ function bootRefusal({ value, issues }) {
   if (value.gateway?.mode === undefined)
     return 'Gateway start blocked: existing config is missing gateway.mode. Treat this as suspicious or clobbered config.'
   const listed = issues.map((issue) => `${issue.path}: ${issue.message}`).join('\n')
-  if (listed) return `Gateway failed to start: Invalid config at ${configPath}:\n${listed}`
-  if (value.gateway.bind === 'lan' && (value.gateway.auth?.mode ?? 'none') === 'none')
-    return 'Refusing to bind gateway to lan without auth.'
-  return undefined
+  return listed && `Gateway failed to start: Invalid config at ${configPath}:\n${listed}`
 }
 
 export function configuredPort({ value }) {
@@ -182,23 +179,19 @@ function answer(req, res, version) {
   const uptimeMs = Date.now() - listeningSince
   const send = (status, body, type = 'application/json; charset=utf-8') =>
     void res.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body)
-  if ((path === '/health' || path === '/healthz') && !isOlder(version, '2026.3.1'))
+  if (path === '/health' && !isOlder(version, '2026.3.1'))
     return send(health?.status ?? 200, health?.body ?? '{"ok":true,"status":"live"}')
   if (path === '/startupz' && !isOlder(version, '2026.8.1')) {
     const pendingReason = phase === 'starting' ? 'startup-sidecars' : undefined
     const body = { ok: phase === 'started', status: phase, version, uptimeMs, pendingReason }
     return send(body.ok ? 200 : 503, JSON.stringify(body))
   }
-  if ((path === '/readyz' || path === '/ready') && !isOlder(version, '2026.3.1')) {
+  if (path === '/readyz' && !isOlder(version, '2026.3.1')) {
     const ready = phase === 'started' && failing.length === 0
     return send(ready ? 200 : 503, JSON.stringify({ ready, failing, suppressed, uptimeMs }))
   }
   // The real one answers every other path with its control UI, also one that does not exist.
-  send(
-    200,
-    '<!doctype html>\n<html lang="en"><head><title>OpenClaw</title></head></html>\n',
-    'text/html; charset=utf-8',
-  )
+  send(200, '<!doctype html><title>OpenClaw</title>', 'text/html; charset=utf-8')
 }
 
 // --- signals

@@ -8,12 +8,12 @@ import type { Sandbox } from './sandbox.ts'
 export type Stranger = Awaited<ReturnType<typeof startStranger>>
 
 /** Starts it with arguments that mean nothing to it; a gateway that was just killed may hold the port for a moment. */
-export async function startStranger(box: Sandbox, args: string[] = []) {
+export async function startStranger(box: Sandbox, args: string[] = [], isSilent = false) {
   const script = join(box.root, 'stranger.mjs')
   writeFileSync(
     script,
     `import { createServer } from 'node:http'
-const server = createServer((_, res) => res.end('<h1>Directory listing</h1>'))
+const server = createServer((_, res) => ${isSilent} || res.end('<h1>Directory listing</h1>'))
 const listen = () => server.listen(${box.port}, '127.0.0.1')
 server.on('listening', () => console.log('up')).on('error', () => setTimeout(listen, 100))
 listen()`,

@@ -3,6 +3,7 @@ import { appendFileSync, mkdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatLine, parseLine, parseMarker, type Severity, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
+import { waitFor } from './wait-for.ts'
 
 export interface Entry {
   text: string
@@ -29,3 +30,13 @@ export const restartsIn = (log: string): number => kindsIn(log).filter((kind) =>
 
 /** How many lines are neither markers nor deeds. Their number tells how far a run is; their words are free. */
 export const remarksIn = (log: string): number => kindsIn(log).filter((kind) => kind === undefined).length
+
+/** Waits until a tier has logged so many remarks more: then it is in the midst of its run. */
+export async function untilRemark(
+  { log }: { log(beginning: string): string },
+  tier: TierName = 'watchdog',
+  count = 1,
+): Promise<void> {
+  const before = remarksIn(log(tier))
+  await waitFor(() => remarksIn(log(tier)) >= before + count, `${count} remarks of ${tier}`)
+}

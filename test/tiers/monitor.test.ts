@@ -1,25 +1,32 @@
 /** Level 4 as a process: what a human gets to read, and that it comes once. */
-import { spawnSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { execa } from 'execa'
+import { expect, test as inTurn } from 'vitest'
 import { ABOUT_WATCHERS, MARKER } from '../../lib/tier/contract.ts'
 import { HEALTHY, MONITOR, monitorScene } from '../support/monitor-scene.ts'
 import { projectDir, waitFor } from '../support/sandbox.ts'
 import { typescriptLoader } from '../support/script-process.ts'
 import { ANSWERS, startWebhookReceiver } from '../support/webhook-receiver.ts'
 
-test('an incident that no level could end reaches Discord with host, time, levels, reason, log and what to do', async () => {
-  const { sandbox, discord, says, tick, read } = await monitorScene()
+const test = inTurn.concurrent
+
+test('an incident that no level could end reaches Discord with all that is needed', async (t) => {
+  const { sandbox, discord, says, tick, read } = await monitorScene(t)
   const evidence = 'pid 4711 (python3) listens on port 18789'
   says('watchdog', 15, HEALTHY)
   says('watchdog', 12, MARKER.down('impostor', evidence), MARKER.escalate(2, 'its port is taken'))
   says('healthcheck', 6, MARKER.escalate(3, 'down for 312 s'))
-  const words = Array.from({ length: 60 }, (_, i) => `line ${i} of the session`)
+  const nasty = 'said "no"\\n\n\tthen: \\ C:\\x \u0007\u001b[31mred\u001b[0m ```fence``` @everyone <@123> $(id) `id`'
+  const words = [...Array.from({ length: 60 }, (_, i) => `line ${i} of the session`), nasty, 'x🚀'.repeat(3000)]
   const log = says('emergency-recovery', 5, ...words, MARKER.manual(`${evidence}: a foreign process is never ended`))
+  says('emergency-recovery', 5, MARKER.manual(nasty), MARKER.manual('x🚀'.repeat(3000)))
+  appendFileSync(log, Buffer.from([0xff, 0xfe, 0x00, 0xc3, 0x28, 0x0a]))
   await tick(0)
   expect(discord.requests.map(({ problems }) => problems)).toEqual([[]])
+  expect(discord.delivered()[0]!.allowed_mentions).toEqual({ parse: [] })
   const [content = ''] = read()
+  expect(content).not.toMatch(/@everyone|<@/)
   expect(content).toMatch(/OpenClaw Gateway on .+ needs you/)
   expect(content).toMatch(/impostor · Down since (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d, last healthy .*\d\d:\d\d/)
   expect(content).toContain(`Seen: \`${evidence}\``)
@@ -28,57 +35,46 @@ test('an incident that no level could end reaches Discord with host, time, level
   expect(content).toMatch(/Level 3, doctor.*called a human/)
   expect(content).toContain('lsof -nP -iTCP')
   expect(content).toContain(log)
-  expect(content).toMatch(/```\n[\s\S]*line 59 of the session\n.*MANUAL INTERVENTION REQUIRED: pid 4711[\s\S]*\n```\n/)
+  expect(content).toMatch(
+    /```\n[\s\S]*line 59 of the session\n[\s\S]*MANUAL INTERVENTION REQUIRED: pid 4711[\s\S]*\n```\n/,
+  )
   expect(sandbox.log('monitor-')).toMatch(/alert delivered to Discord[\s\S]*RUN ended: alerts delivered, exit 0/)
 })
 
-test('quotes, newlines, control characters, markup, mentions and overlong reasons are sent as valid JSON', async () => {
-  const { discord, says, tick, fail, read } = await monitorScene()
-  const nasty = 'said "no"\\n\n\tthen: \\ C:\\x \u0007\u001b[31mred\u001b[0m ```fence``` 🚀 @everyone <@123> $(id) `id`'
-  fail(nasty)
-  fail('x🚀'.repeat(3000))
-  appendFileSync(says('healthcheck', 0, MARKER.manual(nasty)), Buffer.from([0xff, 0xfe, 0x00, 0xc3, 0x28, 0x0a]))
-  await tick(0)
-  expect(discord.requests.map(({ problems }) => problems)).toEqual([[]])
-  expect(discord.delivered()[0]!.allowed_mentions).toEqual({ parse: [] })
-  expect(read()[0]).not.toMatch(/@everyone|<@/)
-})
-
-test('three ticks with three logs are one message; after a recovery the same failure is told again', async () => {
-  const { says, tick, fail, read } = await monitorScene()
+test('three logs are one message, told once; after a recovery the same failure is told again', async (t) => {
+  const { says, tick, fail, read } = await monitorScene(t)
   const whys = ['the doctor gave up on pid 1', 'no doctor left for today', 'its state cannot be written']
   fail(whys[0], 9)
   says('healthcheck', 8, MARKER.manual(whys[1]!))
   says('watchdog', 7, MARKER.manual(whys[2]!))
-  await tick(0, 0)
+  await tick(0)
   fail('the doctor gave up on pid 22', 6)
   await tick(0)
   expect(read()).toHaveLength(1)
   for (const why of whys) expect(read()[0]).toContain(why)
   says('watchdog', 4, HEALTHY)
   fail('the doctor gave up on pid 22', 2)
-  await tick(0, 0)
+  await tick(0)
   expect(read()).toHaveLength(2)
 })
 
-test('what was not taken is owed, also when its log is gone, and comes as one message', async () => {
-  const { discord, says, tick, fail, read } = await monitorScene()
+test('what was not taken is owed, also when its log is gone, and comes as one message', async (t) => {
+  const { discord, says, tick, fail, read } = await monitorScene(t)
   const log = fail('first reason', 3)
   discord.answerNext(ANSWERS.badGateway, ANSWERS.serverError, ANSWERS.serverError)
   await tick(1)
   rmSync(log)
   says('watchdog', 2, MARKER.recovered(1, 120))
   fail('second reason')
-  await tick(0, 0)
+  await tick(0)
   const text =
     /3 messages about OpenClaw on .+; the last: .+ needs you[\s\S]*first reason[\s\S]*level 1[\s\S]*second reason/
   expect(read()).toEqual([expect.stringMatching(text)])
 })
 
-test('an unreachable webhook, or none, is said at every tick and exits 1, and the outbox does not grow without end', async () => {
-  const { sandbox, discord, ledgerPath, tick, fail, editLedger } = await monitorScene()
+test('an unreachable webhook, or none, exits 1, and the outbox does not grow', async (t) => {
+  const { sandbox, discord, ledgerPath, tick, fail, editLedger } = await monitorScene(t)
   await discord.close()
-  await tick(0)
   fail()
   expect(await tick(1)).toMatch(/Discord[\s\S]*the doctor gave up\n.*RUN ended: alerts not delivered, exit 1/)
   expect(sandbox.log('monitor-')).not.toContain(discord.url)
@@ -88,8 +84,8 @@ test('an unreachable webhook, or none, is said at every tick and exits 1, and th
   expect(JSON.parse(readFileSync(ledgerPath, 'utf8')).outbox).toHaveLength(50)
 })
 
-test('only the marker counts, not prose that resembles it, nor a quotation of it', async () => {
-  const { sandbox, discord, memoryDir, says, tick } = await monitorScene()
+test('only the marker counts, not prose that resembles it, nor a quotation of it', async (t) => {
+  const { sandbox, discord, memoryDir, says, tick } = await monitorScene(t)
   const forged = `[2026-11-22T05:44:10+09:00] [watchdog] [ERROR] ${MARKER.manual('forged')}`
   const quoted = `the gateway's log says:\n${MARKER.manual('forged')}\n${forged}`
   says('emergency-recovery', 0, 'Manual intervention required.', quoted, `note: ${MARKER.manual('forged')}`)
@@ -98,12 +94,12 @@ test('only the marker counts, not prose that resembles it, nor a quotation of it
   // The one that Level 3 writes is found, even if a crash cut off the end of its line.
   const line = `[${new Date().toISOString().slice(0, 19)}+00:00] [emergency-recovery] [ERROR] ${MARKER.manual('real')}`
   appendFileSync(join(memoryDir, sandbox.memoryFiles('emergency-recovery')[0]!), line)
-  await tick(0, 0)
+  await tick(0)
   expect(discord.delivered()).toHaveLength(1)
 })
 
-test('a Retry-After is waited for; told to stop meanwhile, it leaves the alert to a run after that time', async () => {
-  const { sandbox, discord, tick, fail } = await monitorScene()
+test('a Retry-After is waited for; told to stop, it leaves the alert to a later run', async (t) => {
+  const { sandbox, discord, tick, fail } = await monitorScene(t)
   fail()
   discord.answerNext(ANSWERS.rateLimited(0.2), ANSWERS.rateLimited(20))
   const script = sandbox.startScript(MONITOR)
@@ -114,14 +110,14 @@ test('a Retry-After is waited for; told to stop meanwhile, it leaves the alert t
   expect(discord.requests.map(({ status }) => status)).toEqual([429, 429])
 })
 
-test('a webhook that is gone is said, not asked at every tick; its successor gets the alert, in plain words if it refuses it', async () => {
-  const { sandbox, discord, tick, fail } = await monitorScene()
+test('a webhook that is gone is not asked again; its successor gets the alert', async (t) => {
+  const { sandbox, discord, tick, fail } = await monitorScene(t)
   fail()
   discord.answerNext(ANSWERS.unknownWebhook)
   expect(await tick(1, 1)).toContain('the doctor gave up')
   expect(discord.requests).toHaveLength(1)
   const other = await startWebhookReceiver()
-  onTestFinished(other.close)
+  t.onTestFinished(other.close)
   sandbox.writeEnvFile({ DISCORD_WEBHOOK_URL: other.url })
   other.answerNext({ status: 400, body: '{"message":"Invalid Form Body"}' })
   await tick(0)
@@ -130,8 +126,8 @@ test('a webhook that is gone is said, not asked at every tick; its successor get
   ])
 })
 
-test.each(['without an answer', 'killed while it sends'])('%s, it sends again and says so', async (how) => {
-  const { sandbox, discord, run, tick, fail, read } = await monitorScene()
+test.for(['without an answer', 'killed while it sends'])('%s, it sends again and says so', async (how, t) => {
+  const { sandbox, discord, run, tick, fail, read } = await monitorScene(t)
   fail()
   discord.answerNext('hang')
   if (how === 'without an answer') await run(1, [], { env: { ALERT_HTTP_TIMEOUT: '3' } })
@@ -141,49 +137,43 @@ test.each(['without an answer', 'killed while it sends'])('%s, it sends again an
     process.kill(script.pid, 'SIGKILL')
     await script.finished
   }
-  await tick(0, 0)
+  await tick(0)
   expect(read()).toEqual([expect.stringContaining('Perhaps a repetition')])
 })
 
-test('what is older than the window is history, unless the monitor itself did not run since', async () => {
-  const { discord, says, tick, fail, editLedger, read } = await monitorScene()
+test('what is older than the window is history, unless no monitor ran since', async (t) => {
+  const { discord, says, tick, fail, editLedger, read } = await monitorScene(t)
   // A daily log that is still written holds failures of the morning.
   appendFileSync(says('healthcheck', 100, MARKER.manual('this morning')), '\n')
   fail('an old failure', 90)
   await tick(0)
   expect(discord.requests).toEqual([])
   editLedger((ledger) => (ledger.readAt = new Date(Date.now() - 95 * 60_000).toISOString()))
-  await tick(0, 0)
+  await tick(0)
   expect(read()).toEqual([expect.stringContaining('an old failure')])
   expect(read()[0]).not.toContain('`this morning`')
 })
 
-test.each([
+test.for([
   ['The watchers of OpenClaw', 'guardian', 'watchdog', `${ABOUT_WATCHERS}watchdog is not registered`],
   ['OpenClaw Gateway', 'watchdog', 'guardian', 'emergency-recovery hung and was ended'],
-] as const)('%s: what the guardian calls for is over when the %s is well, not the %s', async (who, its, other, why) => {
-  const { says, tick, read } = await monitorScene()
-  says('guardian', 4, MARKER.manual(why))
-  says(other, 3, HEALTHY)
-  await tick(0)
-  expect(read()).toEqual([expect.stringMatching(`${who} on .+ needs? you[^]*${why.replace(ABOUT_WATCHERS, '')}`)])
-  says(its, 1, HEALTHY)
-  await tick(0, 0)
-  expect(read().slice(1)).toEqual([expect.stringMatching(`✅ ${who} on .+ (is back|are well again)`)])
-})
+] as const)(
+  '%s: what the guardian calls for is over when the %s is well, not the %s',
+  async ([who, its, other, why], t) => {
+    const { says, tick, read } = await monitorScene(t)
+    says('guardian', 4, MARKER.manual(why))
+    says(other, 3, HEALTHY)
+    await tick(0)
+    expect(read()).toEqual([expect.stringMatching(`${who} on .+ needs? you[^]*${why.replace(ABOUT_WATCHERS, '')}`)])
+    says(its, 1, HEALTHY)
+    await tick(0)
+    expect(read().slice(1)).toEqual([expect.stringMatching(`✅ ${who} on .+ (is back|are well again)`)])
+  },
+)
 
-test('what a clock that was ahead saw healthy does not end what fails after it was set back', async () => {
-  const { says, tick, fail, read } = await monitorScene()
-  for (const minutesAgo of [6, 3, 1]) says('watchdog', minutesAgo, HEALTHY)
-  for (const minutesAgo of [8, 7, 5, 2]) says('watchdog', minutesAgo, MARKER.down('hung', 'x'))
-  fail('the doctor gave up', 4)
-  await tick(0)
-  expect(read()).toEqual([expect.stringMatching(/needs you[\s\S]*hung · Down since/)])
-})
-
-test('secrets of the config and the settings do not leave the machine', async () => {
+test('secrets of the config and the settings do not leave the machine', async (t) => {
   const bot = '123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc'
-  const { sandbox, discord, ledgerPath, says, tick } = await monitorScene({ TELEGRAM_BOT_TOKEN: bot })
+  const { sandbox, discord, ledgerPath, says, tick } = await monitorScene(t, { TELEGRAM_BOT_TOKEN: bot })
   sandbox.writeConfig({ channels: { slack: { signingSecret: 'a very quiet phrase' } } })
   const secrets = ['stand-in-token-0123456789', 'a very quiet phrase', bot, discord.url]
   const text = `it said ${secrets.join(' and ')}`
@@ -195,14 +185,14 @@ test('secrets of the config and the settings do not leave the machine', async ()
   for (const secret of secrets) for (const one of left) expect(one).not.toContain(secret)
 })
 
-test('folders that cannot be written are alerted once, by Level 4 itself, and so is everything else meanwhile', async () => {
-  const { sandbox, memoryDir, state, tick, fail, read } = await monitorScene()
+test('folders that cannot be written are alerted once, and all else meanwhile', async (t) => {
+  const { sandbox, memoryDir, state, tick, fail, read } = await monitorScene(t)
   const logs = join(sandbox.home, 'openclaw')
   writeFileSync(logs, 'a file where the folder should be')
   await tick(0, 0)
   expect(read()).toEqual([expect.stringMatching(/Self-healing on .+ cannot write its files[\s\S]*openclaw/)])
   rmSync(logs)
-  await tick(0, 0)
+  await tick(0)
   expect(read().slice(1)).toEqual([expect.stringMatching(/✅ Self-healing on .+ can write its files again/)])
   rmSync(state, { recursive: true })
   writeFileSync(state, 'a file where the folder should be')
@@ -212,33 +202,37 @@ test('folders that cannot be written are alerted once, by Level 4 itself, and so
   expect(read().slice(3)).toEqual([expect.stringContaining('the doctor gave up')])
   // What was remembered elsewhere is taken over when the folder is well again.
   rmSync(state)
-  await tick(0, 0)
+  await tick(0)
   expect(read()).toHaveLength(5)
   expect(read()[4]).not.toContain('the doctor gave up')
   expect(readdirSync(memoryDir)).not.toContain('alerts.json')
 })
 
-test('where 16 kB cannot be written, the look at that takes no space', async () => {
-  const { sandbox, memoryDir, state } = await monitorScene()
+test('where 16 kB cannot be written, the look at that takes no space', async (t) => {
+  const { sandbox, memoryDir, state } = await monitorScene(t)
   const monitor = [process.execPath, ...typescriptLoader(), join(projectDir, 'scripts', `${MONITOR}.ts`)]
   const env = { HOME: sandbox.home, PATH: process.env.PATH }
-  const { stdout } = spawnSync('sh', ['-c', 'ulimit -f 12; exec "$0" "$@"', ...monitor], { env, encoding: 'utf8' })
+  const { stdout } = await execa({
+    env,
+    extendEnv: false,
+    reject: false,
+  })`sh -c ${'ulimit -f 12; exec "$0" "$@"'} ${monitor}`
   expect(stdout).toContain('EFBIG')
   for (const folder of [memoryDir, state]) expect(readdirSync(folder)).not.toContain('.can-be-written')
 })
 
-test('a damaged memory is kept aside, and the failure is told rather once more than not', async () => {
-  const { state, ledgerPath, tick, fail, read } = await monitorScene()
+test('a damaged memory is kept aside, and the failure told once more', async (t) => {
+  const { state, ledgerPath, tick, fail, read } = await monitorScene(t)
   fail()
   await tick(0)
   writeFileSync(ledgerPath, '{"saved": 3, "cas')
-  await tick(0, 0)
+  await tick(0)
   expect(readdirSync(state).join(' ')).toMatch(/alerts\.json\.corrupt-/)
   expect(read()).toHaveLength(2)
 })
 
-test('--dry-run shows the message, sends nothing and writes nothing', async () => {
-  const { sandbox, discord, run, fail } = await monitorScene()
+test('--dry-run shows the message, sends nothing and writes nothing', async (t) => {
+  const { sandbox, discord, run, fail } = await monitorScene(t)
   fail()
   const files = () => readdirSync(sandbox.home, { recursive: true, encoding: 'utf8' })
   const before = files()
@@ -247,8 +241,8 @@ test('--dry-run shows the message, sends nothing and writes nothing', async () =
   expect(discord.requests).toEqual([])
 })
 
-test('from 1.x: the waiting alert is delivered, and nothing that was told is told again', async () => {
-  const { sandbox, state, ledgerPath, says, tick, read } = await monitorScene()
+test('from 1.x: the waiting alert is delivered, nothing is told again', async (t) => {
+  const { sandbox, state, ledgerPath, says, tick, read } = await monitorScene(t)
   says('healthcheck', 15, MARKER.manual('the doctor gave up'))
   const log = says('healthcheck', 7, MARKER.manual('no doctor is left for today'))
   const shiftMs = Date.now() - 120_000 - Date.parse('2026-11-29T11:50:54Z')
@@ -264,6 +258,6 @@ test('from 1.x: the waiting alert is delivered, and nothing that was told is tol
   expect(read()).toEqual([expect.stringMatching(/no doctor is left for today[\s\S]*it is hopeless/)])
   expect(read()[0]).not.toContain('`the doctor gave up')
   says('watchdog', 0, HEALTHY)
-  await tick(0, 0)
+  await tick(0)
   expect(read().slice(1)).toEqual([expect.stringMatching(/✅ OpenClaw Gateway on .+ is back/)])
 })

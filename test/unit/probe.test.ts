@@ -62,14 +62,12 @@ test.each<[string, (socket: Socket) => void, string]>([
   ['a stream of 100 Continue', endless('', 'HTTP/1.1 100 Continue\r\n\r\n', 1), 'timeout'],
   ['a redirect to itself', http('', '302 Found\r\nLocation: /health'), 'other'],
   ['a gzip bomb', says(gzip, BOMB), 'other'],
-  ['TLS on the plain port', (socket) => void socket.end(Buffer.from('15030100020228', 'hex')), 'broken'],
   ['a reset', (socket) => socket.resetAndDestroy(), 'broken'],
   ['an end without a word', (socket) => void socket.end(), 'broken'],
   ['bytes that are no HTTP', (socket) => void socket.end(Buffer.from([0, 255, 13, 10, 7, 27])), 'broken'],
   ['silence', () => {}, 'timeout'],
   ['the right words with a wrong status', http(LIVE, '503 No'), 'other'],
   ['nearly the right words', http('{"ok":1}'), 'other'],
-  ['JSON that is no object', http('true'), 'other'],
 ])('%s', async (_name, behave, kind) => {
   expect((await ask(behave, kind === 'timeout' ? LIMIT_MS : GENEROUS_MS)).kind).toBe(kind)
 })
