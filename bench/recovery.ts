@@ -17,14 +17,13 @@ import { createSandbox, type Sandbox, waitFor } from '../test/support/sandbox.ts
 import { publish, spread } from './figures.ts'
 
 const SHORT = {
-  CONFIG_KNOWN_GOOD_AFTER: '0',
-  OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1',
-  OPENCLAW_WATCHDOG_RETRY_DELAY: '0.2',
-  OPENCLAW_STOP_GRACE: '1',
-  OPENCLAW_STARTUP_GRACE: '120',
+  ...{ OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '0.2' },
+  ...{ CONFIG_KNOWN_GOOD_AFTER: '0', OPENCLAW_STOP_GRACE: '1', OPENCLAW_STARTUP_GRACE: '120' },
 }
 
 const answers = ({ port }: Sandbox) => isLive(port, 500)
+const recordOf = ({ stateDir }: Sandbox) => readFileSync(join(stateDir, 'watchdog', 'gateway.json'), 'utf8')
+const gatewayPid = (box: Sandbox) => Number(JSON.parse(recordOf(box)).pid)
 
 /** A crash, after the config was replaced. */
 const crashWith = (configOf?: (box: Sandbox) => string) => async (box: Sandbox) => {
@@ -32,23 +31,22 @@ const crashWith = (configOf?: (box: Sandbox) => string) => async (box: Sandbox) 
   process.kill(gatewayPid(box), 'SIGKILL')
   await waitFor(async () => !(await answers(box)), 'the end of the gateway')
 }
-const level1 = ['gateway-watchdog']
-const bothLevels = ['gateway-watchdog', 'gateway-healthcheck']
+const LEVELS = ['gateway-watchdog', 'gateway-healthcheck']
 const withoutMode = ({ port }: Sandbox) => JSON.stringify({ gateway: { port } })
 
-/** The name, how it is made, the tiers that heal it, and whether probes confirm it before that. */
-const FAULTS: [string, (box: Sandbox) => Promise<void>, string[], boolean][] = [
-  ['crash (SIGKILL)', crashWith(), level1, false],
-  ['frozen (SIGSTOP)', async (box) => void process.kill(gatewayPid(box), 'SIGSTOP'), level1, true],
-  ['broken config, then a crash', crashWith(() => '{ broken'), bothLevels, false],
-  ['valid config that is refused, then a crash', crashWith(withoutMode), bothLevels, false],
+/** The name, how it is made, the level that heals it, and whether probes confirm it before that. */
+const FAULTS: [string, (box: Sandbox) => Promise<void>, level: number, boolean][] = [
+  ['crash (SIGKILL)', crashWith(), 1, false],
+  ['frozen (SIGSTOP)', async (box) => void process.kill(gatewayPid(box), 'SIGSTOP'), 1, true],
+  ['broken config, then a crash', crashWith(() => '{ broken'), 2, false],
+  ['valid config that is refused, then a crash', crashWith(withoutMode), 2, false],
 ]
 
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' }, real: { type: 'boolean' } } })
 const rows: unknown[][] = []
-for (const [name, produce, tiers, isConfirmed] of FAULTS) {
+for (const [name, produce, level, isConfirmed] of FAULTS) {
   const seconds: number[] = []
-  while (seconds.length < Number(values.rounds)) seconds.push(await heal(produce, tiers))
+  while (seconds.length < Number(values.rounds)) seconds.push(await heal(produce, LEVELS.slice(0, level)))
   const { median, worst } = spread(seconds)
   const added = isConfirmed ? confirmationSec({}) - confirmationSec(SHORT) : 0
   // Level 1 comes by its interval, Level 2 at once after its exit code 1 (systemd `OnFailure`, launchd `WatchPaths`).
@@ -76,19 +74,15 @@ async function heal(produce: (box: Sandbox) => Promise<void>, tiers: string[]): 
     await produce(box)
     const began = performance.now()
     let isOver = false
-    // When it last began to answer: a frozen one that is ended may do so for a moment, too.
-    let liveAt = Number.NaN
-    const watching = (async () => {
-      for (let wasLive = true; !isOver; await delay(20)) {
-        const isNow = await answers(box)
-        if (isNow && !wasLive) liveAt = performance.now()
-        wasLive = isNow
-      }
+    const lastDown = (async () => {
+      // Until it last did not answer: a frozen one that is ended may do so for a moment.
+      let downAt = Number.NaN
+      for (; !isOver; await delay(20)) if (!(await answers(box))) downAt = performance.now()
+      return downAt
     })()
     for (const script of tiers) await box.runScript(script, [], { timeoutMs: 600_000 })
     isOver = true
-    await watching
-    return (liveAt - began) / 1000
+    return ((await lastDown) - began) / 1000
   } finally {
     await box.close()
   }
@@ -101,9 +95,4 @@ async function startRealGateway(box: Sandbox): Promise<void> {
   const options = { env: box.env, cwd: '/', detached: true, stdio: 'ignore' } as const
   spawn(join(box.binDir, 'openclaw'), ['gateway', 'run'], options).unref()
   await waitFor(() => answers(box), 'the real gateway', 300_000)
-}
-
-/** What the tiers have on record as the gateway's process. */
-function gatewayPid(box: Sandbox): number {
-  return Number(JSON.parse(readFileSync(join(box.stateDir, 'watchdog', 'gateway.json'), 'utf8')).pid)
 }

@@ -3,12 +3,13 @@
  * cron start it, through run-tier.sh, beside floors of the same minutes: `node -e 0`, and a curl of /health.
  * Measured with each Node that is named; default: the one that runs this.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { $ } from 'zx'
 import { TIERS } from '../lib/tier/contract.ts'
-import { createSandbox, projectDir } from '../test/support/sandbox.ts'
+import { createInstalled } from '../test/support/installed.ts'
+import { projectDir } from '../test/support/sandbox.ts'
 import { publish, spread } from './figures.ts'
 
 const WATCHERS = ['watchdog', 'healthcheck', 'monitor', 'guardian'] as const
@@ -16,10 +17,8 @@ const HEAD = [
   ...['', 'CPU ms: least', 'median', 'least ÷ `node -e 0`', 'median ÷ `node -e 0`'],
   ...['wall ms: least', 'median', 'CPU s a day'],
 ]
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { rounds: { type: 'string', default: '21' } },
-})
+const options = { rounds: { type: 'string', default: '21' } } as const
+const { values, positionals } = parseArgs({ allowPositionals: true, options })
 for (const node of positionals.length > 0 ? positionals : [process.execPath])
   await measureTicks(node, Number(values.rounds))
 
@@ -67,22 +66,9 @@ async function timed(command: string, env: Record<string, string>) {
 
 /** A healthy gateway, and an installation with systemd, so that peers are looked at. */
 async function installedSandbox(node: string) {
-  const box = await createSandbox()
+  const box = await createInstalled('systemd')
   box.env.PATH = `${box.binDir}:${dirname(node)}:/usr/local/bin:/usr/bin:/bin`
-  const watchdogDir = join(box.stateDir, 'watchdog')
-  mkdirSync(watchdogDir)
-  mkdirSync(box.memoryDir, { recursive: true })
-  const installedAt = new Date().toISOString()
-  const receipt = { installedAt, root: projectDir, scheduler: 'systemd', cronLines: ['x'], entries: [] }
-  writeFileSync(join(watchdogDir, 'receipt.json'), JSON.stringify(receipt))
-  writeFileSync(join(watchdogDir, 'launcher'), `${node}\n${box.env.PATH}\n`)
-  const units = ['watchdog', 'healthcheck'].flatMap((tier) => [
-    `Id=com.openclaw.${tier}.timer\nLoadState=loaded\nActiveState=active\nSubState=waiting\n`,
-    `Id=com.openclaw.${tier}.service\nLoadState=loaded\nActiveState=inactive\nSubState=dead\nMainPID=0\n`,
-  ])
-  // The gateway has no service: it runs as a bare process.
-  const show = `case $* in *openclaw-gateway*) echo LoadState=not-found ;; *) printf '%s' '${units.join('\n')}' ;; esac`
-  box.addTool('systemctl', show)
+  writeFileSync(join(dirname(box.receipt), 'launcher'), `${node}\n${box.env.PATH}\n`)
   await box.startGateway()
   return box
 }

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -187,6 +188,9 @@ export class Session {
       const path = tried(() => realpathSync(settings.configPath)) ?? settings.configPath
       writeFileAtomic(`${path}.before-doctor-${basename(context.folder)}`, configBefore)
     }
+    // The context goes last: a later run goes on where this one is killed.
+    const others = (tried(() => readdirSync(context.folder)) ?? []).filter((name) => name !== CONTEXT)
+    for (const name of others) rmSync(join(context.folder, name), { recursive: true, force: true })
     rmSync(context.folder, { recursive: true, force: true })
   }
 }
@@ -210,7 +214,8 @@ export async function clearLeftSessions(
   const ended = await closeLeftTerminals(settings, runs, isGatewayCommand)
   const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
   for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
-    // The first version kept copies of the config in folders of this place.
+    // The first version kept copies of the config in folders of this place; an empty one is of a run killed in between.
+    if (!existsSync(join(folder, CONTEXT))) tried(() => rmdirSync(folder))
     if (!existsSync(join(folder, CONTEXT))) continue
     try {
       const left = readSessionOf(join(folder, CONTEXT))

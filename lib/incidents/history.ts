@@ -136,7 +136,6 @@ class Timeline {
   incidents: Incident[] = []
   readonly stretches: Stretch[] = []
   readonly remarks: Step[] = []
-  /** Within the span. */
   readonly seconds = { upSec: 0, downSec: 0, stoppedSec: 0, unknownSec: 0, unknownInIncidentsSec: 0 }
   open: Incident | undefined
   private readonly span: Span
@@ -207,7 +206,6 @@ class Timeline {
     const last = this.incidents.at(-1)
     const healedBy = said.level ?? 'outside'
     const reckonedMs = atMs - Math.min(said.seconds, LONGEST_INCIDENT_SEC) * 1000
-    // Another tier saw it healthy first.
     if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
       this.addStep(said, tier, atMs, last)
       if (last.healedBy === 'outside') last.healedBy = healedBy

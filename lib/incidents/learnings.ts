@@ -83,7 +83,6 @@ const WORTH: [outcome: RegExp, words: string][] = [
   [/^/, 'unknown whether its fix worked'],
 ]
 
-/** For the briefing. */
 export function describeLearnings(similar: readonly Learning[]): string {
   const described = similar.map(({ text, similarity }, place) => {
     const [heading = '', ...body] = text.trim().slice(0, MAX_SECTION_CHARS).split('\n')

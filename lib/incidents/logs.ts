@@ -29,9 +29,7 @@ const DAY_MS = 24 * HOUR_MS
 const MAX_LOG_BYTES = 4_000_000
 /** The tiers cut what they quote to hundreds of characters. */
 const MAX_LINE_CHARS = 2048
-/** The verdict of a run that did not look. */
 export const STOOD_DOWN = 'stood down'
-/** More in a log is damage. */
 const MAX_RUN_SEC = 86_400
 
 /** Also of two days before the span, in both log folders. Of a log over `maxBytes` the end is read. Never throws. */

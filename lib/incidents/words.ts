@@ -27,7 +27,6 @@ export type TimelineLine = ReturnType<typeof lineOf>
 
 const NAMES = { watchdog: 'watchdog', healthcheck: 'health check', 'emergency-recovery': 'doctor', monitor: 'monitor' }
 
-/** `Level 1, watchdog`. */
 export function whoIs(tier: TierName): string {
   return tier === 'guardian' ? 'Guardian' : `Level ${TIERS[tier].level}, ${NAMES[tier]}`
 }

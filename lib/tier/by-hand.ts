@@ -17,7 +17,6 @@ export async function exitAsIn(name: string, main: () => ExitCode | Promise<Exit
   }
 }
 
-/** Of the scripts that people run. */
 export async function runByHand(name: string, main: () => ExitCode | Promise<ExitCode>): Promise<void> {
   // `… | head` closes the pipe early.
   process.stdout.on('error', () => process.exit())

@@ -23,7 +23,6 @@ export interface LogLine {
   text: string
 }
 
-/** What other tiers may rely on in a log, apart from free text. */
 export type Marker =
   | { kind: 'run-started'; pid: number }
   | { kind: 'run-ended'; verdict: string; exitCode: number; seconds: number }

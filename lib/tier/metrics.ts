@@ -31,7 +31,6 @@ function metric(type: Metric['type'], name: string, by: readonly TierName[], hel
   return { name: `openclaw_self_healing_${name}`, type, by, help, begins }
 }
 const gauge = (name: string, by: readonly TierName[], help: string) => metric('gauge', name, by, help, [])
-/** By the values of a label, if it has one. */
 const counter = (name: string, by: readonly TierName[], help: string, label?: string, ...values: string[]) =>
   metric('counter', name, by, help, label === undefined ? [{}] : values.map((value) => ({ [label]: value })))
 
@@ -137,7 +136,6 @@ export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal,
   return {
     add,
     set,
-    /** Removes the series with other labels. */
     setOnly: (metric: MetricKey, labels: Labels) => {
       for (const one of series.keys()) if (one.startsWith(`${METRICS[metric].name}{`)) series.delete(one)
       set(metric, 1, labels)

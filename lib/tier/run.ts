@@ -26,7 +26,6 @@ export interface TierRun {
   secrets: string[]
   hide: (text: string) => string
   dryRun: boolean
-  /** The tier's own flags. */
   flags: Record<string, boolean>
   /** Numbers that no line of the log tells. */
   meter: Meter
@@ -177,7 +176,6 @@ function countMarkers(journal: Journal, meter: Meter, settings: Settings): void 
   }
 }
 
-/** An unknown error is a failure, never a success. */
 function describeFailure(error: unknown, settings: Settings, journal: Journal): Outcome {
   const { code, path = settings.watchdogDir } = error as NodeJS.ErrnoException
   if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST'].includes(code)) {
@@ -193,7 +191,6 @@ export async function whyHandsOff(settings: Settings, tier: TierName): Promise<s
   return pauseReason(settings) ?? (await higherTierAtWork(settings, tier))
 }
 
-/** Monitor and guardian have no level. */
 async function higherTierAtWork(settings: Settings, tier: TierName): Promise<string | undefined> {
   const { level } = TIERS[tier]
   for (const higher of ['emergency-recovery', 'healthcheck'] as const) {

@@ -1,7 +1,7 @@
 /**
- * Every tier is killed (SIGKILL) at random moments of its work, and at each of its changes of the file system in turn,
+ * Every tier is killed (SIGKILL) at moments spread over its work, and at each of its changes of the file system in turn,
  * and then run again: no stuck lock, no half file, no lost call for a human, no lost config, no session of the doctor
- * left behind, and the next run does the right thing. The random moments come from a seed.
+ * left behind, and the next run does the right thing.
  */
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,11 +11,12 @@ import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
-/** Kills at random moments that each script survives; Level 3, which runs for long, a third of them. */
+/** That each script survives; Level 3, which runs for long, a third of them. */
 const KILLS = 100
-const SEED = 20_261_122
 const PRELOAD = `--import=${new URL('./crash-point.mjs', import.meta.url).href}`
 const LONG = { timeoutMs: 300_000 }
+/** Its multiples, without their whole part, are spread evenly from 0 to 1. */
+const GOLDEN_RATIO = 1.618034
 
 interface Scene {
   box: Sandbox
@@ -27,22 +28,19 @@ interface Scene {
 
 /** By the script that is killed: while it brings back a gateway, puts a config back, has a doctor at work, calls a human. */
 const SCENES: Record<string, (t: TestContext) => Promise<Scene>> = {
-  async 'gateway-watchdog'(t) {
-    const { box, expectHealed } = await knownGateway(t, 'gateway-watchdog')
-    return { box, before: box.endProcesses, after: expectHealed }
-  },
+  'gateway-watchdog': (t) => knownGateway(t, 'gateway-watchdog'),
 
   async 'gateway-healthcheck'(t) {
-    const { box, expectHealed } = await knownGateway(t, 'gateway-healthcheck')
-    const names = () => readdirSync(box.stateDir).filter((name) => name.startsWith('openclaw.json.broken-'))
-    const broken = () => names().map((name) => join(box.stateDir, name))
+    const { box, after: expectHealed } = await knownGateway(t, 'gateway-healthcheck')
+    const broken = () =>
+      readdirSync(box.stateDir).flatMap((name) => (/json\.broken-/.test(name) ? [join(box.stateDir, name)] : []))
     const before = async (n: number) => {
       await box.endProcesses()
       for (const path of broken()) rmSync(path)
       box.writeConfig(`{ broken: ${n}`)
     }
     const after = async (n: number) => {
-      await expectHealed()
+      await expectHealed(n)
       const kept = broken().map((path) => readFileSync(path, 'utf8'))
       expect(kept, 'the broken config is kept').toContain(`{ broken: ${n}\n`)
     }
@@ -67,7 +65,7 @@ const SCENES: Record<string, (t: TestContext) => Promise<Scene>> = {
       // The session that was cut short counts: for the same failure the next run may call the human and no doctor.
       const run = await box.runScript('emergency-recovery', [], LONG)
       if (run.code !== 0) expect(run.stdout).toMatch(/MANUAL INTERVENTION REQUIRED: /)
-      expect(box.processes(), 'only the gateway runs').toEqual(gateways(box))
+      expect(box.processes(), 'only the gateway runs').toEqual(readyGateways(box))
     }
     return { box, before, after }
   },
@@ -102,10 +100,9 @@ const SCENES: Record<string, (t: TestContext) => Promise<Scene>> = {
   },
 }
 
-test.concurrent.for(Object.entries(SCENES))('%s, killed at random moments', async ([script, open], t) => {
+test.concurrent.for(Object.entries(SCENES))('%s, killed at moments spread over its work', async ([script, open], t) => {
   const scene = await open(t)
   const { box } = scene
-  const random = generator(SEED + script.length * 1000)
   const kills = script === 'emergency-recovery' ? Math.ceil(KILLS / 3) : KILLS
   let longestMs = 0
   for (let n = 1, killed = 0; killed < kills; n++) {
@@ -113,7 +110,7 @@ test.concurrent.for(Object.entries(SCENES))('%s, killed at random moments', asyn
     const started = performance.now()
     const running = box.startScript(script, [], LONG)
     // The first run shows how long one takes; later ones show it when they were faster than their kill.
-    const limitMs = random() * longestMs
+    const limitMs = ((n * GOLDEN_RATIO) % 1) * longestMs
     const timer = n > 1 ? setTimeout(() => running.child.kill('SIGKILL'), limitMs) : undefined
     const { signal } = await running.finished
     clearTimeout(timer)
@@ -148,18 +145,18 @@ async function sandbox(t: TestContext, settings: Record<string, string> = {}): P
   return box
 }
 
-/** A gateway whose config is kept as known-good; it is healed when the script brings it back, once, with that config. */
-async function knownGateway(t: TestContext, script: string) {
+/** A gateway that is gone, whose config is kept as known-good: the script brings it back, once, with that config. */
+async function knownGateway(t: TestContext, script: string): Promise<Scene> {
   const box = await sandbox(t)
   await box.startGateway()
   for (let i = 0; i < 2; i++) await expectExit0(box, 'gateway-watchdog')
   const config = readFileSync(box.configPath, 'utf8')
-  const expectHealed = async () => {
+  const after = async () => {
     await expectExit0(box, script)
-    expect(gateways(box), 'one gateway').toHaveLength(1)
+    expect(readyGateways(box), 'one gateway').toHaveLength(1)
     expect(readFileSync(box.configPath, 'utf8')).toBe(config)
   }
-  return { box, expectHealed }
+  return { box, before: box.endProcesses, after }
 }
 
 async function expectExit0(box: Sandbox, script: string): Promise<void> {
@@ -167,11 +164,9 @@ async function expectExit0(box: Sandbox, script: string): Promise<void> {
   expect(run, run.stdout + run.stderr).toMatchObject({ code: 0 })
 }
 
-/** Gateways that came up and run. */
-function gateways(box: Sandbox): number[] {
-  const alive = box.processes()
-  const ready = box.events().flatMap(({ what, pid }) => (what === 'ready' ? [pid] : []))
-  return [...new Set(ready)].filter((pid) => alive.includes(pid))
+function readyGateways(box: Sandbox): number[] {
+  const ready = new Set(box.events().flatMap(({ what, pid }) => (what === 'ready' ? [pid] : [])))
+  return box.processes().filter((pid) => ready.has(pid))
 }
 
 /** The next run does the right thing, and leaves state files that can be read, no lock, no session of the doctor. */
@@ -186,14 +181,5 @@ async function expectAftermath({ box, after }: Scene, n: number, when: string): 
     }
   } catch (error) {
     throw new Error(`run ${n}, killed ${when}: ${(error as Error).message}\n${box.log()}`, { cause: error })
-  }
-}
-
-/** Numbers from 0 to 1, the same for the same seed. */
-function generator(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state * 48_271) % 2_147_483_647
-    return state / 2_147_483_647
   }
 }

@@ -1,19 +1,21 @@
 /**
- * State and log files that are damaged, huge, of another kind, not to be written, or another user's, full disks, and
- * many tiers at once: none breaks, a healthy gateway is left alone, and one that is down is brought back or a human called.
+ * State and log files that are damaged, huge or of another kind, full disks, many tiers at once, odd settings and answers:
+ * none breaks, a healthy gateway is left alone, and one that is down is brought back or a human called.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
-import { createSandbox, projectDir, type Sandbox } from '../support/sandbox.ts'
-import { collect, type Run } from '../support/script-process.ts'
+import { chosenDoctors } from '../../lib/agents/choice.ts'
+import { readLaunchdJob } from '../../lib/services/launchd.ts'
+import { ALL_SETTINGS, DOCTOR_NAMES } from '../../lib/tier/setting-table.ts'
+import { loadSettings, SettingsError } from '../../lib/tier/settings.ts'
+import { needsMount } from '../faults/scene.ts'
+import { createSandbox, type Sandbox } from '../support/sandbox.ts'
+import type { Run } from '../support/script-process.ts'
 
 const SCRIPTS = ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery-monitor', 'watchdog-guardian']
-const isRoot = process.getuid?.() === 0
-/** `nobody` of Linux and macOS alike is no fixed number; any that is not root will do. */
-const ORDINARY = { uid: 65_534, gid: 65_534 }
 
 const stateLike = fc.dictionary(
   fc.constantFrom('lastHealthyMs', 'pid', 'putBack', 'lastTickMs', 'warnings', 'backoff', 'memory', 'cases', 'outbox'),
@@ -24,7 +26,6 @@ const HARM: Record<string, (path: string) => void> = {
   damaged: (path) => fs.writeFileSync(path, '{"half": '),
   empty: (path) => fs.writeFileSync(path, ''),
   'of another shape': (path) => fs.writeFileSync(path, JSON.stringify(fc.sample(stateLike, 1)[0])),
-  'full of zeros': (path) => fs.writeFileSync(path, Buffer.alloc(4096)),
   // A hole: no disk is filled, but to read it whole takes 3 GB of memory.
   huge: (path) => fs.truncateSync(path, 3 * 1024 ** 3),
   [FOLDER]: (path) => {
@@ -40,12 +41,11 @@ async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> 
 }
 
 /** The state and log files that the tiers have left. */
-function filesOf(box: Sandbox): string[] {
-  return [join(box.stateDir, 'watchdog'), box.memoryDir].flatMap((folder) => {
+const filesOf = (box: Sandbox) =>
+  [join(box.stateDir, 'watchdog'), box.memoryDir].flatMap((folder) => {
     const files = fs.readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile())
     return files.map(({ name }) => join(folder, name))
   })
-}
 
 function expectCode(run: Run, what: string, ...codes: number[]): void {
   expect(codes, `${what}: ${run.signal}\n${run.stdout}${run.stderr}`).toContain(run.code)
@@ -83,22 +83,13 @@ test('50 watchdogs at once start one gateway, once', async () => {
 
 /** Puts a folder on a small file system of its own that has no byte left. */
 function fill(folder: string): void {
-  const aside = `${folder}.aside`
-  fs.mkdirSync(folder, { recursive: true })
-  execFileSync('cp', ['-a', folder, aside])
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=0700', 'tmpfs', folder])
+  const script = `set -e; mkdir -p "$0"; cp -a "$0" "$0.aside"; mount -t tmpfs -o size=2m,mode=0700 tmpfs "$0"
+    cp -a "$0.aside/." "$0"; rm -r "$0.aside"; dd if=/dev/zero of="$0/hog" 2>/dev/null || true`
+  execFileSync('sh', ['-c', script, folder])
   onTestFinished(() => void execFileSync('umount', ['-l', folder]))
-  execFileSync('cp', ['-a', `${aside}/.`, folder])
-  fs.rmSync(aside, { recursive: true })
-  for (let size = 1024 * 1024; size >= 1; size /= 2)
-    try {
-      fs.writeFileSync(join(folder, `hog-${size}`), Buffer.alloc(size))
-    } catch {
-      // Full for this size.
-    }
 }
 
-test.runIf(process.platform === 'linux' && isRoot)('folders that are full', async () => {
+test.runIf(needsMount() === undefined)('folders that are full', async () => {
   const memory = await sandbox()
   fill(memory.memoryDir)
   const run = await memory.runScript('gateway-watchdog')
@@ -130,45 +121,42 @@ test.runIf(process.platform === 'linux' && isRoot)('folders that are full', asyn
   expect(config.log('healthcheck')).toMatch(/MANUAL INTERVENTION REQUIRED: .*ENOSPC/)
 })
 
-test.runIf(isRoot && canBeRunByOthers())('read-only and foreign files, as an ordinary user', async () => {
-  const box = await sandbox()
-  const give = (path: string, uid: number, mode?: number) => {
-    fs.chownSync(path, uid, uid)
-    if (mode !== undefined) fs.chmodSync(path, mode)
-  }
-  for (const name of ['', ...fs.readdirSync(box.root, { recursive: true, encoding: 'utf8' })]) {
-    const path = join(box.root, name)
-    if (!path.startsWith(box.binDir) && fs.existsSync(path)) give(path, ORDINARY.uid)
-  }
-  fs.chmodSync(box.binDir, 0o755)
-  const start = (...argv: [string, ...string[]]) =>
-    spawn(argv[0], argv.slice(1), { ...ORDINARY, env: box.env, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] })
-  const runAll = async (what: string, ...codes: number[]) => {
-    for (const script of SCRIPTS) {
-      const paths = [join(projectDir, 'lib', 'tier', 'start.mjs'), join(projectDir, 'scripts', `${script}.ts`)]
-      const run = await collect(start(process.execPath, ...paths), script, 120_000)
-      expectCode(run, `${script}, ${what}`, ...codes)
+const words = (...list: string[]) => fc.constantFrom(...list)
+/** Text of the kind that lands in logs and settings. */
+const outside = fc
+  .array(fc.oneof(words('\n', '\r', '\u001b[2J', '"', '=', '#', '$HOME'), fc.string({ unit: 'binary', maxLength: 30 })))
+  .map((parts) => parts.join(''))
+
+test('any .env is settings, or a refusal in words', async () => {
+  const { home, stateDir } = await sandbox()
+  const name = words(...Object.values(ALL_SETTINGS).map((setting) => setting.name))
+  const set = fc.tuple(name, outside).map((pair) => pair.join('='))
+  const anyLines = fc.array(fc.oneof(outside, set), { maxLength: 8 })
+  const holds = (lines: string[]) => {
+    fs.writeFileSync(join(stateDir, '.env'), lines.join('\n'))
+    try {
+      expect(loadSettings({ HOME: home }).gatewayPort).toBeGreaterThan(0)
+    } catch (error) {
+      expect(error).toBeInstanceOf(SettingsError)
     }
   }
-  start(join(box.binDir, 'openclaw'), 'gateway', 'run')
-  await expect.poll(() => box.events().some(({ what }) => what === 'ready'), { timeout: 60_000 }).toBe(true)
-  await runAll('first run', 0, 3)
-  for (const [mode, uid] of [[0o400, ORDINARY.uid] as const, [0o644, 0] as const, [0o600, 0] as const]) {
-    for (const path of filesOf(box)) give(path, uid, mode)
-    await runAll(`files of ${uid} with mode ${mode}`, 0)
-  }
-  // The folder itself: nothing can be written any more, and that is said.
-  const state = join(box.stateDir, 'watchdog')
-  give(state, 0, 0o755)
-  await runAll('foreign state folder', 0, 1)
-  expect(box.log()).toMatch(/MANUAL INTERVENTION REQUIRED: .*EACCES/)
-  expect(fs.statSync(state).uid).toBe(0)
-  expect(boots(box)).toBe(1)
+  fc.assert(fc.property(anyLines, holds), { numRuns: 10_000 })
 })
 
-/** Another user can read this checkout and run this Node. */
-function canBeRunByOthers(): boolean {
-  const isOpen = (path: string) => (fs.statSync(path).mode & 0o005) === 0o005
-  for (let folder = projectDir; folder !== '/'; folder = join(folder, '..')) if (!isOpen(folder)) return false
-  return isOpen(process.execPath)
-}
+test('what launchctl and a doctor print can be read, whatever it is', () => {
+  const key = words('type', 'subtype', 'message', 'content', 'text', 'error', 'item', 'result', 'mcp_servers', 'name')
+  const word = words('system', 'init', 'assistant', 'user', 'result', 'text', 'tool_use', 'tool_result', 'item')
+  const values = [word, fc.jsonValue({ maxDepth: 1 })]
+  const event = fc.object({ key, values, maxDepth: 3, maxKeys: 5 }).map((one) => JSON.stringify(one))
+  const state = fc.tuple(words('\tstate = running\n', '\tpid = 12\n', '\tlast exit code = ', '\n\n'), outside)
+  const job = fc.array(state, { maxLength: 4 }).map((lines) => lines.flat().join(''))
+  const doctors = chosenDoctors({ ...loadSettings({ HOME: '/nonexistent' }), doctors: [...DOCTOR_NAMES] })
+  const holds = (code: number, line: string) => {
+    expect(readLaunchdJob(code, line, line)?.pid ?? 1).toBeGreaterThan(0)
+    for (const doctor of doctors)
+      for (const { kind } of [...doctor.read(line), ...(doctor.readError?.(line) ?? [])])
+        expect(kind).toMatch(/^(?:connected|trouble|said|called|answered|finished)$/)
+  }
+  const printed = fc.oneof(outside, event, job)
+  fc.assert(fc.property(fc.nat(255), printed, holds), { numRuns: 30_000 })
+})

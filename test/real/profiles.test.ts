@@ -2,9 +2,9 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { profilePort, rollingLogName } from '../../lib/tier/profile.ts'
-import { sandbox } from '../support/boxes.ts'
+import { test } from '../support/boxes.ts'
 import { addProfile } from '../support/profiles.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
 import { useRealOpenClaw } from './real-sandbox.ts'
@@ -18,7 +18,9 @@ function statusOf({ binDir, env }: Sandbox, profile: string) {
   return JSON.parse(execFileSync(join(binDir, 'openclaw'), args, options))
 }
 
-test('started, killed and healed by its own watchdog, as the same gateway that `openclaw --profile` means', async () => {
+test('started, killed and healed by its own watchdog, as the same gateway that `openclaw --profile` means', async ({
+  sandbox,
+}) => {
   const patient = { OPENCLAW_WATCHDOG_HEALTH_TIMEOUT: '20', OPENCLAW_STARTUP_GRACE: '240' }
   const box = await sandbox({ settings: { OPENCLAW_WATCHDOG_RETRY_DELAY: '1', ...patient } })
   useRealOpenClaw(box)
@@ -62,7 +64,7 @@ test('started, killed and healed by its own watchdog, as the same gateway that `
   process.kill(stranger, 0)
 })
 
-test('a port that stands nowhere is the one that OpenClaw derives from the name', async () => {
+test('a port that stands nowhere is the one that OpenClaw derives from the name', async ({ sandbox }) => {
   const box = await sandbox()
   useRealOpenClaw(box)
   const work = await addProfile(box, 'derived_Port-7')

@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { benchFigures } from '../../bench/figures.ts'
 import { TREATMENTS } from '../../lib/gateway/treat.ts'
-import { TIERS } from '../../lib/tier/contract.ts'
+import { ALL_TIERS } from '../../lib/tier/contract.ts'
 import { METRICS } from '../../lib/tier/metrics.ts'
 import { SETTINGS } from '../../lib/tier/setting-table.ts'
 import { typescriptLoader } from './script-process.ts'
@@ -18,13 +18,40 @@ const root = join(import.meta.dirname, '..', '..')
 export function generatedDocs(): { path: string; is: string; shouldBe: string }[] {
   const doctorTools = [...typescriptLoader(), join(root, 'scripts', 'doctor-tools.ts'), '--list']
   const instruments = execFileSync(process.execPath, doctorTools, { encoding: 'utf8' }).trimEnd()
-  const tables = { settings: settingsTable(), treatments: treatmentTable(), metrics: metricsTable() }
+  const settings = Object.values(SETTINGS)
+  const tables = {
+    bench: benchFigures(),
+    settings: table(
+      ['setting', 'default', 'unit', 'meaning'],
+      settings.map(({ name, fallback, unit, meaning }) => [quoted(name), fallback && quoted(fallback), unit, meaning]),
+    ),
+    treatments: table(
+      ['verdict', 'means', 'Level 1', 'Level 2', 'Level 3', 'why'],
+      Object.entries(TREATMENTS).map(([verdict, { means, level1, level2, level3, because }]) => {
+        return [`**${verdict}**`, means, level1, level2, level3, because]
+      }),
+    ),
+    metrics: table(
+      ['metric', 'type', 'written by', 'meaning'],
+      Object.values(METRICS).map(({ name, type, by, help }) => {
+        return [quoted(name), type, by.length === ALL_TIERS.length ? 'all' : by.join(', '), help]
+      }),
+    ),
+  }
+  const examples = settings.map(({ name, fallback, unit, meaning }) => `# ${meaning} (${unit})\n#${name}=${fallback}\n`)
   return [
-    generated('README.md', (text) => fill(text, { ...tables, bench: benchFigures() })),
+    generated('README.md', (text) => fill(text, tables)),
     generated('docs/doctor.md', (text) => fill(text, { instruments })),
-    generated('.env.example', envExample),
+    generated('.env.example', () => [ENV_HEAD, ...examples].join('\n')),
   ]
 }
+
+const quoted = (text: string) => `\`${text}\``
+
+const ENV_HEAD = `# Settings of openclaw-self-healing. Copy to ~/.openclaw/.env (OpenClaw reads that file too) and keep it private:
+#   cp .env.example ~/.openclaw/.env && chmod 600 ~/.openclaw/.env
+# Keep only the lines that you change. The environment wins over this file. $HOME and ~ are understood.
+`
 
 function generated(name: string, make: (text: string) => string) {
   const path = join(root, name)
@@ -43,49 +70,10 @@ function fill(text: string, tables: Record<string, string>): string {
   return text
 }
 
-function table(...rows: string[][]): string {
-  const [titles = []] = rows
-  rows.splice(
-    1,
-    0,
-    titles.map(() => '---'),
-  )
-  return rows.map((cells, i) => (i === 1 ? `|${cells.join('|')}|` : `| ${cells.join(' | ')} |`)).join('\n')
-}
-
-function treatmentTable(): string {
-  const rows = Object.entries(TREATMENTS).map(([verdict, { means, level1, level2, level3, because }]) => {
-    return [`**${verdict}**`, means, level1, level2, level3, because]
-  })
-  return table(['verdict', 'means', 'Level 1', 'Level 2', 'Level 3', 'why'], ...rows)
-}
-
-function settingsTable(): string {
-  const rows = Object.values(SETTINGS).map(({ name, fallback, unit, meaning }) => {
-    return [`\`${name}\``, fallback && `\`${fallback}\``, unit, meaning]
-  })
-  return table(['setting', 'default', 'unit', 'meaning'], ...rows)
-}
-
-function metricsTable(): string {
-  const rows = Object.values(METRICS).map(({ name, type, by, help }) => {
-    return [`\`${name}\``, type, by.length === Object.keys(TIERS).length ? 'all' : by.join(', '), help]
-  })
-  return table(['metric', 'type', 'written by', 'meaning'], ...rows)
-}
-
-/** Every setting, commented out, with its default. */
-function envExample(): string {
-  const entries = Object.values(SETTINGS).map(
-    ({ name, fallback, unit, meaning }) => `# ${meaning} (${unit})\n#${name}=${fallback}\n`,
-  )
-  return [
-    '# Settings of openclaw-self-healing. Copy to ~/.openclaw/.env (OpenClaw reads that file too) and keep it private:',
-    '#   cp .env.example ~/.openclaw/.env && chmod 600 ~/.openclaw/.env',
-    '# Keep only the lines that you change. The environment wins over this file. $HOME and ~ are understood.',
-    '',
-    ...entries,
-  ].join('\n')
+function table(titles: string[], rows: string[][]): string {
+  const lines = [titles, ...rows].map((cells) => `| ${cells.join(' | ')} |`)
+  lines.splice(1, 0, `|${titles.map(() => '---').join('|')}|`)
+  return lines.join('\n')
 }
 
 if (process.argv[1] === import.meta.filename) {

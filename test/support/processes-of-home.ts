@@ -7,9 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs'
  */
 export function processesOfHome(home: string): number[] {
   const environments = process.platform === 'linux' ? fromProc() : fromPs()
-  return environments
-    .filter(([pid, words]) => pid !== process.pid && words.includes(`HOME=${home}`))
-    .map(([pid]) => pid)
+  return environments.flatMap(([pid, words]) => (pid !== process.pid && words.includes(`HOME=${home}`) ? [pid] : []))
 }
 
 function fromProc(): [pid: number, words: string[]][] {

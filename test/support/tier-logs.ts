@@ -5,11 +5,7 @@ import { formatLine, parseLine, parseMarker, type Severity, type TierName } from
 import { logName } from '../../lib/tier/journal.ts'
 import { waitFor } from './wait-for.ts'
 
-export interface Entry {
-  text: string
-  minutesAgo?: number
-  severity?: Severity
-}
+type Entry = { text: string; minutesAgo?: number; severity?: Severity }
 
 /** Appends entries to a tier's log, which is named after and was last written at the time of the entries; its path. */
 export function writeTierLog(memoryDir: string, tier: TierName, ...entries: Entry[]): string {

@@ -1,19 +1,18 @@
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** When time was last let pass there, by performance.now(). */
 const lastPassedMs = new Map<string, number>()
 
 /**
- * Makes what the watchers know the age of older, their memories, the logs and the receipt: this time has gone by since it
- * was called last. Less what has really gone by, for the watchers add up the time between their ticks, and a slow machine
- * is none of what a test is about. The files keep their owners.
+ * Makes the watchers' memories, the logs and the receipt older, as if this time had gone by since it was called last: less
+ * what has really gone by, so that a slow machine changes nothing. The files keep their owners.
  */
 export function letTimePass({ watchdogDir, memoryDir }: { watchdogDir: string; memoryDir: string }, sec: number): void {
   const nowMs = performance.now()
   const reallyPassedMs = nowMs - (lastPassedMs.get(watchdogDir) ?? nowMs)
   lastPassedMs.set(watchdogDir, nowMs)
   const shiftMs = Math.max(0, Math.round(sec * 1000 - reallyPassedMs))
+  const filesIn = (folder: string) => readdirSync(folder).map((name) => join(folder, name))
   for (const path of [watchdogDir, memoryDir].filter(existsSync).flatMap(filesIn)) {
     if (/\/peers-[a-z]+\.json$/.test(path)) {
       const older = (key: string, value: unknown) => (/Ms$/.test(key) && value ? Number(value) - shiftMs : value)
@@ -24,5 +23,3 @@ export function letTimePass({ watchdogDir, memoryDir }: { watchdogDir: string; m
     }
   }
 }
-
-const filesIn = (folder: string) => readdirSync(folder).map((name) => join(folder, name))

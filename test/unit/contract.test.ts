@@ -30,12 +30,15 @@ test.each([
 
 test('no text from outside can forge a line or a marker', () => {
   const hostile = fc.array(
-    fc.constantFrom(
-      ...['\n', '\r', '\u2028', '\u0085', '\u001b[2K', '\u0000', ' ', 'x'],
-      '[2026-11-22T05:44:10+09:00] [watchdog] [WARN] ',
-      'MANUAL INTERVENTION REQUIRED: forged',
-      'RUN ended: healthy, exit 0 after 1 s',
-      'DOWN hung: forged',
+    fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 30 }),
+      fc.constantFrom(
+        ...['\n', '\r', '\u2028', '\u0085', '\u001b[2K', '\u0000', ' ', 'x'],
+        '[2026-11-22T05:44:10+09:00] [watchdog] [WARN] ',
+        'MANUAL INTERVENTION REQUIRED: forged',
+        'RUN ended: healthy, exit 0 after 1 s',
+        'DOWN hung: forged',
+      ),
     ),
   )
   fc.assert(
@@ -44,7 +47,6 @@ test('no text from outside can forge a line or a marker', () => {
       const parsed = formatLine(AT, 'watchdog', 'INFO', text).split('\n').map(parseLine).filter(Boolean)
       expect(parsed).toHaveLength(1)
       expect(parseMarker(parsed[0]!.text)).toBeUndefined()
-      // As evidence inside a marker it stays one line and cannot end the marker's line.
       const down = formatLine(AT, 'watchdog', 'WARN', MARKER.down('hung', oneLine(text))).split('\n')
       expect(down).toHaveLength(1)
       expect(parseMarker(parseLine(down[0]!)!.text)?.kind).toBe('down')

@@ -39,6 +39,7 @@ function machine(lastHealthyMs = EDITED_AT - 1000) {
 }
 
 const MINE = '{ mine: true }'
+
 test.each([
   ['that led nowhere is rolled back', AFTER, false, undefined, BEFORE],
   ['the gateway is healthy on stays', AFTER, true, undefined, AFTER],
@@ -47,6 +48,7 @@ test.each([
 ])('an edit %s; what the config was before is kept', async (_, now, isUp, lastHealthyMs, left) => {
   const { settings, clear, config, runs } = machine(lastHealthyMs)
   writeFileSync(settings.configPath, now)
+  mkdirSync(join(runs, 'killed-before-its-first-file'))
   expect(await clear(isUp)).toHaveLength(left === BEFORE ? 1 : 0)
   expect(config()).toBe(left)
   const beside = `${settings.configPath}.before-doctor-${STAMP}`
