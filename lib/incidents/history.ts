@@ -315,6 +315,7 @@ function uptimeOf({ incidents, seconds }: Timeline, { from }: Span) {
 function countRuns(events: readonly LogEvent[], { from, to }: Span) {
   const blank = ALL_TIERS.map((tier): [TierName, TierRuns] => [tier, { started: 0, ended: {}, unfinished: 0 }])
   const runs = Object.fromEntries(blank) as Record<TierName, TierRuns>
+  const begun = new Map(ALL_TIERS.map((tier): [TierName, number[]] => [tier, []]))
   for (const event of events.filter(({ atMs }) => atMs >= from.getTime())) {
     const mine = runs[event.tier]
     const at = new Date(event.atMs)
@@ -322,20 +323,20 @@ function countRuns(events: readonly LogEvent[], { from, to }: Span) {
       if (event.said.kind === 'cannot-start') mine.cannotStart = { at, why: event.said.why }
       continue
     }
-    const beganMs = event.kind === 'run' ? event.beganMs : event.atMs
-    const mayBeUnfinished = beganMs >= from.getTime() && to.getTime() - beganMs > LONGEST_RUN_MS
     mine.cannotStart = undefined
     if (event.kind === 'start') {
       mine.started++
       mine.lastStart = at
-      if (mayBeUnfinished) mine.unfinished++
+      begun.get(event.tier)!.push(event.atMs)
     } else {
       const { verdict, exitCode } = event
       mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
       mine.last = { at, verdict, exitCode }
-      if (mayBeUnfinished) mine.unfinished--
+      // One that stood down began last and ended first.
+      begun.get(event.tier)!.pop()
     }
   }
-  for (const mine of Object.values(runs)) mine.unfinished = Math.max(0, mine.unfinished)
+  for (const [tier, starts] of begun)
+    runs[tier].unfinished = starts.filter((atMs) => to.getTime() - atMs > LONGEST_RUN_MS).length
   return runs
 }

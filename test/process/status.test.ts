@@ -8,35 +8,40 @@ import { createSandbox, projectDir, waitFor } from '../support/sandbox.ts'
 import { typescriptLoader } from '../support/script-process.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 
-/** Every file below the folder, with all that writing would change. */
-function listing(folder: string): string[] {
-  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()
-  return names.map((name) => {
-    const stat = statSync(join(folder, name))
-    return `${name} ${stat.isFile() ? `${stat.size} ${stat.mtimeMs}` : 'folder'}`
-  })
-}
-
 async function box(settings: Record<string, string> = {}) {
   const machine = await createSandbox({ settings })
   onTestFinished(machine.close)
-  return machine
+  /** Every file of the home, with all that writing would change. */
+  const listing = () =>
+    readdirSync(machine.home, { recursive: true, encoding: 'utf8' }).map((name) => {
+      const stat = statSync(join(machine.home, name))
+      return `${name} ${stat.isFile() ? `${stat.size} ${stat.mtimeMs}` : 'folder'}`
+    })
+  return { ...machine, listing, status: (...flags: string[]) => machine.runScript('status', flags) }
 }
 
 test('without an installation, logs and a gateway it says so, exits 1 and writes nothing; flags that cannot be used: exit 2', async () => {
-  const machine = await box()
-  const status = (...flags: string[]) => machine.runScript('status', flags)
-  const before = listing(machine.home)
+  const { listing, status, startScript, writeEnvFile } = await box()
+  const before = listing()
   const { code, stdout, stderr } = await status('--dry-run')
   expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
   expect(stdout).toMatch(/gateway +○ absent/)
   expect(stdout).toMatch(/watchdog +NO .* never +- +-\n/)
   expect(stdout).not.toContain('\u001b')
-  expect(listing(machine.home)).toEqual(before)
+
+  // Into a pipe --watch writes one check after the other, without control characters.
+  const watching = startScript('status', ['--watch', '--json'])
+  let text = ''
+  watching.child.stdout!.on('data', (chunk) => (text += chunk))
+  await waitFor(() => text.split('\n').length > 2, 'two checks')
+  watching.child.kill('SIGINT')
+  expect((await watching.finished).code).toBe(1)
+  expect(JSON.parse(text.split('\n')[1]!)).toMatchObject({ isWell: false, gateway: { verdict: 'absent' } })
+  expect(listing()).toEqual(before)
 
   expect(await status('--help')).toMatchObject({ code: 0, stdout: expect.stringContaining('--watch') })
   expect(await status('--jsn')).toMatchObject({ code: 2, stderr: expect.stringContaining('--jsn') })
-  machine.writeEnvFile('HEALTH_CHECK_RETRY_DELAY=abc\n')
+  writeEnvFile('HEALTH_CHECK_RETRY_DELAY=abc\n')
   expect(await status()).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('"abc"') })
 })
 
@@ -51,7 +56,7 @@ test('gateway, tiers, the doctor’s budget, a pause and the last incidents; log
     { text: MARKER.recovered(1, 42), minutesAgo: 49 },
     { text: MARKER.runEnded('healthy', 0, 1), minutesAgo: 48 },
   )
-  for (const tick of ['gateway-watchdog', 'emergency-recovery-monitor']) await machine.runScript(tick)
+  await machine.runScript('gateway-watchdog')
   const watchdogDir = join(machine.stateDir, 'watchdog')
   const visit = { at: Date.now() - 3_600_000, failure: 'x' }
   writeFileSync(join(watchdogDir, 'doctor-visits.json'), JSON.stringify([visit]))
@@ -59,9 +64,9 @@ test('gateway, tiers, the doctor’s budget, a pause and the last incidents; log
   // What is damaged is worked around and said, and not put aside: that is the tiers' work.
   writeFileSync(join(watchdogDir, 'alerts.json'), '{ half')
   writeFileSync(join(machine.memoryDir, 'guardian-2026-01-01.log'), Buffer.alloc(5000))
-  const before = listing(machine.home)
+  const before = machine.listing()
 
-  const { stdout } = await machine.runScript('status')
+  const { stdout } = await machine.status()
   for (const pattern of [
     /gateway +● healthy for \d+ (s|min)/,
     /2026\.9\.6, pid \d+, \d+ MB/,
@@ -73,7 +78,7 @@ test('gateway, tiers, the doctor’s budget, a pause and the last incidents; log
   ])
     expect(stdout).toMatch(pattern)
 
-  const asJson = await machine.runScript('status', ['--json'])
+  const asJson = await machine.status('--json')
   expect(asJson.code).toBe(1)
   const status = JSON.parse(asJson.stdout)
   expect(status).toMatchObject({
@@ -85,10 +90,10 @@ test('gateway, tiers, the doctor’s budget, a pause and the last incidents; log
     incidents: [{ verdict: 'hung', healedBy: 1, downSec: 60, feltSec: 240 }],
   })
   expect(status.tiers.map(({ tier }: { tier: string }) => tier)).toEqual(ALL_TIERS)
-  expect(listing(machine.home)).toEqual(before)
+  expect(machine.listing()).toEqual(before)
 })
 
-test('installed, registered and running: exit 0; a tier that is not registered, or late, is named', async () => {
+test('installed, registered and running: exit 0; a tier that is not registered, or late, is named; --watch gives the terminal back', async () => {
   const machine = await box()
   await machine.startGateway()
   const crontab = join(machine.root, 'crontab')
@@ -100,60 +105,41 @@ test('installed, registered and running: exit 0; a tier that is not registered, 
   const installedAt = new Date(Date.now() - 86_400_000).toISOString()
   const receipt = { installedAt, root: '/srv', scheduler: 'cron', cronLines: scripts.map(line), entries: [] }
   writeFileSync(join(machine.stateDir, 'watchdog', 'receipt.json'), JSON.stringify(receipt))
-  const well = await machine.runScript('status')
+  const well = await machine.status()
   expect(well.code, well.stdout).toBe(0)
   expect(well.stdout).toMatch(/watchdog +yes .* about (?:[\d-]{10} )?\d\d:\d\d:00\n/)
+
+  const tmux = async (...args: string[]) => {
+    const all = ['-u', '-L', `status-${process.pid}`, '-f', '/dev/null', ...args]
+    return (await execa('tmux', all, { env: machine.env, extendEnv: false })).stdout.trimEnd()
+  }
+  onTestFinished(async () => void (await tmux('kill-server')))
+  const status = [process.execPath, ...typescriptLoader(), join(projectDir, 'scripts', 'status.ts')].join(' ')
+  // No shell that shows a prompt: nothing else is on the screen.
+  const shell = `trap : INT; echo before; ${status} --watch; echo "exit $?"; read _; NO_COLOR=1 ${status}; read _`
+  await tmux('new-session', '-d', '-x', '100', '-y', '40', 'sh', '-c', shell)
+  const shown = (...args: string[]) => tmux('capture-pane', '-p', ...args)
+  /** Whether it is the terminal's other screen, whether the cursor is shown, whether long lines are wrapped. */
+  const terminal = () => tmux('display-message', '-p', '#{alternate_on} #{cursor_flag} #{wrap_flag}')
+  await waitFor(async () => (await shown()).includes('● healthy'), 'the screen')
+  const lines = (await shown()).split('\n')
+  expect(lines[0]).toMatch(/^OpenClaw self-healing on /)
+  expect(lines.findIndex((one) => one.startsWith('gateway'))).toBe(2)
+  expect(await shown('-e')).toMatch(/\u001b\[[0-9;]*m● healthy/)
+  expect(await terminal()).toBe('1 0 0')
+  await tmux('send-keys', 'C-c')
+  await waitFor(async () => (await shown()).includes('exit'), 'the end')
+  expect(await shown()).toBe('before\nexit 0')
+  expect(await terminal()).toBe('0 1 1')
+  await tmux('send-keys', 'Enter')
+  await waitFor(async () => (await shown()).includes('● healthy'), 'the status without colours')
+  expect(await shown('-e')).not.toMatch(/\u001b\[[0-9;]*m● healthy/)
 
   writeFileSync(crontab, scripts.slice(1).map(line).join(''))
   const log = join(machine.memoryDir, machine.memoryFiles('guardian')[0]!)
   const longAgo = new Date(Date.now() - 3_600_000)
   writeFileSync(log, readFileSync(log, 'utf8').replaceAll(/^\[[^\]]+\]/gm, `[${localIso(longAgo)}]`))
-  const unwell = await machine.runScript('status')
+  const unwell = await machine.status()
   expect(unwell.code).toBe(1)
-  expect(unwell.stdout.trim().split('\n').at(-1)).toMatch(
-    /: watchdog is not registered .*; guardian has not run [^;]*$/,
-  )
-})
-
-test('at a terminal it is coloured, --watch draws over itself, and Ctrl-C gives the terminal back', async () => {
-  const machine = await box()
-  await machine.startGateway()
-  const tmux = async (...args: string[]) => {
-    const all = ['-u', '-L', `status-${process.pid}`, '-f', '/dev/null', ...args]
-    return (await execa('tmux', all, { env: machine.env, extendEnv: false })).stdout
-  }
-  onTestFinished(async () => void (await tmux('kill-server')))
-  const command = [process.execPath, ...typescriptLoader(), join(projectDir, 'scripts', 'status.ts')].join(' ')
-  await tmux('new-session', '-d', '-x', '100', '-y', '30', '-s', 'screen', 'sh')
-  await tmux('send-keys', '-t', 'screen', `echo before; ${command} --watch; echo "exit $?"`, 'Enter')
-  const shown = (...args: string[]) => tmux('capture-pane', '-p', '-t', 'screen', ...args)
-  const cursor = () => tmux('display-message', '-p', '-t', 'screen', '#{cursor_flag}')
-  await waitFor(async () => (await shown()).includes('● healthy'), 'the screen')
-  // The terminal's other screen: what was there before is not to be seen, and no line is wrapped.
-  const lines = (await shown()).trimEnd().split('\n')
-  expect(lines[0]).toMatch(/^OpenClaw self-healing on /)
-  expect(lines.findIndex((one) => one.startsWith('gateway'))).toBe(2)
-  expect(await shown('-e')).toMatch(/\u001b\[[0-9;]*m● healthy/)
-  expect(await cursor()).toContain('0')
-  await tmux('send-keys', '-t', 'screen', 'C-c')
-  await waitFor(async () => /exit 1(\n|$)/.test(await shown()), 'the shell')
-  expect(await shown()).toMatch(/before$/m)
-  expect(await shown()).not.toContain('● healthy')
-  expect(await cursor()).toContain('1')
-  // NO_COLOR is honoured.
-  await tmux('send-keys', '-t', 'screen', `NO_COLOR=1 ${command}`, 'Enter')
-  await waitFor(async () => (await shown()).includes('● healthy'), 'the status without colours')
-  expect(await shown('-e')).not.toMatch(/\u001b\[[0-9;]*m● healthy/)
-})
-
-test('--watch into a pipe writes one look after the other, without control characters', async () => {
-  const machine = await box()
-  const running = machine.startScript('status', ['--watch', '--json'])
-  let text = ''
-  running.child.stdout!.on('data', (chunk) => (text += chunk))
-  await waitFor(() => text.split('\n').length > 2, 'two looks')
-  running.child.kill('SIGINT')
-  const { code, stdout } = await running.finished
-  expect(code).toBe(1)
-  expect(JSON.parse(stdout.split('\n')[1]!)).toMatchObject({ isWell: false, gateway: { verdict: 'absent' } })
+  expect(unwell.stdout).toMatch(/: watchdog is not registered .*; guardian has not run [^;]*\n$/)
 })

@@ -1,22 +1,86 @@
-/** A gateway that dies and is healed, and what Prometheus, node_exporter and Alertmanager, all real, make of our numbers and rules. */
+/** What stands in prometheus/ and grafana/, as the real tools see it; and what they make of a gateway that dies and is healed. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { json } from 'node:stream/consumers'
 import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
 import { which } from 'zx'
+import { METRICS } from '../../lib/tier/metrics.ts'
 import { freePort } from '../support/ports.ts'
 import { createSandbox, projectDir, waitFor } from '../support/sandbox.ts'
-import { ANSWERS, startWebhookReceiver } from '../support/webhook-receiver.ts'
-import { panels, queriesOf } from './dashboard.ts'
+import { ANSWERS, listen, startWebhookReceiver } from '../support/webhook-receiver.ts'
+
+const at = (name: string) => join(projectDir, 'prometheus', name)
+const rules = readFileSync(at('alerts.yml'), 'utf8')
+const ruleTests = readFileSync(at('alerts.test.yml'), 'utf8')
+const dashboard = readFileSync(join(projectDir, 'grafana', 'openclaw-self-healing.json'), 'utf8')
+const panels = JSON.parse(dashboard).panels as { title: string; id: number; targets?: { expr: string }[] }[]
+
+/** A panel's queries, with Grafana's variables filled in, for machines that are seconds old. */
+const queriesOf = ({ targets = [] }: (typeof panels)[number]) =>
+  targets.map(({ expr }) =>
+    expr
+      .replaceAll('$__range:1m', '10m:1s')
+      .replaceAll('$__range', '10m')
+      .replaceAll('$__rate_interval', '5m')
+      .replaceAll(/\$(?:instance|profile)/g, '.*'),
+  )
+
+async function expectContent(command: string): Promise<void> {
+  const [tool = '', ...args] = command.split(' ')
+  const { exitCode, all } = await execa(tool, args, { cwd: at(''), all: true, reject: false, timeout: 60_000 })
+  expect(exitCode, all).toBe(0)
+}
+
+test.each([
+  'promtool check rules alerts.yml',
+  'promtool test rules alerts.test.yml',
+  'promtool check config prometheus.yml',
+  'amtool check-config alertmanager.yml',
+])('%s is content', expectContent)
+
+test('every alert rule has a unit test in which it fires; rules and dashboard name the numbers that exist, and no other', () => {
+  const names = [...rules.matchAll(/- alert: (\w+)/g)].map((m) => m[1])
+  const fired = ruleTests.matchAll(/alertname: (\w+)\n\s+eval_time: \w+\n\s+exp_alerts:/g)
+  expect(names.length).toBeGreaterThan(10)
+  expect(new Set([...fired].map((m) => m[1]))).toEqual(new Set(names))
+  // A recorded number is named after the one that it is made of, the parts of a histogram after the whole.
+  const namesIn = (text: string) =>
+    (text.replaceAll('_up:latest', '_up').match(/openclaw_self_healing_\w+/g) ?? []).map((name) =>
+      name.replace(/(recovery_seconds)_(?:bucket|sum|count)$/, '$1'),
+    )
+  const known = Object.values(METRICS).map(({ name }) => name)
+  expect(new Set(namesIn(rules + dashboard))).toEqual(new Set(known))
+  for (const name of namesIn(ruleTests)) expect(known).toContain(name)
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
+})
+
+test('the dashboard shows a pause while the watchdog sees it, whatever tiers say that have not run since', async () => {
+  const input_series = (
+    [
+      ['paused', 'watchdog', 1, 60],
+      ['paused', 'guardian', 0, 30],
+      ['not', 'watchdog', 0, 60],
+      ['not', 'emergency-recovery', 1, -86_400],
+    ] as const
+  ).flatMap(([instance, tier, isPaused, ranAtSec]) =>
+    Object.entries({ [METRICS.paused.name]: isPaused, [METRICS.lastRun.name]: ranAtSec }).map(([name, value]) => {
+      return { series: `${name}{instance="${instance}",profile="default",tier="${tier}"}`, values: `${value}x9` }
+    }),
+  )
+  const exp_samples = Object.entries({ paused: 1, not: 0 }).map(([instance, value]) => {
+    return { labels: `{instance="${instance}", profile="default"}`, value }
+  })
+  const panel = panels.find(({ title }) => title === 'Paused')!
+  const promql_expr_test = queriesOf(panel).map((expr) => ({ expr, eval_time: '5m', exp_samples }))
+  const folder = mkdtempSync('/tmp/oc-dashboard-')
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const tests = [{ interval: '1m', input_series, promql_expr_test }]
+  writeFileSync(join(folder, 'rules.json'), JSON.stringify({ rule_files: [], tests }))
+  await expectContent(`promtool test rules ${folder}/rules.json`)
+})
 
 /** One alert in a message of Alertmanager's webhook. */
-interface Alert {
-  status: 'firing' | 'resolved'
-  labels: Record<string, string>
-  annotations: Record<string, string>
-}
+type Alert = Record<'labels' | 'annotations', Record<string, string>> & { status: 'firing' | 'resolved' }
 
 /** A scrape that a busy machine was too slow for makes a number vanish for a second. */
 const becomes = (ask: () => Promise<unknown>, expected: unknown) =>
@@ -31,17 +95,11 @@ async function openObservatory(textfiles: string) {
   const folder = mkdtempSync('/tmp/oc-prometheus-')
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   const alerts: Alert[] = []
-  const receiver = createServer(async (request, response) => {
-    alerts.push(...((await json(request)) as { alerts: Alert[] }).alerts)
-    response.end()
+  const receiver = await listen((_, text) => {
+    alerts.push(...(JSON.parse(text) as { alerts: Alert[] }).alerts)
+    return { status: 200 }
   })
-  const receiverPort = await freePort()
-  receiver.listen(receiverPort, '127.0.0.1')
-  onTestFinished(() => {
-    receiver.close()
-    receiver.closeAllConnections()
-  })
-
+  onTestFinished(receiver.close)
   const write = (name: string, content: unknown) => {
     writeFileSync(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content))
     return join(folder, name)
@@ -69,7 +127,7 @@ async function openObservatory(textfiles: string) {
   ])
   const alertmanagerConfig = {
     route: { receiver: 'test', group_by: ['...'], group_wait: '0s', group_interval: '1s', repeat_interval: '1h' },
-    receivers: [{ name: 'test', webhook_configs: [{ url: `http://127.0.0.1:${receiverPort}/`, send_resolved: true }] }],
+    receivers: [{ name: 'test', webhook_configs: [{ url: `${receiver.origin}/`, send_resolved: true }] }],
   }
   const alertmanager = await run('alertmanager', 'prometheus-alertmanager', '/-/ready', [
     `--config.file=${write('alertmanager.yml', alertmanagerConfig)}`,
@@ -78,7 +136,6 @@ async function openObservatory(textfiles: string) {
   ])
   // The rules as they are shipped, but for their patience; that with a machine which does not answer within a second
   // they keep: this one may be busy.
-  const rules = readFileSync(join(projectDir, 'prometheus', 'alerts.yml'), 'utf8')
   const impatient = rules.replaceAll(/(expr: up\{.*\n *)?for: \d+[mh]/g, (whole, up) => (up ? whole : 'for: 1s'))
   const targets = [{ targets: [exporter], labels: { instance: 'alpha' } }]
   const prometheusConfig = {
@@ -94,14 +151,11 @@ async function openObservatory(textfiles: string) {
 
   async function query(promql: string, ...labels: string[]): Promise<Record<string, number>> {
     const response = await fetch(`http://${prometheus}/api/v1/query?query=${encodeURIComponent(promql)}`)
-    const { error, data } = (await response.json()) as {
-      error?: string
-      data: { result: { metric: Record<string, string>; value: [number, string] }[] }
-    }
+    type Result = { metric: Record<string, string>; value: [number, string] }[]
+    const { error, data } = (await response.json()) as { error?: string; data: { result: Result } }
     if (error) throw new Error(`${promql}: ${error}`)
-    return Object.fromEntries(
-      data.result.map(({ metric, value }) => [labels.map((label) => metric[label]).join(' '), Number(value[1])]),
-    )
+    const named = (metric: Result[0]['metric']) => labels.map((label) => metric[label]).join(' ')
+    return Object.fromEntries(data.result.map(({ metric, value }) => [named(metric), Number(value[1])]))
   }
   return { query, alerts }
 }
@@ -188,13 +242,9 @@ test('outages and what the levels do about them reach Prometheus, its alerts and
     await becomes(() => query(`sum by (${label}) (openclaw_self_healing_${name}) > 0`, label), expected)
 
   // Every panel of the dashboard has something to show.
-  const emptyPanels = async () => {
-    const empty = new Set<string>()
-    for (const panel of panels)
-      for (const promql of queriesOf(panel)) if (Object.keys(await query(promql)).length === 0) empty.add(panel.title)
-    return empty
-  }
-  await becomes(emptyPanels, new Set())
+  for (const panel of panels)
+    for (const promql of queriesOf(panel))
+      await expect.poll(async () => Object.keys(await query(promql)), { timeout: 60_000 }).not.toEqual([])
   // Prometheus's own linter has nothing to say about what the tiers wrote.
   for (const name of readdirSync(folder)) {
     const input = readFileSync(join(folder, name), 'utf8')
