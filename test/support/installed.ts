@@ -9,7 +9,11 @@ import { letTimePass } from './time-passing.ts'
 
 export type Installed = Awaited<ReturnType<typeof installedOn>>
 
-export async function installedOn(t: TestContext, kind: 'mac' | 'linux' | 'bare', options: MachineOptions = {}) {
+export async function installedOn(
+  t: Pick<TestContext, 'onTestFinished'>,
+  kind: 'mac' | 'linux' | 'bare',
+  options: MachineOptions = {},
+) {
   const machine = await createMachine(kind, options)
   t.onTestFinished(machine.close)
   const { launchd, systemd, watchdogDir, memoryDir } = machine
