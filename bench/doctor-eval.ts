@@ -51,7 +51,6 @@ if (wanted.some((word) => /^(?:--help|-h|help)$/.test(word))) {
   if (count('calls', '0') > 0) process.exitCode = 1
 }
 
-/** Plays one fault. Returns its row of the table. */
 async function play(fault: Playable): Promise<string[]> {
   const signIn = Object.fromEntries(Object.entries(process.env).filter(([name, value]) => SIGN_IN.test(name) && value))
   const limits = { EMERGENCY_RECOVERY_TIMEOUT: '900', EMERGENCY_RECOVERY_IDLE_LIMIT: '300', CLAUDE_STARTUP_WAIT: '90' }
@@ -84,7 +83,6 @@ async function play(fault: Playable): Promise<string[]> {
   }
 }
 
-/** The agent that is installed here, in the place of the sandbox's stand-in. */
 function bringAgent(binDir: string): void {
   const paths = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, doctor))
   const path = paths.find((one) => existsSync(one))

@@ -61,7 +61,6 @@ const quote = (text: string) =>
       .join('\n'),
   )
 
-/** A message as Discord would show it. */
 function asShown({ username = 'Webhook', content = '', embeds = [] }: DiscordMessage): string {
   const parts = embeds.flatMap(({ title, description, fields = [], footer }) => [
     ...[title, description, ...fields.map((field) => `${field.name}: ${field.value}`), footer?.text],

@@ -18,11 +18,9 @@ export interface Scene {
   stateDir: string
   configPath: string
   writeConfig(text: string): void
-  /** The text of a tier's logs. */
   log(beginning: string): string
   /** Sends a signal to the gateway's process (`pid`, else the one before the fault); after SIGKILL it is gone. */
   signal(signal: NodeJS.Signals, pid?: number): Promise<void>
-  /** The process that is the gateway now. */
   pidNow(): Promise<number>
   isLive(limitMs?: number): Promise<boolean>
   /** Undone before the scene is closed, last first. */
@@ -45,7 +43,6 @@ export interface RealScene extends StandInScene {
   openclaw(...args: string[]): Promise<{ code: number | undefined; stderr: string }>
   /** JavaScript with the gateway's database as `db`; returns what it prints. */
   inDatabase(code: string): Promise<string>
-  /** JavaScript in the gateway's process, by its debugger. */
   inGateway(code: string): Promise<void>
   /** The stand-in for Claude Code is on the PATH from now on. */
   bringDoctor(): void
@@ -55,7 +52,6 @@ export interface SystemdScene extends Scene {
   machine: PatientMachine
   /** `systemctl --user …`; throws when it fails. */
   systemctl(...args: string[]): Promise<string>
-  /** A property of the gateway's unit. */
   unit(property: string): Promise<string>
   until(property: string, value: string): Promise<void>
   /** Ends the user's systemd with everything it runs, and starts it again, as when the machine boots. */
@@ -67,9 +63,7 @@ export interface SystemdScene extends Scene {
 
 export type Healer = 'nobody needed' | 'itself' | 'level 1' | 'level 2' | 'level 3' | 'a human'
 
-/** What must, and must not, come of it. */
 export interface Expected {
-  /** Settings beside the usual short waits. */
   settings?: Record<string, string>
   /** What `examine` must say right after `produce`. */
   verdict: Verdict
@@ -83,9 +77,7 @@ export interface Expected {
   keeps?: readonly ('process' | 'config')[]
 }
 
-/** How it is played on one stage. */
 export interface Way<S extends Scene> {
-  /** Why it cannot be made on this machine. */
   cannotBeMade?: () => string | undefined
   produce: (scene: S) => Promise<unknown>
   /** What happens while Level 1 is at work. */
@@ -104,9 +96,7 @@ export interface Fault extends Expected, Way<StandInScene> {
   name: string
   /** What a doctor must name as the root cause; only for faults that it may treat (`npm run doctor:eval`). */
   cause?: RegExp
-  /** On the real gateway as a bare process. */
   real?: Way<RealScene> & Partial<Expected>
-  /** On the real gateway under the real systemd. */
   systemd?: Way<SystemdScene> & Partial<Expected>
 }
 

@@ -4,14 +4,12 @@ import { down } from './it-is-down.ts'
 import { up } from './it-is-up.ts'
 import { refuses } from './it-refuses.ts'
 
-/** A fault as it is played on one stage. */
 export type Part = { id: string; name: string } & Expected & Way<Scene>
 
 const byId = (a: Fault | RealFault, b: Fault | RealFault) => a.id.localeCompare(b.id, 'en', { numeric: true })
 
 export const faults: (Fault | RealFault)[] = [...refuses, ...up, ...down].sort(byId)
 
-/** The faults that can be played on a stage, as they are there. */
 export function partsOf(stage: StageName): Part[] {
   return faults.flatMap((fault) => {
     const { real, systemd, ...own } = fault

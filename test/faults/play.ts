@@ -7,12 +7,9 @@ import { restartsIn } from '../support/tier-logs.ts'
 import type { Healer, Scene, StageName } from './fault.ts'
 import { type Part, partsOf } from './library.ts'
 
-/** A scene, and the tiers on it. */
 export interface Performance<S extends Scene = Scene> {
   scene: S
-  /** Runs a tier's script to its end. */
   run(script: string): Promise<{ code: number | null; stdout: string; stderr: string }>
-  /** What `examine` says. */
   examine(): Promise<string>
   /** The processes of the gateway's user. */
   processes(): Promise<number[]>

@@ -21,7 +21,6 @@ export const SETTINGS = {
 /** Its heap has a limit, so that a leak is over soon; its debugger, should it be opened, is on a port of its own. */
 export const nodeOptions = (debugPort: number) => `--max-old-space-size=512 --inspect-port=127.0.0.1:${debugPort}`
 
-/** The scene of a gateway in a sandbox. */
 export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose']): Scene {
   return {
     port: box.port,
@@ -40,7 +39,6 @@ export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose'
   }
 }
 
-/** The process in the gateway's own lock. */
 export function lockedPid(stateDir: string, uid: number | undefined): number {
   const path = join(stateDir, 'tmp', `openclaw-${uid}`, 'gateway.state.lock')
   return JSON.parse(readFileSync(path, 'utf8')).pid
@@ -82,7 +80,6 @@ export function onSmallDisk(stateDir: string, size: string): () => void {
   return () => execFileSync('umount', ['-l', stateDir])
 }
 
-/** Undoes in the order from last to first. */
 export function undoings() {
   const list: (() => unknown)[] = []
   return {

@@ -26,7 +26,6 @@ export async function openStandIn(settings: Record<string, string> = {}): Promis
   }
 }
 
-/** The tiers in a sandbox. */
 export function tiersIn(box: Sandbox, receiver: WebhookReceiver, timeoutMs: number) {
   return {
     run: (script: string) => box.runScript(script, [], { timeoutMs }),

@@ -20,9 +20,7 @@ const GOLDEN_RATIO = 1.618034
 
 interface Scene {
   box: Sandbox
-  /** Makes the trouble for run `n`. */
   before?: (n: number) => Promise<void> | void
-  /** Checks what the next runs made of it. */
   after: (n: number) => Promise<void>
 }
 

@@ -40,7 +40,6 @@ async function sandbox(settings: Record<string, string> = {}): Promise<Sandbox> 
   return box
 }
 
-/** The state and log files that the tiers have left. */
 const filesOf = (box: Sandbox) =>
   [join(box.stateDir, 'watchdog'), box.memoryDir].flatMap((folder) => {
     const files = fs.readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile())

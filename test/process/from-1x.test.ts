@@ -1,9 +1,20 @@
 /** A HOME that the last 1.x left goes on: upgraded in place, its alert delivered, its week counted, uninstalled. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
+import { MARKER } from '../../lib/tier/contract.ts'
 import { createMachine, DOMAIN, HEALTHCHECK, WATCHDOG } from '../support/machine.ts'
 import { projectDir } from '../support/sandbox.ts'
+import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
 const FIXTURE = join(import.meta.dirname, '..', 'fixtures', 'home-1.x')
@@ -70,11 +81,16 @@ test('on Linux: upgraded in place, the waiting alert is delivered, the old week 
   expect(JSON.parse(report.stdout).incidents).toHaveLength(6)
 
   const env = { DISCORD_WEBHOOK_URL: receiver.url, OPENCLAW_GATEWAY_PORT: String(machine.port) }
-  const delivered = () => receiver.delivered().filter((one) => JSON.stringify(one).includes('quota is used up'))
-  expect((await machine.runScript('emergency-recovery-monitor', [], { env })).code).toBe(0)
-  expect(delivered()).toHaveLength(1)
-  await machine.runScript('emergency-recovery-monitor', [], { env })
-  expect(delivered()).toHaveLength(1)
+  // 1.x wrote its ledger two minutes ago, and had read the logs until then.
+  const told = Date.now() / 1000 - 120
+  utimesSync(join(machine.watchdogDir, 'alerts.json'), told, told)
+  for (const [why, minutesAgo] of Object.entries({ 'the doctor gave up': 3, 'it is hopeless': 1 }))
+    writeTierLog(machine.memoryDir, 'healthcheck', { text: MARKER.manual(why), minutesAgo })
+  for (let i = 0; i < 2; i++)
+    expect(await machine.runScript('emergency-recovery-monitor', [], { env })).toMatchObject({ code: 0 })
+  const sent = receiver.delivered().map((message) => JSON.stringify(message))
+  expect(sent).toEqual([expect.stringMatching(/quota is used up[\s\S]*it is hopeless/)])
+  expect(sent[0]).not.toContain('`the doctor gave up')
   expect(receiver.requests.every(({ problems }) => problems.length === 0)).toBe(true)
 
   const memory = machine.memoryFiles()

@@ -18,7 +18,6 @@ async function tick(box: Installed, alive: TierName[] = [], args: string[] = [])
   return box.runScript('watchdog-guardian', args)
 }
 
-/** Ticks until the guardian does something; returns the last one's exit code. */
 async function untilItActs(box: Installed, alive: TierName[]) {
   for (let n = 1; ; n++) {
     const { code } = await tick(box, alive)

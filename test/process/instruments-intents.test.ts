@@ -29,7 +29,6 @@ function table(name: string): { intent: string; calls: string; says: string; kin
     })
 }
 
-/** Fills in what is known only now. */
 function filled(text: string): string {
   const { box, instruments, canary } = world
   const numbers: Record<string, number | undefined> = {

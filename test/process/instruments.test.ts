@@ -34,7 +34,6 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-/** Another server, in a session of its own, that is ended with the test. */
 function anotherServer(context: Record<string, unknown> = {}): Instruments {
   const folder = join(world.box.root, `session-${Math.random().toString(36).slice(2)}`)
   mkdirSync(folder)

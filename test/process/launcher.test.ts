@@ -8,7 +8,6 @@ import { copyCheckout } from '../support/checkout.ts'
 import { createMachine } from '../support/machine.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
-/** A machine with a webhook, and a checkout to break. */
 async function world({ onTestFinished }: TestContext, settings: Record<string, string> = {}, folder = 'checkout') {
   const receiver = await startWebhookReceiver()
   const machine = await createMachine('linux', { settings: { DISCORD_WEBHOOK_URL: receiver.url, ...settings } })

@@ -9,7 +9,6 @@ import { loadSettings } from '../../lib/tier/settings.ts'
 import { breakPackage } from '../support/doctor-script.ts'
 import { createSandbox, type SandboxOptions, waitFor } from '../support/sandbox.ts'
 
-/** Most of it is waiting. */
 const concurrently = test.concurrent
 
 type Call = LearnedRemedy['calls'][number]
@@ -140,7 +139,6 @@ concurrently('only of this failure, only what was approved and is allowed; vain 
   const healed = await nurse({ LEARNED_REMEDIES: 'on' })
   expect(healed.code, healed.stdout).toBe(0)
   expect(healed.stdout).toMatch(/RECOVERED by level 2/)
-  // A damaged file is kept aside.
   await fail('exit 1')
   writeFileSync(path, '[{ "fingerprint": 7 }]')
   await nurse()

@@ -103,15 +103,6 @@ test('while it lasts the human is reminded; the end names its healer', async (t)
   expect(read().slice(2)).toEqual([expect.stringMatching(/✅.* is back[\s\S]*ended by level 2: down for 6 min/)])
 })
 
-test('four failures in two hours are told as flapping, once', async (t) => {
-  const { says, tick, read } = await scene(t, NO_OTHERS)
-  for (const minutesAgo of [28, 24, 20, 16]) says('watchdog', minutesAgo, MARKER.recovered(1, 20))
-  await tick(0)
-  says('watchdog', 8, MARKER.recovered(1, 20))
-  await tick(0)
-  expect(read()).toEqual([expect.stringContaining('it fails again and again')])
-})
-
 test('NOTIFY=failures tells what needs attention, NOTIFY=all everything', async (t) => {
   const { sandbox, discord, says, tick, read } = await scene(t, NO_OTHERS)
   const events = (minutesAgo: number) => {

@@ -32,7 +32,6 @@ describe.concurrent('three gateways side by side', () => {
       false,
     ])
     expect(pidsNow()).toEqual([pids[0], work.gatewayPid(), pids[2]])
-    // Logs, restart budgets and state are apart.
     expect(work.log('watchdog')).toContain('RECOVERED')
     expect([box, work, rescue].map(({ stateDir }) => stateIn(stateDir, 'watchdog').backoff.crashes)).toEqual([0, 1, 0])
 
@@ -59,7 +58,7 @@ describe.concurrent('three gateways side by side', () => {
     t.onTestFinished(box.close)
     const work = await addProfile(box, 'work')
     work.writeConfig(box.port)
-    const pid = await work.startGateway(box.port)
+    const pid = await work.startGateway()
     for (const script of ['gateway-watchdog', 'gateway-healthcheck'])
       expect(await box.runScript(script)).toMatchObject({ code: 1, stdout: expect.stringMatching(/DOWN impostor/) })
     expect(box.log('emergency-recovery')).toMatch(/MANUAL INTERVENTION REQUIRED: impostor/)

@@ -13,7 +13,6 @@ import { startStranger } from '../support/stranger.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 import { at, type PastLogs, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
 
-/** The report of a machine with these logs. */
 function reportOf(write: (logs: PastLogs, memoryDir: string) => void) {
   const home = mkdtempSync(join(tmpdir(), 'oc-report-'))
   onTestFinished(() => rmSync(home, { recursive: true, force: true }))
@@ -141,7 +140,6 @@ test('what the real tiers do is what report and status say: a crash for Level 1,
   const recovered = box.log('watchdog-').match(/RECOVERED by level 1 after (\d+) s/)
   expect(Math.abs(Number(recovered![1]) - asJson.incidents[0].downSec)).toBeLessThanOrEqual(1)
 
-  // The page is written whole, for its owner only.
   const page = join(box.root, 'new folder', 'report.html')
   await run('incident-report', ['--html', page, '--dry-run'])
   expect(() => statSync(page)).toThrow()

@@ -11,7 +11,6 @@ import { writeTierLog } from '../support/tier-logs.ts'
 async function box(settings: Record<string, string> = {}) {
   const machine = await createSandbox({ settings })
   onTestFinished(machine.close)
-  /** Every file of the home, with all that writing would change. */
   const listing = () =>
     readdirSync(machine.home, { recursive: true, encoding: 'utf8' }).map((name) => {
       const stat = statSync(join(machine.home, name))

@@ -35,7 +35,9 @@ test('of two watchdogs one stands down; told to stop more than once, it ends in 
   expect(existsSync(inState(box, 'watchdog.lock'))).toBe(false)
 })
 
-test('a lock whose pid is gone or another process is taken over', async ({ sandbox }) => {
+test('a lock whose pid is gone or another process is taken over; half a line does not swallow the next one', async ({
+  sandbox,
+}) => {
   const box = await sandbox()
   const { pid } = await box.startGateway()
   mkdirSync(inState(box))
@@ -44,16 +46,9 @@ test('a lock whose pid is gone or another process is taken over', async ({ sandb
     writeFileSync(inState(box, 'watchdog.lock'), content)
     expect(await tick(box), content).toBe(0)
   }
-})
-
-test('while Level 2 is at work Level 1 stands down', async ({ sandbox }) => {
-  const box = await sandbox({ settings: { HEALTH_CHECK_RETRY_DELAY: '60' } })
-  box.setFaults({ exitAtBoot: { code: 1, stderr: 'boom' } })
-  const nurse = box.startScript('gateway-healthcheck')
-  await waitFor(() => box.log('healthcheck').includes('DOWN '), 'Level 2 at work')
-  expect(await tick(box)).toBe(3)
-  process.kill(nurse.pid, 'SIGTERM')
-  await nurse.finished
+  appendFileSync(join(box.memoryDir, box.memoryFiles('watchdog')[0]!), '[2026-11-22T02:0')
+  await tick(box)
+  expect(box.log('watchdog')).toMatch(/\n\[2026-11-22T02:0\n\[\d{4}-/)
 })
 
 test.for(['gateway-watchdog', 'gateway-healthcheck'])(
@@ -101,16 +96,6 @@ test('without a state folder nothing is started, a human is called', async ({ sa
   expect(box.openclawCalls()).toEqual([])
 })
 
-test('a secret in the evidence does not reach the log', async ({ sandbox }) => {
-  const box = await sandbox()
-  const secret = 'sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789'
-  const stderr = `required secrets are unavailable: token=stand-in-token-0123456789 ${secret}`
-  await box.startGateway({ exitAtBoot: { code: 78, stderr } }, 'exit')
-  await tick(box)
-  expect(box.log('watchdog')).toContain('DOWN blocked')
-  expect(box.log('watchdog')).not.toMatch(/stand-in-token-0123456789|abcdefghijklmnopqrstuvwxyz0123456789/)
-})
-
 test('logs and damaged state are kept for fourteen days, the rest for good', async ({ sandbox }) => {
   const box = await sandbox()
   await box.startGateway()
@@ -128,13 +113,6 @@ test('logs and damaged state are kept for fourteen days, the rest for good', asy
   const kept = [...others.map((path) => age(path, 15)), age(inState(box, 'w.json.corrupt-2026-01-01-010101'), 0)]
   await tick(box)
   expect([...gone, ...kept].filter((path) => existsSync(path))).toEqual(kept)
-})
-
-test('a line that a crash cut in half does not swallow the next one', async ({ known }) => {
-  const { box } = await known()
-  appendFileSync(join(box.memoryDir, box.memoryFiles('watchdog')[0]!), '[2026-11-22T02:0')
-  await tick(box)
-  expect(box.log('watchdog')).toMatch(/\n\[2026-11-22T02:0\n\[\d{4}-/)
 })
 
 test('openclaw is not asked at every tick about a config that it does not pass', async ({ sandbox }) => {

@@ -12,6 +12,7 @@ import { createInterface } from 'node:readline'
 import type { TestContext } from 'vitest'
 import type { Doctor, DoctorEvent } from '../../lib/agents/agent.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
+import { tried } from '../../lib/tier/state.ts'
 import { processesOfHome } from '../support/processes-of-home.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { node24Bin } from './parts.ts'
@@ -24,10 +25,7 @@ export type Ward = Awaited<ReturnType<typeof createWard>>
 
 type VisitOptions = { prompt?: string; instruments?: 'late' | 'dead' | 'dies' | 'long' | 'slow' }
 
-/**
- * @param bin the folder with the program
- * @param env the environment of the tier, beside HOME, PATH and the like
- */
+/** @param bin the program's folder @param env the environment of the tier, beside HOME and PATH */
 export async function createWard({ onTestFinished }: TestContext, bin: string, env: Record<string, string>) {
   // Not below /tmp: into a home there Codex writes nothing, and into a user's it does.
   const root = mkdtempSync('/var/tmp/doctor-ward-')
@@ -53,7 +51,6 @@ export async function createWard({ onTestFinished }: TestContext, bin: string, e
     rmSync(root, { recursive: true, force: true, maxRetries: 5 })
   })
 
-  /** Starts the program and does not wait for its end. */
   function start(doctor: Doctor, { prompt = '# Briefing\n\nThe gateway is down.', instruments }: VisitOptions = {}) {
     const script = join(import.meta.dirname, '..', 'support', 'fake-instruments-openai.mjs')
     const server = { command: process.execPath, args: [script, at('calls'), ...(instruments ? [instruments] : [])] }
@@ -121,13 +118,7 @@ export async function createWard({ onTestFinished }: TestContext, bin: string, e
 }
 
 /** Ends the program with everything that it started, as closing the doctor's terminal does. */
-export function end(child: ChildProcess): void {
-  try {
-    process.kill(-child.pid!, 'SIGKILL')
-  } catch {
-    // It has ended by itself.
-  }
-}
+export const end = (child: ChildProcess) => void tried(() => process.kill(-child.pid!, 'SIGKILL'))
 
 function filesBelow(folder: string, but = 'nothing'): Record<string, string> {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())

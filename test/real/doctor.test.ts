@@ -29,7 +29,6 @@ const PATIENCE = {
   ...{ CLAUDE_STARTUP_WAIT: '90', OPENCLAW_STARTUP_GRACE: '240', EMERGENCY_RECOVERY_CHECK_INTERVAL: '1' },
 }
 
-/** A sandbox with a real agent, which asks the given model. */
 async function hospital(
   t: Pick<TestContext, 'onTestFinished'>,
   name: keyof typeof AGENTS,
@@ -50,7 +49,6 @@ async function hospital(
 const use = (name: string, input: Record<string, unknown>): Turn => ({ tools: [{ name, input }] })
 const instrument = (name: string, input: Record<string, unknown> = {}) => use(`mcp__doctor__${name}`, input)
 const markers = (box: Sandbox) => box.log('emergency-recovery-2').match(/MANUAL INTERVENTION REQUIRED: .*/g) ?? []
-/** The programs of a doctor that are still running. */
 const running = (box: Sandbox) => {
   const all = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).split('\n')
   return all.filter((command) => command.includes(`${box.home}/.openclaw/watchdog/doctor`))

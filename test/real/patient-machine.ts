@@ -66,7 +66,6 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     chownSync(path, USER.uid, USER.uid)
   }
 
-  /** Runs a command as the user. */
   function tries(...command: string[]) {
     const PATH = '/opt/openclaw/node_modules/.bin:/opt/node24/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'
     return machine.run(command, { PATH }, 420_000)
@@ -95,7 +94,6 @@ export async function bootPatientMachine(init: 'systemd' | 'cron', settings: Rec
     ...{ ...machine, home, stateDir, memoryDir, watchdogDir, configPath },
     ...{ addGateway, writeEnv, tries, must, isHealthy, log },
     writeConfig: (text: string) => writeOwn(configPath, text),
-    /** Runs install.ts as the user. */
     setup: (...flags: string[]) => tries('node', `${CHECKOUT}/install.ts`, ...flags),
     /** Runs a tier's script through the launcher, as the user would by hand. */
     level: (script: string, ...flags: string[]) => tries('sh', `${CHECKOUT}/scripts/run-tier.sh`, script, ...flags),

@@ -11,7 +11,6 @@ import { useRealOpenClaw } from './real-sandbox.ts'
 
 const LONG = { timeoutMs: 400_000 }
 
-/** What OpenClaw's own command says of the profile's gateway. */
 function statusOf({ binDir, env }: Sandbox, profile: string) {
   const args = ['--profile', profile, 'gateway', 'status', '--json']
   const options = { env, cwd: '/', encoding: 'utf8', timeout: 120_000 } as const

@@ -8,7 +8,6 @@ export function useRealOpenClaw(box: Sandbox): void {
   box.addTool('openclaw', `PATH='${node24Bin}':$PATH\nexport PATH\nexec '${openclawBin}' "$@"`)
 }
 
-/** Puts a real coding agent on the sandbox's PATH. */
 export function useRealAgent(box: Sandbox, name: Parameters<typeof agentBin>[0]): void {
   box.addTool(name, `PATH='${node24Bin}':$PATH\nexport PATH\nexec '${join(agentBin(name), name)}' "$@"`)
 }

@@ -45,7 +45,6 @@ export async function startAlertServices() {
   })
   return {
     requests,
-    /** The messages that a reader would see. */
     delivered: (service: ServiceName) => requests.filter((one) => one.service === service && one.status === 200),
     answerNext: (service: ServiceName, ...replies: Reply[]) =>
       void scripted.push(...replies.map((reply) => ({ service, reply }))),
@@ -54,7 +53,6 @@ export async function startAlertServices() {
   }
 }
 
-/** The settings with which everything arrives there. */
 export const settingsFor = (origin: string) => ({
   SLACK_WEBHOOK_URL: `${origin}/services/T0/B0/slack-secret`,
   TELEGRAM_BOT_TOKEN: TELEGRAM_TOKEN,

@@ -7,6 +7,7 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { tried } from '../../lib/tier/state.ts'
 import { waitFor } from './wait-for.ts'
 
 /** The user whose gateway it is. */
@@ -26,11 +27,7 @@ const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shif
 /** systemd's SIGRTMIN+4, as Linux counts. */
 const POWER_OFF = 38
 
-/**
- * Boots the machine.
- * @param binds folders of this machine that it sees, read-only: path here → path there
- * @param init what runs as PID 1: systemd, or (for a machine without systemd) a stub with a cron daemon
- */
+/** @param binds folders of this machine that it sees, read-only: path here → path there */
 export async function bootContainer(binds: Record<string, string>, init: Init) {
   const scratch = mkdtempSync('/var/tmp/machine-')
   const root = join(scratch, 'root')
@@ -81,7 +78,6 @@ export async function bootContainer(binds: Record<string, string>, init: Init) {
     })
   }
 
-  /** Runs a command inside as root. */
   function runAsRoot(command: string[]): Promise<Ran> {
     return inside(command, ROOT_ENV, 60_000)
   }
@@ -109,15 +105,6 @@ export async function bootContainer(binds: Record<string, string>, init: Init) {
     for (const folder of cgroups) await waitFor(() => removeCgroup(folder), `the removal of ${folder}`)
     rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
     rmSync(`/run/systemd/nspawn/propagate/${name}`, { recursive: true, force: true })
-  }
-}
-
-/** Undefined when it throws: processes and their files may be gone at any time. */
-function tried<T>(action: () => T): T | undefined {
-  try {
-    return action()
-  } catch {
-    return undefined
   }
 }
 

@@ -172,19 +172,13 @@ export async function createWorld() {
 
 /** Every file below HOME but the session's own and its log, with its content. */
 function snapshot(box: Sandbox): Record<string, string> {
-  const found: Record<string, string> = {}
-  const walk = (folder: string) => {
-    for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
-      const path = join(folder, entry.name)
-      if (path === join(box.stateDir, 'watchdog', 'doctor') || /emergency-recovery-2026-11-22-054410\.log$/.test(path))
-        continue
-      if (entry.isSymbolicLink()) found[path] = `-> ${fs.readlinkSync(path)}`
-      else if (entry.isDirectory()) walk(path)
-      else if (entry.isFile()) found[path] = fs.readFileSync(path, 'latin1')
-    }
-  }
-  walk(box.home)
-  return found
+  const entries = fs.readdirSync(box.home, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+    const path = join(entry.parentPath, entry.name)
+    if (/\/watchdog\/doctor\/|emergency-recovery-2026-11-22-054410\.log$/.test(path)) return []
+    if (entry.isSymbolicLink()) return [[path, `-> ${fs.readlinkSync(path)}`]]
+    return entry.isFile() ? [[path, fs.readFileSync(path, 'latin1')]] : []
+  })
+  return Object.fromEntries(entries)
 }
 
 /** The config in place: what protects it, what holds secrets, and what a repair may touch. */
@@ -222,7 +216,6 @@ export function leaksIn({ text }: Pick<Answer, 'text'>, asked = ''): string[] {
 
 // --- the real scripts/doctor-tools.ts as a process, spoken to over standard input
 
-/** What the server answers to `tools/call`. */
 export interface Answer {
   text: string
   isError: boolean
@@ -278,7 +271,6 @@ export function startInstruments(box: Sandbox, parts: Record<string, unknown> = 
     /** Begins a new session, in which these calls were made. */
     reset: (calls: object[] = []) =>
       fs.writeFileSync(statePath, calls.map((one, by) => `${JSON.stringify({ by, ...one })}\n`).join('')),
-    /** The lines of the recovery log. */
     log: () => lines(logPath),
   }
 }
@@ -298,7 +290,6 @@ function connect(child: ChildProcessWithoutNullStreams) {
   })
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
 
-  /** Sends one line as it is. */
   const send = (line: string) => void child.stdin.write(`${line}\n`)
 
   function request(method: string, params?: unknown): Promise<Record<string, unknown>> {

@@ -24,7 +24,6 @@ export async function installedOn(
   for (const tier of ['watchdog', 'healthcheck', 'monitor', 'guardian'] as const) writesLog(tier)
   forgetActions()
 
-  /** The tier writes a line into its log, as a run of it would. */
   function writesLog(tier: TierName): void {
     const now = new Date()
     appendFileSync(join(memoryDir, logName(tier, now)), `${formatLine(now, tier, 'INFO', 'I am alive')}\n`)
@@ -49,7 +48,6 @@ export async function installedOn(
     writesLog,
     runsByItself,
     forgetActions,
-    /** Everything that the watchers remember becomes older by this. */
     letTimePass: (sec: number) => letTimePass({ watchdogDir, memoryDir }, sec),
     /** launchd loses the job, or systemd's timer is stopped. */
     async loses(tier: TierName): Promise<void> {

@@ -1,7 +1,4 @@
-/**
- * A sandbox that can be installed on: with a launchd or a systemd, and a crontab, all of them stand-ins; and with
- * `install.ts` and the launcher to run.
- */
+/** A sandbox to install on: launchd or systemd, and crontab, are stand-ins. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -35,9 +32,7 @@ type Kind = 'mac' | 'linux' | 'bare'
 export interface MachineOptions extends SandboxOptions {
   /** launchd and systemd really run the tiers; else a program that leaves a line in the tier's log, as they would. */
   runsTiers?: boolean
-  /** Has no crontab command. */
   withoutCron?: boolean
-  /** Has no `.env`. */
   withoutEnv?: boolean
 }
 
@@ -104,20 +99,13 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
 
   /** Every file and folder in HOME with its content, for a comparison before and after. */
   function listing(): Record<string, string> {
-    const found: Record<string, string> = {}
-    const walk = (folder: string) => {
-      for (const name of readdirSync(folder).sort()) {
-        const path = join(folder, name)
-        const stat = lstatSync(path)
-        const mode = (stat.mode & 0o777).toString(8)
-        const target = stat.isSymbolicLink() ? `-> ${readlinkSync(path)}` : undefined
-        const what = target ?? (stat.isDirectory() ? 'folder' : readFileSync(path, 'latin1'))
-        found[path.slice(home.length + 1)] = `${mode} ${what}`
-        if (stat.isDirectory()) walk(path)
-      }
-    }
-    walk(home)
-    return found
+    const entries = readdirSync(home, { recursive: true, withFileTypes: true }).map((entry) => {
+      const path = join(entry.parentPath, entry.name)
+      const target = entry.isSymbolicLink() ? `-> ${readlinkSync(path)}` : undefined
+      const what = target ?? (entry.isDirectory() ? 'folder' : readFileSync(path, 'latin1'))
+      return [path.slice(home.length + 1), `${(lstatSync(path).mode & 0o777).toString(8)} ${what}`]
+    })
+    return Object.fromEntries(entries)
   }
 
   const setup = (args: string[] = [], run?: ProcessOptions) => startSetup(args, run).finished
@@ -147,14 +135,11 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
     withoutLogs: () => Object.fromEntries(Object.entries(listing()).filter(([path]) => !path.startsWith('openclaw'))),
     plist: (label: string) =>
       parsePlist(readFileSync(join(agentsDir, `${label}.plist`), 'utf8')) as Record<string, unknown>,
-    /** The crontab's text; undefined: there is none. */
     crontab,
-    /** Our lines in it. */
     cronLines: () => (crontab() ?? '').split('\n').filter((line) => line.includes('run-tier.sh')),
     writeCrontab: (text: string) => writeFileSync(crontabFile, text, 'latin1'),
     /** From now on `crontab -` is refused. */
     refuseCrontab: () => writeFileSync(`${crontabFile}.refuses`, ''),
-    /** Calls of crontab and loginctl. */
     schedulerCalls: () => (existsSync(callsFile) ? readFileSync(callsFile, 'utf8').split('\n').filter(Boolean) : []),
     async close() {
       await launchd?.close()
@@ -177,7 +162,6 @@ export async function hostFor({ onTestFinished }: TestContext, kind: Kind, optio
   writeFileSync(join(machine.stateDir, 'self-healing.paused'), '')
   machine.writeCrontab(CRONTAB)
   const before = machine.withoutLogs()
-  /** Nothing is left but logs. */
   function expectGone(crontab: string | undefined = CRONTAB): void {
     expect(machine.jobs()).toEqual([])
     expect(machine.crontab()).toBe(crontab)

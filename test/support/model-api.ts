@@ -28,7 +28,6 @@ export interface ModelRequest {
   headers: Record<string, string | string[] | undefined>
   // biome-ignore lint/suspicious/noExplicitAny: as the agent sent it
   body: any
-  /** The names of the tools that the model is offered. */
   tools: string[]
 }
 
@@ -36,9 +35,7 @@ export type Script = Turn[] | ((request: ModelRequest, number: number) => Turn)
 type Body = ModelRequest['body']
 
 interface Dialect {
-  /** Behind the server's address. */
   base: string
-  /** The paths that ask a model. */
   asks: RegExp
   toolsOf: (body: Body) => string[]
   answer: (response: ServerResponse, turn: Words, body: Body) => void
@@ -101,7 +98,6 @@ export async function startModelApi(dialect: keyof typeof DIALECTS, script: Scri
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {
-    /** The base URL as the agent wants it. */
     url: `http://127.0.0.1:${port}${speaks.base}`,
     port,
     /** Every request to a model, in order, and the turns of the conversation alone. */

@@ -44,7 +44,6 @@ export async function monitorScene({ onTestFinished }: TestContext, settings: Re
       edit(ledger)
       writeFileSync(ledgerPath, JSON.stringify(ledger))
     },
-    /** The messages as they are read, top to bottom. */
     read: () =>
       discord.delivered().map(({ content, embeds = [] }) => {
         const embedded = embeds.flatMap(({ title, description, fields = [], footer }) => [

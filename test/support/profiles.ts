@@ -1,10 +1,8 @@
 /** More gateways in a sandbox, each of an OpenClaw profile of its own: folders, port, `.env`, config. */
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from './ports.ts'
 import type { RunOptions, Sandbox } from './sandbox.ts'
-import { waitFor } from './wait-for.ts'
 
 export async function addProfile(box: Sandbox, name: string) {
   const stateDir = join(box.home, `.openclaw-${name}`)
@@ -25,21 +23,10 @@ export async function addProfile(box: Sandbox, name: string) {
     writeFileSync(configPath, JSON.stringify({ gateway, logging }, null, 2), { mode: 0o600 })
   }
 
+  const variables = { ...env, OPENCLAW_STATE_DIR: stateDir, OPENCLAW_CONFIG_PATH: configPath }
   /** Starts its gateway as `openclaw --profile <name> gateway run` would, and waits until it is live. */
-  async function startGateway(at = port): Promise<number> {
-    const out = openSync(join(stateDir, 'logs', 'gateway.log'), 'a')
-    spawn(join(box.binDir, 'openclaw'), ['gateway', 'run'], {
-      env: { ...box.env, ...env, OPENCLAW_STATE_DIR: stateDir, OPENCLAW_CONFIG_PATH: configPath },
-      cwd: '/',
-      detached: true,
-      stdio: ['ignore', out, out],
-    }).unref()
-    const status = () => fetch(`http://127.0.0.1:${at}/startupz`).catch(() => ({ status: 0 }))
-    await waitFor(async () => (await status()).status === 200, `the gateway of ${name}`)
-    return gatewayPid()!
-  }
+  const startGateway = async () => (await box.startGateway({}, 'ready', variables)).pid
 
-  /** The pid in its lock file. */
   function gatewayPid(): number | undefined {
     const path = join(stateDir, 'tmp', `openclaw-${process.getuid!()}`, 'gateway.state.lock')
     return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')).pid as number) : undefined
@@ -48,7 +35,6 @@ export async function addProfile(box: Sandbox, name: string) {
   const run = (script: string, args: string[] = [], options: RunOptions = {}) =>
     box.runScript(script, args, { ...options, env: { ...env, ...options.env } })
 
-  /** The text of its logs whose names begin so. */
   function log(beginning: string): string {
     const names = existsSync(memoryDir) ? readdirSync(memoryDir).filter((one) => one.startsWith(beginning)) : []
     return names.map((one) => readFileSync(join(memoryDir, one), 'utf8')).join('')

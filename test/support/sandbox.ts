@@ -5,8 +5,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
+import { which } from 'zx'
 import type { TierName } from '../../lib/tier/contract.ts'
+import { tried } from '../../lib/tier/state.ts'
 import type { DoctorScript } from './doctor-script.ts'
 import type { Faults, StandInEvent } from './faults.ts'
 import { freePort } from './ports.ts'
@@ -82,7 +84,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
 
   const absent = new Set(options.absent)
   for (const tool of SYSTEM_TOOLS.filter((name) => !absent.has(name))) {
-    const path = tool === 'node' ? process.execPath : findOnPath(tool)
+    const path = tool === 'node' ? process.execPath : which.sync(tool, { nothrow: true })
     if (path) fs.symlinkSync(path, join(binDir, tool))
   }
   const standIn = (file: string) =>
@@ -132,17 +134,17 @@ export async function createSandbox(options: SandboxOptions = {}) {
     return lines.map((line) => JSON.parse(line) as T)
   }
 
-  /** Everything that the stand-ins did, oldest first. */
   const events = () => recorded<StandInEvent>('events.jsonl')
 
-  /**
-   * Starts the stand-in gateway with `openclaw gateway run` and waits for an event of it. Its output goes to
-   * `~/.openclaw/logs/gateway.log`, where its LaunchAgent puts it.
-   */
-  async function startGateway(faults: Faults = {}, until: 'boot' | 'listening' | 'ready' | 'exit' = 'ready') {
+  /** Starts the stand-in gateway with `openclaw gateway run` and waits for an event of it. */
+  async function startGateway(
+    faults: Faults = {},
+    until: 'boot' | 'listening' | 'ready' | 'exit' = 'ready',
+    more = {},
+  ) {
     setFaults(faults)
     const out = fs.openSync(gatewayLog, 'a')
-    const child = start([join(binDir, 'openclaw'), 'gateway', 'run'], env, out)
+    const child = start([join(binDir, 'openclaw'), 'gateway', 'run'], { ...env, ...more }, out)
     const seen = () => events().some(({ pid, what }) => pid === child.pid && what.startsWith(until))
     const isOver = () => child.exitCode !== null
     await waitFor(() => isOver() || (until !== 'exit' && seen()), `the gateway's ${until}`)
@@ -170,7 +172,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
     return child
   }
 
-  /** The names of the files in the memory folder that begin so. */
   const memoryFiles = (beginning = '') =>
     (fs.existsSync(memoryDir) ? fs.readdirSync(memoryDir) : []).filter((name) => name.startsWith(beginning)).sort()
 
@@ -182,24 +183,13 @@ export async function createSandbox(options: SandboxOptions = {}) {
   async function endProcesses(): Promise<void> {
     await waitFor(() => {
       const alive = [...processesOfHome(home), ...[...started].map((child) => child.pid!)]
-      for (const pid of alive) kill(pid)
+      for (const pid of alive) tried(() => process.kill(pid, 'SIGKILL'))
       return alive.length === 0
     }, 'the end of all processes of the sandbox')
   }
 
   return {
-    root,
-    home,
-    port,
-    env,
-    binDir,
-    controlDir,
-    stateDir,
-    memoryDir,
-    configPath,
-    gatewayLog,
-    packageDir,
-    /** Where the processes of this sandbox are found, e.g. to see that none is left. */
+    ...{ root, home, port, env, binDir, controlDir, stateDir, memoryDir, configPath, gatewayLog, packageDir },
     processes: () => processesOfHome(home),
     /** Puts an executable of the test's own on the PATH: a POSIX shell script, without its first line. */
     addTool: (name: string, script: string) => writeExecutable(join(binDir, name), script),
@@ -211,7 +201,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
       control('cli-answers.json', answers),
     /** Sets what the scripted doctor, the stand-in for `claude`, does when it is next started. */
     writeDoctorScript: (script: DoctorScript) => control('doctor.json', script),
-    /** The prompts that reached a doctor, whole. */
     prompts: () => recorded<string>('prompts.jsonl'),
     events,
     /** Every call of the `openclaw` command, e.g. `gateway restart`. */
@@ -219,7 +208,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
       events().flatMap(({ what }) => (what.startsWith('openclaw ') ? [what.slice('openclaw '.length)] : [])),
     startGateway,
     startScript,
-    /** Runs `scripts/<name>.ts` to its end. */
     runScript: (...args: Parameters<typeof startScript>): Promise<Run> => startScript(...args).finished,
     log,
     /** How often a tier has started or restarted the gateway, by its log. */
@@ -239,11 +227,6 @@ export async function createSandbox(options: SandboxOptions = {}) {
   }
 }
 
-function findOnPath(name: string): string | undefined {
-  const folders = (process.env.PATH ?? '').split(delimiter)
-  return folders.map((folder) => join(folder, name)).find((path) => fs.existsSync(path))
-}
-
 function writeExecutable(path: string, script: string): void {
   // What stands there may be a link to a program of this machine.
   fs.rmSync(path, { force: true })
@@ -254,12 +237,4 @@ function writeExecutable(path: string, script: string): void {
 function replaceFile(path: string, content: string): void {
   fs.writeFileSync(`${path}.new`, content)
   fs.renameSync(`${path}.new`, path)
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It ended in the meantime.
-  }
 }

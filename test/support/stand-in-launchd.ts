@@ -83,7 +83,6 @@ export async function startStandInLaunchd(instead = (argv: string[]) => argv) {
   const server = await startStandInServer(answer)
   return {
     ...server,
-    /** The labels that are loaded. */
     labels: () => [...jobs.keys()].sort(),
     job: (label: string) => jobs.get(label),
     /** The user logs out: all jobs end. */

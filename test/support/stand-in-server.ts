@@ -4,7 +4,6 @@ import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 
-/** What a command answers. */
 export interface Answer {
   code: number
   stdout?: string
@@ -20,7 +19,6 @@ export async function startStandInServer(answer: (args: string[]) => Promise<Ans
   const calls: string[] = []
   const planned: { beginning: string; answer: Answer; times: number }[] = []
 
-  /** A call as the client would make it. */
   async function call(...args: string[]): Promise<Answer> {
     const words = args.join(' ')
     calls.push(words)

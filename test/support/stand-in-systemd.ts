@@ -80,9 +80,7 @@ export async function startStandInSystemd(home: string, instead = (argv: string[
 
   return {
     ...(await startStandInServer(answer)),
-    /** The timers that are active. */
     active: () => [...active].sort(),
-    /** The services that are running. */
     running: () => [...running.keys()].sort(),
   }
 }

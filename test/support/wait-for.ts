@@ -1,9 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/**
- * Waits until something is so, looking every 50 ms.
- * @param what is named in the error when it never comes true
- */
+/** Waits until something is so, looking every 50 ms. @param what is named in the error when it never comes true */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   what: string,

@@ -52,7 +52,6 @@ export async function listen(answer: (request: IncomingMessage, text: string) =>
 
 export type WebhookReceiver = Awaited<ReturnType<typeof startWebhookReceiver>>
 
-/** @param noticed called for each message */
 export async function startWebhookReceiver(noticed = () => {}) {
   /** `problems`: why Discord would refuse it. `status` 0: nothing was answered. */
   const requests: { text: string; json: DiscordMessage | undefined; problems: string[]; status: number }[] = []

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { DEED, formatLine, localStamp, MARKER, TIERS, type TierName } from '../../lib/tier/contract.ts'
 import { logName } from '../../lib/tier/journal.ts'
 
-/** `2026-11-18 22:05:00`, local time. */
 export function at(text: string): Date {
   return new Date(text.replace(' ', 'T'))
 }
@@ -77,11 +76,9 @@ export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
   ])
   logs.quiet('2026-11-19 10:00:00', '2026-11-19 11:00:00', [], { verdict: 'stood down', exitCode: 3 })
 
-  // Level 1: down for 12 s.
   const crash = { 0: MARKER.down('absent', REFUSED), 1: KICKSTART, 12: MARKER.recovered(1, 12) }
   logs.run('watchdog', '2026-11-16 03:14:00', { seconds: 12, says: crash })
 
-  // Level 2: down for 20 s.
   const noJson = MARKER.down('misconfigured', '~/.openclaw/openclaw.json is not JSON5: invalid end of input at 15:1')
   const noUse = { 0: noJson, 1: MARKER.escalate(2, 'it would exit 78 again; a restart cannot help') }
   const putBack = MARKER.notice('needs attention: config rolled back: the known-good one of 08:12 was put back')
@@ -89,7 +86,6 @@ export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
   logs.run('watchdog', '2026-11-17 09:30:00', { verdict: 'misconfigured', exitCode: 1, seconds: 1, says: noUse })
   logs.run('healthcheck', '2026-11-17 09:30:02', { seconds: 18, says: rolledBack })
 
-  // Level 3: down for 18 min.
   const broken = MARKER.down('broken-install', NO_MODULE)
   const onRestart = MARKER.escalate(2, `broken-install after a restart: ${NO_MODULE}`)
   const restarted = { 0: MARKER.down('absent', REFUSED), 1: KICKSTART, 8: onRestart }

@@ -13,7 +13,6 @@ const REPORT = {
   lessons: 'Look for MODULE_NOT_FOUND in the log first.',
 }
 
-/** Most of a session is waiting, so that several fit beside each other. */
 const concurrently = test.concurrent
 
 /** A gateway that only a reinstallation brings back. */
@@ -96,7 +95,6 @@ concurrently('it repairs, what is refused is not done, and the next doctor has i
   nothingRuns(box)
   expect(readdirSync(join(box.stateDir, 'watchdog', 'doctor'))).toEqual([])
 
-  // Healthy, it needs no doctor.
   expect((await recover(box)).code).toBe(0)
   expect(doctors(box)).toBe(1)
 

@@ -38,10 +38,16 @@ async function withKnownGood(sandbox: MakeSandbox, ...older: string[]) {
 }
 const OLDER = '{ "gateway": { "mode": "local" } }'
 
-test('one timeout is no hang; to a restart "still starting" (exit 2) is no failure', async ({ known }) => {
+test('healthy: exit 0, two lines; one timeout is no hang; to a restart "still starting" (exit 2) is no failure', async ({
+  known,
+}) => {
   const { box, pid } = await known({
     settings: { HEALTH_CHECK_HTTP_TIMEOUT: '1', OPENCLAW_WATCHDOG_RETRY_DELAY: '3', OPENCLAW_STOP_GRACE: '1' },
   })
+  const healthy = await box.runScript('gateway-healthcheck', [], { env: { HEALTH_CHECK_HTTP_TIMEOUT: '20' } })
+  expect(healthy).toMatchObject({ code: 0, stderr: '' })
+  expect(box.log('healthcheck').trim().split('\n')).toHaveLength(2)
+  expect(box.openclawCalls()).toEqual(['gateway run'])
   box.setFaults({ health: 'silent' })
   const run = tick(box, { HEALTH_CHECK_HTTP_TIMEOUT: '4' })
   await untilRemark(box, 'healthcheck')
@@ -90,14 +96,6 @@ test('three restarts at most, then Level 3', async ({ sandbox }) => {
   // The next run, five minutes later, finds the budget spent.
   expect(await tick(box, { OPENCLAW_WATCHDOG_BACKOFF: '10 30 60 600' })).toBe(1)
   expect(starts(box)).toBeLessThanOrEqual(4)
-})
-
-test('a healthy gateway is left alone: exit 0, two lines', async ({ sandbox }) => {
-  const box = await sandbox()
-  await box.startGateway()
-  expect(await box.runScript('gateway-healthcheck')).toMatchObject({ code: 0, stderr: '' })
-  expect(box.log('healthcheck').trim().split('\n')).toHaveLength(2)
-  expect(box.openclawCalls()).toEqual(['gateway run'])
 })
 
 test('where `openclaw gateway restart` fails it is started by our own means', async ({ sandbox }) => {
@@ -154,7 +152,7 @@ test('Level 3 is called when it was down from the first DOWN in any log', async 
   expect(box.log('healthcheck')).toMatch(/ESCALATE to level 3/)
 })
 
-test('a gateway that comes back, or a pause, ends Level 2’s watch', async ({ sandbox }) => {
+test('Level 1 stands down for Level 2; a gateway that comes back, or a pause, ends its watch', async ({ sandbox }) => {
   const box = await sandbox({ settings: PATIENT })
   async function whileDown(happens: () => unknown) {
     box.writeConfig(BROKEN)
@@ -166,6 +164,7 @@ test('a gateway that comes back, or a pause, ends Level 2’s watch', async ({ s
   }
   let pid = 0
   const comesBack = async () => {
+    expect((await box.runScript('gateway-watchdog')).code).toBe(3)
     box.writeConfig()
     pid = (await box.startGateway()).pid
   }

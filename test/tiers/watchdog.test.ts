@@ -28,7 +28,6 @@ async function untilSignalled(box: Sandbox, version: string, signal: string, mea
   expect(box.events().filter(({ what }) => what === 'debugger opened')).toEqual([])
 }
 
-/** Neither an outage nor a restart, and the process is the same. */
 function expectLeftAlone(box: Sandbox, pid: number): void {
   expect(box.restarts()).toBe(0)
   expect(box.log('watchdog')).not.toMatch(/DOWN/)
@@ -165,18 +164,6 @@ test('too much memory is logged, no restart; a human hears of the upper limit', 
   expect(box.log('watchdog').match(/\[WARN\] (?!NOTICE).*\bMB\b/g)).toHaveLength(2)
   expect(box.log('watchdog').match(/\[WARN\] NOTICE needs attention: .*\bMB\b/g)).toHaveLength(1)
   expectLeftAlone(box, pid)
-})
-
-test('`openclaw gateway stop` is respected: exit 3, and nothing is started', async ({ sandbox }) => {
-  const box = await sandbox()
-  const line = 'openclaw gateway lifecycle source=cli action=stop mode=sigterm pid=1 interactive=1'
-  writeFileSync(join(box.stateDir, 'logs', 'gateway-restart.log'), `[${new Date().toISOString()}] ${line}\n`)
-  for (const script of ['gateway-watchdog', 'gateway-healthcheck']) {
-    const run = await box.runScript(script)
-    expect(run.code).toBe(3)
-    expect(run.stdout).toMatch(/RUN ended: stopped-on-purpose, exit 3/)
-  }
-  expect(box.openclawCalls()).toEqual([])
 })
 
 test('without openclaw on the PATH a start has failed', async ({ sandbox }) => {

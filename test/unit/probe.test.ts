@@ -13,7 +13,6 @@ const GENEROUS_MS = 60_000
 const LIVE = '{"ok":true,"status":"live"}'
 const BOMB = gzipSync(Buffer.alloc(50 * 1024 * 1024))
 
-/** Asks a server that does this to every connection. */
 async function ask(behave: (socket: Socket) => void, limitMs = GENEROUS_MS) {
   const port = await freePort()
   const sockets = new Set<Socket>()

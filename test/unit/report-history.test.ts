@@ -27,7 +27,6 @@ const healed = (afterSec: number, downSec: number) => {
 }
 const called = { ...DOWN, 10: DEED.doctor('Claude Code', '2.1.330', 0) }
 
-/** What the logs of an hour come to. */
 function hour(name: string, expected: object, write: (logs: PastLogs, memoryDir: string) => void): void {
   test(name, () => {
     const { settings, memoryDir, logs } = machine()
