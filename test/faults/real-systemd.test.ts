@@ -84,7 +84,7 @@ async function buildSystemdStage() {
         if (signal === 'SIGKILL') await waitFor(async () => !(await isRunning(pid)), `the end of ${pid}`)
       },
       pidNow,
-      isLive: machine.isHealthy,
+      isLive: () => machine.isHealthy(),
       onClose,
       systemctl,
       unit,
