@@ -65,7 +65,8 @@ async function main(run: TierRun): Promise<Outcome> {
     dead.add(tier)
     journal.warn(`${tier} ${evidence}`)
     // Cron needs an interval to run what was restored.
-    if (dryRun || Math.abs(Date.now() - revivedAtMs) < 900 * TIERS.guardian.intervalSec) continue
+    const sinceRevivalSec = Math.abs(Date.now() - revivedAtMs) / 1000
+    if (dryRun || sinceRevivalSec < 0.9 * TIERS.guardian.intervalSec) continue
     if (pid) await watchers.endRun(run, tier, pid)
     const failure = await revive(settings, tier, receipt, pid).catch((error: Error) => error.message)
     const why = failure === undefined ? evidence : `${evidence}: ${oneLine(failure)}`

@@ -32,7 +32,7 @@ function readProcess(pid: number): ProcessInfo[] {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
   const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
-  if (!(ageSec >= 0)) throw new Error('its age cannot be told')
+  if (!(ageSec >= 0)) throw new Error('its age cannot be read')
   const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+/g, ' ').trim()
   const [parentPid, memoryMb] = [Number(field('PPid')), Math.round(Number(field('VmRSS') ?? 0) / 1024)]
   return [{ pid, parentPid, memoryMb, ageSec, command: words || `[${field('Name')}]` }]

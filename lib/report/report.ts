@@ -158,7 +158,7 @@ function unknownsOf({ stretches, incidents, runs, notes }: History): string[] {
         failedStarts > 0
           ? `the watchers could not be started (${failedStarts} times), see beside the incidents`
           : standDowns > 0
-            ? 'the watchers ran, but did not look: paused, or another run was at work'
+            ? 'the watchers ran, but did not check: paused, or another run was at work'
             : 'no watcher ran: sleep, power cut, not installed, or its logs are missing'
       return `${minuteOf(from)} to ${minuteOf(to)} (${spell((to.getTime() - from.getTime()) / 1000)}): ${why}`
     }),
@@ -170,7 +170,7 @@ function unknownsOf({ stretches, incidents, runs, notes }: History): string[] {
     ...incidents
       .filter(({ isBeginSeen }) => !isBeginSeen)
       .map(({ begin }) => `the begin of the incident of ${minuteOf(begin)} is in no log; it is reckoned from its end`),
-    'the watchers look every 3 to 5 minutes: an outage that began and ended between two looks is in no log',
+    'the watchers check every 3 to 5 minutes: an outage that began and ended between two checks is in no log',
   ]
 }
 

@@ -1,4 +1,4 @@
-/** One look at everything: the gateway, the tiers, the doctor's budget, the last incidents; and as lines. Changes nothing. */
+/** The state of everything: the gateway, the tiers, the doctor's budget, the last incidents; and as lines. Changes nothing. */
 import { hostname } from 'node:os'
 import { styleText } from 'node:util'
 import { readLedger } from '../alerts/ledger.ts'

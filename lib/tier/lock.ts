@@ -42,8 +42,9 @@ type What = Omit<LockHolder, 'pid' | 'since'>
 async function take(settings: Settings, path: string, what: What): Promise<Lock | LockHolder> {
   const holder = { pid: process.pid, since: new Date().toISOString(), ...what }
   const temporary = join(dirname(path), `.${holder.tier}.lock.${process.pid}`)
-  writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
   try {
+    // Within: on a full disk it may leave an empty file.
+    writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
     for (;;) {
       try {
         // link(2) fails when the name exists, and the lock is never seen empty.

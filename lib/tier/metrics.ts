@@ -39,7 +39,11 @@ const CALLED = 'Lines that say MANUAL INTERVENTION REQUIRED, by what they are ab
 
 export const METRICS = {
   gatewayUp: gauge('gateway_up', LADDER, 'Whether the gateway was up when this tier last looked (1) or not (0).'),
-  gatewayVerdict: gauge('gateway_verdict', LADDER, "The verdict of this tier's last look: 1 for it, 0 for the others."),
+  gatewayVerdict: gauge(
+    'gateway_verdict',
+    LADDER,
+    "The verdict of this tier's last check: 1 for it, 0 for the others.",
+  ),
   gatewaySeen: gauge('gateway_seen_timestamp_seconds', LADDER, 'When this tier last looked at the gateway.'),
   gatewayInfo: gauge('gateway_info', L1, 'Always 1; the version of the running gateway.'),
   gatewayMemory: gauge('gateway_memory_bytes', L1, "Resident memory of the gateway's process."),
@@ -48,7 +52,7 @@ export const METRICS = {
   incidents: counter('incidents_total', LADDER, 'Outages of the gateway that this tier was the first to see.'),
   restarts: counter('restarts_total', L1_L2, 'Starts and restarts, by result.', 'result', 'done', 'failed'),
   configRollbacks: counter('config_rollbacks_total', ['healthcheck'], 'Known-good configs that were put back.'),
-  escalations: counter('escalations_total', L1_L2, 'Outages handed on to the next level.'),
+  escalations: counter('escalations_total', L1_L2, 'Outages escalated to the next level.'),
   humanCalls: counter('human_calls_total', ALL, CALLED, 'about', 'gateway', 'watchers'),
   recovery: metric('histogram', 'recovery_seconds', LADDER, LASTED, []),
   doctorVisits: counter('doctor_visits_total', L3, 'Sessions of the doctor, by result.', 'result', 'recovered', 'down'),

@@ -101,6 +101,7 @@ test.runIf(needsMount() === undefined)('folders that are full', async () => {
   fill(join(state.stateDir, 'watchdog'))
   expectCode(await state.runScript('gateway-watchdog'), 'state folder full', 1)
   expect(state.log('watchdog')).toMatch(/MANUAL INTERVENTION REQUIRED: .*ENOSPC/)
+  expect(fs.readdirSync(join(state.stateDir, 'watchdog')).filter((name) => name.includes('.lock'))).toEqual([])
   expect(boots(state)).toBe(0)
 
   // A config that cannot be put back is not lost.

@@ -35,6 +35,14 @@ test('of two watchdogs one stands down; told to stop more than once, it ends in 
   expect(existsSync(inState(box, 'watchdog.lock'))).toBe(false)
 })
 
+test('a lock that cannot be read is not taken over: nothing is started, a human is called', async ({ sandbox }) => {
+  const box = await sandbox()
+  mkdirSync(inState(box, 'watchdog.lock'), { recursive: true })
+  expect(await tick(box)).toBe(1)
+  expect(box.log('watchdog')).toMatch(/MANUAL INTERVENTION REQUIRED: .*watchdog/)
+  expect(box.openclawCalls()).toEqual([])
+})
+
 test('a lock whose pid is gone or another process is taken over; half a line does not swallow the next one', async ({
   sandbox,
 }) => {
