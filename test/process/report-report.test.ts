@@ -8,7 +8,7 @@ import { asPage } from '../../lib/report/html.ts'
 import { asMarkdown, figuresOf, percentOf, readReport } from '../../lib/report/report.ts'
 import { formatLine, MARKER, oneLine } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
-import { createSandbox } from '../support/sandbox.ts'
+import { createSandbox, waitFor } from '../support/sandbox.ts'
 import { startStranger } from '../support/stranger.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 import { at, type PastLogs, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
@@ -117,6 +117,9 @@ test('what the real tiers do is what report and status say: a crash for Level 1,
   await run('emergency-recovery-monitor')
   stranger.end()
   await box.startGateway()
+  // Logs are to the second: of one in which a tier saw it down and another up, the next look tells.
+  const lastSec = Math.floor(Date.now() / 1000)
+  await waitFor(() => Math.floor(Date.now() / 1000) > lastSec, 'the next second')
   await run('gateway-watchdog')
 
   const text = await run('incident-report', ['--days', '1'])
