@@ -9,7 +9,7 @@ import type { Arguments } from './instrument.ts'
 import { fingerprintOf } from './limits.ts'
 import { type InstrumentCall, isTreatment } from './session.ts'
 
-/** `seen`: it healed once. `proposed`: twice; a human decides. `dropped`: it was applied and did not help. */
+/** `seen`: it healed once. `proposed`: twice; it needs a human decision. `dropped`: it was applied and did not help. */
 type RemedyStatus = 'seen' | 'proposed' | 'approved' | 'rejected' | 'dropped'
 
 export interface LearnedRemedy {
