@@ -13,18 +13,19 @@ import { text as readText } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { pulsePath } from './lib/gateway/pulse.ts'
 import { findBashVersion } from './lib/install/bash-version.ts'
 import type { Step } from './lib/install/change.ts'
-import { nodeForJobs, obstacle, prerequisites, schedulerHere, warnings } from './lib/install/machine.ts'
+import { assertOwnHome, nodeForJobs, prerequisites, schedulerHere, warnings } from './lib/install/machine.ts'
 import * as plans from './lib/install/plan.ts'
-import { planRemoval, uninstall } from './lib/install/uninstall.ts'
 import { readReceiptOrRest } from './lib/services/receipt.ts'
+import { exitAsIn, print, stop } from './lib/tier/by-hand.ts'
 import { EXIT, type ExitCode } from './lib/tier/contract.ts'
-import { lastHeartbeat } from './lib/tier/journal.ts'
+import { lastHeartbeatMs } from './lib/tier/journal.ts'
 import { isLock, type Lock, lockHolder, takeLock } from './lib/tier/lock.ts'
 import { DEFAULT_PROFILE } from './lib/tier/profile.ts'
 import { SETTINGS } from './lib/tier/setting-table.ts'
-import { loadSettings, type Settings, SettingsError } from './lib/tier/settings.ts'
+import { loadSettings, type Settings } from './lib/tier/settings.ts'
 
 const HELP = `Installs openclaw-self-healing for this user: npm run setup [-- flags]
 
@@ -47,6 +48,8 @@ const options = {
   ...{ yes: flag, port: text, 'webhook-stdin': flag, replace: flag, profile: text },
   ...{ 'dry-run': flag, status: flag, uninstall: flag, purge: flag, help: flag },
 }
+const readFlags = () => parseArgs({ options }).values
+type Flags = ReturnType<typeof readFlags>
 
 const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '')
 const say = (line: string) => process.stdout.write(`${line}\n`)
@@ -56,45 +59,24 @@ const complain = (line: string) => process.stderr.write(`setup: ${line}\n`)
 const webhookProblem = problemWith.bind(undefined, 'discordWebhookUrl')
 const portProblem = problemWith.bind(undefined, 'gatewayPort')
 
-const stop = (exitCode: ExitCode, message: string) => Object.assign(new Error(message), { exitCode })
-
-try {
-  process.exitCode = await main()
-} catch (error) {
-  complain((error as Error).message)
-  process.exitCode =
-    error instanceof SettingsError ? EXIT.unusable : ((error as { exitCode?: number }).exitCode ?? EXIT.down)
-}
+await exitAsIn('setup', main, EXIT.down)
 
 async function main(): Promise<ExitCode> {
   const flags = readFlags()
-  if (flags.help) say(HELP)
-  if (flags.help) return EXIT.healthy
+  if (flags.help) return print(HELP)
+  if (flags.purge && !flags.uninstall) throw stop(EXIT.unusable, '--purge goes with --uninstall; try --help')
   // What stands in `.env` must not prevent an uninstallation.
   const overlooked: string[] = []
   const overlook = flags.uninstall ? (problem: string) => overlooked.push(problem) : undefined
   const settings = loadSettings(undefined, { profile: flags.profile, overlook })
   if (flags.status) {
-    const { look, screen } = await import('./lib/report/status.ts')
-    const status = await look(settings)
+    const { readStatus, screen } = await import('./lib/report/status.ts')
+    const status = await readStatus(settings)
     for (const line of screen(status, settings)) say(line)
     return status.isWell ? EXIT.healthy : EXIT.down
   }
-  const problem = obstacle(settings)
-  if (problem) throw stop(EXIT.unusable, problem)
+  assertOwnHome(settings)
   return flags.uninstall ? remove(settings, flags, overlooked) : install(settings, flags)
-}
-
-type Flags = ReturnType<typeof readFlags>
-
-function readFlags() {
-  try {
-    const { values } = parseArgs({ options })
-    if (values.purge && !values.uninstall) throw new Error('--purge goes with --uninstall')
-    return values
-  } catch (error) {
-    throw stop(EXIT.unusable, `${(error as Error).message}\nTry --help.`)
-  }
 }
 
 async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
@@ -124,7 +106,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
 
     // 4. The plan.
     const plan = await plans.makePlan(settings, here, answers, bash)
-    const notes = [...warnings(settings, root), ...plan.notes]
+    const notes = [...(await warnings(settings, root, here.scheduler)), ...plan.notes]
     if (answers !== given && (given.port || given.webhook))
       notes.push(`${settings.envFile} is there and is kept as it is; put in yourself what you want changed`)
     const isUnchanged = plan.steps.length === 0
@@ -184,7 +166,6 @@ async function askYesNo(message: string): Promise<boolean> {
 
 type Outcome = 'done' | 'rolled back' | 'partly rolled back'
 
-/** Carries the plan out; throws when that must not be done now, or is not wanted. */
 async function apply(settings: Settings, plan: plans.Plan, interactive: boolean): Promise<Outcome> {
   for (const tier of ['emergency-recovery', 'healthcheck'] as const) {
     const holder = await lockHolder(settings, tier)
@@ -195,6 +176,8 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
   const abort = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort())
   const startedMs = Date.now()
+  // Whatever Level 1 left there: its new job begins with a tick.
+  rmSync(pulsePath(settings), { force: true })
   const failed = await plans.carryOut(settings, plan, abort.signal, sayDone)
   if (failed) {
     complain(failed.failure)
@@ -212,9 +195,8 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */
 async function firstRun(settings: Settings, startedMs: number): Promise<string> {
   for (const deadline = performance.now() + 30_000; performance.now() < deadline; await delay(250))
-    if ((lastHeartbeat(settings, 'watchdog')?.getTime() ?? 0) >= startedMs - 1000)
-      return 'The watchdog has written its first line.'
-  return 'note: the watchdog has written nothing for 30 s; see "Troubleshooting" in the README'
+    if (lastHeartbeatMs(settings, 'watchdog') >= startedMs - 1000) return 'The watchdog has written its first line.'
+  return 'note: the watchdog has written nothing for 30 s; `npm run status` and "Troubleshooting" in docs/install.md say more'
 }
 
 async function remove(found: Settings, flags: Flags, overlooked: string[]): Promise<ExitCode> {
@@ -224,13 +206,13 @@ async function remove(found: Settings, flags: Flags, overlooked: string[]): Prom
   if (purge && overlooked.length > 0 && memoryDir === undefined)
     throw stop(EXIT.unusable, 'where the logs are is unknown; repair .env, or leave out --purge')
   const settings = { ...found, memoryDir: memoryDir ?? found.memoryDir }
-  const plan = await planRemoval(settings, purge)
-  if (!plan) say('not installed: nothing to do')
-  else if (flags['dry-run']) say(['Would do:', ...[...plan.steps, ...plan.last].map(({ text }) => text)].join('\n  '))
-  if (!plan || flags['dry-run']) return EXIT.healthy
+  const plan = await plans.planRemoval(settings, purge)
+  if (!plan) return print('not installed: nothing to do')
+  const texts = [...plan.steps, ...plan.last].map(({ text }) => text)
+  if (flags['dry-run']) return print(['Would do:', ...texts].join('\n  '))
   const lock = await lockSetup(settings)
-  const failures = await uninstall(settings, plan, sayDone).finally(() => lock.release())
-  for (const failure of failures) complain(`NOT done: ${failure}`)
+  const failures = await plans.uninstall(settings, plan, sayDone).finally(() => lock.release())
+  for (const failure of failures) complain(failure)
   if (failures.length === 0) return EXIT.healthy
   complain('run it again when that is put right')
   return EXIT.down

@@ -7,30 +7,27 @@
  */
 import { createInterface } from 'node:readline'
 import type { Argument, Instrument } from '../lib/doctor/instrument.ts'
-import { callInstrument, INSTRUMENTS } from '../lib/doctor/instruments.ts'
+import { callInstrument, DESCRIPTIONS, INSTRUMENTS } from '../lib/doctor/instruments.ts'
 import { readSessionOf, type Session } from '../lib/doctor/session.ts'
-import { EXIT } from '../lib/tier/contract.ts'
+import { exitAsIn, print } from '../lib/tier/by-hand.ts'
+import { EXIT, type ExitCode } from '../lib/tier/contract.ts'
 import { endRunningCommands } from '../lib/tier/shell.ts'
-import { isRecord } from '../lib/tier/state.ts'
+import { isRecord, tried } from '../lib/tier/state.ts'
 
 const PROTOCOLS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25']
 
-const [contextPath] = process.argv.slice(2)
-if (contextPath === '--list') printInstruments()
-else if (!contextPath || contextPath.startsWith('-')) {
+await exitAsIn('doctor-tools', main, EXIT.unusable)
+
+async function main(): Promise<ExitCode> {
+  const [contextPath = ''] = process.argv.slice(2)
+  if (contextPath === '--list') return print(instrumentsTable())
+  if (contextPath !== '' && !contextPath.startsWith('-')) return serve(readSessionOf(contextPath))
   process.stderr.write('Usage: doctor-tools.ts <context.json>, which Level 3 writes; or --list\n')
-  process.exitCode = contextPath === '--help' ? EXIT.healthy : EXIT.unusable
-} else {
-  try {
-    await serve(readSessionOf(contextPath))
-  } catch (error) {
-    process.stderr.write(`doctor-tools: ${(error as Error).message}\n`)
-    process.exitCode = EXIT.unusable
-  }
+  return contextPath === '--help' ? EXIT.healthy : EXIT.unusable
 }
 
 /** Answers one request after the other: two calls at once would undo each other's checks. */
-async function serve(session: Session): Promise<void> {
+async function serve(session: Session): Promise<never> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
     process.on(signal, () => {
       endRunningCommands()
@@ -55,12 +52,8 @@ async function serve(session: Session): Promise<void> {
 
 async function respond(session: Session, line: string): Promise<Record<string, unknown> | undefined> {
   const fail = (id: unknown, code: number, message: string) => ({ id, error: { code, message } })
-  let message: unknown
-  try {
-    message = JSON.parse(line)
-  } catch {
-    return fail(null, -32700, 'this is no JSON')
-  }
+  const message: unknown = tried(() => JSON.parse(line))
+  if (message === undefined) return fail(null, -32700, 'this is no JSON')
   if (!isRecord(message) || typeof message.method !== 'string') return fail(null, -32600, 'this is no request')
   const { id, method } = message
   if (id === undefined) return undefined
@@ -80,11 +73,13 @@ async function respond(session: Session, line: string): Promise<Record<string, u
   return { id, result: { content: [{ type: 'text', text }], isError } }
 }
 
-function describe([name, { description, arguments: known = {}, acts }]: [string, Instrument]) {
+function describe([name, { arguments: known, acts }]: [string, Instrument]) {
   const properties = Object.fromEntries(Object.entries(known).map(([key, argument]) => [key, schemaOf(argument)]))
   const required = Object.keys(known).filter((key) => !known[key]!.optional)
   return {
-    ...{ name, description, inputSchema: { type: 'object', properties, required, additionalProperties: false } },
+    name,
+    description: DESCRIPTIONS[name],
+    inputSchema: { type: 'object', properties, required, additionalProperties: false },
     annotations: { readOnlyHint: acts !== true, destructiveHint: acts === true, openWorldHint: false },
   }
 }
@@ -94,10 +89,10 @@ function schemaOf({ type, description, choices, max = 300 }: Argument) {
   return { type, description, ...(type === 'string' ? { maxLength: max } : {}), ...(choices ? { enum: choices } : {}) }
 }
 
-function printInstruments(): void {
-  const rows = Object.entries(INSTRUMENTS).map(([name, { description, acts, most }]) => {
+function instrumentsTable(): string {
+  const rows = Object.entries(INSTRUMENTS).map(([name, { acts, most }]) => {
     const limit = most ? `, at most ${most === 1 ? 'once' : `${most} times`}` : ''
-    return `| \`${name}\` | ${acts ? 'acts' : 'reads'}${limit} | ${description} |`
+    return `| \`${name}\` | ${acts ? 'acts' : 'reads'}${limit} | ${DESCRIPTIONS[name]} |`
   })
-  process.stdout.write(`${['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')}\n`)
+  return ['| instrument | kind | what it does |', '|---|---|---|', ...rows].join('\n')
 }

@@ -9,8 +9,8 @@
  *      2  unusable flags or settings, nothing was touched
  *      3  not acting: paused, or another monitor runs
  */
-import { type Ledger, readLedger, saveLedger } from '../lib/alerts/ledger.ts'
-import { hasMarks, readHappenings, readSince, unwritableFolders } from '../lib/alerts/reading.ts'
+import { type Ledger, queued, readLedger, saveLedger } from '../lib/alerts/ledger.ts'
+import { readHappenings, unwritableFolders, whatIsNew } from '../lib/alerts/news.ts'
 import { EXIT } from '../lib/tier/contract.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 
@@ -23,23 +23,25 @@ await runTier({
   help: `Level 4 of openclaw-self-healing: alerts a human when the other levels could not bring the OpenClaw Gateway back.
 Started every 5 minutes by cron; can be run by hand at any time.`,
   flags: { 'test-alert': 'send a test through every configured channel and say what each answered' },
-  runsWithoutLock: true,
   exitCodes: '0 nothing is left to be sent, 1 an alert could not be delivered yet',
-  whilePaused: (run, pause) => beat(run, undefined, `paused${/,? until .*/.exec(pause)?.[0] ?? ''}`),
   main,
 })
 
 async function main(run: TierRun): Promise<Outcome> {
   if (run.flags['test-alert']) return testAlert(run)
-  run.meter.set('alertsWaiting', 0)
   const outcome = await monitor(run)
+  if (run.pause && !run.dryRun) {
+    run.journal.info(`not acting: ${run.pause}`)
+    await beat(run, undefined, `paused${/,? until .*/.exec(run.pause)?.[0] ?? ''}`)
+    return { code: EXIT.stoodDown, verdict: 'stood down' }
+  }
   const failure = 'alerts of OpenClaw self-healing cannot be delivered; see the monitor log'
   if (!run.dryRun) await beat(run, outcome.code === EXIT.healthy ? undefined : failure)
   return outcome
 }
 
 async function monitor(run: TierRun): Promise<Outcome> {
-  const { settings, journal, dryRun } = run
+  const { settings, journal, dryRun, pause } = run
 
   // 1. What is open, what could not be delivered so far, and whether anything can be written.
   const now = new Date()
@@ -47,40 +49,28 @@ async function monitor(run: TierRun): Promise<Outcome> {
   for (const problem of problems) journal.warn(problem)
   const troubles = dryRun ? [] : unwritableFolders(settings)
   for (const trouble of troubles) journal.error(`cannot be written: ${trouble}`)
-  const digest = settings.weeklyDigest ? await import('../lib/report/digest.ts') : undefined
-  const week = await digest?.digestDue(settings, journal, ledger.digestUntil, now)
+  const digest = settings.weeklyDigest && !pause ? await import('../lib/report/digest.ts') : undefined
+  const week = await digest?.digestDue(settings, journal, ledger, now)
 
-  // 2. A quiet run ends here: no line that matters in the recent logs, and nothing open.
-  const since = readSince(settings, ledger, now)
-  const { book, outbox } = ledger
-  const isOpen = outbox.length + book.cases.length + book.histories.length + troubles.length > 0
-  if (!isOpen && !week && !hasMarks(settings, since, now)) {
-    ledger.readAt = now.toISOString()
-    if (!dryRun) saveLedger(settings, ledger)
-    return QUIET
-  }
-
-  // 3. The incidents, and what of them is news.
-  const { whatIsNew } = await import('../lib/alerts/news.ts')
-  const { composeAlerts } = await import('../lib/alerts/compose.ts')
-  const { queued } = await import('../lib/alerts/dispatch.ts')
-  const { happenings, history, told } = readHappenings(settings, ledger, since, now)
+  // 2. What happened since, and what of it is news; while it is paused, only what was done before.
+  const { happenings, history, told } = readHappenings(settings, ledger, now, pause !== undefined)
   const disk = { scope: 'disk', at: now } as const
   if (troubles.length === 0) happenings.push({ ...disk, kind: 'over' })
   else happenings.push({ ...disk, kind: 'call', why: troubles.join('; '), log: '' })
-  const { book: after, news } = whatIsNew(book, happenings, now, settings.alertWindowMin * 60)
-  const alerts = [...(await composeAlerts(settings, news, history, now)), ...(week?.digest ?? [])]
-  for (const { title, lead, whys } of alerts)
-    journal.warn(`to be sent: ${[title, lead, ...whys].filter(Boolean).join(' / ')}`)
+  const { book, news: all } = whatIsNew(ledger.book, happenings, now, settings.alertWindowMin * 60)
+  const news = pause === undefined ? all : all.filter(({ kind }) => kind === 'notice')
 
-  // 4. They go into the outbox, and the outbox goes to disk, before anything is sent.
-  outbox.push(...alerts.map(queued))
-  Object.assign(ledger, { readAt: now.toISOString(), told, book: after })
-  if (week) ledger.digestUntil = week.until
+  // 3. It goes into the outbox, and the outbox goes to disk, before anything is sent.
+  const composer = news.length > 0 ? await import('../lib/alerts/compose.ts') : undefined
+  const alerts = [...((await composer?.composeAlerts(settings, news, history, now)) ?? []), ...(week ?? [])]
+  for (const { title, evidence, lead, whys } of alerts)
+    journal.warn(`to be sent: ${[title, evidence, lead, ...whys].filter(Boolean).join(' / ')}`)
+  ledger.outbox.push(...alerts.map(queued))
+  Object.assign(ledger, { told }, pause === undefined && { readAt: now.toISOString(), book })
   return deliver(run, ledger, now)
 }
 
-/** 5. Every channel gets everything. What one does not take stays in the outbox. */
+/** 4. Every channel gets everything. What one does not take stays in the outbox. */
 async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome> {
   const { settings, journal, meter } = run
   if (run.dryRun) {
@@ -90,16 +80,15 @@ async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome
       journal.info(`dry run: would send:\n${headline(alert, 300)}\n${bodyOf(alert, shown, 8000)}`)
     return ledger.outbox.length === 0 ? QUIET : KEPT
   }
+  meter.set('alertsWaiting', ledger.outbox.length)
   if (!saveLedger(settings, ledger)) {
     journal.error('what was sent cannot be written down: sending on the full and the half hour only')
-    meter.set('alertsWaiting', ledger.outbox.length)
     ledger.outbox = ledger.outbox.filter(({ alert }) => alert.kind !== 'digest')
     if (now.getMinutes() % 30 >= 5) return KEPT
   }
   if (ledger.outbox.length === 0) return QUIET
 
-  const { configuredChannels, noChannel } = await import('../lib/alerts/channels.ts')
-  const { dispatch } = await import('../lib/alerts/dispatch.ts')
+  const { configuredChannels, dispatch, noChannel } = await import('../lib/alerts/channels.ts')
   const channels = configuredChannels(settings)
   const delivery = dispatch(run, ledger, channels)
   run.onExit(() => delivery)
@@ -112,7 +101,7 @@ async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome
   return ledger.outbox.length === 0 ? DELIVERED : KEPT
 }
 
-/** 6. The dead man's switch (https://healthchecks.io/docs/http_api/): a service outside notices when no ping comes. */
+/** 5. The dead man's switch (https://healthchecks.io/docs/http_api/): a service outside notices when no ping comes. */
 async function beat({ settings, journal }: Pick<TierRun, 'settings' | 'journal'>, failure?: string, remark = '') {
   if (!settings.heartbeatUrl) return
   const { post } = await import('../lib/alerts/post.ts')

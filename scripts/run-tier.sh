@@ -1,6 +1,9 @@
 #!/bin/sh
 # Starts one tier, for launchd, systemd and cron:  sh run-tier.sh gateway-watchdog [flags]
 #
+# `gateway-watchdog --pulse`, started every minute, asks /health every 15 s and starts Level 1 when that is due (every
+# 180 s), or at once when no answer is the gateway's. While all is well it is silent.
+#
 # A Node upgrade could end all watchers silently together: so each start searches a Node that works, and a tier that cannot
 # start is logged and sent to every channel, once an hour per cause. With --cannot-start it only reports what it reads.
 #
@@ -12,10 +15,10 @@ set -u
 [ -z "${ZSH_VERSION:-}" ] || emulate sh
 
 LOWEST_NODE=20.19
+# Not inside a function, where zsh may have the function's name in $0.
+case $0 in */*) root=${0%/*} ;; *) root=. ;; esac
 
 main() {
-  root=.
-  case $0 in */*) root=${0%/*} ;; esac
   root=$(CDPATH='' cd "$root/.." && pwd) || exit 1
   # A hand-made plist or crontab may lack HOME.
   [ -n "${HOME:-}" ] || eval "HOME=~$(id -un)"
@@ -43,6 +46,7 @@ main() {
   shift
   case " $* " in *' --dry-run '*) dry_run=yes ;; *) dry_run= ;; esac
   [ -z "$only_report" ] || cannot_start "$(cat)"
+  [ "$tier ${1:-}" != 'watchdog --pulse' ] || { shift && pulse; }
 
   find_node
   # launchd and cron give a poor PATH: the places where openclaw, claude, tmux and lsof usually are go behind it.
@@ -61,6 +65,51 @@ main() {
 refuse() {
   printf '%s\n' "$1" >&2
   exit 2
+}
+
+# Returns when Level 1 is to look; ends with 0 after a minute in which it need not.
+pulse() {
+  file=$state/watchdog/pulse
+  now=$(date +%s)
+  ends=$((now + 60))
+  while :; do
+    # Level 1 leaves there: when it looks next (epoch seconds), the seconds between two beats, the address to ask
+    # (-: nothing before then; none: only it can ask), and the config, whose change is for it to see.
+    due='' interval='' url='' config=''
+    [ -r "$file" ] && { read -r due interval url && IFS= read -r config; } <"$file"
+    case $interval in [1-9] | [1-9][0-9]) ;; *) break ;; esac
+    # Far ahead: the clock was set back. Long ago: no minute since came to its end.
+    { [ "$due" -le $((now + 200)) ] && [ "$due" -gt $((now - 120)) ]; } 2>/dev/null || break
+    if [ "$url" = - ]; then
+      [ "$now" -lt "$due" ] || break
+    else
+      # Once it has settled.
+      # shellcheck disable=SC3013
+      [ ! "$config" -nt "$file" ] || { sleep 6 && break; }
+      # One that the machine slept through has not failed.
+      beats || { [ $(($(date +%s) - now)) -le 20 ] && break; exit 0; }
+    fi
+    if [ $((now + interval)) -ge "$ends" ]; then
+      # Level 1 comes as the last of its minute, so that none is without beats.
+      [ "$url" = - ] || [ "$due" -gt "$ends" ] || break
+      exit 0
+    fi
+    before=$now
+    sleep "$interval"
+    now=$(date +%s)
+    # After a sleep of the machine nothing has had the time to answer.
+    [ $((now - before)) -le $((interval + 20)) ] || exit 0
+  done
+  # Until Level 1 says otherwise, it is not asked again before its usual time.
+  [ -n "$dry_run" ] || [ ! -d "$state/watchdog" ] ||
+    { printf '%s %s -\n%s\n' $((now + 180)) "${interval:-15}" "$config" >"$file"; } 2>/dev/null
+}
+
+# True when the gateway answers at once, in its own words. Level 1 gives a slow one more time.
+beats() {
+  answer=$(printf 'url = "%s"\n' "$url/health" |
+    curl --silent --fail --max-time 3 --limit-rate 64k --noproxy '*' --config - 2>/dev/null)
+  case $answer in *'"ok":true'*'"status":"live"'*) ;; *) return 1 ;; esac
 }
 
 # Sets $node: the recorded one, else the one on PATH, else the newest that a package or version manager installed.

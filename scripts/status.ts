@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { look, type Status, screen } from '../lib/report/status.ts'
+import { readStatus, type Status, screen } from '../lib/report/status.ts'
 import { print, runByHand } from '../lib/tier/by-hand.ts'
 import { EXIT, type ExitCode } from '../lib/tier/contract.ts'
 import { loadSettings, type Settings } from '../lib/tier/settings.ts'
@@ -35,7 +35,7 @@ await runByHand('status', async () => {
   const json = (status: Status) => JSON.stringify(status, (_, value) => value ?? null, flags.watch ? undefined : 2)
   const show = (status: Status) => (flags.json ? [json(status)] : screen(status, settings))
   if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
-  const status = await look(settings)
+  const status = await readStatus(settings)
   print(show(status).join('\n'))
   return status.isWell ? EXIT.healthy : EXIT.down
 })
@@ -48,7 +48,7 @@ async function watch(settings: Settings, show: (status: Status) => string[], inP
   }
   const ended = Promise.race(['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(process, signal)))
   for (let code: ExitCode = EXIT.down; ; ) {
-    const status = await Promise.race([look(settings), ended])
+    const status = await Promise.race([readStatus(settings), ended])
     if (Array.isArray(status)) return code
     code = status.isWell ? EXIT.healthy : EXIT.down
     const lines = show(status)

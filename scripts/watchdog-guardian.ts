@@ -12,7 +12,7 @@
 import { isInstalled, type Receipt, readReceipt, receiptPath } from '../lib/services/receipt.ts'
 import { askJobs, jobName } from '../lib/services/supervisor.ts'
 import * as watchers from '../lib/services/watchers.ts'
-import { ABOUT_WATCHERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
+import { ABOUT_WATCHERS, ALL_TIERS, EXIT, MARKER, oneLine, TIERS, type TierName } from '../lib/tier/contract.ts'
 import { lockHolder } from '../lib/tier/lock.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import type { Settings } from '../lib/tier/settings.ts'
@@ -37,6 +37,7 @@ async function main(run: TierRun): Promise<Outcome> {
   const { settings, flags, journal, dryRun } = run
   if (!isInstalled(settings)) return { code: EXIT.healthy, verdict: 'not installed' }
   const receipt = readReceipt(settings)
+  for (const name of [...ALL_TIERS, 'doctor'] as const) await lockHolder(settings, name, !dryRun)
 
   // 1. Which job is not registered, which tier has not run for three intervals, which run takes too long?
   const watcher = flags.watchdog ? 'watchdog' : flags.healthcheck ? 'healthcheck' : 'guardian'
@@ -45,6 +46,7 @@ async function main(run: TierRun): Promise<Outcome> {
   // Setup takes the jobs out for a moment.
   const asksJobs = watcher === 'guardian' && !(await lockHolder(settings, 'setup'))
   const jobs = asksJobs ? await askJobs(settings, receipt?.scheduler ?? 'cron') : []
+  for (const { tier, pended } of jobs) if (pended && !dryRun) await watchers.kickIfPended(run, tier)
   const missing = jobs
     .filter(({ registered }) => registered === false)
     .map(({ tier, detail }): watchers.Suspect => ({ tier, evidence: `is not registered (${detail})` }))
@@ -92,9 +94,10 @@ async function revive(settings: Settings, tier: TierName, receipt: Receipt | und
   const name = jobName(settings, tier)
   const $ = shell(settings, { timeoutSec: 75 })
   if (receipt.scheduler === 'launchd') {
-    if (!(await $`launchctl kickstart -k gui/${process.getuid!()}/${name}`).failure) return undefined
-    const { bootstrap } = await import('../lib/services/launchd.ts')
-    return (await bootstrap(settings, name, `${settings.home}/Library/LaunchAgents/${name}.plist`)).failure
+    const { launchdTarget, reload } = await import('../lib/services/launchd.ts')
+    // Else `launchctl bootout` and `bootstrap`.
+    if (!(await $`launchctl kickstart -k ${launchdTarget(name)}`).failure) return undefined
+    return (await reload(settings, name, `${settings.home}/Library/LaunchAgents/${name}.plist`)).failure
   }
   const verb = (await lockHolder(settings, tier)) ? 'start' : 'restart'
   // A timer may be active and never fire again.
@@ -108,7 +111,9 @@ async function restoreCrontab(settings: Settings, { cronLines, scheduler }: Rece
   await editCrontab(settings, (text) => {
     const present = cronTiers(text, settings.profile)
     if (cronTiers(cronLines.join('\n'), settings.profile).every((tier) => present.includes(tier)))
-      throw new Error('cron does not run its lines (Linux: `systemctl status cron`; macOS: Full Disk Access for cron)')
+      throw new Error(
+        'cron does not run its lines (Linux: `systemctl status cron`; macOS: Login Items, Full Disk Access)',
+      )
     // On a Mac a job without Full Disk Access may see no crontab: writing would replace it.
     if (text === '' && scheduler === 'launchd') throw new Error('crontab -l shows none, and there was one')
     return withBlock(text, cronLines, settings.profile)

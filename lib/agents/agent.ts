@@ -29,13 +29,11 @@ export interface Commission {
   instruments: readonly string[]
 }
 
-type Found = { version: string } | { failure: string }
-
 export interface Doctor {
   name: DoctorName
   title: string
   /** Its version, or a sentence why it cannot be used. */
-  find(settings: Settings): Promise<Found>
+  find(settings: Settings): Promise<{ version: string } | { failure: string }>
   /** Writes what it needs into the folder, and says how it is started: the briefing is its standard input. */
   prepare(commission: Commission): Launch
   read(line: string): DoctorEvent[]
@@ -43,12 +41,7 @@ export interface Doctor {
 }
 
 /** @param oldest the oldest release that was seen to keep to the instruments */
-export async function findProgram(
-  settings: Settings,
-  { name, title }: Doctor,
-  oldest: string,
-  env: Record<string, string>,
-): Promise<Found> {
+export async function findProgram(settings: Settings, { name, title }: Doctor, oldest: string, env: Launch['env']) {
   const { stdout, missing, failure } = await shell(settings, { timeoutSec: 60, env })`${name} --version`
   if (missing) return { failure: `${name} (${title}) is not on the PATH` }
   const version = /\d+\.\d+\.\d+/.exec(stdout)?.[0]
@@ -63,6 +56,9 @@ const PLAIN =
 /** An allow list: the tier's environment may hold any secret. @param signIn variables with which this doctor signs in */
 export function plainEnv(settings: Settings, signIn: RegExp): Record<string, string> {
   const ours = {
+    CLAUDE_CODE_OAUTH_TOKEN: settings.claudeOauthToken,
+    CLAUDE_CONFIG_DIR: settings.claudeConfigDir,
+    ANTHROPIC_BASE_URL: settings.anthropicBaseUrl,
     OPENAI_API_KEY: settings.openaiApiKey,
     OPENAI_BASE_URL: settings.openaiBaseUrl,
     OPENAI_MODEL: settings.openaiModel,
@@ -73,7 +69,6 @@ export function plainEnv(settings: Settings, signIn: RegExp): Record<string, str
   return Object.fromEntries(all.filter(([name, value]) => value && isMeant(name)))
 }
 
-/** Only the user can read it. Returns its path. */
 export function writeOwn(path: string, content: unknown): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content), { mode: 0o600 })

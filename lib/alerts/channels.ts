@@ -1,11 +1,28 @@
-/** The channels to the human: those whose settings are present, and how a message is sent through one. */
+/** The channels to the human: those whose settings are present, what each is sent, and how the outbox goes through them. */
+import { DEED } from '../tier/contract.ts'
+import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
-import { type Alert, bodyOf, type Channel, type Circumstances, headline, isUrgent } from './alert.ts'
-import { discordChannel } from './discord.ts'
-import { ntfyChannel } from './ntfy.ts'
+import {
+  type Alert,
+  bodyOf,
+  type Channel,
+  type Circumstances,
+  codeBlock,
+  codeSpan,
+  cut,
+  detailsOf,
+  escapeHtml,
+  factsOf,
+  headline,
+  isUrgent,
+  mergeAlerts,
+  partsThatFit,
+  reasonsOf,
+  safeLine,
+} from './alert.ts'
+import { composeChannelGone } from './compose.ts'
+import { type Delivery, hash, type Ledger, NO_PROBLEM, NOT_TRIED, queued, saveLedger } from './ledger.ts'
 import { type Answer, type Limits, post } from './post.ts'
-import { slackChannel } from './slack.ts'
-import { telegramChannel } from './telegram.ts'
 
 export function configuredChannels(settings: Settings): Channel[] {
   const { telegramBotToken: botToken, telegramChatId: chatId } = settings
@@ -37,13 +54,233 @@ export async function send(channel: Channel, alert: Alert, circumstances: Circum
   return answer.kind === 'gone' ? { ...answer, why: `${answer.why}; ${todo}` } : answer
 }
 
+/** Mattermost, Rocket.Chat, Google Chat and the like show `text`, programs read the rest. */
 function webhookChannel(url: string): Channel {
-  return { name: 'webhook', address: url, url, payload: webhookPayload, todo: 'check ALERT_WEBHOOK_URL' }
+  const payload: Channel['payload'] = (alert, circumstances) => {
+    const { id, mayBeRepetition } = circumstances
+    const text = `${headline(alert, 200)}\n${bodyOf(alert, circumstances, 3799)}`
+    return { version: 1, id, ...alert, urgent: isUrgent(alert), mayBeRepetition, text }
+  }
+  return { name: 'webhook', url, payload, todo: 'check ALERT_WEBHOOK_URL' }
 }
 
-/** Mattermost, Rocket.Chat, Google Chat and the like show `text`, programs read the rest. */
-function webhookPayload(alert: Alert, circumstances: Circumstances) {
-  const { id, mayBeRepetition } = circumstances
-  const text = `${headline(alert, 200)}\n${bodyOf(alert, circumstances, 3799)}`
-  return { version: 1, id, ...alert, urgent: isUrgent(alert), mayBeRepetition, text }
+/** Discord's limits, in characters; `total` is over all texts of the embed.
+ * https://discord.com/developers/docs/resources/webhook#execute-webhook and …/message#embed-object-embed-limits */
+const DISCORD_MAX = { content: 2000, title: 256, description: 4096, value: 1024, total: 6000 }
+const [RED, GREEN, GREY] = [0xd83c3e, 0x3ba55d, 0x747f8d]
+const escapeMarkdown = (text: string) => text.replace(/[\\*_~|`>#[\]()]/g, '\\$&')
+const NO_MENTIONS = { allowed_mentions: { parse: [] } }
+
+function discordChannel(webhookUrl: string): Channel {
+  const url = new URL(webhookUrl)
+  // Without it Discord answers 204 before the message is saved, and does not say when that fails.
+  url.searchParams.set('wait', 'true')
+  return {
+    name: 'Discord',
+    url: url.href,
+    payload: discordPayload,
+    bare: (content) => ({ content, ...NO_MENTIONS }),
+    todo: 'the webhook was deleted or its URL is wrong: make a new one (channel settings, Integrations, Webhooks) and put its URL into DISCORD_WEBHOOK_URL',
+  }
+}
+
+/** `content` is what a phone's notification shows, the embed holds the rest. */
+function discordPayload(alert: Alert, circumstances: Circumstances) {
+  // A list would be torn apart if its beginning stood in the notification.
+  const inContent = alert.kind === 'several' || alert.kind === 'digest' ? 0 : 3
+  const reasons = reasonsOf(alert, circumstances, alert.whys.slice(0, inContent))
+  const title = cut(escapeMarkdown(factsOf(alert, circumstances.now)), DISCORD_MAX.title)
+  const fields = fieldsOf(alert)
+  const footer = { text: `OpenClaw self-healing on ${safeLine(alert.host, 70)}` }
+  const embed = { title: title || 'OpenClaw self-healing', fields, footer }
+  const taken = [embed.title, footer.text, ...fields.flatMap(({ name, value }) => [name, value])].join('').length
+  const left = Math.min(DISCORD_MAX.description, DISCORD_MAX.total - taken)
+  const whys = alert.whys.slice(inContent).map((why) => codeSpan(why, 250))
+  const list = partsThatFit(whys, Math.min(1500, left))
+  const tail = codeBlock(alert.log?.lines ?? [], left - list.length - 1)
+  const description = [list, tail].filter(Boolean).join('\n')
+  return {
+    content: partsThatFit([`**${escapeMarkdown(headline(alert, 150))}**`, ...reasons], DISCORD_MAX.content),
+    embeds: [
+      {
+        ...embed,
+        description: description || undefined,
+        color: isUrgent(alert) ? RED : alert.kind === 'resolved' ? GREEN : GREY,
+        timestamp: alert.writtenAt || undefined,
+      },
+    ],
+    ...NO_MENTIONS,
+  }
+}
+
+function fieldsOf({ todo, tried, finding, log }: Alert): { name: string; value: string }[] {
+  const steps = todo.map((step) => `➜ ${safeLine(step)}`)
+  const levels = tried.map(({ who, what }) => `${escapeMarkdown(safeLine(who, 80))}: ${codeSpan(what, 200)}`)
+  return [
+    { name: 'What was tried', value: partsThatFit(levels, DISCORD_MAX.value) },
+    { name: 'Do next', value: partsThatFit(steps, 800) },
+    { name: 'The doctor found', value: finding ? codeSpan(finding, 720) : '' },
+    { name: 'Log', value: log ? codeSpan(log.path, 300) : '' },
+  ].filter(({ value }) => value.trim() !== '')
+}
+
+/** https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks and …/reference/block-kit/blocks */
+const SLACK_MAX = { header: 150, section: 3000 }
+
+function slackChannel(url: string): Channel {
+  return {
+    name: 'Slack',
+    url,
+    payload: slackPayload,
+    bare: (text) => ({ text: escapeHtml(safeLine(text, 900)) }),
+    todo: 'the webhook or its channel is gone: make a new incoming webhook and put its URL into SLACK_WEBHOOK_URL',
+  }
+}
+
+function slackPayload(alert: Alert, circumstances: Circumstances) {
+  const sections = [
+    partsThatFit(reasonsOf(alert, circumstances).map(escapeHtml), SLACK_MAX.section),
+    partsThatFit(detailsOf(alert, circumstances).map(escapeHtml), SLACK_MAX.section),
+    codeBlock(alert.log?.lines ?? [], SLACK_MAX.section, escapeHtml),
+  ].filter(Boolean)
+  const [cause = ''] = [alert.evidence, ...alert.whys].filter(Boolean)
+  const notification = [headline(alert, 150), safeLine(cause, 200)].filter(Boolean).join(': ')
+  return {
+    text: escapeHtml(cut(notification, 400)),
+    blocks: [
+      { type: 'header', text: { type: 'plain_text', text: headline(alert, SLACK_MAX.header) } },
+      ...sections.map((text) => ({ type: 'section', text: { type: 'mrkdwn', text, verbatim: true } })),
+    ],
+    unfurl_links: false,
+    unfurl_media: false,
+  }
+}
+
+/** Without the markup: https://core.telegram.org/bots/api#sendmessage and …/bots/api#html-style */
+const TELEGRAM_MAX_TEXT = 4096
+
+function telegramChannel(apiUrl: string, botToken: string, chatId: string): Channel {
+  const message = { chat_id: chatId, link_preview_options: { is_disabled: true } }
+  return {
+    name: 'Telegram',
+    url: `${apiUrl.replace(/\/+$/, '')}/bot${botToken}/sendMessage`,
+    account: chatId,
+    /** Text from outside stands in `<code>` and `<pre>`, where no mention or link is resolved. */
+    payload(alert, circumstances) {
+      const title = headline(alert, 200)
+      const body = escapeHtml(bodyOf(alert, circumstances, TELEGRAM_MAX_TEXT - title.length - 1))
+        .replace(/```\n([^`]*)\n```/, '<pre>$1</pre>')
+        .replace(/`([^`\n]+)`/g, '<code>$1</code>')
+      return { ...message, text: `<b>${escapeHtml(title)}</b>\n${body}`, parse_mode: 'HTML' }
+    },
+    bare: (text) => ({ ...message, text }),
+    todo: 'check TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID, and that the bot is still in that chat',
+  }
+}
+
+/** In bytes; a longer message would arrive as an attached file: https://docs.ntfy.sh/publish/#publish-as-json */
+const NTFY_MAX_BYTES = 4096
+
+function ntfyChannel(topicUrl: string, token: string): Channel {
+  const url = new URL(topicUrl)
+  const segments = url.pathname.split('/').filter(Boolean)
+  const topic = decodeURIComponent(segments.pop() ?? '')
+  url.pathname = `/${segments.join('/')}`
+  url.search = ''
+  return {
+    name: 'ntfy',
+    url: url.href,
+    account: `${topic} ${token}`,
+    headers: token ? { Authorization: `Bearer ${token}` } : {},
+    payload(alert, circumstances) {
+      let message = ''
+      for (let max = NTFY_MAX_BYTES; message === '' || Buffer.byteLength(message) > NTFY_MAX_BYTES; max -= 100)
+        message = bodyOf(alert, circumstances, max) || headline(alert, 120)
+      const [priority, tags] = [isUrgent(alert) ? 5 : 3, ['openclaw', alert.kind]]
+      return { topic, title: headline(alert, 120), message, priority, tags }
+    },
+    todo: 'check NTFY_URL (server and topic) and NTFY_TOKEN',
+  }
+}
+
+/** By the tries: a service that takes messages without saying so must not get one every five minutes. */
+const UNCERTAIN_PAUSES_SEC = [0, 0, 900, 3600]
+const LONGEST_PAUSE_SEC = 6 * 3600
+/** A 404 may have been a mistake. */
+const GONE_PAUSE_SEC = 3600
+/** An incident's reminder is among the newest. */
+const MAX_WAITING = 50
+
+/** Sends through all channels; when one turns out to be gone, the others report that. Keeps `ledger` up to date, here and on disk. */
+export async function dispatch(run: TierRun, ledger: Ledger, channels: readonly Channel[]): Promise<void> {
+  const { settings, journal, meter, signal } = run
+  const dropped = ledger.outbox.length - MAX_WAITING
+  if (dropped > 0) journal.error(`${dropped} alerts dropped: more than ${MAX_WAITING} wait to be delivered`)
+  ledger.outbox = ledger.outbox.slice(-MAX_WAITING)
+  const news: Alert[] = []
+  do {
+    ledger.outbox.push(...news.splice(0).map(queued))
+    await Promise.all(channels.map(sendThrough))
+    ledger.outbox = ledger.outbox.filter(({ deliveries }) => {
+      const open = channels.filter(({ name }) => !deliveries[name]?.done)
+      return open.length === channels.length || !open.every((channel) => stateOf(channel).isGone)
+    })
+    saveLedger(settings, ledger)
+  } while (news.length > 0 && channels.some((channel) => !stateOf(channel).isGone))
+
+  function stateOf({ name, url, account = '' }: Channel) {
+    const state = ledger.channels[name]
+    const fingerprint = hash(`${url} ${account}`)
+    return state?.fingerprint === fingerprint ? state : { ...NO_PROBLEM, fingerprint }
+  }
+
+  async function sendThrough(channel: Channel): Promise<void> {
+    const { name } = channel
+    const before = stateOf(channel)
+    const deliveryOf = ({ deliveries }: Ledger['outbox'][number]) => deliveries[name] ?? NOT_TRIED
+    const due = ledger.outbox.filter((one) => !deliveryOf(one).done && !isWaiting(deliveryOf(one)))
+    if (due.length === 0 || isWaiting(before) || signal.aborted) return
+    const tried = due.map(deliveryOf)
+    const note = (deliveries: Delivery[]) => {
+      for (const [i, one] of due.entries()) one.deliveries[name] = deliveries[i]!
+      saveLedger(settings, ledger)
+    }
+    const now = new Date()
+    const [ids, alerts] = [due.map(({ id }) => id), due.map((one) => one.alert)]
+    const alert = mergeAlerts(alerts, now)
+    const mayBeRepetition = tried.some(({ uncertainTries }) => uncertainTries > 0)
+    const id = ids.join('+').slice(0, 200)
+
+    // Killed while it sends, it is not known whether it arrived.
+    note(tried.map(uncertain))
+    const limits = { timeoutSec: settings.alertTimeoutSec, signal }
+    const answer = await send(channel, alert, { now, mayBeRepetition, id }, limits)
+    meter.add('alertDeliveries', { channel: name, result: answer.kind })
+    const waitSec = answer.kind === 'later' ? answer.waitSec : answer.kind === 'gone' ? GONE_PAUSE_SEC : 0
+    ledger.channels[name] = { ...before, notBeforeMs: inFuture(waitSec), isGone: answer.kind === 'gone' }
+    if (answer.kind === 'delivered') {
+      note(tried.map((one) => ({ ...one, done: true })))
+      journal.info((alert.kind === 'digest' ? DEED.deliveredDigest : DEED.delivered)(name, alert.title))
+      return
+    }
+    note(answer.kind === 'later' && answer.arrived === 'perhaps' ? tried.map(uncertain) : tried)
+    if (answer.kind === 'gone' && !before.isGone) news.push(composeChannelGone(name, answer.why, now))
+    journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run`)
+  }
+}
+
+function uncertain({ done, uncertainTries }: Delivery): Delivery {
+  const tries = uncertainTries + 1
+  return { done, uncertainTries: tries, notBeforeMs: inFuture(UNCERTAIN_PAUSES_SEC[tries] ?? LONGEST_PAUSE_SEC) }
+}
+
+/** A time further ahead than any pause is from a wrong clock. */
+function isWaiting({ notBeforeMs }: { notBeforeMs: number }): boolean {
+  const leftMs = notBeforeMs - Date.now()
+  return leftMs > 0 && leftMs <= LONGEST_PAUSE_SEC * 1000
+}
+
+/** Without a pause no time at all: it would become one when the clock is set back. */
+function inFuture(pauseSec: number): number {
+  return pauseSec > 0 ? Date.now() + pauseSec * 1000 : 0
 }

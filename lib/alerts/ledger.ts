@@ -1,5 +1,5 @@
 /** What Level 4 remembers. Written before anything is sent: killed at any moment, the next run finds the lines or the alert. */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
@@ -17,7 +17,7 @@ const FLAPS = { scope: 'gateway' as Scope, failedAt: [''], isFlapping: false, ca
 /** Of an alert through a channel. `uncertainTries`: it is not known whether these arrived. */
 export const NOT_TRIED = { done: false, uncertainTries: 0, notBeforeMs: 0 }
 
-/** `fingerprint`: of its address; with another one it is another channel. */
+/** `fingerprint`: of what identifies it; with another one it is another channel. */
 export const NO_PROBLEM = { fingerprint: '', notBeforeMs: 0, isGone: false }
 
 /** Times are ISO. Types and checks are made from this pattern, see `like`. */
@@ -28,30 +28,23 @@ const LEDGER = {
   /** 1.x has taken the events up to here. */
   toldUntil: '',
   book: { cases: [CASE], histories: [FLAPS] },
-  outbox: [{ id: '', alert: { ...ALERT, ...DETAILS }, deliveries: { '*': NOT_TRIED } }],
-  channels: { '*': NO_PROBLEM },
+  outbox: [{ id: '', alert: { ...ALERT, ...DETAILS } as Alert, deliveries: { '*': NOT_TRIED } as ByChannel<Delivery> }],
+  channels: { '*': NO_PROBLEM } as ByChannel<typeof NO_PROBLEM>,
   digestUntil: '',
 }
 
 export type Case = typeof CASE
 export type Flaps = typeof FLAPS
 export type Delivery = typeof NOT_TRIED
-export interface QueuedAlert {
-  id: string
-  alert: Alert
-  deliveries: Record<string, Delivery>
-}
-export interface Ledger extends Omit<typeof LEDGER, 'outbox' | 'channels'> {
-  outbox: QueuedAlert[]
-  channels: Record<string, typeof NO_PROBLEM>
-}
+export type Ledger = typeof LEDGER
+type ByChannel<T> = Record<string, T>
 
 export function readLedger(settings: Settings, dryRun: boolean): { ledger: Ledger; problems: string[] } {
   const copies = ledgerPaths(settings).map((path) =>
     readState<Ledger | undefined>(path, (value) => checkLedger(value, path), undefined, !dryRun),
   )
   const [newest] = copies.flatMap(({ value }) => value ?? []).sort((a, b) => b.saved - a.saved)
-  const ledger = newest ?? (like(LEDGER, {}) as Ledger)
+  const ledger = newest ?? like(LEDGER, {})
   return { ledger, problems: copies.flatMap(({ problem }) => problem ?? []) }
 }
 
@@ -72,7 +65,7 @@ function ledgerPaths({ watchdogDir, memoryDir }: Settings): string[] {
 
 function checkLedger(value: unknown, path: string): Ledger | undefined {
   if (!isRecord(value) || !Number.isSafeInteger(value.saved) || !Array.isArray(value.outbox)) return undefined
-  const ledger = like(LEDGER, value) as Ledger
+  const ledger = like(LEDGER, value)
   for (const { alert } of ledger.outbox) {
     if (!alert.log?.path) delete alert.log
     for (const name of Object.keys(DETAILS) as (keyof typeof DETAILS)[]) if (alert[name] === '') delete alert[name]
@@ -94,3 +87,5 @@ function like<T>(pattern: T, value: unknown): T {
 }
 
 export const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)
+
+export const queued = (alert: Alert): Ledger['outbox'][number] => ({ id: randomUUID(), alert, deliveries: {} })

@@ -10,7 +10,6 @@ export type Answer = { why: string } & (
 )
 
 type Sent = { body: string; headers: Record<string, string> }
-/** `timeoutSec` is for each try. */
 export type Limits = { timeoutSec: number; signal?: AbortSignal }
 
 const MAX_WAIT_IN_RUN_SEC = 30
@@ -45,7 +44,7 @@ async function tryOnce(url: string, what: Sent, timeoutSec: number): Promise<Ans
     // A redirect would hand the message to another.
     const limits = { redirect: 'manual', signal: AbortSignal.timeout(timeoutSec * 1000) } as const
     const response = await fetch(target, { method: 'POST', ...what, ...limits })
-    const text = await beginningOf(response)
+    const text = await beginningOf(response).catch(() => '')
     return judge(response.status, response.headers.get('retry-after') ?? '', text)
   } catch (error) {
     const { name, cause } = error as { name: string; cause?: { message: string; errors?: Error[] } }
@@ -64,13 +63,9 @@ const MAX_BODY_CHARS = 16 * 1024
 async function beginningOf({ body }: Response): Promise<string> {
   const decoder = new TextDecoder()
   let text = ''
-  try {
-    for await (const chunk of body ?? []) {
-      text += decoder.decode(chunk, { stream: true })
-      if (text.length > MAX_BODY_CHARS) break
-    }
-  } catch {
-    // The status line says enough.
+  for await (const chunk of body ?? []) {
+    text += decoder.decode(chunk, { stream: true })
+    if (text.length > MAX_BODY_CHARS) break
   }
   return text
 }

@@ -1,9 +1,11 @@
-/** Instruments that treat the gateway: start, restart, end, repair, reinstall, and the report. */
-import { appendFileSync } from 'node:fs'
+/** Instruments that act: on the gateway, on its config (one piece at a time, undone if it does not help); and the report. */
+import { appendFileSync, realpathSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '../gateway/config.ts'
-import { leavesOf, parseOrNothing } from '../gateway/config-tree.ts'
+import { leavesOf, parseOrNothing, withoutSetting, withSetting } from '../gateway/config-tree.ts'
 import type { Examination } from '../gateway/examine.ts'
 import { askOpenclaw, installedPackage } from '../gateway/host.ts'
+import { knownGoods, putBack } from '../gateway/known-good.ts'
 import { isGatewayProcess } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
 import { type RemedyResult, restart, start } from '../gateway/remedies.ts'
@@ -12,12 +14,15 @@ import { endProcess } from '../services/bare.ts'
 import { DEED, formatLine, localIso } from '../tier/contract.ts'
 import { type Answer, outputOf, shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
-import { type Arguments, acts, asData, type Instrument, integer, optional, Refused, reads, text } from './instrument.ts'
-import { describeExamination } from './read.ts'
+import { judgeConfigText, judgeSetting, VEIL, veiledConfig, yardstickOf } from './config-policy.ts'
+import type { Arguments, Deed, Instrument } from './instrument.ts'
+import { acts, asData, integer, optional, Refused, reads, text } from './instrument.ts'
+import { describeExamination, knownNames } from './read.ts'
 import type { Report, Session } from './session.ts'
 
 const NPM_LIMIT_SEC = 900
-const RESTART = acts(420, 6, 'restart')
+const RESTART = { limitSec: 420, most: 6, group: 'restart' }
+const AT_MOST = optional(integer('at most so long, 5 to 300'))
 
 const REPORT: readonly [argument: string, key: keyof Report, asks: string, heading?: string][] = [
   ['symptom', 'symptom', 'what was seen', 'Symptom'],
@@ -27,113 +32,97 @@ const REPORT: readonly [argument: string, key: keyof Report, asks: string, headi
   ['decision_making', 'decisions', 'why this way', 'Decision making'],
   ['lessons', 'lessons', 'what the next doctor should do first when it meets this again', 'Lessons'],
   ['human_needed', 'humanNeeded', 'why a human has to see to it; leave out when none has to'],
-  [
-    'keep_config_edits',
-    'keepConfigEdits',
-    'why edits of the config should stay although the gateway is not healthy; leave out to have them rolled back',
-  ],
+  ['keep_config_edits', 'keepConfigEdits', 'why config edits stay although it is down; else they are rolled back'],
 ]
 const REQUIRED: readonly (keyof Report)[] = ['symptom', 'rootCause', 'fix']
 
+const PATH = text('where it stands, names and places in lists joined by dots: agents.defaults.model.primary', 200)
+const VALUE = { type: 'value', description: 'its new value, as JSON', max: 2000 } as const
+const PIECE = {
+  line: integer('the line’s number, as read_config shows it'),
+  old: text('the piece that is there now', 200),
+  new: text('what replaces it', 200),
+}
+const EDIT = { limitSec: 20 }
+
 export const ACT_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
-  start_gateway: {
-    description: 'Starts the gateway that is down: through its supervisor, or as a process where it has none.',
-    ...RESTART,
-    prepare: async (session) => {
-      const seen = await notComing(session)
-      if (seen.process) throw new Refused(`Its process is there (pid ${seen.process.pid}): use restart_gateway.`)
-      return () => treated(session, () => start(session.settings, seen))
-    },
-  },
-  restart_gateway: {
-    description:
-      'Ends the gateway, if it runs, and starts it: through its supervisor, or as a process where it has none.',
-    ...RESTART,
-    prepare: async (session) => {
-      const seen = await notComing(session)
-      return () => treated(session, () => restart(session.settings, seen))
-    },
-  },
-  end_gateway_process: {
-    description: 'Ends one process that is proven to be the gateway’s own, e.g. one that hangs and keeps its port.',
-    arguments: { pid: integer('its pid') },
-    ...acts(120, 6),
-    prepare: async (session, { pid }) => {
-      const { settings } = session
-      await notComing(session)
-      const isOwn = () => isGatewayProcess(settings, Number(pid))
-      if (!(await isOwn()))
-        throw new Refused(`Process ${pid} is not proven to be the gateway’s own; a foreign one goes into the report.`)
-      return async () => {
-        const gone = await endProcess(settings, Number(pid), settings.stopGraceSec, isOwn)
-        return gone ? `Process ${pid} has ended.` : `Process ${pid} could not be ended.`
-      }
-    },
-  },
-  wait_until_healthy: reads(
-    'Waits until the gateway answers as healthy, or will not come; a cold start takes 10 to 20 s, a migration minutes.',
-    330,
-    async (session, { seconds }) => {
-      const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
-      const { signal } = new AbortController()
-      const seen = await waitAfterStart(session.settings, session.examineOptions(), limitSec, signal)
-      return describeExamination(seen, session.settings)
-    },
-    { seconds: optional(integer('at most so long, 5 to 300')) },
-  ),
-  openclaw_doctor_fix: {
-    description:
-      'OpenClaw’s own repair (`openclaw doctor --fix --yes --non-interactive`), e.g. for a pending migration or unknown settings. Once; a copy of the config is kept, and put back if it touches who may use the gateway.',
-    ...acts(620, 1),
-    prepare: (session) => () => doctorFix(session),
-  },
-  reinstall_package: {
-    description: 'Installs the gateway’s package again at the version that is installed, for one that is damaged.',
-    ...acts(NPM_LIMIT_SEC + 20, 2),
-    prepare: async (session) => {
-      const { settings } = session
-      const { folder, ...installed } = await installedPackage(settings, await session.service())
-      const version = installed.version ?? readRecord(settings).value.version
-      if (!version || !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
-        throw new Refused('Which version was installed is not known: that is for a human.')
-      const manager = folder?.includes('/pnpm/') ? 'pnpm' : folder?.includes('/.bun/') ? 'bun' : 'npm'
-      const $ = shell(settings, { timeoutSec: NPM_LIMIT_SEC })
-      const verb = manager === 'npm' ? 'install' : 'add'
-      return async () => answer(session, await $`${manager} ${verb} -g ${`openclaw@${version}`}`)
-    },
-  },
-  rebuild_native_modules: {
-    description: 'Builds the package’s native modules again (`npm rebuild`), after its Node was replaced by another.',
-    ...acts(NPM_LIMIT_SEC + 20, 1),
-    prepare: async (session) => {
-      const { folder } = await installedPackage(session.settings, await session.service())
-      if (!folder) throw new Refused('OpenClaw’s package was not found.')
-      const $ = shell(session.settings, { timeoutSec: NPM_LIMIT_SEC })
-      return async () => answer(session, await $`npm rebuild --prefix ${folder}`)
-    },
-  },
-  refresh_service_definition: {
-    description:
-      'Lets OpenClaw write its service definition again (`openclaw gateway install --force`), for one that names a Node or a program that is gone. It starts the gateway.',
-    ...acts(320, 1),
-    prepare: async (session) => {
-      const service = await session.service()
-      if (service.kind !== 'launchd' && service.kind !== 'systemd')
-        throw new Refused('No supervisor of this account has the gateway: whether it gets one is for a human.')
-      return async () =>
-        answer(session, await askOpenclaw(session.settings, undefined, ['gateway', 'install', '--force'], 300))
-    },
-  },
+  set_config: acts(EDIT, { path: PATH, value: VALUE }, (session, { path, value }) => {
+    const names = splitPath(path)
+    judgeSetting(names, value, yardstick(session))
+    return edit(session, (text) => withSetting(text, names, value))
+  }),
+  unset_config: acts(EDIT, { path: PATH }, (session, { path }) => {
+    const names = splitPath(path)
+    return edit(session, (text) => withoutSetting(text, names))
+  }),
+  replace_in_config: acts(EDIT, PIECE, replaceInLine),
+  restore_known_good_config: acts({ limitSec: 20, most: 2 }, {}, (session) => {
+    const { settings } = session
+    if (!settings.configRollback) throw new Refused('CONFIG_ROLLBACK is off: whether it is put back is for a human.')
+    const good = knownGoods(settings)[0]
+    if (!good) throw new Refused('No known-good config was kept on this machine.')
+    if (good.hash === readConfig(settings)?.hash) throw new Refused('The known-good config is in place already.')
+    return async () => {
+      const kept = await session.editConfig(() => putBack(settings, good, new Date()))
+      return `The known-good config is in place; ${kept ? `the one before is kept as ${kept}` : 'there was none before'}.`
+    }
+  }),
+  start_gateway: acts(RESTART, {}, async (session) => {
+    const seen = await notComing(session)
+    if (seen.process) throw new Refused(`Its process is there (pid ${seen.process.pid}): use restart_gateway.`)
+    return () => treated(session, () => start(session.settings, seen))
+  }),
+  restart_gateway: acts(RESTART, {}, async (session) => {
+    const seen = await notComing(session)
+    return () => treated(session, () => restart(session.settings, seen))
+  }),
+  end_gateway_process: acts({ limitSec: 120, most: 6 }, { pid: integer('its pid') }, async (session, { pid }) => {
+    const { settings } = session
+    await notComing(session)
+    const isOwn = () => isGatewayProcess(settings, Number(pid))
+    if (!(await isOwn()))
+      throw new Refused(`Process ${pid} is not proven to be the gateway’s own; a foreign one goes into the report.`)
+    return async () => {
+      const gone = await endProcess(settings, Number(pid), settings.stopGraceSec, isOwn)
+      return gone ? `Process ${pid} has ended.` : `Process ${pid} could not be ended.`
+    }
+  }),
+  wait_until_healthy: reads(330, { seconds: AT_MOST }, async (session, { seconds }) => {
+    const limitSec = Math.min(300, Math.max(5, Number(seconds ?? 60)))
+    const { signal } = new AbortController()
+    const seen = await waitAfterStart(session.settings, session.examineOptions(), limitSec, signal)
+    return describeExamination(seen, session.settings)
+  }),
+  openclaw_doctor_fix: acts({ limitSec: 620, most: 1 }, {}, (session) => () => doctorFix(session)),
+  reinstall_package: acts({ limitSec: NPM_LIMIT_SEC + 20, most: 2 }, {}, async (session) => {
+    const { settings } = session
+    const { folder, ...installed } = await installedPackage(settings, await session.service())
+    const version = installed.version ?? readRecord(settings).value.version
+    if (!version || !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
+      throw new Refused('Which version was installed is not known: that is for a human.')
+    const manager = folder?.includes('/pnpm/') ? 'pnpm' : folder?.includes('/.bun/') ? 'bun' : 'npm'
+    const verb = manager === 'npm' ? 'install' : 'add'
+    const $ = shell(settings, { timeoutSec: NPM_LIMIT_SEC })
+    return async () => answer(session, await $`${manager} ${verb} -g ${`openclaw@${version}`}`)
+  }),
+  rebuild_native_modules: acts({ limitSec: NPM_LIMIT_SEC + 20, most: 1 }, {}, async (session) => {
+    const { folder } = await installedPackage(session.settings, await session.service())
+    if (!folder) throw new Refused('OpenClaw’s package was not found.')
+    const $ = shell(session.settings, { timeoutSec: NPM_LIMIT_SEC })
+    return async () => answer(session, await $`npm rebuild --prefix ${folder}`)
+  }),
+  refresh_service_definition: acts({ limitSec: 320, most: 1 }, {}, async (session) => {
+    const service = await session.service()
+    if (service.kind !== 'launchd' && service.kind !== 'systemd')
+      throw new Refused('No supervisor of this account has the gateway: whether it gets one is for a human.')
+    const $ = shell(session.settings, { timeoutSec: 300 })
+    return async () => answer(session, await $`openclaw gateway install --force`)
+  }),
   write_report: {
-    description: 'Writes the report of this session. Call it once, at the end, whether the gateway is healthy or not.',
     arguments: Object.fromEntries(
-      REPORT.map(([name, key, asks]) => {
-        const argument = text(asks, 4000)
-        return [name, REQUIRED.includes(key) ? argument : optional(argument)]
-      }),
+      REPORT.map(([name, key, asks]) => [name, { ...text(asks, 4000), optional: !REQUIRED.includes(key) }]),
     ),
-    most: 5,
-    limitSec: 10,
+    ...{ limitSec: 10, most: 5 },
     prepare: (session, args) => () => writeReport(session, args),
   },
 }
@@ -203,4 +192,61 @@ async function writeReport(session: Session, args: Arguments): Promise<string> {
   writeFileAtomic(session.reportPath, `${text}\n`)
   session.note({ report })
   return 'The report is written. Stop now.'
+}
+
+/** `agents.defaults.model` in its parts. Only plain names: brackets and escapes can be read in several ways. */
+function splitPath(path: unknown): string[] {
+  const names = String(path).split('.')
+  if (!names.every((name) => /^[A-Za-z0-9_$-]+$/.test(name)) || names.includes('__proto__'))
+    throw new Refused(`Write the path with plain names and dots: agents.defaults.model.primary`)
+  return names
+}
+
+function edit(session: Session, change: (text: string) => string): Deed {
+  const text = configText(session)
+  if (!parseOrNothing(text))
+    throw new Refused('The config cannot be parsed: use replace_in_config, or restore_known_good_config.')
+  return writing(session, text, change(text))
+}
+
+function replaceInLine(session: Session, args: Arguments): Deed {
+  const [old, replacement] = [String(args.old), String(args.new)]
+  if (/[\n\r]/.test(replacement)) throw new Refused('The new piece is one line.')
+  const text = configText(session)
+  if (parseOrNothing(text)) throw new Refused('The config can be parsed: use set_config or unset_config.')
+  const lines = text.split('\n')
+  const at = Number(args.line) - 1
+  const line = lines[at]
+  if (line === undefined) throw new Refused(`The config has ${lines.length} lines.`)
+  // Sought in what is shown: whether a piece stands in a hidden value must not show.
+  const isPiece = old !== '' && !old.includes(VEIL)
+  const pieces = !isPiece ? [] : veiledConfig(text, knownNames(session.settings)).split('\n')[at]!.split(old)
+  if (pieces.length !== 2)
+    throw new Refused(`In what read_config shows of line ${args.line} that piece does not stand exactly once.`)
+  const start = pieces[0]!.length
+  lines[at] = `${line.slice(0, start)}${replacement}${line.slice(start + old.length)}`
+  return writing(session, text, lines.join('\n'))
+}
+
+function configText({ settings }: Session): string {
+  const text = readConfig(settings)?.text
+  if (text === undefined) throw new Refused('There is no config that can be read: restore_known_good_config.')
+  return text
+}
+
+function yardstick({ settings }: Session) {
+  return yardstickOf(knownGoods(settings)[0]?.text, settings.gatewayPort)
+}
+
+function writing(session: Session, before: string, after: string): Deed {
+  const { settings } = session
+  // A second setting of the same name before it would change nothing today.
+  if (isDeepStrictEqual(parseOrNothing(after), parseOrNothing(before) ?? after))
+    throw new Refused('That changes nothing.')
+  judgeConfigText(before, after, yardstick(session))
+  return async () => {
+    if (readConfig(settings)?.text !== before) throw new Refused('The config was changed meanwhile: read it again.')
+    await session.editConfig(() => writeFileAtomic(realpathSync(settings.configPath), after))
+    return 'Done. Validate it, then restart the gateway.'
+  }
 }

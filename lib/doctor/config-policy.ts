@@ -1,33 +1,29 @@
 /** What a doctor may change in the gateway's config (default: nothing), how its edits are judged, and what it is shown. */
 import JSON5 from 'json5'
 import { type Leaf, leavesOf, parseOrNothing, valueAt } from '../gateway/config-tree.ts'
-import { isSecretName, spaced } from '../tier/redact.ts'
+import { isSecretName, setOf, spaced } from '../tier/redact.ts'
 import { isRecord } from '../tier/state.ts'
 import { Refused } from './instrument.ts'
 
 /** Sections (2026.9) that decide who may use the gateway, what it runs, and where it sends things. */
-const PROTECTED_SECTIONS = new Set(
-  `accessGroups acp approvals auth browser cloudWorkers commands desktop discovery env hooks mcp nodeHost plugins proxy
-  secrets security skills surfaces telemetry tools update`.split(/\s+/),
-)
+const PROTECTED_SECTIONS = setOf(`accessGroups acp approvals auth browser cloudWorkers commands desktop discovery env
+  hooks mcp nodeHost plugins proxy secrets security skills surfaces telemetry tools update`)
 
 /** Words that make a setting security-relevant wherever it stands; compared with the words of each part of its path. */
-const PROTECTED_WORDS = new Set(
-  `$include accept access account accounts admin allow allowed allowlist approval approvals approve approver
-  approvers args attestation audit auth authorization authorized autoapprove bind bindings binds block blocked bot
-  browser ca cap capture cert certificate chat cidr cidrs command commands consent cors credential credentials
-  dangerously denied deny denylist device devices directory dirs docker domain domains elevated encrypt encryption
-  endpoint endpoints env exec executable export exporter expose exposed external file files fingerprint from
-  funnel grant grants group groups guard guest header headers hook hooks host hostname hostnames hosts http https
-  identity include ingress insecure install instructions invite invites ip ips join key keys load lockout mcp mdns
-  members network node nodes oauth origin origins otel owner owners pair pairing passphrase passwd password path
-  paths peer peers permission permissions pin plugin plugins policies policy portal portals private prompt prompts
-  proxies proxy public rate recipient recipients redact relay remote require role roles root roots sandbox scope
-  scopes script scripts seccomp secret secrets secure security session-share share sharing shell signature signing
-  skill skills socket spawn ssh ssl sso ssrf strict tailscale target targets template templates tenant terminal
-  tls to token tool tools transform trust trusted unsafe untrusted uri url urls user username users verification
-  verify webhook webhooks whitelist workspace write writes`.split(/\s+/),
-)
+const PROTECTED_WORDS = setOf(`$include accept access account accounts admin allow allowed allowlist approval
+  approvals approve approver approvers args attestation audit auth authorization authorized autoapprove bind bindings
+  binds block blocked bot browser ca cap capture cert certificate chat cidr cidrs command commands consent cors
+  credential credentials dangerously denied deny denylist device devices directory dirs docker domain domains elevated
+  encrypt encryption endpoint endpoints env exec executable export exporter expose exposed external file files
+  fingerprint from funnel grant grants group groups guard guest header headers hook hooks host hostname hostnames
+  hosts http https identity include ingress insecure install instructions invite invites ip ips join key keys load
+  lockout mcp mdns members network node nodes oauth origin origins otel owner owners pair pairing passphrase passwd
+  password path paths peer peers permission permissions pin plugin plugins policies policy portal portals private
+  prompt prompts proxies proxy public rate recipient recipients redact relay remote require role roles root roots
+  sandbox scope scopes script scripts seccomp secret secrets secure security session-share share sharing shell
+  signature signing skill skills socket spawn ssh ssl sso ssrf strict tailscale target targets template templates
+  tenant terminal tls to token tool tools transform trust trusted unsafe untrusted uri url urls user username users
+  verification verify webhook webhooks whitelist workspace write writes`)
 const HARMLESS_NAMES = new Set(['hostname', 'sessionKey', 'mainKey', 'keepRecentTokens', 'userTimezone'])
 
 /** What a repair may set to any value. `*` stands for one name; what lies below a path belongs to it. */
@@ -40,18 +36,15 @@ const MODEL_NAME = /^(?:\w+M|m)odel$/
 const BOUND_NAME =
   /^(?:(?:\w+T|t)imeout(?:Ms|Seconds)|max(?:Concurrent|ChildrenPerAgent|Tokens|Chars|Turns)|\w+Max(?:Chars|Mb|Pages)|debounceMs|thinkingDefault)$/
 
-const SECTIONS = new Set(
-  `$schema accessGroups acp agents approvals attachments auth bindings broadcast browser channels cloudWorkers commands cron
-  desktop diagnostics discovery env gateway hooks logging mcp memory messages meta models nodeHost plugins proxy secrets
-  security session skills surfaces talk telemetry tools transcripts tts ui update web wizard worktreeAcceleration
-  worktreeRoot`.split(/\s+/),
-)
+/** Where a default mostly does no harm. */
 const TUNED_SECTIONS = new Set(['agents', 'gateway', 'logging', 'messages', 'models', 'ui'])
+const OTHER_SECTIONS = setOf(`$schema attachments bindings broadcast channels cron diagnostics memory meta session
+  talk transcripts tts web wizard worktreeAcceleration worktreeRoot`)
+const SECTIONS = new Set([...PROTECTED_SECTIONS, ...TUNED_SECTIONS, ...OTHER_SECTIONS])
 const FATEFUL_NAMES = /^(?:enabled|heartbeat|every|cwd|agentDir|default|\w*archive\w*|\w*transcript\w*)$/i
 
 type Yardstick = ReturnType<typeof yardstickOf>
 
-/** @param knownGood the last config that booted; undefined when there is none */
 export function yardstickOf(knownGood: string | undefined, port: number) {
   const good = knownGood === undefined ? undefined : parseOrNothing(knownGood)
   return { port, good, known: leavesOf(good ?? {}) }
@@ -63,9 +56,7 @@ function assertMayBecome(leaf: Leaf, { port, known }: Yardstick): void {
   if (name === 'gateway.port' || (name === 'gateway.mode' && leaf.value === 'local')) return
   if (isSwitch(leaf.path) || isRepairable(leaf.path)) return
   if (known.some((one) => spotOf(one) === spotOf(leaf))) return
-  throw new Refused(
-    `${name} is none of the settings that a repair may set: gateway.mode to local, log levels, models, timeouts and limits of agents and messages, enabled to false, and what stood there in the known-good config. Write in the report what would have to change.`,
-  )
+  throw new Refused(`${name} is not among what set_config lists. Write in the report what would have to change.`)
 }
 
 const ROUTING =
@@ -108,16 +99,14 @@ function assertMayGo(leaf: Leaf, { known }: Yardstick): void {
   const isNew = known.length > 0 && !known.some((one) => placeOf(one.path) === placeOf(leaf.path))
   if (isNew && !isOff) return
   if (TUNED_SECTIONS.has(section) && !leaf.path.some((part) => FATEFUL_NAMES.test(part))) return
-  throw new Refused(
-    `Without ${name} its default would hold, which may do more. A setting that OpenClaw does not know is removed by openclaw_doctor_fix.`,
-  )
+  throw new Refused(`Without ${name} a default holds that may do more; openclaw_doctor_fix removes unknown settings.`)
 }
 
 function isRepairable(path: readonly string[]): boolean {
-  if (REPAIRABLE.some((open) => open.every((part, i) => part === path[i] || (part === '*' && path[i] !== undefined))))
-    return !path.some((part) => FATEFUL_NAMES.test(part) || /runtime|codeMode/i.test(part))
-  if (path[0] !== 'agents' && path[0] !== 'messages') return false
   if (path.some((part) => FATEFUL_NAMES.test(part))) return false
+  if (REPAIRABLE.some((open) => open.every((part, i) => part === path[i] || (part === '*' && path[i] !== undefined))))
+    return !path.some((part) => /runtime|codeMode/i.test(part))
+  if (path[0] !== 'agents' && path[0] !== 'messages') return false
   return path.some((part) => MODEL_NAME.test(part)) || BOUND_NAME.test(path.at(-1) ?? '')
 }
 
@@ -149,27 +138,24 @@ export function judgeConfigText(before: string, after: string, yardstick: Yardst
   const readable = parseOrNothing(before)
   const base = readable ?? yardstick.good
   if (!readable && isSlip(before, after, leavesOf(value), yardstick)) return
-  if (!base) throw new Refused(NOTHING_TO_COMPARE)
+  if (!base)
+    throw new Refused('It cannot be parsed, and no known-good config is there: only marks (quotes, commas) may change.')
   judgeChanges(base, value, yardstick)
 }
-
-const NOTHING_TO_COMPARE =
-  'In a config that cannot be parsed only marks (quotes, commas, colons) may be added or taken away, and there is no known-good config to compare more with. Write in the report what would have to change.'
 
 type Config = Record<string, unknown>
 
 function parsedAfter(text: string): Config {
-  let value: unknown
   try {
-    value = JSON5.parse(text)
+    const value: unknown = JSON5.parse(text)
+    if (isRecord(value)) return value
   } catch (error) {
     // Neither the character it met there nor its place in the line: they would tell how a hidden value goes on.
     const line = / at (\d+):\d+$/.exec((error as Error).message)?.[1]
     const where = line ? ` in line ${line}` : ''
     throw new Refused(`After this edit the config could still not be parsed${where}. Repair everything in one call.`)
   }
-  if (!isRecord(value)) throw new Refused('After this edit the config would hold no settings.')
-  return value
+  throw new Refused('After this edit the config would hold no settings.')
 }
 
 function judgeChanges(before: Config, after: Config, yardstick: Yardstick): void {
@@ -244,13 +230,12 @@ const PLAIN_NAME = /^[A-Za-z_$][\w$-]{0,40}$/
 
 export function shownConfig(value: unknown, path: readonly string[] = []): unknown {
   if (Array.isArray(value)) return value.map((item, place) => shownConfig(item, [...path, String(place)]))
-  if (isRecord(value))
-    return Object.fromEntries(
-      Object.entries(value).map(([name, item]) => [
-        PLAIN_NAME.test(name) || isModelName(name, path) ? name : HIDDEN,
-        shownConfig(item, [...path, name]),
-      ]),
-    )
+  if (isRecord(value)) {
+    const nameOf = (name: string) => (PLAIN_NAME.test(name) || (isModels && PLAIN_WORD.test(name)) ? name : HIDDEN)
+    const isModels = path.at(-1) === 'models'
+    const shown = Object.entries(value).map(([name, item]) => [nameOf(name), shownConfig(item, [...path, name])])
+    return Object.fromEntries(shown)
+  }
   if (value === null || typeof value === 'boolean') return value
   if (path.some((name) => name === 'env' || name === 'headers')) return HIDDEN
   if (typeof value === 'number')
@@ -259,17 +244,12 @@ export function shownConfig(value: unknown, path: readonly string[] = []): unkno
   return SHOWN_PATH.test(path.join('.')) && PLAIN_WORD.test(value) ? value : HIDDEN
 }
 
-function isModelName(name: string, path: readonly string[]): boolean {
-  return path.at(-1) === 'models' && PLAIN_WORD.test(name)
-}
-
-const SHOWN_WORDS = new Set(
-  'true false null local remote loopback lan auto token password none debug info warn error trace'.split(' '),
-)
+const SHOWN_WORDS =
+  'true false null local remote loopback lan auto token password none debug info warn error trace'.split(' ')
 const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|[{}[\]:,"'\s]|[^\s{}[\]:,"']+/g
 
 function hidden(text: string, names: ReadonlySet<string>, hide: (word: string) => string): string {
-  const isShown = (word: string) => /^[{}[\]:,"'\s]$/.test(word) || SHOWN_WORDS.has(word) || names.has(word)
+  const isShown = (word: string) => /^[{}[\]:,"'\s]$/.test(word) || SHOWN_WORDS.includes(word) || names.has(word)
   return text.replace(TOKEN, (word) => (isShown(word) ? word : hide(word)))
 }
 

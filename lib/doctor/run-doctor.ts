@@ -2,21 +2,21 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { Doctor, DoctorEvent } from '../agents/agent.ts'
-import { instrumentsServer } from '../agents/choice.ts'
 import { isUp } from '../gateway/examine.ts'
 import { check } from '../gateway/follow-up.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
-import { addLearning } from '../incidents/learnings.ts'
+import { addLearning, learningsPath } from '../incidents/learnings.ts'
 import { openTerminal, STREAM, type Terminal } from '../services/terminal.ts'
 import { cleanText, localIso, oneLine, wholeWords } from '../tier/contract.ts'
 import { readFrom, readTail } from '../tier/journal.ts'
-import { pauseReason } from '../tier/pause.ts'
-import type { TierRun } from '../tier/run.ts'
+import { type TierRun, whyHandsOff } from '../tier/run.ts'
 import { tried, writeFileAtomic } from '../tier/state.ts'
 import { INSTRUMENTS } from './instruments.ts'
-import { type InstrumentCall, isTreatment, readable, readSession, type Session } from './session.ts'
+import type { Failure } from './memory.ts'
+import { describeCall, type InstrumentCall, isTreatment, readable, readSession, type Session } from './session.ts'
 
 /** How a session ends, and what that means for the alert. `%`: the doctor's name. */
 const ENDINGS = {
@@ -29,14 +29,13 @@ const ENDINGS = {
   exited: '% ended early',
   idle: '% showed no sign of work',
   'time-limit': 'the time of % was over',
-  paused: 'everything was paused while % was at work',
+  'cut-off': 'everything was paused, or another run took over, while % was at work',
   terminal: 'the tmux session of % is gone',
 } as const
 
 type Ending = keyof typeof ENDINGS
 
 export interface SessionEnd {
-  /** Of the doctor. */
   title: string
   ending: Ending
   detail: string
@@ -59,12 +58,12 @@ export async function runDoctor(run: TierRun, session: Session, doctor: Doctor, 
   const { folder } = session.context
   const recordingPath = session.pathBeside(`${doctor.name}-session`, '.log')
   journal.info(`recording: ${recordingPath}`)
-  const server = instrumentsServer(session.contextPath)
+  const server = serverOf(session)
   const launch = doctor.prepare({ settings, folder, server, instruments: Object.keys(INSTRUMENTS) })
   writeFileSync(join(folder, STREAM.briefing), briefing, { mode: 0o600 })
   writeFileSync(recordingPath, '', { mode: 0o600, flag: 'a' })
   const terminal = await openTerminal(settings, launch, folder, recordingPath, isGatewayCommand)
-  if ('failure' in terminal) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
+  if (terminal.failure !== undefined) return { title, ending: 'terminal', detail: terminal.failure, wasAtWork: false }
   run.onExit(() => terminal.close())
   const work = follow(run, folder, doctor, terminal, recordingPath)
   try {
@@ -78,7 +77,14 @@ export async function runDoctor(run: TierRun, session: Session, doctor: Doctor, 
   }
 }
 
-/** Checks the gateway and the doctor until the gateway is healthy or the session is over. */
+/** The instruments' server, run as this script is run. */
+function serverOf({ contextPath }: Session) {
+  const script = fileURLToPath(new URL('../../scripts/doctor-tools.ts', import.meta.url))
+  const isPlain = 'typescript' in process.features && process.features.typescript
+  const loader = isPlain ? [] : ['--import', import.meta.resolve('tsx')]
+  return { command: process.execPath, args: [...loader, script, contextPath] }
+}
+
 async function watch(work: Work, run: TierRun): Promise<End> {
   const { settings, signal, journal } = run
   const intervalMs = settings.emergencyRecoveryCheckIntervalSec * 1000
@@ -92,8 +98,8 @@ async function watch(work: Work, run: TierRun): Promise<End> {
     await delay(Math.min(1000, confirmMs), undefined, { signal })
     const wasOver = end !== undefined
     end = await work.read()
-    const pause = pauseReason(settings)
-    if (pause) return over('paused', pause)
+    const handsOff = await whyHandsOff(settings, 'emergency-recovery')
+    if (handsOff) return over('cut-off', handsOff)
     // At its end the verdict is the gateway's, not the doctor's: one check at once.
     if (end && !wasOver) nextCheck = 0
     if (performance.now() >= nextCheck) {
@@ -129,31 +135,23 @@ async function untilReported(work: Work, { settings, journal, signal }: TierRun)
 
 type Work = ReturnType<typeof follow>
 
-function follow(
-  { settings, hide }: TierRun,
-  folder: string,
-  doctor: Doctor,
-  terminal: Terminal,
-  recordingPath: string,
-) {
-  const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = settings
+function follow(run: TierRun, folder: string, doctor: Doctor, terminal: Terminal, recordingPath: string) {
+  const { doctorStartupWaitSec, emergencyRecoveryIdleLimitSec } = run.settings
   const startedAt = performance.now()
-  const seen: Record<string, { at: number; rest: string }> = {}
+  const readTo: Record<string, number> = {}
   let [lastSign, calls] = [startedAt, 0]
   let end: End | undefined
 
-  const show = (text: string) => appendFileSync(recordingPath, `${hide(readable(cleanText(text)))}\n`)
+  const show = (text: string) => appendFileSync(recordingPath, `${run.hide(readable(cleanText(text)))}\n`)
   const newLines = (name: string): string[] => {
-    const one = (seen[name] ??= { at: 0, rest: '' })
-    const { text, end: to } = readFrom(join(folder, name), one.at)
-    one.at = to
-    const lines = (one.rest + text).split('\n')
-    one.rest = lines.pop()!.slice(-1_000_000)
-    return lines.filter((line) => line.trim() !== '')
+    const { text, end: to } = readFrom(join(folder, name), readTo[name] ?? 0)
+    readTo[name] = to
+    return text.split('\n').filter((line) => line.trim() !== '')
   }
   const lastWords = (): string => {
-    const unfinished = Object.values(seen).map(({ rest }) => rest)
-    return unfinished.join(' ').trim() || readTail(join(folder, STREAM.errors), 2000).trim() || 'it said nothing'
+    const [events, errors] = [STREAM.events, STREAM.errors].map((name) => readTail(join(folder, name), 2000))
+    const unfinished = [events, errors].map((text) => text?.split('\n').at(-1))
+    return unfinished.join(' ').trim() || errors?.trim() || 'it said nothing'
   }
   const take = (event: DoctorEvent): void => {
     lastSign = performance.now()
@@ -205,42 +203,17 @@ function linesOf(event: DoctorEvent, title: string): string {
   return event.text.split('\n').slice(0, 40).join('\n').replace(/^/gm, '  ')
 }
 
-// --- what follows: whose recovery it was, what is rolled back, the report, what was learned
+const brief = (call: InstrumentCall) => oneLine(describeCall(call).replaceAll('"', ''), 200).replaceAll('`', "'")
 
-const isRefused = ({ decision }: InstrumentCall) => decision === 'refused'
-
-/** A recovery is the doctor's only if it did something that can heal before the gateway was healthy. */
-export function isByDoctor(calls: readonly InstrumentCall[], { healthySince }: SessionEnd): boolean {
-  return calls.some((one) => isTreatment(one) && one.at <= (healthySince ?? Number.POSITIVE_INFINITY))
-}
-
-export function whyNotHealed({ title, ending, detail }: SessionEnd): string {
-  return `${ENDINGS[ending].replace('%', title)} (${detail})`
-}
-
-export function changesTried(calls: readonly InstrumentCall[]): string {
-  const named = (some: readonly InstrumentCall[]) => oneLine(some.map(describeCall).join('; '), 400)
-  const [did, refused] = [calls.filter(isTreatment), calls.filter(isRefused)]
-  const changed = did.length > 0 ? `the doctor tried: ${named(did)}` : 'the doctor changed nothing'
-  return refused.length > 0 ? `${changed}; it was refused ${refused.length} calls: ${named(refused)}` : changed
-}
-
-function describeCall({ name, args }: InstrumentCall): string {
-  const given = Object.values(args).map((value) => (typeof value === 'string' ? value : JSON.stringify(value)))
-  return oneLine([name, ...given].join(' '), 200).replaceAll('`', "'")
-}
-
-/** Rolls back edits that did not help, completes report and learnings; returns lines for the log. Changes no verdict. */
-export function conclude(
-  { hide }: TierRun,
-  session: Session,
-  end: SessionEnd,
-  before: { verdict: string; evidence: string },
-  isUp: boolean,
-  seconds: number,
-): string[] {
+/** Rolls back edits that did not help, completes report and learnings, logs it. Returns whose recovery it was, or why there is none. */
+export function conclude(run: TierRun, session: Session, end: SessionEnd, before: Failure, isUp: boolean, sec: number) {
+  const { hide, journal } = run
   const { report, configAfter, calls } = session.state
   const { reportPath } = session
+  const [did, refused] = [calls.filter(isTreatment), calls.filter(({ decision }) => decision === 'refused')]
+  // Only by what can heal, done before the gateway was healthy.
+  const byDoctor = isUp && did.some(({ at }) => at <= (end.healthySince ?? Number.POSITIVE_INFINITY))
+  const why = `${ENDINGS[end.ending].replace('%', end.title)} (${end.detail})`
   const said: string[] = []
   if (!isUp) {
     const keeps = report?.keepConfigEdits
@@ -249,36 +222,36 @@ export function conclude(
     else if (configAfter !== undefined)
       said.push('the config was written by another hand since: no edit was rolled back')
   }
-  if (!end.wasAtWork) return said
-  const how = isByDoctor(calls, end) ? 'recovered by the doctor' : 'recovered by itself or from outside'
-  const outcome = hide(isUp ? how : `not recovered: ${whyNotHealed(end)}`)
+  const how = byDoctor ? 'recovered by the doctor' : 'recovered by itself or from outside'
+  const outcome = hide(isUp ? how : `not recovered: ${why}`)
   try {
-    const refused = calls.filter(isRefused)
-    const written = existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
-    const text = [
-      written || '# Emergency recovery\n\nThe doctor left no report.',
-      '',
-      '## Outcome as seen from outside',
-      '',
-      `- ${outcome}`,
-      `- the session of ${end.title} ended: ${end.ending} (${end.detail}), after ${Math.round(seconds)} s`,
-      `- ${calls.length} calls of instruments, ${refused.length} of them refused`,
-      ...refused.map((one) => `  - refused \`${describeCall(one)}\`: ${one.why}`),
-      ...(end.costUsd === undefined ? [] : [`- cost: $${end.costUsd.toFixed(2)}, as it says itself`]),
-      ...said.map((line) => `- ${line}`),
-    ].join('\n')
-    writeFileAtomic(reportPath, `${hide(text)}\n`)
-    said.push(`report: ${reportPath}${report ? '' : ' (the doctor wrote none)'}`)
-    const evidence = hide(oneLine(before.evidence, 300))
-    addLearning(learningsPath(session), {
-      ...{ at: localIso(new Date()), verdict: before.verdict, evidence, outcome, seconds, report },
-    })
+    if (end.wasAtWork) {
+      const written = existsSync(reportPath) ? readFileSync(reportPath, 'utf8').trim() : ''
+      const text = [
+        written || '# Emergency recovery\n\nThe doctor left no report.',
+        '',
+        '## Outcome as seen from outside',
+        '',
+        `- ${outcome}`,
+        `- the session of ${end.title} ended: ${end.ending} (${end.detail}), after ${Math.round(sec)} s`,
+        `- ${calls.length} calls of instruments, ${refused.length} of them refused`,
+        ...refused.map((one) => `  - refused \`${brief(one)}\`: ${one.why}`),
+        ...(end.costUsd === undefined ? [] : [`- cost: $${end.costUsd.toFixed(2)}, as it says itself`]),
+        ...said.map((line) => `- ${line}`),
+      ].join('\n')
+      writeFileAtomic(reportPath, `${hide(text)}\n`)
+      said.push(`report: ${reportPath}${report ? '' : ' (the doctor wrote none)'}`)
+      const evidence = hide(oneLine(before.evidence, 300))
+      const learning = { at: localIso(new Date()), verdict: before.verdict, evidence, outcome, seconds: sec, report }
+      addLearning(learningsPath(session.settings), learning)
+    }
   } catch (error) {
     said.push(`the report could not be completed: ${oneLine(String(error))}`)
   }
-  return said
-}
-
-export function learningsPath({ settings }: Session): string {
-  return join(settings.memoryDir, 'recovery-learnings.md')
+  for (const line of said) journal.info(line)
+  const named = (some: readonly InstrumentCall[]) => oneLine(some.map(brief).join('; '), 400)
+  const tried = did.length > 0 ? `the doctor tried: ${named(did)}` : 'the doctor changed nothing'
+  const forbidden = refused.length > 0 ? `; it was refused ${refused.length} calls: ${named(refused)}` : ''
+  if (!isUp) journal.warn(`${tried}${forbidden}`)
+  return { byDoctor, why: report?.humanNeeded ? `${why}; the doctor says: ${report.humanNeeded}` : why }
 }

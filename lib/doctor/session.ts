@@ -1,38 +1,22 @@
 /** One session of one doctor (or of a learned remedy): its context, its record of calls, its edits and its files. */
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import * as fs from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { knownSecrets } from '../alerts/secrets.ts'
 import { readConfig } from '../gateway/config.ts'
 import { type Examination, type ExamineOptions, examine } from '../gateway/examine.ts'
 import { isGatewayCommand } from '../gateway/processes.ts'
 import { readRecord } from '../gateway/record.ts'
+import { knownSecrets } from '../gateway/secrets.ts'
 import { gatewayService, type Service } from '../services/supervisor.ts'
-import { closeLeftTerminals } from '../services/terminal.ts'
-import { cleanText, localStamp, type TierName } from '../tier/contract.ts'
+import { closeLeftTerminal } from '../services/terminal.ts'
+import { localStamp, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { redact } from '../tier/redact.ts'
 import { loadSettings, type Settings } from '../tier/settings.ts'
-import { isRecord, tried, writeFileAtomic } from '../tier/state.ts'
+import { filesIn, isRecord, shaped, tried, writeFileAtomic } from '../tier/state.ts'
 
-interface SessionContext {
-  /** Named after the time at which the session began. */
-  folder: string
-  tier: TierName
-  tierPid: number
-  logPath: string
-  /** The tier's environment: the instruments find the same gateway that it watches. */
-  env: Record<string, string>
-}
+/** `env`: the tier's environment: the instruments find the same gateway that it watches. */
+const CONTEXT_PATTERN = { folder: '', tier: '' as TierName, tierPid: 0, logPath: '', env: {} as Record<string, string> }
+type SessionContext = typeof CONTEXT_PATTERN
 
 export interface InstrumentCall {
   at: number
@@ -45,8 +29,10 @@ export interface InstrumentCall {
   why?: string
 }
 
-/** True for a call that can heal the gateway. */
 export const isTreatment = ({ acts, decision }: InstrumentCall) => acts && decision === 'done'
+
+export const describeCall = ({ name, args }: Pick<InstrumentCall, 'name' | 'args'>): string =>
+  [name, ...Object.values(args).map((value) => JSON.stringify(value))].join(' ')
 
 export type Report = Record<
   'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons' | 'humanNeeded' | 'keepConfigEdits',
@@ -68,7 +54,7 @@ const CONTEXT = 'context.json'
 export function readSession(folder: string): SessionState {
   const calls = new Map<string, InstrumentCall>()
   const state: SessionState = { calls: [] }
-  for (const line of (tried(() => readFileSync(join(folder, STATE), 'utf8')) ?? '').split('\n')) {
+  for (const line of (tried(() => fs.readFileSync(join(folder, STATE), 'utf8')) ?? '').split('\n')) {
     const entry: unknown = tried(() => JSON.parse(line))
     if (!isRecord(entry)) continue
     const { at, by, name } = entry
@@ -81,43 +67,37 @@ export function readSession(folder: string): SessionState {
 export function openSession(settings: Settings, tier: TierName, logPath: string): Session {
   const stamp = /-(\d{4}-\d\d-\d\d-\d{6})\.log$/.exec(logPath)?.[1] ?? localStamp(new Date())
   const folder = join(runsFolder(settings), stamp)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
   const context = { folder, tier, tierPid: process.pid, logPath, env: settings.childEnv }
   const session = new Session(context)
-  writeFileSync(session.contextPath, JSON.stringify(context), { mode: 0o600 })
+  fs.writeFileSync(session.contextPath, JSON.stringify(context), { mode: 0o600 })
   return session
 }
 
 export function readSessionOf(contextPath: string): Session {
-  const value: unknown = JSON.parse(readFileSync(contextPath, 'utf8'))
-  const isWhole =
-    isRecord(value) &&
-    isRecord(value.env) &&
-    ['folder', 'tier', 'logPath'].every((name) => typeof value[name] === 'string')
-  if (!isWhole) throw new Error(`${contextPath} is not the context of a session`)
-  return new Session(value as unknown as SessionContext)
+  const context = shaped(CONTEXT_PATTERN)(JSON.parse(fs.readFileSync(contextPath, 'utf8')))
+  if (!context) throw new Error(`${contextPath} is not the context of a session`)
+  return new Session(context)
 }
 
 export class Session {
   readonly context: SessionContext
   readonly settings: Settings
-  state: SessionState
+  readonly contextPath: string
+  readonly reportPath: string
 
   constructor(context: SessionContext) {
     this.context = context
     this.settings = loadSettings(context.env)
-    this.state = readSession(context.folder)
+    this.contextPath = join(context.folder, CONTEXT)
+    this.reportPath = this.pathBeside('emergency-recovery-report', '.md')
   }
 
-  get contextPath(): string {
-    return join(this.context.folder, CONTEXT)
+  /** As it is now: the instruments are other processes. */
+  get state(): SessionState {
+    return readSession(this.context.folder)
   }
 
-  get reportPath(): string {
-    return this.pathBeside('emergency-recovery-report', '.md')
-  }
-
-  /** A file beside the log, with the time of the session in its name. */
   pathBeside(name: string, ending: string): string {
     const { folder, logPath } = this.context
     return join(dirname(logPath), `${name}-${basename(folder)}${ending}`)
@@ -136,14 +116,9 @@ export class Session {
     return gatewayService(this.settings)
   }
 
-  reload(): void {
-    this.state = readSession(this.context.folder)
-  }
-
   /** Keeps what happened: a call, again when it has ended; what the config was before or after an edit; the report. Throws. */
   note(entry: InstrumentCall | Omit<SessionState, 'calls'>): void {
-    appendFileSync(join(this.context.folder, STATE), `${JSON.stringify(entry)}\n`, { mode: 0o600 })
-    this.reload()
+    fs.appendFileSync(join(this.context.folder, STATE), `${JSON.stringify(entry)}\n`, { mode: 0o600 })
   }
 
   /** Runs what may change the config, and notes what it was before and after. */
@@ -164,34 +139,33 @@ export class Session {
     const present = readConfig(this.settings)
     if (configBefore === undefined || configAfter === undefined) return false
     if (present?.hash !== configAfter || present.text === configBefore) return false
-    writeFileAtomic(realpathSync(this.settings.configPath), configBefore)
+    writeFileAtomic(fs.realpathSync(this.settings.configPath), configBefore)
     return true
   }
 
   /** Of a text as a whole, before it is cut: secrets out, and what a terminal would act on or an eye would not see. */
   async hide(text: string): Promise<string> {
-    return redact(readable(cleanText(text)), await knownSecrets(this.settings))
+    return redact(readable(text), await knownSecrets(this.settings))
   }
 
-  /** Puts what the session changed in the config beside the log, and removes the session's folder. */
-  close(hide: (text: string) => string): void {
-    const { settings, context, state } = this
+  /** Rolls back edits that did not help, puts others beside the log, removes the folder. Returns whether it rolled back. */
+  end(helped: boolean, hide: (text: string) => string): boolean {
+    const isRolledBack = !helped && this.rollBackEdits()
+    const { settings, context } = this
+    const { configBefore } = this.state
     const after = readConfig(settings)?.text
-    const { configBefore } = state
     if (configBefore !== undefined && after !== configBefore) {
-      for (const [when, text] of Object.entries({ before: configBefore, after }))
-        if (text !== undefined) {
-          const path = this.pathBeside('emergency-recovery', `.config-${when}.json5`)
-          writeFileSync(path, hide(text), { mode: 0o600 })
-        }
+      for (const [when, text = ''] of Object.entries({ before: configBefore, after }))
+        fs.writeFileSync(this.pathBeside('emergency-recovery', `.config-${when}.json5`), hide(text), { mode: 0o600 })
       // Whole, with its secrets, only where the config itself is.
-      const path = tried(() => realpathSync(settings.configPath)) ?? settings.configPath
+      const path = tried(() => fs.realpathSync(settings.configPath)) ?? settings.configPath
       writeFileAtomic(`${path}.before-doctor-${basename(context.folder)}`, configBefore)
     }
     // The context goes last: a later run goes on where this one is killed.
-    const others = (tried(() => readdirSync(context.folder)) ?? []).filter((name) => name !== CONTEXT)
-    for (const name of others) rmSync(join(context.folder, name), { recursive: true, force: true })
-    rmSync(context.folder, { recursive: true, force: true })
+    for (const path of filesIn(context.folder, (name) => name !== CONTEXT))
+      fs.rmSync(path, { recursive: true, force: true })
+    fs.rmSync(context.folder, { recursive: true, force: true })
+    return isRolledBack
   }
 }
 
@@ -205,30 +179,25 @@ export function readable(text: string): string {
 const runsFolder = (settings: Settings) => join(settings.watchdogDir, 'doctor')
 
 /** Ends the doctors that killed runs left, rolls back their edits unless the gateway is up, removes the folders. Returns log lines. */
-export async function clearLeftSessions(
-  settings: Settings,
-  isUp: boolean,
-  hide: (text: string) => string,
-): Promise<string[]> {
-  const runs = runsFolder(settings)
-  const ended = await closeLeftTerminals(settings, runs, isGatewayCommand)
-  const said = ended > 0 ? [`ended ${ended} doctor that an earlier run left at work`] : []
-  for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
+export async function clearLeftSessions(settings: Settings, isUp: boolean, hide: (text: string) => string) {
+  const said: string[] = []
+  for (const folder of filesIn(runsFolder(settings))) {
+    if (await closeLeftTerminal(settings, folder, isGatewayCommand))
+      said.push('ended a doctor that an earlier run left at work')
     // The first version kept copies of the config in folders of this place; an empty one is of a run killed in between.
-    if (!existsSync(join(folder, CONTEXT))) tried(() => rmdirSync(folder))
-    if (!existsSync(join(folder, CONTEXT))) continue
+    if (!fs.existsSync(join(folder, CONTEXT))) tried(() => fs.rmdirSync(folder))
+    if (!fs.existsSync(join(folder, CONTEXT))) continue
     try {
       const left = readSessionOf(join(folder, CONTEXT))
       // Level 2 may be at work with a learned remedy.
       if ((await lockHolder(settings, left.context.tier))?.pid === left.context.tierPid) continue
       // Weeks may lie between: an edit that the gateway was healthy on has helped, whatever is wrong with it now.
       const lastAct = left.state.calls.findLast(({ acts }) => acts)?.at ?? 0
-      if (!isUp && readRecord(left.settings).value.lastHealthyMs <= lastAct && left.rollBackEdits())
-        said.push('rolled back what a doctor that was cut short had changed in the config')
-      left.close(hide)
+      const helped = isUp || readRecord(left.settings).value.lastHealthyMs > lastAct
+      if (left.end(helped, hide)) said.push('rolled back what an interrupted doctor had changed in the config')
     } catch (error) {
       said.push(`an earlier session in ${folder} cannot be read: ${(error as Error).message}`)
-      rmSync(folder, { recursive: true, force: true })
+      fs.rmSync(folder, { recursive: true, force: true })
     }
   }
   return said

@@ -83,14 +83,12 @@ export function configSecrets(text: string): string[] {
   return [...secretValues(parsed), ...handed.filter((value) => value.length >= 8)]
 }
 
-/** The text with one setting set; all else stays. Throws where a value stands in the way that is no object or list. */
 export function withSetting(text: string, names: readonly string[], value: unknown): string {
   const wanted = configWith(JSON5.parse(text), names, value)
   const written = JSON.stringify(value)
   const spans = spansOf(text)
   const found = spans.get(keyOf(names))
   if (found) return checked(`${text.slice(0, found.valueStart)}${written}${text.slice(found.end)}`, wanted)
-  // The deepest object on the way that is there gets a new member.
   for (let depth = names.length - 1; depth >= 0; depth--) {
     const parent = spans.get(keyOf(names.slice(0, depth)))
     if (parent === undefined || text[parent.valueStart] !== '{') continue
@@ -118,21 +116,13 @@ function checked(text: string, wanted: unknown): string {
   return isWanted ? text : `${JSON.stringify(wanted, null, 2)}\n`
 }
 
-/** Where a member stands in the text: from its name to behind its value, and the comma that goes with it. */
-interface Span {
-  start: number
-  valueStart: number
-  end: number
-  /** Behind it, else before it; -1: there is none. */
-  comma: number
-}
-
 const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|[{}[\],:]|[^\s{}[\],:"'/]+/g
 
-/** Every member by its path; of several with one name the last, as a parser takes it. */
-function spansOf(text: string): Map<string, Span> {
+/** Where every member stands, by its path: from its name to behind its value, and the comma that goes with it (behind it, else before
+ * it; -1: there is none). Of several with one name the last, as a parser takes it. */
+function spansOf(text: string) {
   const tokens = [...text.matchAll(TOKEN)].filter(([word]) => !/^\/[/*]/.test(word))
-  const spans = new Map<string, Span>()
+  const spans = new Map<string, Record<'start' | 'valueStart' | 'end' | 'comma', number>>()
   let next = 0
   const is = (...words: string[]) => words.includes(tokens[next]?.[0] ?? '')
   const comma = () => (is(',') ? tokens[next]!.index : undefined)

@@ -1,105 +1,118 @@
 /** One verdict about the gateway, with its evidence. Changes nothing, waits for nothing; healthy costs three requests. */
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { configSyntaxProblem, readConfig } from './config.ts'
-import type { Base, Examination, ExamineOptions, Verdict, Warning } from './examination.ts'
-import { freeDiskMb, LOW_DISK_MB } from './examination.ts'
+import { configSyntaxProblem, editingSec, readConfig, validateConfig } from './config.ts'
+import type { Verdict, Warning } from './judge.ts'
+import { type Evidence, type Examination, type ExamineOptions, freeDiskMb, judge, LOW_DISK_MB } from './judge.ts'
 import { type Probe, probe } from './probe.ts'
-import {
-  describeProcess,
-  findGateway,
-  impostor,
-  isGatewayCommand,
-  isOthersGateway,
-  type ProcessInfo,
-  portOwners,
-  processInfo,
-} from './processes.ts'
-import type { GatewayRecord } from './record.ts'
+import { findGateway, isGatewayCommand, isOthersGateway, portOwners, processInfo } from './processes.ts'
+import { countDeaths, deathsWithin, type GatewayRecord, troubleSecOf } from './record.ts'
 
-export type { Examination, ExamineOptions, Verdict } from './examination.ts'
+export type { Examination, ExamineOptions, Verdict, Warning } from './judge.ts'
 
 export const isUp = (verdict: Verdict): boolean => verdict === 'healthy' || verdict === 'orphan'
 
 export async function examine(settings: Settings, options: ExamineOptions): Promise<Examination> {
   const answer = await probe(settings, options.httpTimeoutSec * 1000)
-  if (answer.kind === 'live') return examineLive(settings, options.record, answer)
-  const { examineTrouble } = await import('./examine-trouble.ts')
-  const seen = await examineTrouble(settings, options, answer)
-  if (seen === undefined) return examine(settings, options)
-  if ('verdict' in seen) return seen
-  const found = await examineLive(seen.there, options.record, seen.answer)
-  const mismatch = `it answers at ${seen.there.gatewayUrl}, but ${settings.gatewayUrl} is asked: OPENCLAW_GATEWAY_URL (or OPENCLAW_GATEWAY_PORT) should say so`
+  if (answer.kind === 'live') return conclude(settings, options, await gatherLive(settings, options.record, answer))
+  const { gatherTrouble } = await import('./trouble.ts')
+  const seen = await gatherTrouble(settings, options, answer)
+  if (seen === 'changed meanwhile') return examine(settings, options)
+  if (!('there' in seen)) return conclude(settings, options, seen)
+  const { there } = seen
+  const found = await conclude(there, options, await gatherLive(there, options.record, seen.answer))
+  const mismatch = `it answers at ${there.gatewayUrl}, but ${settings.gatewayUrl} is asked: OPENCLAW_GATEWAY_URL (or OPENCLAW_GATEWAY_PORT) should say so`
   return { ...found, warnings: [...found.warnings, { kind: 'other-address', text: mismatch }] }
 }
 
-async function examineLive(settings: Settings, record: GatewayRecord, answer: Probe): Promise<Examination> {
+async function conclude(settings: Settings, { record }: ExamineOptions, seen: Evidence): Promise<Examination> {
+  const { answer, process, service, portOwner } = seen
+  const judgement = judge(seen, settings)
+  const isServing = answer.kind === 'live' && !portOwner
+  return {
+    ...judgement,
+    warnings: isServing ? await warningsOf(settings, seen, judgement.verdict, record) : [],
+    process,
+    portOwner: typeof portOwner === 'object' ? portOwner : undefined,
+    service,
+    version: answer.version,
+    wasHealthy: seen.wasHealthy,
+    lastWords: (seen.down?.words ?? seen.wordsBefore)?.text,
+    mayPass: seen.down?.words?.reason?.mayPass,
+    answersHttp: isServing || (answer.kind === 'other' && process !== undefined),
+  }
+}
+
+async function gatherLive(settings: Settings, record: GatewayRecord, answer: Probe): Promise<Evidence> {
   const [same] = record.pid === undefined ? [] : await processInfo(settings, [record.pid])
   const known = same && isGatewayCommand(same.command) ? same : undefined
-  const service = known ? undefined : await (await import('../services/supervisor.ts')).gatewayService(settings)
-  const { process, stranger } = known ? { process: known } : await liveProcess(settings, service?.pid)
-  const base: Base = {
-    warnings: await warningsOf(settings, answer, process, record),
-    portOwner: undefined,
-    service,
-    process,
-    version: answer.version,
-    answersHttp: true,
-    graceLeftSec: 0,
-  }
-  if (stranger) return { ...base, ...impostor(settings, stranger), warnings: [] }
-  if (answer.phase === 'draining')
-    return { ...base, verdict: 'draining', evidence: '/startupz says draining: it finishes its work' }
-  if (answer.phase === 'starting') {
-    // An in-process restart gets the same time as a boot, counted from the first check that saw it.
-    const restartedSec = record.troubleSinceMs > 0 ? (Date.now() - record.troubleSinceMs) / 1000 : 0
-    const spentSec = known ? restartedSec : (process?.ageSec ?? 0)
-    const graceLeftSec = settings.startupGraceSec - spentSec
-    if (graceLeftSec > 0) return { ...base, verdict: 'starting', evidence: '/startupz says starting', graceLeftSec }
-    // It serves; a restart would not bring what it still waits for (a channel, a sidecar).
-    const text = `/startupz still says starting, for more than ${settings.startupGraceSec} s`
-    base.warnings.push({ kind: 'still-starting', text })
-  }
-  if (service?.loaded && process && service.pid !== process.pid && service.pid !== process.parentPid)
-    return {
-      ...base,
-      verdict: 'orphan',
-      evidence: `the gateway answers, but as ${describeProcess(process)}, which is not what ${service.name} supervises (${service.detail})`,
-    }
-  return { ...base, verdict: 'healthy', evidence: answer.detail }
+  const found = known ? { process: known, service: undefined } : await liveProcess(settings)
+  return { answer, ...found, wasHealthy: known !== undefined, troubleSec: troubleSecOf(record), recentDeaths: 0 }
 }
 
 /** The process behind a port that answers as a gateway, and the one that has the port if that is another profile's. */
-async function liveProcess(settings: Settings, supervisedPid: number | undefined) {
+async function liveProcess(settings: Settings) {
+  const { gatewayService } = await import('../services/supervisor.ts')
+  const service = await gatewayService(settings)
   const owners = await portOwners(settings)
   const gateways = owners.filter((owner) => isGatewayCommand(owner.command))
-  const process =
-    owners.find((owner) => owner.pid === supervisedPid) ?? gateways.find((owner) => !isOthersGateway(settings, owner))
-  if (process) return { process }
-  return { process: await findGateway(settings, supervisedPid, []), stranger: gateways[0] }
+  const owner = owners.find(({ pid }) => pid === service.pid) ?? gateways.find((one) => !isOthersGateway(settings, one))
+  const process = owner ?? (await findGateway(settings, service.pid, []))
+  // A wrapper's child, at whatever depth, is what is supervised.
+  const { lineage } = await import('../services/terminal.ts')
+  const line = process && service.pid !== undefined ? await lineage(settings, process.pid) : []
+  const isWithin = line.some(({ pid }) => pid === service.pid)
+  return {
+    process,
+    service: isWithin ? { ...service, pid: process?.pid } : service,
+    ...(!owner && { portOwner: gateways[0] }),
+  }
 }
 
-async function warningsOf(
-  settings: Settings,
-  { suppressed, failing }: Probe,
-  process: ProcessInfo | undefined,
-  record: GatewayRecord,
-): Promise<Warning[]> {
+/** Why the gateway would refuse a config that was changed while it runs. OpenClaw is asked once for each text, which takes seconds. */
+async function refusalOf(settings: Settings, record: GatewayRecord) {
+  const hash = readConfig(settings)?.hash
+  if (hash === record.refusedConfigHash && hash !== undefined) return record.refusal
+  if ((hash === record.configHash && hash !== undefined) || editingSec(settings) > 0) return undefined
+  let problem = await configSyntaxProblem(settings)
+  if (!problem && record.configHash !== undefined) {
+    const validation = await validateConfig(settings)
+    if (validation?.valid === false) problem = validation.issues
+  }
+  return problem && `the config was broken while the gateway runs: ${problem}; it would not survive a restart`
+}
+
+async function warningsOf(settings: Settings, seen: Evidence, verdict: Verdict, record: GatewayRecord) {
+  const { answer, process, service } = seen
   const warnings: Warning[] = []
-  const warn = (kind: Warning['kind'], text: string) => warnings.push({ kind, text })
+  const warn = (kind: string, text: string) => warnings.push({ kind, text })
   const listed = (names: string[]) => oneLine(names.join(', '), 120)
+  const { suppressed, failing, phase } = answer
   if (suppressed.length > 0)
     warn('safe-mode', `safe mode: channels suppressed after unclean starts (${listed(suppressed)})`)
   if (failing.length > 0) warn('not-ready', `not ready: ${listed(failing)} (the gateway itself is live)`)
   // The gateway goes on with the config that it has read; at its next start a broken one keeps it down.
-  if (readConfig(settings)?.hash !== record.configHash || record.configHash === undefined) {
-    const problem = await configSyntaxProblem(settings)
-    if (problem)
-      warn('broken-config', `the config was broken while the gateway runs: ${problem}; it would not survive a restart`)
-  }
+  const refusal = await refusalOf(settings, record)
+  if (refusal) warn('broken-config', refusal)
   const freeMb = freeDiskMb(settings.stateDir)
   if (freeMb !== undefined && freeMb < LOW_DISK_MB)
     warn('low-disk', `the disk of ${settings.stateDir} is nearly full: ${freeMb} MB left`)
+  const { crashLoopMin, crashLoopDeaths, flappingDeaths } = settings
+  const counted = process ? (await countDeaths(settings, record, { process, service })).record : record
+  const [recent, hourly] = [deathsWithin(counted, crashLoopMin), deathsWithin(counted, 60)]
+  if (recent >= crashLoopDeaths) warn('crash-looping', `${recent} of its processes ended within ${crashLoopMin} min`)
+  else if (hourly >= flappingDeaths) warn('flapping', `${hourly} of its processes ended within the hour`)
+  if (record.lostSupervisor && verdict === 'healthy')
+    warn('unsupervised', `it runs without a supervisor; before, it had ${record.lostSupervisor}`)
+  const over = (level: string, limitMb: number) =>
+    process &&
+    process.memoryMb >= limitMb &&
+    warn(`memory ${level}`, `memory ${level}: the gateway uses ${process.memoryMb} MB, over ${limitMb} MB`)
+  over('critical', settings.watchdogMemoryCriticalMb)
+  over('warning', settings.watchdogMemoryWarnMb)
   if (process === undefined) warn('no-process', 'its process was not found; memory cannot be watched')
+  // It serves; a restart would not bring what it still waits for (a channel, a sidecar).
+  if (phase === 'starting' && verdict !== 'starting')
+    warn('still-starting', `/startupz still says starting, for more than ${settings.startupGraceSec} s`)
   return warnings
 }

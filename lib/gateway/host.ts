@@ -1,15 +1,14 @@
 /** The machine that the gateway runs on, and the program of its service, which need not be the one on the PATH. */
-import { existsSync, readFileSync, realpathSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, realpathSync } from 'node:fs'
 import { freemem, loadavg, totalmem, uptime } from 'node:os'
-import { join } from 'node:path'
-import { gatewayPlist, type Service } from '../services/supervisor.ts'
+import { dirname, join } from 'node:path'
+import { gatewayPlist, gatewayService, type Service } from '../services/supervisor.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import { tried } from '../tier/state.ts'
 import { parseOrNothing } from './config-tree.ts'
 
-/** Disk, memory, load, boot, traces of the out-of-memory killer, PATH, Node and the package, as lines for a reader. */
-export async function hostFacts(settings: Settings, service: Service): Promise<string> {
+export async function hostFacts(settings: Settings, service: Service | undefined): Promise<string> {
   const $ = shell(settings, { timeoutSec: 10 })
   const folders = (settings.childEnv.PATH ?? '').split(':')
   const nodes = new Set(folders.flatMap((folder) => tried(() => realpathSync(join(folder, 'node'))) ?? []))
@@ -19,7 +18,6 @@ export async function hostFacts(settings: Settings, service: Service): Promise<s
   const mb = (bytes: number) => Math.round(bytes / 1024 / 1024)
   const load = loadavg().map((n) => n.toFixed(1))
   const disk = (await $`df -k ${settings.stateDir} /tmp`).stdout.trim()
-  // Linux's; a Mac has no such command.
   const killed = (await $`journalctl -k -n 20 -o short-iso --no-pager -g 'out of memory|oom-kill'`).stdout.trim()
   return [
     `disk:\n${disk}`,
@@ -42,10 +40,11 @@ function missingDependencies(folder: string): string {
   return missing.length > 0 ? `dependencies not installed: ${missing.join(', ')}` : 'its dependencies are all there'
 }
 
-/** The words in front of `gateway` in the service's definition; `openclaw` where there is none, or its files are gone. */
-export async function openclawCommand(settings: Settings, service: Service | undefined): Promise<string[]> {
-  const words =
-    service?.kind === 'systemd' ? await execStart(settings, service.name) : launchdProgram(settings, service)
+/** The words in front of `gateway` in the service's definition; `openclaw` where there is none, or its files are gone.
+ * @param known the gateway's service, where it was asked already */
+export async function openclawCommand(settings: Settings, known?: Service): Promise<string[]> {
+  const service = known ?? (await gatewayService(settings))
+  const words = service.kind === 'systemd' ? await execStart(settings, service) : launchdProgram(settings, service)
   const end = words.indexOf('gateway')
   const own = words.slice(0, end).filter((word) => !word.startsWith('--'))
   const isWhole = end > 0 && own.every((word) => word.startsWith('/') && existsSync(word))
@@ -54,7 +53,7 @@ export async function openclawCommand(settings: Settings, service: Service | und
 
 export async function askOpenclaw(
   settings: Settings,
-  service: Service | undefined,
+  service: Service,
   words: readonly string[],
   timeoutSec: number,
 ): Promise<Answer> {
@@ -62,14 +61,16 @@ export async function askOpenclaw(
 }
 
 /** `ExecStart={ path=/usr/bin/node ; argv[]=/usr/bin/node … gateway --port 18789 ; ignore_errors=no ; … }` */
-async function execStart(settings: Settings, unit: string): Promise<string[]> {
-  const { stdout } = await shell(settings)`systemctl --user show ${unit} --property=ExecStart`
+async function execStart(settings: Settings, { name, scope }: Service): Promise<string[]> {
+  const { stdout } = await shell(settings)`systemctl ${scope} show ${name} --property=ExecStart`
   return /argv\[\]=(.*?) ; /.exec(stdout)?.[1]?.split(' ') ?? []
 }
 
-function launchdProgram(settings: Settings, service: Service | undefined): string[] {
-  if (service?.kind !== 'launchd') return []
-  const list = /<key>ProgramArguments<\/key>\s*<array>([\s\S]*?)<\/array>/.exec(readText(gatewayPlist(settings)))?.[1]
+function launchdProgram(settings: Settings, service: Service): string[] {
+  if (service.kind !== 'launchd') return []
+  const list = /<key>ProgramArguments<\/key>\s*<array>([\s\S]*?)<\/array>/.exec(
+    readText(gatewayPlist(settings, service.name)),
+  )?.[1]
   return [...(list ?? '').matchAll(/<string>([^<]*)<\/string>/g)].map((m) => m[1]!.replaceAll('&amp;', '&'))
 }
 
@@ -79,7 +80,10 @@ export async function installedPackage(settings: Settings, service: Service | un
   const entry = [own, ...onPath].find((path) => path.startsWith('/') && existsSync(path))
   const folder = entry && /^(.*\/node_modules\/openclaw)\//.exec(realpathSync(entry))?.[1]
   const version = /"version":\s*"([\w.-]+)"/.exec(folder ? readText(join(folder, 'package.json')) : '')?.[1]
-  return { folder: folder || undefined, version }
+  // npm's last deed is to clear the folder beside (measured): half an update is older than that.
+  const parts = folder ? [dirname(folder), folder, join(folder, 'package.json'), join(folder, 'node_modules')] : []
+  const changedMs = Math.max(0, ...parts.map((path) => tried(() => lstatSync(path).ctimeMs) ?? 0))
+  return { folder: folder || undefined, version, changedMs }
 }
 
 /** Variables of a service's environment whose values hold no secret. */

@@ -1,12 +1,12 @@
 /** Configs that the gateway was healthy on, kept so that one of them can be put back. */
-import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { localStamp, MARKER, NEEDS_ATTENTION, wholeWords } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole, tried, writeFileAtomic } from '../tier/state.ts'
-import { configHash, readConfig, validateConfig } from './config.ts'
-import type { Examination } from './examination.ts'
+import { namesIn, readWhole, tried, writeFileAtomic } from '../tier/state.ts'
+import { configHash, isConfigWritable, readConfig, validateConfig } from './config.ts'
+import type { Examination } from './judge.ts'
 import type { ProcessInfo } from './processes.ts'
 import { type GatewayRecord, readRecord, writeRecord } from './record.ts'
 
@@ -17,8 +17,7 @@ const folderOf = (settings: Settings): string => join(settings.watchdogDir, 'kno
 
 /** The kept configs, newest first; one whose text does not match the hash in its name is skipped. */
 export function knownGoods(settings: Settings, warn: (problem: string) => void = () => {}) {
-  const names = tried(() => readdirSync(folderOf(settings))) ?? []
-  return names
+  return namesIn(folderOf(settings))
     .toSorted()
     .reverse()
     .flatMap((name) => {
@@ -42,11 +41,13 @@ export async function keepKnownGood(
 ): Promise<{ path: string } | 'unproven' | undefined> {
   const config = readConfig(settings)
   if (!config || config.hash !== record.configHash) return undefined
-  if (nowMs - record.configHealthySinceMs < settings.knownGoodAfterSec * 1000) return undefined
   const kept = knownGoods(settings)
-  if (kept[0]?.hash === config.hash) return undefined
+  // The first one is kept at once: a broken edit may come in the first minutes.
+  const isProven = nowMs - record.configHealthySinceMs >= settings.knownGoodAfterSec * 1000
+  if ((!isProven && kept.length > 0) || kept[0]?.hash === config.hash) return undefined
   // An age of whole seconds: it may have started up to a second before that.
   const bootedWithIt = gateway !== undefined && config.modifiedMs < nowMs - (gateway.ageSec + 1) * 1000
+  if (!bootedWithIt && !isProven) return undefined
   if (!bootedWithIt && (await validateConfig(settings))?.valid !== true) return 'unproven'
 
   const path = join(folderOf(settings), `${stampAfter(kept[0]?.stamp, new Date(nowMs))}-${config.hash}.json5`)
@@ -64,44 +65,84 @@ function stampAfter(newest: string | undefined, now: Date): string {
   return new Date(Date.parse(asUtc) + 1000).toISOString().slice(0, 19).replace('T', '-').replaceAll(':', '')
 }
 
-/** Replaces the config, after a copy as `<name>.broken-<stamp>`, whose path it returns; undefined: there was none. */
-export function putBack(settings: Settings, good: { text: string }, now: Date): string | undefined {
+/** Copies the config to `<name>.<why>-<stamp>` beside it. Returns the path; undefined: there is none. */
+export function copyConfig(settings: Settings, why: string, now = new Date()): string | undefined {
   const target = tried(() => realpathSync(settings.configPath))
-  const name = `${target}.broken-${localStamp(now)}`
-  let broken = name
-  for (let n = 2; existsSync(broken); n++) broken = `${name}-${n}`
-  if (target !== undefined) writeFileAtomic(broken, readFileSync(target))
-  writeFileAtomic(target ?? settings.configPath, good.text)
-  return target && broken
+  if (target === undefined) return undefined
+  const name = `${target}.${why}-${localStamp(now)}`
+  let copy = name
+  for (let n = 2; existsSync(copy); n++) copy = `${name}-${n}`
+  writeFileAtomic(copy, readFileSync(target))
+  return copy
 }
 
-/** Puts the newest known-good config in place if it validates, once in an incident. `blameless`: the present one is known-good. */
-export async function rollBackConfig(run: TierRun, seen: Examination): Promise<'done' | 'blameless' | 'cannot'> {
+/** Replaces the config, after a copy as `<name>.broken-<stamp>`, whose path it returns; undefined: there was none. */
+export function putBack(settings: Settings, good: { text: string }, now: Date): string | undefined {
+  const broken = copyConfig(settings, 'broken', now)
+  writeFileAtomic(tried(() => realpathSync(settings.configPath)) ?? settings.configPath, good.text)
+  return broken
+}
+
+const MOST_PUT_BACK = 3
+
+/** Puts the newest known-good config in place if it validates, until it did not help. `blameless`: the present one is known-good. */
+export async function rollBackConfig(run: TierRun, seen: Examination) {
   const { settings, journal } = run
   const keep = <T>(result: T, why: string): T => {
     journal.warn(`the config is not touched: ${why}`)
     return result
   }
   if (!settings.configRollback) return keep('cannot', 'CONFIG_ROLLBACK is off')
+  if (!isConfigWritable(settings)) return keep('cannot', 'this account may not write it')
   const record = readRecord(settings).value
-  if (record.putBack.length > 0) return keep('cannot', 'a known-good one was put back and did not help')
+  if (record.putBackInVain) return keep('cannot', 'a known-good one was put back and did not help')
+  if (record.putBack.length >= MOST_PUT_BACK) return keep('cannot', 'what was put back was replaced again and again')
   const goods = knownGoods(settings, journal.warn)
   const present = readConfig(settings)?.hash
   if (goods.some(({ hash }) => hash === present)) return keep('blameless', 'the gateway was healthy on this one')
-  const [good] = goods
-  if (!good) return keep('cannot', 'no known-good one is there')
+  const { openclawCommand } = await import('./host.ts')
+  const candidates = [...goods, ...openclawsOwn(settings)].filter(({ hash }) => hash !== present)
+  const good = await firstValid(settings, candidates, await openclawCommand(settings, seen.service))
+  if (!good) return keep('cannot', 'no earlier one is there that validates')
 
+  if (readConfig(settings)?.hash !== present) return keep('edited', 'it was edited meanwhile')
   const replacedConfig = putBack(settings, good, new Date())
   const kept = replacedConfig ? `the broken one is kept as ${replacedConfig}` : 'there was none'
   const what = `config rolled back: ${settings.configPath} was replaced by the known-good one of ${good.path}; ${kept}`
   journal.warn(MARKER.notice(`${NEEDS_ATTENTION}${what} (${wholeWords(seen.evidence, 160)})`))
   // Noted afterwards: noted first, it would never be put back after a kill in between.
-  writeRecord(settings, { ...record, putBack: [good.hash], replacedConfig })
-  const validation = await validateConfig(settings)
-  if (validation?.valid !== false) return 'done'
-  journal.warn(`the known-good config does not validate either: ${validation.issues}`)
-  undoRollBack(run)
-  return 'cannot'
+  writeRecord(settings, { ...record, putBack: [...record.putBack, good.hash], replacedConfig })
+  return 'done'
+}
+
+/** Notes that it has not come up on what was put back, if that is still in place: a broken buffer may have been saved again. */
+export function notePutBackInVain(settings: Settings): void {
+  const record = readRecord(settings).value
+  const present = readConfig(settings)?.hash
+  if (present && record.putBack.includes(present)) writeRecord(settings, { ...record, putBackInVain: true })
+}
+
+/** OpenClaw's own copies (2026.9.6): the last that it booted with, and those before its own writes. */
+function openclawsOwn({ configPath }: Settings) {
+  return ['last-good', 'bak', 'bak.1', 'bak.2', 'bak.3', 'bak.4'].flatMap((ending) => {
+    const path = `${configPath}.${ending}`
+    const text = tried(() => readWhole(path))
+    return text === undefined ? [] : [{ path, text, hash: configHash(text) }]
+  })
+}
+
+async function firstValid<T extends { text: string }>(settings: Settings, goods: T[], command: string[]) {
+  const trial = `${settings.configPath}.trial-${process.pid}`
+  try {
+    for (const good of goods) {
+      writeFileAtomic(trial, good.text)
+      const env = { ...settings.childEnv, OPENCLAW_CONFIG_PATH: trial }
+      if ((await validateConfig({ ...settings, childEnv: env }, command))?.valid !== false) return good
+    }
+  } finally {
+    rmSync(trial, { force: true })
+  }
+  return undefined
 }
 
 /** Undoes `rollBackConfig` when it has not helped, unless the config was changed since. */
@@ -112,12 +153,9 @@ export function undoRollBack({ settings, journal }: TierRun): void {
   const present = readConfig(settings)?.hash
   if (present !== undefined && putBack.includes(present)) {
     const text = tried(() => readFileSync(replacedConfig))
-    if (text === undefined) {
-      journal.warn(`${replacedConfig} cannot be read; the known-good config stays in its place`)
-      return
-    }
-    writeFileAtomic(realpathSync(settings.configPath), text)
-    journal.warn(`the known-good config did not help: ${settings.configPath} is again what it was before`)
+    if (text !== undefined) writeFileAtomic(realpathSync(settings.configPath), text)
+    const then = text === undefined ? `it stays: ${replacedConfig} cannot be read` : 'it is again what it was before'
+    journal.warn(`the known-good config did not help; ${then}`)
   }
   writeRecord(settings, { ...record, replacedConfig: undefined })
 }

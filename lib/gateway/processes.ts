@@ -1,25 +1,25 @@
 /** Which process is this gateway, and who owns its port. */
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ProcessInfo } from '../services/terminal.ts'
 import { oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord, readWhole, tried } from '../tier/state.ts'
+import { isRecord, namesIn, readWhole, tried } from '../tier/state.ts'
 
-export interface ProcessInfo {
-  pid: number
-  parentPid: number
-  memoryMb: number
-  ageSec: number
-  command: string
-}
+export type { ProcessInfo }
+
+const processTable = () => import('../services/terminal.ts')
 
 /** The processes that are alive; one that is dead and not yet reaped (state Z) is not. */
 export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
   if (pids.length === 0) return []
   const isThere = existsSync('/proc/self/status')
-  return (isThere ? tried(() => pids.flatMap(readProcess)) : undefined) ?? askPs(settings, pids)
+  return (
+    (isThere ? tried(() => pids.flatMap(readProcess)) : undefined) ??
+    (await processTable()).listProcesses(settings, pids)
+  )
 }
 
 /** Empty: gone, or not yet reaped. Throws when /proc hides it (hidepid), or a container has an uptime of its own. */
@@ -33,36 +33,46 @@ function readProcess(pid: number): ProcessInfo[] {
   const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
   const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
   if (!(ageSec >= 0)) throw new Error('its age cannot be read')
-  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+/g, ' ').trim()
+  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').slice(0, 2000).replace(/\0+/g, ' ').trim()
   const [parentPid, memoryMb] = [Number(field('PPid')), Math.round(Number(field('VmRSS') ?? 0) / 1024)]
   return [{ pid, parentPid, memoryMb, ageSec, command: words || `[${field('Name')}]` }]
 }
 
-async function askPs(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
-  const { stdout } = await shell(settings)`ps -o pid=,ppid=,rss=,stat=,etime=,command= -p ${pids.join(',')}`
-  return stdout.split('\n').flatMap((line) => {
-    const m = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+([\d:-]+)\s+(.*)$/.exec(line)
-    if (!m || m[4]!.startsWith('Z')) return []
-    const [pid, parentPid, memoryMb] = [Number(m[1]), Number(m[2]), Math.round(Number(m[3]) / 1024)]
-    return [{ pid, parentPid, memoryMb, ageSec: elapsedSeconds(m[5]!), command: m[6]!.trim() }]
-  })
-}
-
-function elapsedSeconds(etime: string): number {
-  const [days, clock] = etime.includes('-') ? etime.split('-') : ['0', etime]
-  const seconds = clock!.split(':').reduce((sum, part) => sum * 60 + Number(part), 0)
-  return Number(days) * 86_400 + seconds
-}
-
-/** By its title (2026.9.6) or as `node …/openclaw… gateway`. It never tells *whose* gateway it is. */
+/** True for a gateway's command line: its title (2026.9.6), or Node with OpenClaw's program and the command `gateway`. What
+ * only carries such words (ssh, docker exec, sudo, an editor) is none. It never tells *whose* gateway it is. */
 export function isGatewayCommand(command: string): boolean {
   const line = command.trim()
-  return /^openclaw(?:-gateway)?$/.test(line) || NODE_GATEWAY.test(line)
+  if (/^\(?openclaw(?:-gateway)?\)?$/.test(line)) return true
+  const words = programOf(line)
+  if (!words) return false
+  const [program, ...args] = words
+  const rest = /^(?:node|bun)/.test(program!) ? afterOptions(args, NODE_OPTION_WITH_VALUE) : [program!, ...args]
+  if (!OPENCLAW_PROGRAM.test(rest[0] ?? '')) return false
+  const [subcommand, next = ''] = afterOptions(rest.slice(1), /^--?[a-z][\w-]*$/)
+  return subcommand === 'gateway' && /^(?:$|-|run$)/.test(next)
 }
 
-/** From end to end: a tunnel to a host called openclaw-gateway, or an editor with such a file open, is none. */
-const NODE_GATEWAY =
-  /^(?:(?:\S*\/)?(?:node|bun)\d*\s(?:.*\s)?)?(?:\S.*\/)?openclaw(?:\.m?js|\/(?:dist\/)?[\w-]+\.m?js)?\s+(?:--?\S+\s+)*gateway(?:\s+(?:run\b|-).*)?$/
+const OPENCLAW_PROGRAM =
+  /^(?:.*\/)?(?:openclaw(?:\.m?js)?|openclaw[\w@.+-]*\/(?:.*\/)?[\w-]+\.m?js|dist\/(?:index|entry)\.m?js)$/
+const NODE_OPTION_WITH_VALUE = /^(?:-r|-C|--require|--import|--loader|--conditions|--env-file|--title)$/
+
+/** The program without its folder, and its arguments; a folder may hold blanks. */
+function programOf(line: string): string[] | undefined {
+  const words = line.split(/\s+/)
+  for (let end = 1; end <= Math.min(words.length, 6); end++) {
+    const path = words.slice(0, end).join(' ')
+    const name = path.slice(path.lastIndexOf('/') + 1)
+    const isProgram = /^(?:node(?:js)?-?\d*|bun|openclaw(?:\.m?js)?)$/.test(name)
+    if (isProgram && (end === 1 || existsSync(path))) return [name, ...words.slice(end)]
+  }
+  return undefined
+}
+
+function afterOptions(args: readonly string[], withValue: RegExp): string[] {
+  let i = 0
+  while (args[i]?.startsWith('-')) i += withValue.test(args[i]!) && !/^(?:-|gateway$)/.test(args[i + 1] ?? '-') ? 2 : 1
+  return args.slice(i)
+}
 
 /** This state folder's gateway, by its lock files (they outlive kill -9), its supervisor's pid, pids that were it before, or its port. */
 export async function findGateway(
@@ -79,7 +89,7 @@ export async function findGateway(
 
 export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
   if (lockedPids(settings).includes(one.pid)) return false
-  const others = (tried(() => readdirSync(settings.home)) ?? [])
+  const others = namesIn(settings.home)
     .filter((name) => /^\.openclaw(?:-[\w-]+)?$/.test(name))
     .map((name) => join(settings.home, name))
     .filter((folder) => !samePath(folder, settings.stateDir))
@@ -95,7 +105,10 @@ export function isOthersGateway(settings: Settings, one: ProcessInfo): boolean {
 
 function lockedPids(settings: Settings): number[] {
   const own = readLocks(lockFolder(settings.stateDir))
-  const shared = readLocks(lockFolder(tmpdir(), '')).filter((lock) => samePath(lock.configPath, settings.configPath))
+  // In /tmp anyone may have made that folder first.
+  const folder = lockFolder(tmpdir(), '')
+  const locks = tried(() => lstatSync(folder).uid) === process.getuid?.() ? readLocks(folder) : []
+  const shared = locks.filter((lock) => samePath(lock.configPath, settings.configPath))
   return [...own, ...shared].map((lock) => lock.pid)
 }
 
@@ -105,13 +118,12 @@ function lockFolder(folder: string, within = 'tmp'): string {
 
 /** The gateway's locks in a folder, or those of its embedded agents. */
 function readLocks(folder: string, role = 'gateway') {
-  const names = (tried(() => readdirSync(folder)) ?? []).filter((name) => name.endsWith('.lock'))
-  return names.flatMap((name) => {
+  return namesIn(folder).flatMap((name) => {
     // One that is being rewritten at this moment (an in-process restart does that) is no JSON.
     const lock: unknown = tried(() => JSON.parse(readWhole(join(folder, name))))
     if (!isRecord(lock) || !Number.isInteger(lock.pid)) return []
     const isOfRole = lock.role === role || (role === 'gateway' && lock.role === undefined)
-    if (!isOfRole || (role === 'gateway' && !name.startsWith('gateway.'))) return []
+    if (!isOfRole || !(role === 'gateway' ? /^gateway\.(?:.*\.)?lock$/ : /\.lock$/).test(name)) return []
     return [{ pid: Number(lock.pid), configPath: lock.configPath, createdAt: lock.createdAt }]
   })
 }
@@ -128,13 +140,9 @@ export async function isGatewayProcess(settings: Settings, pid: number): Promise
   const { pid: supervised } = await gatewayService(settings)
   const gateway = await findGateway(settings, supervised, [])
   const owners = (await portOwners(settings)).filter((owner) => !isStranger(settings, owner))
-  const own = new Set([gateway?.pid, supervised, ...owners.map((owner) => owner.pid)])
-  for (let at: number | undefined = pid, steps = 0; at !== undefined && at > 1 && steps < 8; steps++) {
-    if (own.has(at)) return true
-    const [info] = await processInfo(settings, [at])
-    at = info?.parentPid
-  }
-  return false
+  const own = [gateway?.pid, supervised, ...owners.map((owner) => owner.pid)]
+  const { lineage } = await processTable()
+  return (await lineage(settings, pid)).some((one) => own.includes(one.pid))
 }
 
 /** Who listens on the gateway's port; empty when it is free, or its owner (of another user) is not shown. */
@@ -184,33 +192,37 @@ export function isStranger(settings: Settings, owner: ProcessInfo): boolean {
   return !isGatewayCommand(owner.command) || isOthersGateway(settings, owner)
 }
 
-export function impostor(settings: Settings, owner: ProcessInfo) {
-  const who = isGatewayCommand(owner.command)
-    ? `the gateway of another profile (pid ${owner.pid})`
-    : describeProcess(owner)
-  const evidence = `port ${settings.gatewayPort} belongs to ${who}, not to the gateway`
-  return { verdict: 'impostor' as const, evidence, portOwner: owner, answersHttp: false }
-}
-
-/** A sentence when `openclaw triage` or its embedded repair agent is at work on this gateway (docs/cli/triage). */
-export async function ownTriage(settings: Settings): Promise<string | undefined> {
-  const { listProcesses } = await import('../services/terminal.ts')
-  const all = await listProcesses(settings)
+/** A phrase when OpenClaw's own updater, triage or repair agent is at work on this gateway (docs/cli/triage), as this account or as root. */
+export async function openclawAtWork(settings: Settings): Promise<string | undefined> {
+  const { listProcesses } = await processTable()
+  const all = (await listProcesses(settings)).filter(
+    ({ pid, uid }) => [0, process.getuid?.()].includes(uid) && isOfHome(settings, pid),
+  )
+  const updater = all.find(({ command }) => UPDATER.test(command))
+  if (updater) return `an update of OpenClaw is at work (pid ${updater.pid})`
   // The lock stays behind after a kill, and its pid is given to another process.
   const embedded = readLocks(lockFolder(settings.stateDir), 'agent-embedded').find((lock) =>
     all.some((one) => one.pid === lock.pid && /openclaw/.test(one.command)),
   )
   if (embedded) return `OpenClaw's own repair agent is at work (pid ${embedded.pid})`
-  const agent = all.find((one) => {
-    if (!AGENT.test(one.command)) return false
-    const parent = all.find(({ pid }) => pid === one.parent)
-    return (
-      parent !== undefined &&
-      /^openclaw(?:-triage|-update)?(?:\s|$)|\/openclaw\S*\s+(?:triage|update)\b/.test(parent.command)
-    )
-  })
-  return agent && `OpenClaw's own triage is at work (pid ${agent.pid})`
+  const parentOf = ({ parentPid }: ProcessInfo) => all.find(({ pid }) => pid === parentPid)?.command ?? ''
+  const triage = all.find(
+    (one) => TRIAGE.test(one.command) || (AGENT.test(one.command) && /^openclaw(?:\s|$)/.test(parentOf(one))),
+  )
+  return triage && `OpenClaw's own triage is at work (pid ${triage.pid})`
 }
+
+/** Where Linux tells: a process with another HOME belongs to another installation. */
+function isOfHome({ home }: Settings, pid: number): boolean {
+  const environment = tried(() => readFileSync(`/proc/${pid}/environ`, 'utf8'))
+  const its = environment && /(?:^|\0)HOME=([^\0]*)/.exec(environment)?.[1]
+  const hasEnded = environment === '' || (process.platform === 'linux' && !existsSync(`/proc/${pid}`))
+  return !hasEnded && (!its || samePath(its, home))
+}
+
+const UPDATER =
+  /^openclaw-update\b|\/openclaw-update-run-handoff-\S*\/handoff\.cjs|^(?:\S*\/)?(?:node|bun)\d* \S*openclaw\S* (?:--\S+ )*update\b|^(?:\S*\/)?(?:node \S*\/)?(?:npm|pnpm|yarn|bun)(?:-cli\.js)? (?:.* )?(?:i|install|add|up|update|upgrade) (?:.* )?openclaw(?:@\S*)?(?: |$)/
+const TRIAGE = /^openclaw-triage(?:\s|$)|\/openclaw\S*\s+triage\b/
 
 const AGENT =
   /^(?:\S*\bnode\s+)?(?:\S*\/)?(?:codex|claude|pi|opencode|muse|grok|cursor-agent|kimi|qwen)(?:\.[a-z]+)?(?:\s|$)/

@@ -1,14 +1,14 @@
 /** Restarting and starting the gateway, whatever supervises it. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endProcess, startBare } from '../services/bare.ts'
-import { bootout, bootstrap, launchdTarget } from '../services/launchd.ts'
+import { bootout, bootstrap, explained, launchdTarget, reload } from '../services/launchd.ts'
 import { gatewayPlist } from '../services/supervisor.ts'
-import { SYSTEMD_ACTION_TIMEOUT_SEC } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
-import type { Examination } from './examination.ts'
+import type { Examination } from './judge.ts'
 import { isGatewayCommand, type ProcessInfo, processInfo } from './processes.ts'
 import { readRecord, writeRecord } from './record.ts'
+import { SYSTEMD_ACTION_TIMEOUT_SEC } from './wait.ts'
 
 export interface RemedyResult {
   done: string
@@ -23,52 +23,57 @@ export function restartSignal(version: string): 'USR1' | 'USR2' | undefined {
   return (year * 100 + month) * 1000 + patch >= 202_609_006 ? 'USR2' : 'USR1'
 }
 
-export async function restart(
-  settings: Settings,
-  seen: Pick<Examination, 'process' | 'service'>,
-): Promise<RemedyResult> {
+export async function restart(settings: Settings, seen: Pick<Examination, 'process' | 'service'>) {
   const { process: target, service } = seen
-  if (!target || service?.kind === 'silent') return start(settings, seen)
+  if (!target) return start(settings, seen)
   if (service?.kind === 'systemd') {
     const $ = shell(settings, { timeoutSec: SYSTEMD_ACTION_TIMEOUT_SEC })
-    const done = `systemctl --user restart ${service.name}`
-    return endHung(settings, target, done, $`systemctl --user restart ${service.name}`)
+    const done = `systemctl ${service.scope} restart ${service.name}`
+    return endHung(settings, target, done, $`systemctl ${service.scope} restart ${service.name}`)
   }
-  if (service?.loaded) await endHung(settings, target, 'bootout', bootout(settings, service.name))
+  const isLoaded = service?.kind === 'launchd' && service.loaded
+  if (isLoaded) await endHung(settings, target, 'bootout', bootout(settings, service.name))
   // A bootout that failed has ended nothing, and what hangs would keep the job running.
-  const isGone = await endProcess(settings, target.pid, settings.stopGraceSec, () => isSameGateway(settings, target))
-  if (isGone || service?.loaded) return start(settings, { service: service && { ...service, loaded: false } })
-  return { done: `kill -TERM and -KILL ${target.pid}`, failure: `pid ${target.pid} could not be ended` }
+  const isGone = await endGateway(settings, target, settings.stopGraceSec)
+  const done = `kill -TERM and -KILL ${target.pid}`
+  if (!isGone && !isLoaded) return { done, failure: `pid ${target.pid} could not be ended` }
+  if (service?.kind === 'elsewhere') return { done: `${done}, which ${service.name} starts again` }
+  return start(settings, { service: service && { ...service, loaded: false } })
 }
 
 export async function start(settings: Settings, { service }: Pick<Examination, 'service'>): Promise<RemedyResult> {
-  if (!service || service.kind === 'none') return runBare(settings)
-  const { kind, name } = service
-  const $ = shell(settings, { timeoutSec: kind === 'systemd' ? SYSTEMD_ACTION_TIMEOUT_SEC : undefined })
-  // A bare gateway would fight for the port with one that a supervisor starts later.
-  if (kind === 'silent')
-    return { done: `start of ${name}`, failure: `${service.detail}; nothing was started beside it` }
-  if (kind === 'systemd') {
-    await $`systemctl --user reset-failed ${name}`
-    const { failure } = await $`systemctl --user start ${name}`
-    return { done: `systemctl --user reset-failed + start ${name}`, failure }
+  if (!service || service.kind === 'none') {
+    const started = await startBare(settings)
+    const done = 'openclaw gateway run (as a bare process; there is no supervisor)'
+    if ('failure' in started) return { done, failure: started.failure }
+    // It takes seconds until a new gateway can be recognised by its lock.
+    writeRecord(settings, { ...readRecord(settings).value, startedPid: started.pid, seenPid: started.pid })
+    return { done: `${done}, pid ${started.pid}` }
   }
-  const plist = gatewayPlist(settings)
-  const bootstrapped = service.loaded ? undefined : await bootstrap(settings, name, plist)
-  if (bootstrapped?.failure) return { done: `launchctl bootstrap ${plist}`, failure: bootstrapped.failure }
+  const { kind, name, scope } = service
+  // A bare gateway would fight for the port with one that a supervisor starts later.
+  if (kind === 'elsewhere')
+    return { done: `start of ${name}`, failure: `${service.detail}; nothing was started beside it` }
+  const $ = shell(settings, { timeoutSec: kind === 'systemd' ? SYSTEMD_ACTION_TIMEOUT_SEC : 75 })
+  if (kind === 'systemd') {
+    await $`systemctl ${scope} reset-failed ${name}`
+    const { failure } = await $`systemctl ${scope} start ${name}`
+    return { done: `systemctl ${scope} reset-failed + start ${name}`, failure }
+  }
+  const plist = gatewayPlist(settings, name)
+  if (service.cannotStart || !service.loaded) {
+    const { failure } = await (service.cannotStart ? reload : bootstrap)(settings, name, plist)
+    return { done: `launchctl ${service.cannotStart ? 'bootout + ' : ''}bootstrap ${plist}`, failure }
+  }
+  // KeepAlive does nothing for a disabled job (openclaw/openclaw#77934), nor is it loaded at the next login.
+  if (service.stopped) await $`launchctl enable ${launchdTarget(name)}`
   // A loaded job is not always a started one, despite KeepAlive.
-  const { failure } = await $`launchctl kickstart ${launchdTarget(name)}`
-  return bootstrapped ? { done: `launchctl bootstrap ${plist}` } : { done: `launchctl kickstart ${name}`, failure }
+  const { failure } = explained(await $`launchctl kickstart ${launchdTarget(name)}`)
+  return { done: `launchctl kickstart ${name}`, failure }
 }
 
-async function runBare(settings: Settings): Promise<RemedyResult> {
-  const started = await startBare(settings)
-  const done = 'openclaw gateway run (as a bare process; there is no supervisor)'
-  if ('failure' in started) return { done, failure: started.failure }
-  // It takes seconds until a new gateway can be recognised by its lock.
-  writeRecord(settings, { ...readRecord(settings).value, startedPid: started.pid })
-  return { done: `${done}, pid ${started.pid}` }
-}
+const endGateway = (settings: Settings, target: ProcessInfo, graceSec: number) =>
+  endProcess(settings, target.pid, graceSec, () => isSameGateway(settings, target))
 
 /** A hung process may ignore its supervisor for 330 s: after the stop grace it is killed, and the supervisor goes on. */
 export async function endHung(settings: Settings, target: ProcessInfo, command: string, asked: Promise<Answer>) {
@@ -77,7 +82,7 @@ export async function endHung(settings: Settings, target: ProcessInfo, command: 
   void asked.finally(() => (isSettled = true))
   while (!isSettled && performance.now() < deadline) await delay(250)
   const isHung = !isSettled && (await isSameGateway(settings, target))
-  if (isHung) await endProcess(settings, target.pid, 0, () => isSameGateway(settings, target))
+  if (isHung) await endGateway(settings, target, 0)
   const { failure, timedOut } = await asked
   return { done: isHung ? `${command} (pid ${target.pid} ignored it and was killed)` : command, failure, timedOut }
 }

@@ -1,24 +1,8 @@
 /** What each level may do about each verdict: the one table to read to know the whole system. */
-type Remedy =
-  | 'nothing'
-  /** Give it the time it needs; after that it counts as hung. */
-  | 'wait'
-  | 'report'
-  /** Ask the process to restart itself by the signal that its version understands; else restart it. */
-  | 'signal, else restart'
-  /** Through its supervisor or as a bare process. */
-  | 'restart'
-  /** Bootstrap an unloaded job, reset a parked one, kickstart, or start a bare process. */
-  | 'start'
-  | 'start once'
-  /** Validated before the start, and undone when it does not help. */
-  | 'put back known-good config'
-  /** Nothing at this level can help. */
-  | 'escalate'
-  /** An AI doctor with the instruments of lib/doctor. */
-  | 'doctor'
-  /** MANUAL INTERVENTION REQUIRED, at once. */
-  | 'human'
+type Left = 'nothing' | 'wait' | 'report' | 'escalate'
+type Start = 'start' | 'start once' | 'restart' | 'signal, else restart'
+type Repair = 'put back known-good config' | 'finish migration' | 'doctor' | 'human'
+type Remedy = Left | Start | Repair
 
 const levels = (level1: Remedy, level2: Remedy, level3: Remedy) => ({ level1, level2, level3 })
 
@@ -54,6 +38,16 @@ export const TREATMENTS = {
     ...levels('start', 'start', 'doctor'),
     because: 'kickstart cannot start a job that launchd does not have: bootstrap can',
   },
+  'crash-looping': {
+    means: 'its processes end again and again, and its supervisor starts it again and again',
+    ...levels('escalate', 'escalate', 'doctor'),
+    because: 'its supervisor restarts it already; one restart more changes nothing',
+  },
+  unknown: {
+    means: 'it failed to start, for a reason that is not known',
+    ...levels('start', 'start', 'doctor'),
+    because: 'a failure that came twice with the same words would come a third time',
+  },
   parked: {
     means: 'its supervisor gave up starting it',
     ...levels('start', 'start', 'doctor'),
@@ -62,7 +56,7 @@ export const TREATMENTS = {
   misconfigured: {
     means: 'its config keeps it from starting',
     ...levels('escalate', 'put back known-good config', 'doctor'),
-    because: 'it would exit 78 again',
+    because: 'it would refuse its config again',
   },
   impostor: {
     means: 'another process has its port',
@@ -80,12 +74,12 @@ export const TREATMENTS = {
     because: 'the doctor may reinstall the same version; a restart runs the same broken files',
   },
   blocked: {
-    means: 'it refuses to start: a secret is missing',
+    means: 'it refuses to start: a secret is missing, or the right to write a file',
     ...levels('escalate', 'start once', 'human'),
-    because: 'one start more, for a secret store that was late; a secret needs a human',
+    because: 'one start more, for a secret store or a disk that was late; a secret or a right needs a human',
   },
   'unusable-state': {
-    means: 'it refuses to start: its database is newer than it, or damaged',
+    means: 'it refuses to start: its database or config is newer than it, or its database is damaged',
     ...levels('escalate', 'escalate', 'human'),
     because: 'it would refuse again, and what happens to the data needs a human decision',
   },
@@ -93,6 +87,21 @@ export const TREATMENTS = {
     means: 'it is down and its disk is full',
     ...levels('escalate', 'escalate', 'human'),
     because: 'each start writes more; what may be deleted needs a human decision',
+  },
+  'needs-migration': {
+    means: 'it refuses to start: a migration of its data is not complete',
+    ...levels('start once', 'finish migration', 'doctor'),
+    because: 'a busy machine may have cut it off; else OpenClaw’s own `doctor --fix` finishes it',
+  },
+  'refused-by-another-gateway': {
+    means: 'it refuses to start: another OpenClaw process holds its place or its data',
+    ...levels('escalate', 'start once', 'human'),
+    because: 'one start more, for one that was about to end; which of the two runs needs a human decision',
+  },
+  'supervised-elsewhere': {
+    means: 'it is down, and only its own supervisor may start it',
+    ...levels('escalate', 'wait', 'human'),
+    because: 'a gateway started beside its supervisor would fight it for the port; a person has to start it',
   },
   'stopped-on-purpose': {
     means: 'it was stopped by a user',

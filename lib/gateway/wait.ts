@@ -1,15 +1,62 @@
+import { statSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
+import { shell } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
 import { type Examination, type ExamineOptions, examine, isUp } from './examine.ts'
+import { gatewayLogs } from './logs.ts'
 import { TREATMENTS } from './treat.ts'
 
 /** A drain may take as long under systemd: TimeoutStopSec of OpenClaw's unit. */
 export const DRAIN_SEC = 330
+export const SYSTEMD_ACTION_TIMEOUT_SEC = DRAIN_SEC + 70
 
 export function waitSec({ startupGraceSec }: Settings, { verdict, graceLeftSec }: Examination): number {
   if (verdict === 'draining') return DRAIN_SEC + startupGraceSec
   return verdict === 'starting' ? graceLeftSec : startupGraceSec
+}
+
+export const isOnItsWay = ({ verdict }: Examination): boolean => TREATMENTS[verdict].level1 === 'wait'
+
+/** Gives one that is starting or draining the time that it may take, and what replaces it meanwhile; then a boot that makes progress. */
+export async function waitWhileOnItsWay(run: TierRun, options: () => ExamineOptions, first: Examination) {
+  const { settings, journal, signal } = run
+  let seen = first
+  for (let round = 1; isOnItsWay(seen) && round <= 2; round++) {
+    const limitSec = waitSec(settings, seen)
+    journal.info(`${seen.verdict}: ${seen.evidence}; waiting up to ${Math.ceil(limitSec)} s`)
+    const before = seen
+    seen = await waitUntilUp(settings, options(), limitSec, signal)
+    if (seen.verdict === before.verdict && seen.process?.pid === before.process?.pid) break
+  }
+  while (await isStillBooting(run, seen)) {
+    journal.info(`its start takes longer than ${settings.startupGraceSec} s, and makes progress; waiting`)
+    seen = await waitUntilUp(settings, options(), settings.startupGraceSec, signal)
+  }
+  return seen
+}
+
+/** A loop uses the processor, too: after half an hour it counts as hung. */
+const LONGEST_BOOT_SEC = 1800
+const SAMPLE_SEC = 20
+const LEAST_CPU_SEC = 1
+
+/** True for a boot beyond its grace whose log or processor time grows: a migration may take a quarter of an hour. */
+async function isStillBooting({ settings, signal }: TierRun, { verdict, wasHealthy, process: target }: Examination) {
+  if (verdict !== 'hung' || wasHealthy || !target || target.ageSec > LONGEST_BOOT_SEC) return false
+  const before = await sample(settings, target.pid)
+  await pauseFor(Math.min(SAMPLE_SEC, settings.startupGraceSec), signal)
+  const after = await sample(settings, target.pid)
+  return after.logBytes > before.logBytes || after.cpuSec - before.cpuSec >= LEAST_CPU_SEC
+}
+
+async function sample(settings: Settings, pid: number) {
+  const { stdout } = await shell(settings)`ps -o time= -p ${pid}`
+  const parts = stdout.trim().split(/[-:]/)
+  const cpuSec = parts.reduce((sum, part) => sum * 60 + (Number(part) || 0), 0)
+  const logBytes = gatewayLogs(settings).reduce((sum, path) => sum + (tried(() => statSync(path).size) ?? 0), 0)
+  return { cpuSec, logBytes }
 }
 
 const ABSENT_CHECKS = 3
@@ -24,15 +71,20 @@ export async function waitUntilUp(
 ): Promise<Examination> {
   const started = performance.now()
   let missing = 0
+  let before: number | undefined
   for (let pauseSec = 0.5; ; pauseSec = Math.min(pauseSec * 2, 2)) {
     const seen = await examine(settings, options)
-    const { verdict } = seen
+    const { level1 } = TREATMENTS[seen.verdict]
     const leftSec = limitSec - (performance.now() - started) / 1000
-    if (isUp(verdict) || leftSec <= 0) return seen
-    missing = verdict === 'absent' || verdict === 'unloaded' || verdict === 'parked' ? missing + 1 : 0
+    if (isUp(seen.verdict) || leftSec <= 0) return seen
+    missing = level1.startsWith('start') ? missing + 1 : 0
     // Waiting changes only what Level 1 would wait for, start or restart.
-    const isHopeless = missing >= ABSENT_CHECKS || ['report', 'escalate'].includes(TREATMENTS[verdict].level1)
-    if (isHopeless && limitSec - leftSec >= leastSec) return seen
+    const isHopeless = missing >= ABSENT_CHECKS || ['report', 'escalate'].includes(level1)
+    // Many have died; this one may be the repaired one, and is still booting.
+    const isBooting =
+      seen.verdict === 'crash-looping' && seen.process && seen.process.pid === (before ?? seen.process.pid)
+    before = seen.process?.pid
+    if (isHopeless && !isBooting && limitSec - leftSec >= leastSec) return seen
     await pauseFor(Math.min(pauseSec, leftSec + 0.01), signal)
   }
 }
@@ -44,12 +96,11 @@ export function waitAfterStart(settings: Settings, options: ExamineOptions, limi
   return waitUntilUp(settings, options, limitSec, signal, OLD_WORDS_SEC)
 }
 
-/** Confirms a failure by `watchdogMaxRetries` probes, twice as many after a sleep. */
 export async function confirmFailure(
   { settings, journal, signal }: TierRun,
   options: ExamineOptions,
   first: Examination,
-  hasSlept: boolean,
+  hasSlept = false,
 ): Promise<Examination> {
   const probes = settings.watchdogMaxRetries * (hasSlept ? 2 : 1)
   let seen = first
@@ -62,6 +113,4 @@ export async function confirmFailure(
   return seen
 }
 
-export async function pauseFor(seconds: number, signal: AbortSignal): Promise<void> {
-  await delay(seconds * 1000, undefined, { signal })
-}
+export const pauseFor = (seconds: number, signal: AbortSignal) => delay(seconds * 1000, undefined, { signal })

@@ -1,14 +1,11 @@
 /** Level 1's memory between runs: restart backoff, and warnings that hold. */
 import { join } from 'node:path'
 import type { Settings } from '../tier/settings.ts'
-import { isRecord, readState, type StateRead, writeState } from '../tier/state.ts'
+import { readState, shaped, writeState } from '../tier/state.ts'
+import type { Warning } from './judge.ts'
 
-interface Backoff {
-  crashes: number
-  lastRestartMs: number
-}
-
-export const NO_CRASHES: Backoff = { crashes: 0, lastRestartMs: 0 }
+export const NO_CRASHES = { crashes: 0, lastRestartMs: 0 }
+type Backoff = typeof NO_CRASHES
 
 export function afterRestart({ crashes }: Backoff, nowMs: number): Backoff {
   return { crashes: crashes + 1, lastRestartMs: nowMs }
@@ -27,29 +24,20 @@ export function cooldownLeftSec({ crashes, lastRestartMs }: Backoff, nowMs: numb
   return sinceSec < 0 ? 0 : Math.max(0, stepSec - sinceSec)
 }
 
-/** Why no restart is allowed now, as a log line. */
 export function whyCooling({ backoff }: WatchState, { watchdogBackoffSec }: Settings): string | undefined {
   const leftSec = Math.ceil(cooldownLeftSec(backoff, Date.now(), watchdogBackoffSec))
   if (leftSec === 0) return undefined
   return `cooling down: next restart in ${leftSec} s at the earliest (${backoff.crashes} crashes)`
 }
 
-interface StandingWarning {
-  text: string
-  sinceMs: number
-  told: boolean
-}
+const STANDING = { kind: '', text: '', sinceMs: 0, told: false }
+/** `lastTickMs`, epoch milliseconds, tells a sleep from an outage. */
+const FIRST_TICK = { backoff: NO_CRASHES, warnings: [] as (typeof STANDING)[], lastTickMs: 0 }
 
-export interface WatchState {
-  backoff: Backoff
-  warnings: StandingWarning[]
-  /** Epoch milliseconds of the last tick: tells a sleep from an outage. */
-  lastTickMs: number
-}
+export type WatchState = typeof FIRST_TICK
 
-export function readWatchState(settings: Settings, dryRun: boolean): StateRead<WatchState> {
-  const firstTick = { backoff: NO_CRASHES, warnings: [], lastTickMs: 0 }
-  return readState(watchStatePath(settings), check, firstTick, !dryRun)
+export function readWatchState(settings: Settings, dryRun: boolean) {
+  return readState(watchStatePath(settings), check, FIRST_TICK, !dryRun)
 }
 
 export function writeWatchState(settings: Settings, state: WatchState): void {
@@ -58,36 +46,29 @@ export function writeWatchState(settings: Settings, state: WatchState): void {
 
 const watchStatePath = (settings: Settings) => join(settings.watchdogDir, 'watchdog.json')
 
+/** In a file of 1.x the warnings have no kinds: they begin again. */
 function check(value: unknown): WatchState | undefined {
-  if (!isRecord(value) || !isRecord(value.backoff)) return undefined
-  const { lastTickMs, warnings } = value
-  const { crashes, lastRestartMs } = value.backoff
-  const isCount = (n: unknown): n is number => typeof n === 'number' && Number.isFinite(n) && n >= 0
-  const isWarning = (one: unknown): one is StandingWarning =>
-    isRecord(one) && typeof one.text === 'string' && typeof one.sinceMs === 'number'
-  if (!isCount(crashes) || !isCount(lastRestartMs) || !isCount(lastTickMs)) return undefined
-  const standing = Array.isArray(warnings) ? warnings.filter(isWarning) : []
-  return { backoff: { crashes, lastRestartMs }, warnings: standing, lastTickMs }
+  const { warnings } = shaped({ warnings: [STANDING] })(value) ?? FIRST_TICK
+  const state = shaped({ backoff: NO_CRASHES, lastTickMs: 0 })(value)
+  return state && { ...state, warnings }
 }
 
-/** A channel that reconnects or a config that is being edited needs no notice. */
+/** A channel that reconnects needs no notice. */
 const STANDING_MS = 600_000
+export const TOLD_AT_ONCE = ['crash-looping', 'broken-config']
 
-const fingerprint = (text: string): string => text.replace(/\d+/g, '#')
-
-/** Which warnings hold now, which are new, which are over, and which have stood for ten minutes and are due a notice. */
-export function followWarnings(before: readonly StandingWarning[], texts: readonly string[], nowMs: number) {
-  const known = new Map(before.map((warning) => [fingerprint(warning.text), warning]))
-  const present = new Set(texts.map(fingerprint))
-  const begun = texts.filter((text) => !known.has(fingerprint(text)))
-  const over = before.filter(({ text }) => !present.has(fingerprint(text))).map(({ text }) => text)
-  const due: string[] = []
-  const standing = texts.map((text) => {
-    const { sinceMs = nowMs, told = false } = known.get(fingerprint(text)) ?? {}
-    const since = Math.min(sinceMs, nowMs)
-    const isDue = !told && nowMs - since >= STANDING_MS
-    if (isDue) due.push(text)
-    return { text, sinceMs: since, told: told || isDue }
+/** Which warnings hold now, which are new, which are gone, and which have stood for ten minutes and are due a notice; by kind, whatever their words. */
+export function followWarnings(before: WatchState['warnings'], now: readonly Warning[], nowMs: number) {
+  const standing = now.map(({ kind, text }) => {
+    const known = before.find((one) => one.kind === kind)
+    const sinceMs = Math.min(known?.sinceMs ?? nowMs, nowMs)
+    const isDue = nowMs - sinceMs >= STANDING_MS || TOLD_AT_ONCE.includes(kind)
+    return { known, warning: { kind, text, sinceMs, told: known?.told || isDue } }
   })
-  return { standing, begun, over, due }
+  return {
+    standing: standing.map(({ warning }) => warning),
+    begun: standing.flatMap(({ known, warning }) => (known ? [] : warning)),
+    due: standing.flatMap(({ known, warning }) => (warning.told && !known?.told ? warning : [])),
+    gone: before.filter(({ kind }) => !now.some((one) => one.kind === kind)),
+  }
 }

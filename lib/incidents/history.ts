@@ -1,55 +1,51 @@
 /** The one reader of the tiers' logs: when an incident begins and ends, who ended it, and what is known of every minute. */
-import { ABOUT_WATCHERS, ALL_TIERS, TIERS, type TierName } from '../tier/contract.ts'
+import { awakeSec } from '../tier/awake.ts'
+import { ALL_TIERS, type Marker, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
-import { type LogEvent, readEvents, type Said, type Span, STOOD_DOWN, withoutAhead } from './logs.ts'
+import { type LogEvent, MAX_SILENCE_SEC, readEvents, type Span, STOOD_DOWN } from './logs.ts'
 
 export interface Step {
   at: Date
   until: Date
   times: number
   tier: TierName
-  said: Said | { kind: 'run-ended'; verdict: string; exitCode: number }
+  said: Marker
 }
 
-export class Incident {
+export type Incident = ReturnType<typeof newIncident>
+
+const newIncident = (begin: Date, lastHealthy: Date | undefined) => ({
   /** The first DOWN; without that line, reckoned from RECOVERED. */
-  readonly begin: Date
-  isBeginSeen = true
-  readonly lastHealthy: Date | undefined
-  end: Date | undefined
-  lastSeen: Date
-  verdict = 'unknown'
-  evidence = ''
+  begin,
+  isBeginSeen: true,
+  lastHealthy,
+  end: undefined as Date | undefined,
+  lastSeen: begin,
+  verdict: 'unknown',
+  evidence: '',
+  /** Of the last DOWN; the two above are of the last that says why. */
+  last: { verdict: 'unknown', evidence: '' },
   /** `outside`: by itself or by hand; undefined: it goes on. */
-  healedBy: number | 'outside' | undefined
-  /** Time in which no tier looked does not count. */
-  downSec = 0
+  healedBy: undefined as number | 'outside' | undefined,
+  downSec: 0,
   /** For a user: from `lastHealthy` if that is at most 900 s before `begin`, else from `begin`. */
-  feltSec = 0
-  unwatchedSec = 0
-  stoppedSec = 0
-  highestLevel = 0
-  restarts = 0
-  doctorRuns = 0
-  manualCalls = 0
-  alerts = 0
-  /** The first of `MAX_STEPS`; `stepsLeftOut` more were not kept. */
-  readonly steps: Step[] = []
-  stepsLeftOut = 0
-
-  constructor(beginMs: number, healthyMs: number | undefined) {
-    this.begin = new Date(beginMs)
-    this.lastSeen = this.begin
-    this.lastHealthy = healthyMs === undefined ? undefined : new Date(healthyMs)
-  }
-}
+  feltSec: 0,
+  unwatchedSec: 0,
+  stoppedSec: 0,
+  highestLevel: 0,
+  restarts: 0,
+  doctorRuns: 0,
+  manualCalls: 0,
+  /** The verdict for which a human was last called. */
+  calledFor: undefined as string | undefined,
+  alerts: 0,
+  steps: [] as Step[],
+})
 
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
 
 /** Of an unknown one also why: runs that did not act, and watchers that could not be started. */
-export interface Stretch {
-  from: Date
-  to: Date
+export interface Stretch extends Span {
   condition: Condition
   standDowns: number
   failedStarts: number
@@ -58,7 +54,6 @@ export interface Stretch {
 interface TierRuns {
   started: number
   ended: Record<number, number>
-  /** No last line: killed, power cut, or a damaged line. */
   unfinished: number
   last?: { at: Date; verdict: string; exitCode: number }
   lastStart?: Date
@@ -67,17 +62,11 @@ interface TierRuns {
 
 export type History = ReturnType<typeof historyOf>
 
-/** Three times Level 2's interval. Between observations further apart it is unknown: neither up nor down. */
-const MAX_SILENCE_SEC = 900
-/** More in a RECOVERED line is damage. */
-const LONGEST_INCIDENT_SEC = 30 * 86_400
-const LONGEST_RUN_MS = 3_600_000
 /** A later message is still about the incident: often the network was away, too. */
 const ALERT_DELAY_MS = 6 * 3_600_000
-const WATCHERS: readonly TierName[] = ['watchdog', 'healthcheck', 'emergency-recovery']
+const WATCHERS: TierName[] = ['watchdog', 'healthcheck', 'emergency-recovery']
 /** They say that it is not there, not why. */
 const VAGUE = ['starting', 'draining', 'absent', 'hung']
-const MAX_STEPS = 200
 const TAIL_BYTES = 256 * 1024
 /** `openclaw gateway restart` waits for up to a minute before it is logged; launchd holds a start back for 10 s. */
 const RESTARTED_WITHIN_MS = 120_000
@@ -93,15 +82,17 @@ export function readHistory(settings: Settings, span: Span, now = new Date()): H
 
 export function historyOf({ events, notes }: ReturnType<typeof readEvents>, span: Span) {
   const timeline = new Timeline(events, span)
-  const { incidents, stretches, remarks } = timeline
-  return { span, runs: countRuns(events, span), incidents, stretches, remarks, notes, uptime: uptimeOf(timeline, span) }
+  const { incidents, processesEnded, stretches, remarks } = timeline
+  const [runs, uptime] = [countRuns(events, span), uptimeOf(timeline, span)]
+  return { span, runs, incidents, processesEnded, stretches, remarks, notes, uptime }
 }
 
 /** The open incident, by the last two days. `downSec` counts up to `now` if a tier looked within 900 s, or is this process. */
 export function currentIncident(settings: Settings, now = new Date()): Incident | undefined {
   const events = recentEvents(settings, now)
-  const own = events.findLast((event) => event.kind === 'start' && event.pid === process.pid)
-  const isOver = own && events.some((one) => one.kind === 'run' && one.tier === own.tier && one.atMs > own.atMs)
+  const own = events.findLast(({ said }) => said.kind === 'run-started' && said.pid === process.pid)
+  const isOver =
+    own && events.some(({ said, tier, atMs }) => said.kind === 'run-ended' && tier === own.tier && atMs > own.atMs)
   return new Timeline(events, lastDays(2, now), isOver ? undefined : own?.atMs).open
 }
 
@@ -120,17 +111,20 @@ export function restartedBy(settings: Settings, since: Date, startedMs: number |
 
 export function restartsSince(settings: Settings, since: Date): LogEvent[] {
   return recentEvents(settings, new Date()).filter(
-    (event) => event.kind === 'said' && event.said.kind === 'restart' && event.atMs >= since.getTime(),
+    ({ said, atMs }) => said.kind === 'restart' && atMs >= since.getTime(),
   )
 }
 
 function recentEvents(settings: Settings, now: Date): LogEvent[] {
-  return withoutAhead(readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events)
+  return readEvents(settings, { from: now, to: now }, now, WATCHERS, TAIL_BYTES).events
 }
 
 const secondsBetween = (from: Date, to: Date): number => (to.getTime() - from.getTime()) / 1000
 
 const SECONDS = { down: 'downSec', stopped: 'stoppedSec', unknown: 'unwatchedSec' } as const
+
+type Counts = { [Kind in Marker['kind']]?: 'restarts' | 'doctorRuns' | 'manualCalls' | 'alerts' }
+const COUNTED: Counts = { restart: 'restarts', doctor: 'doctorRuns', manual: 'manualCalls', delivered: 'alerts' }
 
 class Timeline {
   incidents: Incident[] = []
@@ -138,25 +132,23 @@ class Timeline {
   readonly remarks: Step[] = []
   readonly seconds = { upSec: 0, downSec: 0, stoppedSec: 0, unknownSec: 0, unknownInIncidentsSec: 0 }
   open: Incident | undefined
+  processesEnded = 0
   private readonly span: Span
   /** Up to `knownMs` the condition is known, and entered. */
   private condition: Condition = 'unknown'
-  private knownMs: number | undefined
-  private healthyMs: number | undefined
+  private knownMs = Number.NEGATIVE_INFINITY
+  private healthyAt: Date | undefined
   private unseen = { standDowns: 0, failedStarts: 0 }
   private readonly steps = new Map<string, Step>()
 
   constructor(events: readonly LogEvent[], span: Span, lookingSinceMs?: number) {
     this.span = span
-    for (const event of events) {
-      if (event.kind === 'said') this.takeSaying(event)
-      if (event.kind === 'run' && WATCHERS.includes(event.tier)) this.takeEnding(event)
-    }
+    for (const event of events) this.take(event)
     const toMs = span.to.getTime()
-    // This process looks all the time, also when it logs nothing for half an hour.
-    if (this.open && lookingSinceMs !== undefined && (this.knownMs ?? 0) >= lookingSinceMs)
-      this.see('down', lookingSinceMs, toMs)
-    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, this.knownMs ?? span.from.getTime(), toMs)
+    // This process looks all the time that it is awake, also when it logs nothing for half an hour.
+    if (this.open && lookingSinceMs !== undefined && this.knownMs >= lookingSinceMs)
+      this.see('down', Math.max(lookingSinceMs, toMs - awakeSec() * 1000), toMs)
+    this.enter(this.isSilent(toMs) ? 'unknown' : this.condition, this.knownMs, toMs)
     for (const one of this.incidents) {
       const { begin, lastHealthy, lastSeen } = one
       const isNear = lastHealthy && secondsBetween(lastHealthy, begin) <= MAX_SILENCE_SEC
@@ -165,7 +157,22 @@ class Timeline {
     this.incidents = this.incidents.filter(({ lastSeen }) => lastSeen >= span.from)
   }
 
-  private takeEnding({ atMs, beganMs, tier, verdict, exitCode }: LogEvent & { kind: 'run' }): void {
+  private take(event: LogEvent): void {
+    const { atMs, tier, said } = event
+    const isInSpan = atMs >= this.span.from.getTime()
+    const isWatcher = WATCHERS.includes(tier)
+    if (isWatcher && said.kind === 'cannot-start') this.unseen.failedStarts++
+    if (said.kind === 'delivered') this.takeAlert(event)
+    else if (isWatcher && said.kind === 'run-ended') this.takeEnding(said, event)
+    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(said, event)
+    else if (isWatcher && said.kind === 'ended') this.processesEnded += isInSpan ? said.times : 0
+    else if (isWatcher && !['run-started', 'cannot-start'].includes(said.kind) && (this.open || said.kind === 'down'))
+      this.takeSaying(event)
+    else if (isInSpan && ['manual', 'notice', 'cannot-start'].includes(said.kind)) this.addStep(event)
+  }
+
+  private takeEnding({ verdict, exitCode }: Marker & { kind: 'run-ended' }, event: LogEvent): void {
+    const { beganMs, atMs } = event
     if (verdict === 'healthy' && exitCode === 0) {
       this.see('up', beganMs, atMs)
       this.close(atMs, 'outside')
@@ -173,83 +180,71 @@ class Timeline {
     else if (verdict === 'stopped-on-purpose') this.see('stopped', beganMs, atMs)
     else if (this.open) {
       this.see('down', beganMs, atMs)
-      if (tier === 'emergency-recovery') this.addStep({ kind: 'run-ended', verdict, exitCode }, tier, atMs, this.open)
+      if (event.tier === 'emergency-recovery') this.addStep(event, this.open)
     }
   }
 
-  private takeSaying({ atMs, beganMs, tier, said }: LogEvent & { kind: 'said' }): void {
-    const words = said.kind === 'manual' ? said.why : said.kind === 'notice' ? said.what : ''
-    const isWatcher = WATCHERS.includes(tier)
-    const isOfGateway = isWatcher && said.kind !== 'cannot-start' && !words.startsWith(ABOUT_WATCHERS)
-    if (isWatcher && said.kind === 'cannot-start') this.unseen.failedStarts++
-    if (isWatcher && said.kind === 'down') {
-      this.see('down', beganMs, atMs)
-      const open = this.open ?? this.begin(atMs)
-      if (open.steps.length === 0 || !VAGUE.includes(said.verdict) || VAGUE.includes(open.verdict))
-        Object.assign(open, { verdict: said.verdict, evidence: said.evidence })
+  private takeSaying(event: LogEvent): void {
+    const { atMs, beganMs, tier, said } = event
+    if (said.kind === 'down') this.see('down', beganMs, atMs)
+    const open = this.open ?? this.begin(atMs)
+    if (said.kind === 'down') {
+      const { verdict, evidence } = said
+      open.last = { verdict, evidence }
+      if (open.steps.length === 0 || !VAGUE.includes(verdict) || VAGUE.includes(open.verdict))
+        Object.assign(open, open.last)
     }
-    if (said.kind === 'told') this.takeAlert(said, tier, atMs)
-    else if (isWatcher && said.kind === 'recovered') this.takeRecovery(said, tier, beganMs, atMs)
-    else if (isOfGateway && this.open) {
-      this.addStep(said, tier, atMs, this.open)
-      this.open.lastSeen = new Date(atMs)
-      const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
-      this.open.highestLevel = Math.max(this.open.highestLevel, TIERS[tier].level ?? 0, called)
-      if (said.kind === 'restart') this.open.restarts++
-      if (said.kind === 'doctor') this.open.doctorRuns++
-      if (said.kind === 'manual') this.open.manualCalls++
-    } else if (['manual', 'notice', 'cannot-start'].includes(said.kind) && atMs >= this.span.from.getTime())
-      this.addStep(said, tier, atMs)
+    this.addStep(event, open)
+    open.lastSeen = new Date(atMs)
+    const called = said.kind === 'manual' ? 4 : said.kind === 'escalate' ? said.level : 0
+    open.highestLevel = Math.max(open.highestLevel, TIERS[tier].level ?? 0, called)
+    if (said.kind === 'manual') open.calledFor = open.last.verdict
   }
 
-  private takeRecovery(said: Said & { kind: 'recovered' }, tier: TierName, beganMs: number, atMs: number) {
+  private takeRecovery({ level, seconds }: Marker & { kind: 'recovered' }, event: LogEvent): void {
+    const { beganMs, atMs } = event
+    const healedBy = level ?? 'outside'
+    const reckonedMs = atMs - seconds * 1000
     const last = this.incidents.at(-1)
-    const healedBy = said.level ?? 'outside'
-    const reckonedMs = atMs - Math.min(said.seconds, LONGEST_INCIDENT_SEC) * 1000
-    if (!this.open && last?.end && reckonedMs <= last.end.getTime()) {
-      this.addStep(said, tier, atMs, last)
+    if (last?.end && reckonedMs <= last.end.getTime()) {
       if (last.healedBy === 'outside') last.healedBy = healedBy
-      this.see('up', beganMs, atMs)
-      return
-    }
-    if (!this.open) {
+    } else if (!this.open) {
       // The log with the DOWN is missing. Never back into time in which it was seen up.
-      const beginMs = Math.max(reckonedMs, this.knownMs ?? 0)
+      const beginMs = Math.max(reckonedMs, this.knownMs)
       this.see('down', beginMs, beginMs)
       this.begin(beginMs).isBeginSeen = false
       this.see('down', beginMs, atMs)
     }
-    this.addStep(said, tier, atMs, this.open)
+    this.addStep(event, this.incidents.at(-1))
     this.see('up', beganMs, atMs)
     this.close(atMs, healedBy)
   }
 
-  private takeAlert(said: Said, tier: TierName, atMs: number): void {
+  private takeAlert(event: LogEvent): void {
     const last = this.incidents.at(-1)
-    const lateMs = last?.end ? atMs - last.end.getTime() : 0
-    if (!last || lateMs > (last.manualCalls > 0 ? ALERT_DELAY_MS : 0)) return
-    last.alerts++
-    this.addStep(said, tier, atMs, last)
+    const lateMs = last?.end ? event.atMs - last.end.getTime() : 0
+    if (last && lateMs <= (last.manualCalls > 0 ? ALERT_DELAY_MS : 0)) this.addStep(event, last)
   }
 
-  /** To the last incident, or the remarks. What is said again counts as one step. */
-  private addStep(said: Step['said'], tier: TierName, atMs: number, incident?: Incident): void {
+  /** To an incident, or the remarks. What is said again counts as one step. */
+  private addStep({ atMs, tier, said }: LogEvent, incident?: Incident): void {
     const at = new Date(atMs)
-    const steps = incident?.steps ?? this.remarks
+    const counted = incident && COUNTED[said.kind]
+    if (counted) incident[counted]++
     // Pids and seconds differ each time.
     const words = said.kind === 'down' ? `down ${said.verdict}` : JSON.stringify(said).replace(/\d+/g, '#')
     const key = `${incident ? this.incidents.length : 'remark'} ${tier} ${words}`
     const before = this.steps.get(key)
     if (before) Object.assign(before, { times: before.times + 1, until: at })
-    else if (steps.length < MAX_STEPS) {
+    else {
       const step = { at, until: at, times: 1, tier, said }
-      steps.push(step)
+      ;(incident?.steps ?? this.remarks).push(step)
       this.steps.set(key, step)
-    } else if (incident) incident.stepsLeftOut++
+    }
   }
 
   private begin(atMs: number): Incident {
-    this.open = new Incident(atMs, this.healthyMs)
+    this.open = newIncident(new Date(atMs), this.healthyAt)
     this.incidents.push(this.open)
     return this.open
   }
@@ -259,24 +254,22 @@ class Timeline {
     this.open = undefined
   }
 
-  /** A tier looked from `beganMs` to `atMs`, and this is what it saw at the end. */
+  /** A tier looked from `beganMs` to `atMs`, and saw this at the end; until then it was as it was seen last. */
   private see(condition: Condition, beganMs: number, atMs: number): void {
-    const known = this.knownMs ?? this.span.from.getTime()
-    const from = Math.max(this.knownMs ?? 0, Math.min(beganMs, atMs))
+    const from = Math.max(this.knownMs, Math.min(beganMs, atMs))
     const isGap = this.isSilent(from)
-    if (isGap) this.enter('unknown', known, from)
-    // Until this moment it was as it was seen last.
-    this.enter(this.condition === 'unknown' ? condition : this.condition, isGap ? from : known, atMs)
+    if (isGap) this.enter('unknown', this.knownMs, from)
+    this.enter(this.condition === 'unknown' ? condition : this.condition, isGap ? from : this.knownMs, atMs)
     this.condition = condition
-    this.knownMs = Math.max(atMs, this.knownMs ?? 0)
-    if (condition === 'up') this.healthyMs = this.knownMs
-    if (condition === 'stopped') this.healthyMs = undefined
+    this.knownMs = Math.max(atMs, this.knownMs)
+    if (condition === 'up') this.healthyAt = new Date(this.knownMs)
+    if (condition === 'stopped') this.healthyAt = undefined
     this.unseen = { standDowns: 0, failedStarts: 0 }
     if (this.open) this.open.lastSeen = new Date(atMs)
   }
 
   private isSilent(untilMs: number): boolean {
-    return this.knownMs === undefined || untilMs - this.knownMs > MAX_SILENCE_SEC * 1000
+    return untilMs - this.knownMs > MAX_SILENCE_SEC * 1000
   }
 
   private enter(condition: Condition, fromMs: number, toMs: number): void {
@@ -305,7 +298,6 @@ function uptimeOf({ incidents, seconds }: Timeline, { from }: Span) {
     .reduce((sum, { begin, lastSeen, feltSec }) => sum + feltSec - secondsBetween(begin, lastSeen), 0)
   return {
     ...seconds,
-    /** Of the time in which it was up or down; undefined when no tier looked at all. */
     percent: percentOf(seconds.upSec, watchedSec),
     /** If each outage had begun right after the last healthy observation, and gone on while no tier looked. */
     worstPercent: percentOf(seconds.upSec - unsureSec, watchedSec + seconds.unknownInIncidentsSec),
@@ -315,28 +307,24 @@ function uptimeOf({ incidents, seconds }: Timeline, { from }: Span) {
 function countRuns(events: readonly LogEvent[], { from, to }: Span) {
   const blank = ALL_TIERS.map((tier): [TierName, TierRuns] => [tier, { started: 0, ended: {}, unfinished: 0 }])
   const runs = Object.fromEntries(blank) as Record<TierName, TierRuns>
-  const begun = new Map(ALL_TIERS.map((tier): [TierName, number[]] => [tier, []]))
-  for (const event of events.filter(({ atMs }) => atMs >= from.getTime())) {
-    const mine = runs[event.tier]
-    const at = new Date(event.atMs)
-    if (event.kind === 'said') {
-      if (event.said.kind === 'cannot-start') mine.cannotStart = { at, why: event.said.why }
-      continue
-    }
+  for (const { atMs, beganMs, tier, said } of events.filter((one) => one.atMs >= from.getTime())) {
+    const mine = runs[tier]
+    const at = new Date(atMs)
+    if (said.kind === 'cannot-start') mine.cannotStart = { at, why: said.why }
+    if (said.kind !== 'run-started' && said.kind !== 'run-ended') continue
     mine.cannotStart = undefined
-    if (event.kind === 'start') {
+    // A run of the last hour may be at work.
+    const isLong = beganMs >= from.getTime() && to.getTime() - beganMs > 3_600_000
+    if (said.kind === 'run-started') {
       mine.started++
       mine.lastStart = at
-      begun.get(event.tier)!.push(event.atMs)
+      if (isLong) mine.unfinished++
     } else {
-      const { verdict, exitCode } = event
+      const { verdict, exitCode } = said
       mine.ended[exitCode] = (mine.ended[exitCode] ?? 0) + 1
       mine.last = { at, verdict, exitCode }
-      // One that stood down began last and ended first.
-      begun.get(event.tier)!.pop()
+      if (isLong) mine.unfinished = Math.max(0, mine.unfinished - 1)
     }
   }
-  for (const [tier, starts] of begun)
-    runs[tier].unfinished = starts.filter((atMs) => to.getTime() - atMs > LONGEST_RUN_MS).length
   return runs
 }

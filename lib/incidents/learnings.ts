@@ -1,10 +1,10 @@
 /** The learnings (`recovery-learnings.md`), one section per incident, are read and edited by people: they are parsed as text. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { localStamp, oneLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole, tried } from '../tier/state.ts'
+import { namesIn } from '../tier/state.ts'
 import type { Incident } from './history.ts'
 
 const HEADER = `# Recovery learnings
@@ -21,6 +21,8 @@ type NewLearning = Record<'at' | 'verdict' | 'evidence' | 'outcome', string> & {
   seconds: number
   report: Readonly<Record<'symptom' | 'rootCause' | 'fix' | 'prevention' | 'decisions' | 'lessons', string>> | undefined
 }
+
+export const learningsPath = ({ memoryDir }: Settings): string => join(memoryDir, 'recovery-learnings.md')
 
 /** The caller redacts. Throws what the file system throws. */
 export function addLearning(path: string, { at, verdict, evidence, outcome, seconds, report }: NewLearning): void {
@@ -42,8 +44,6 @@ export function addLearning(path: string, { at, verdict, evidence, outcome, seco
   appendFileSync(path, `${header}\n## ${at} ${verdict}\n\n${lines.join('')}`, { mode: 0o600 })
 }
 
-type Learning = ReturnType<typeof similarLearnings>[number]
-
 /** Below this the words have nothing in common but the language. */
 const LEAST_SIMILARITY = 0.25
 const SAME_TROUBLE = 0.6
@@ -51,9 +51,7 @@ const SAME_TROUBLE = 0.6
 /** At most three, best first: half is the verdict, half the words of the evidence; the newer of equals first. */
 export function similarLearnings(path: string, verdict: string, evidence: string) {
   const words = [...wordsOf(evidence)]
-  // Opening a pipe would wait for its writer.
-  const file = tried(() => (statSync(path).isFile() ? readWhole(path) : '')) ?? ''
-  return file
+  return readTail(path, 16_000_000)
     .split(/^## /m)
     .slice(1)
     .map((text, age) => {
@@ -83,7 +81,7 @@ const WORTH: [outcome: RegExp, words: string][] = [
   [/^/, 'unknown whether its fix worked'],
 ]
 
-export function describeLearnings(similar: readonly Learning[]): string {
+export function describeLearnings(similar: ReturnType<typeof similarLearnings>): string {
   const described = similar.map(({ text, similarity }, place) => {
     const [heading = '', ...body] = text.trim().slice(0, MAX_SECTION_CHARS).split('\n')
     const outcome = fieldOf(text, 'outcome|final result')
@@ -97,14 +95,11 @@ export function describeLearnings(similar: readonly Learning[]): string {
 }
 
 /** From the report of the doctor's session that began in the incident. */
-export function rootCauseOf(
-  { memoryDir }: Settings,
-  { begin, lastSeen }: Incident,
-  hide: (text: string) => string,
-): string | undefined {
+export function rootCauseOf({ memoryDir }: Settings, { begin, lastSeen }: Incident, hide: (text: string) => string) {
   const stamp = (at: Date) => `emergency-recovery-report-${localStamp(at)}`
-  const names = tried(() => readdirSync(memoryDir)) ?? []
-  const reports = names.filter((name) => name >= stamp(begin) && name <= `${stamp(lastSeen)}~` && name.endsWith('.md'))
+  const reports = namesIn(memoryDir).filter(
+    (name) => name >= stamp(begin) && name <= `${stamp(lastSeen)}~` && name.endsWith('.md'),
+  )
   const newest = reports.sort().at(-1)
   const text = newest ? hide(readTail(join(memoryDir, newest), 200_000)) : ''
   const section = /^##+ *Root cause *\n([\s\S]*?)(?=^#|$(?![\s\S]))/im.exec(text)?.[1]

@@ -1,61 +1,57 @@
 /** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and reported. */
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { ALL_TIERS, localDay, type Marker, oneLine, parseLine, parseMarker, type TierName } from '../tier/contract.ts'
-import { logFolders, readBytes, wholeLines } from '../tier/journal.ts'
+import { ALL_TIERS, localDay, type Marker, parseLine, parseMarker, type TierName } from '../tier/contract.ts'
+import { logFolders, readEnd } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
-export interface Span {
-  from: Date
-  to: Date
-}
+export type Span = { from: Date; to: Date }
 
-export type Said = Exclude<Marker, { kind: 'run-started' | 'run-ended' }>
-
-export type LogEvent = {
+export interface LogEvent {
   atMs: number
-  tier: TierName
-  log: string
+  /** As its line says: `atMs`, if no clock was set back since. */
+  writtenMs: number
   /** When its run began; of a run without a last line: `atMs`. */
   beganMs: number
-  /** Its log goes on with earlier times: the clock was ahead, and has been set back since. */
-  isAhead: boolean
-} & ({ kind: 'start'; pid: number } | { kind: 'run'; verdict: string; exitCode: number } | { kind: 'said'; said: Said })
+  tier: TierName
+  log: string
+  said: Marker
+}
 
 const NAME = new RegExp(`^(${ALL_TIERS.join('|')})-(\\d{4}-\\d\\d-\\d\\d)(?:-\\d{6})?\\.log(.*)$`)
+/** Three times Level 2's interval. Between observations further apart it is unknown: neither up nor down. */
+export const MAX_SILENCE_SEC = 900
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 /** More than fifty times the log of an ordinary day. */
 const MAX_LOG_BYTES = 4_000_000
-/** The tiers cut what they quote to hundreds of characters. */
 const MAX_LINE_CHARS = 2048
 export const STOOD_DOWN = 'stood down'
-const MAX_RUN_SEC = 86_400
+const SAME_CLOCK_MS = 60_000
+/** A clock that took the hour of one time zone for that of another. */
+const MAX_AHEAD_MS = 14 * HOUR_MS
 
 /** Also of two days before the span, in both log folders. Of a log over `maxBytes` the end is read. Never throws. */
-export function readEvents(
-  settings: Settings,
-  span: Span,
-  now: Date,
-  tiers: readonly TierName[] = ALL_TIERS,
-  maxBytes = MAX_LOG_BYTES,
-): { events: LogEvent[]; notes: string[] } {
+export function readEvents(settings: Settings, span: Span, now: Date, tiers = ALL_TIERS, maxBytes = MAX_LOG_BYTES) {
   const { paths, notes } = findLogs(settings, span, tiers)
   const ranked: { event: LogEvent; rank: number }[] = []
-  for (const path of paths) {
+  const logs = paths.map((path) => ({ path, ...readLog(path, maxBytes, notes) }))
+  const lastMs = now.getTime() + 1000
+  setBack(logs, lastMs)
+  for (const { path, events, damaged } of logs) {
     let runBeganMs = Number.POSITIVE_INFINITY
-    let laterMs = Number.POSITIVE_INFINITY
     let healthyMs = 0
-    for (const event of readLog(path, maxBytes, now, notes).reverse()) {
-      if (event.atMs > span.to.getTime()) continue
-      event.isAhead = event.atMs > laterMs + 60_000
-      laterMs = Math.min(laterMs, event.atMs)
+    const unusable = damaged + events.filter(({ atMs }) => atMs > lastMs).length
+    if (unusable > 0) notes.push(`${path}: lines that are damaged, or from the future: ${unusable}`)
+    for (const event of events) {
+      const { atMs, said } = event
+      if (atMs > Math.min(span.to.getTime(), lastMs)) continue
       // A run that stood down did so beside another run of the same tier.
-      if (event.kind === 'run' && event.verdict !== STOOD_DOWN) runBeganMs = event.beganMs
-      event.beganMs = Math.min(runBeganMs, event.atMs)
+      if (said.kind === 'run-ended' && said.verdict !== STOOD_DOWN) runBeganMs = atMs - said.seconds * 1000
+      event.beganMs = Math.min(runBeganMs, atMs)
       // Within one second, what a log says up to a healthy observation precedes what other logs say.
-      if (isHealthyObservation(event)) healthyMs = event.atMs
-      ranked.push({ event, rank: event.atMs === healthyMs ? 0 : 1 })
+      if (isHealthyObservation(event)) healthyMs = atMs
+      ranked.push({ event, rank: atMs === healthyMs ? 0 : 1 })
     }
   }
   // Stable: the lines of one log keep their order.
@@ -63,13 +59,31 @@ export function readEvents(
   return { events: ranked.map(({ event }) => event), notes }
 }
 
-export function isHealthyObservation(event: LogEvent): boolean {
-  return event.kind === 'run' ? event.verdict === 'healthy' : event.kind === 'said' && event.said.kind === 'recovered'
+export function isHealthyObservation({ said }: LogEvent): boolean {
+  return said.kind === 'run-ended' ? said.verdict === 'healthy' : said.kind === 'recovered'
 }
 
-/** Without what a clock that was ahead says of a time that came only later: it would end what began after it was set back. */
-export function withoutAhead(events: readonly LogEvent[]): LogEvent[] {
-  return events.filter((one) => !one.isAhead || (one.kind === 'said' && one.said.kind !== 'recovered'))
+/** What a clock wrote before it was set back gets the times that it would have shown. @param logs newest event first */
+function setBack(logs: readonly { events: LogEvent[] }[], lastMs: number): void {
+  const changes = new Set<number>()
+  for (const { events } of logs) {
+    let [laterMs, byMs] = [lastMs, 0]
+    for (const event of events) {
+      const aheadMs = event.writtenMs - laterMs
+      if (aheadMs <= 0) byMs = 0
+      else if (aheadMs > byMs + SAME_CLOCK_MS) byMs = aheadMs
+      // What is more is damage.
+      if (byMs >= MAX_AHEAD_MS) [event.atMs, byMs] = [Number.POSITIVE_INFINITY, 0]
+      else event.atMs = event.writtenMs - byMs
+      changes.add(byMs)
+      laterMs = Math.min(laterMs, event.atMs)
+    }
+  }
+  // Several logs tell of one change of the clock; the one that was silent for the shortest time knows best.
+  for (const event of logs.flatMap(({ events }) => events).filter(({ atMs, writtenMs }) => atMs < writtenMs)) {
+    const mostMs = event.writtenMs - event.atMs + MAX_SILENCE_SEC * 1000
+    event.atMs = event.writtenMs - Math.max(...[...changes].filter((ms) => ms <= mostMs))
+  }
 }
 
 function findLogs(settings: Settings, { from, to }: Span, tiers: readonly TierName[]) {
@@ -106,38 +120,25 @@ function findLogs(settings: Settings, { from, to }: Span, tiers: readonly TierNa
   return { paths: logs.map(({ path }) => path), notes }
 }
 
-function readLog(path: string, maxBytes: number, now: Date, notes: string[]): LogEvent[] {
-  let text: string
-  let skipped: number
+function readLog(path: string, maxBytes: number, notes: string[]): { events: LogEvent[]; damaged: number } {
+  const events: LogEvent[] = []
+  let damaged = 0
+  let text = ''
   try {
-    const stat = statSync(path)
-    // Opening a pipe would wait for its writer.
-    if (!stat.isFile()) throw Object.assign(new Error(), { code: 'it is no file' })
-    skipped = Math.max(0, stat.size - maxBytes)
-    text = readBytes(path, skipped, stat.size).toString('utf8')
+    const end = readEnd(path, maxBytes)
+    text = end.text
+    if (!end.isWhole && maxBytes === MAX_LOG_BYTES) notes.push(`${path}: only its last ${maxBytes / 1e6} MB were read`)
   } catch (error) {
     notes.push(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-    return []
   }
-  const events: LogEvent[] = []
-  let unusable = 0
-  for (const raw of (skipped > 0 ? wholeLines(text) : text).split('\n')) {
+  for (const raw of text.split('\n')) {
     if (raw === '' || raw.startsWith(' ')) continue // a continuation
     const line = parseLine(raw.slice(0, MAX_LINE_CHARS))
-    const marker = line && parseMarker(line.text)
+    const said = line && parseMarker(line.text)
     const tier = ALL_TIERS.find((one) => one === line?.tier)
-    const atMs = line?.at.getTime() ?? Number.POSITIVE_INFINITY
-    if (atMs > now.getTime() + 1000) unusable++
-    else if (marker && tier) events.push(eventOf(marker, { atMs, tier, log: path, beganMs: atMs, isAhead: false }))
+    const atMs = line?.at.getTime() ?? 0
+    if (!line) damaged++
+    if (said && tier) events.push({ atMs, writtenMs: atMs, beganMs: atMs, tier, log: path, said })
   }
-  if (unusable > 0) notes.push(`${path}: lines that are damaged, or from the future: ${unusable}`)
-  if (skipped > 0 && maxBytes === MAX_LOG_BYTES) notes.push(`${path}: only its last ${maxBytes / 1e6} MB were read`)
-  return events
-}
-
-function eventOf(marker: Marker, common: Pick<LogEvent, 'atMs' | 'tier' | 'log' | 'beganMs' | 'isAhead'>): LogEvent {
-  if (marker.kind === 'run-started') return { ...common, kind: 'start', pid: marker.pid }
-  if (marker.kind !== 'run-ended') return { ...common, kind: 'said', said: marker }
-  const beganMs = common.atMs - Math.min(marker.seconds, MAX_RUN_SEC) * 1000
-  return { ...common, beganMs, kind: 'run', verdict: oneLine(marker.verdict, 60), exitCode: marker.exitCode }
+  return { events: events.reverse(), damaged }
 }

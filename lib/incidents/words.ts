@@ -1,5 +1,5 @@
 /** Incidents and their steps in words for people. */
-import { localIso, TIERS, type TierName } from '../tier/contract.ts'
+import { localIso, type Marker, TIERS, type TierName } from '../tier/contract.ts'
 import type { Incident, Step } from './history.ts'
 
 /** `12 s`, `18 min`, `5 h 20 min`, `3 days 4 h`. */
@@ -47,7 +47,7 @@ export function timelineOf({ steps, end, healedBy }: Incident): TimelineLine[] {
   return lines.sort((a, b) => a.at.getTime() - b.at.getTime())
 }
 
-function deedOf(said: Step['said']): [did: string, quote?: string] {
+function deedOf(said: Marker): [did: string, quote?: string] {
   const { kind } = said
   if (kind === 'down') return [`found it down, ${said.verdict}`, said.evidence]
   if (kind === 'escalate') return [`escalated to level ${said.level}`, said.why]
@@ -56,14 +56,15 @@ function deedOf(said: Step['said']): [did: string, quote?: string] {
   if (kind === 'cannot-start') return ['could not be started', said.why]
   if (kind === 'manual') return ['called a human', said.why]
   if (kind === 'notice') return ['noted', said.what]
-  if (kind === 'told') return [`sent a message through ${said.channel}`, said.title]
+  if (kind === 'delivered') return [`sent a message through ${said.channel}`, said.title]
   if (kind === 'run-ended') return [`ended with exit code ${said.exitCode}`, said.verdict]
+  if (kind !== 'recovered') return [kind]
   const after = spell(said.seconds)
   return [said.level ? `brought it back after ${after}` : `saw it back after ${after}, by itself or from outside`]
 }
 
 /** How an incident ended, as the second half of a sentence. */
-export function howItEnded({ healedBy, manualCalls, end, lastSeen }: Incident): string {
+export function howItEnded({ healedBy, manualCalls, end, lastSeen }: Omit<Incident, 'steps'>): string {
   if (end === undefined) return `not over yet; last seen down at ${minuteOf(lastSeen)}`
   if (healedBy !== 'outside') return `ended by level ${healedBy}`
   return manualCalls > 0 ? 'ended from outside after a human was called' : 'ended by itself or from outside'
@@ -75,7 +76,7 @@ export function seenAndFelt({ downSec, feltSec }: Pick<Incident, 'downSec' | 'fe
   return felt === seen || feltSec < downSec ? seen : `${seen} as seen; up to ${felt} felt`
 }
 
-export function howLong(incident: Incident): string {
+export function howLong(incident: Omit<Incident, 'steps'>): string {
   const { unwatchedSec, stoppedSec } = incident
   return [
     `down for ${seenAndFelt(incident)}`,
@@ -92,4 +93,10 @@ export function whatItTook({ restarts, doctorRuns, manualCalls, alerts }: Incide
     ...several(manualCalls, 'call for a human', 'calls for a human'),
     ...several(alerts, 'message delivered', 'messages delivered'),
   ].join(', ')
+}
+
+/** Cells as wide as the widest of their column. */
+export function inColumns(rows: readonly string[][]): string[][] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
+  return rows.map((row) => row.map((cell, i) => cell.padEnd(widths[i]!)))
 }

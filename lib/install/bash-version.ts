@@ -1,10 +1,11 @@
 /** The bash version of this system, recognised by the names of its scripts: set aside, for two watchdogs would fight. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { readCrontab } from '../services/cron.ts'
 import type { Entry, Receipt } from '../services/receipt.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
+import { filesIn } from '../tier/state.ts'
 import { agentsFolder, isLoaded, tilde, unitFolder } from './change.ts'
 
 const ITS_SCRIPTS =
@@ -18,13 +19,12 @@ export type BashVersion = NonNullable<Awaited<ReturnType<typeof findBashVersion>
 /** Looks for the bash version's jobs; undefined when there are none. It knows the gateway without a profile only. */
 export async function findBashVersion(settings: Settings) {
   if (settings.profile !== DEFAULT_PROFILE) return undefined
-  const services = filesIn(unitFolder(settings)).filter((path) => path.endsWith('.service') && isItsFile(path))
+  const services = shownIn(unitFolder(settings)).filter((path) => path.endsWith('.service') && isItsFile(path))
   const timers = services.map((path) => path.replace(/service$/, 'timer')).filter((path) => existsSync(path))
-  const plists = filesIn(agentsFolder(settings)).filter((path) => path.endsWith('.plist') && isItsFile(path))
+  const plists = shownIn(agentsFolder(settings)).filter((path) => path.endsWith('.plist') && isItsFile(path))
   const files: SetAside[] = []
   for (const path of [...plists, ...timers, ...services]) {
-    const label = labelIn(path)
-    const aside = join(setAsideFolder(settings), basename(path))
+    const [label, aside] = [labelIn(path), join(setAsideFolder(settings), basename(path))]
     files.push({ kind: 'set-aside', path, aside, label, wasLoaded: await isLoaded(settings, label) })
   }
   const crontab = await readCrontab(settings)
@@ -33,10 +33,7 @@ export async function findBashVersion(settings: Settings) {
   return found.length > 0 ? { found, files } : undefined
 }
 
-function filesIn(folder: string): string[] {
-  const names = existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith('.')) : []
-  return names.sort().map((name) => join(folder, name))
-}
+const shownIn = (folder: string): string[] => filesIn(folder, (name) => !name.startsWith('.')).sort()
 
 export function isItsFile(path: string): boolean {
   // latin1: a property list may be binary, and then holds its strings byte by byte.
@@ -54,7 +51,7 @@ const setAsideFolder = ({ watchdogDir }: Settings): string => join(watchdogDir, 
 
 /** What lies in the folder for it. Whether it was loaded stands in the receipt; where that is lost, it probably was. */
 export function findSetAside(settings: Settings, receipt: Receipt | undefined): SetAside[] {
-  return filesIn(setAsideFolder(settings)).map((aside) => {
+  return shownIn(setAsideFolder(settings)).map((aside) => {
     const known = receipt?.entries.find((entry) => entry.kind === 'set-aside' && entry.aside === aside)
     if (known?.kind === 'set-aside') return known
     const isPlist = aside.endsWith('.plist')

@@ -6,7 +6,7 @@ import { editCrontab } from '../services/cron.ts'
 import { bootout, bootstrap, launchdJob } from '../services/launchd.ts'
 import { systemdUnit } from '../services/systemd.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { findOnPath, shell } from '../tier/shell.ts'
 import { writeFileAtomic } from '../tier/state.ts'
 
 type File = { content: string | Buffer; mode: number }
@@ -22,9 +22,10 @@ export interface Change {
 
 export interface Step {
   text: string
-  /** Throws an Error with a message of one line. */
   act?(): unknown
 }
+
+export type Say = (step: Step) => void
 
 /** Longer than ExitTimeOut and TimeoutStopSec. */
 const END_LIMIT_SEC = 75
@@ -53,20 +54,22 @@ export function stepsOf(settings: Settings, { stop, files, start, crontab }: Cha
   return steps
 }
 
-/** Does all steps, also when some of them fail. Returns what failed. */
-export async function tryAll(steps: Step[], say: (step: Step) => void = () => {}): Promise<string[]> {
+/** Does the steps and returns what failed. @param upTo none follows one that failed, or that signal */
+export async function tryAll(steps: Step[], say?: Say, upTo?: AbortSignal): Promise<string[]> {
   const failures: string[] = []
-  for (const step of steps)
+  for (const step of steps) {
     try {
+      if (upTo?.aborted) throw new Error('interrupted')
       await step.act?.()
-      say(step)
+      say?.(step)
     } catch (error) {
-      failures.push(`${step.text.split('\n')[0]}: ${(error as Error).message}`)
+      failures.push(`${step.text.split('\n')[0]}: FAILED: ${(error as Error).message}`)
     }
+    if (upTo && failures.length > 0) break
+  }
   return failures
 }
 
-/** What puts everything back as it is now, however much of the change was made. */
 export async function inverseOf(settings: Settings, change: Change): Promise<Change> {
   const loaded = new Map<string, string>()
   for (const [label, path] of [...change.stop, ...change.start])
@@ -92,11 +95,13 @@ export function isAsWanted(path: string, file: File | undefined): boolean {
   return now.mode === file.mode && Buffer.from(file.content).equals(now.content as Buffer)
 }
 
-export async function isLoaded(settings: Settings, label: string): Promise<boolean> {
+export async function isLoaded(settings: Settings, label: string, canStart = false): Promise<boolean> {
   const unit = isUnit(label) ? await systemdUnit(settings, label) : undefined
   // A timer that is not enabled ends with the next boot.
   if (isUnit(label)) return unit?.activeState === 'active' && unit.enabled
-  return (await launchdJob(settings, label))?.isOn === true
+  const job = await launchdJob(settings, label)
+  if (!job && findOnPath('launchctl', settings.childEnv.PATH)) throw new Error(`launchctl says nothing about ${label}`)
+  return job?.isOn === true && !(canStart && job.cannotStart)
 }
 
 async function startJob(settings: Settings, label: string, path: string): Promise<void> {

@@ -1,8 +1,10 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { launchdTarget } from '../services/launchd.ts'
+import { domainNotes, launchdTarget } from '../services/launchd.ts'
 import type { Receipt } from '../services/receipt.ts'
-import type { Settings } from '../tier/settings.ts'
+import { stop } from '../tier/by-hand.ts'
+import { EXIT } from '../tier/contract.ts'
+import { type Settings, SYSTEM_PATH } from '../tier/settings.ts'
 import { findOnPath, shell } from '../tier/shell.ts'
 import { tilde } from './change.ts'
 
@@ -27,26 +29,37 @@ export function prerequisites({ childEnv, doctors }: Settings): { name: string; 
   })
 }
 
-/** Why this user cannot install here. */
-export function obstacle({ home }: Settings): string | undefined {
+export function assertOwnHome({ home }: Settings): void {
   const owner = statSync(home).uid
   const cure = 'run setup as the user who runs the gateway, without sudo'
-  return owner === process.getuid!()
-    ? undefined
-    : `the home folder ${home} belongs to another user (uid ${owner}): ${cure}`
+  if (owner !== process.getuid!())
+    throw stop(EXIT.unusable, `the home folder ${home} belongs to another user (uid ${owner}): ${cure}`)
 }
 
 /** macOS keeps these from background jobs without the user's permission. */
 const PROTECTED = /^(?:~\/(?:Desktop|Documents|Downloads|Library\/(?:Mobile Documents|CloudStorage))|\/Volumes)\//
 const NO_LOGIN =
-  'Claude Code started by launchd may not get at a login in the keychain: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env'
+  'the keychain shows no login of Claude Code here, and may show none to a job either: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env'
 
-export function warnings(settings: Settings, root: string): string[] {
-  const { home, memoryDir, stateDir, fromEnvironment } = settings
+export async function warnings(settings: Settings, root: string, scheduler: Receipt['scheduler']): Promise<string[]> {
+  const { home, memoryDir, stateDir, fromEnvironment, claudeOauthToken, claudeConfigDir, anthropicApiKey } = settings
+  const isMac = scheduler === 'launchd'
   const found = [root, memoryDir, stateDir]
     .filter((path) => isMac && PROTECTED.test(tilde(path, home)))
     .map((path) => `${path} is protected by macOS: launchd and cron may be refused there. Keep it elsewhere`)
-  if (isMac && !settings.claudeOauthToken && !settings.anthropicApiKey) found.push(NO_LOGIN)
+  const $ = shell(settings)
+  const needsLogin = settings.doctors.includes('claude') && !claudeOauthToken && !anthropicApiKey
+  // 44: there is none, for with another CLAUDE_CONFIG_DIR it has a longer name; 36: ssh and cron get no answer.
+  if (isMac && needsLogin && (await $`security find-generic-password -s ${'Claude Code-credentials'}`).failure)
+    found.push(NO_LOGIN)
+  if (isMac && claudeConfigDir)
+    found.push(
+      `Claude Code keeps another login in the keychain for CLAUDE_CONFIG_DIR=${claudeConfigDir} than for ~/.claude`,
+    )
+  const manager = isMac ? (await $`launchctl managername`).stdout.trim() : ''
+  if (!/^(?:Aqua)?$/.test(manager))
+    found.push(`no session at the Mac's screen (${manager}): run setup there if the jobs do not come by themselves`)
+  if (isMac) found.push(...(await domainNotes(settings)))
   // Profile and state folder have to be known before .env can be found: the jobs are given them.
   const names = fromEnvironment.filter((name) => !['OPENCLAW_STATE_DIR', 'OPENCLAW_PROFILE'].includes(name))
   if (names.length > 0) found.push(`set in this shell, which no job will see: ${names.join(', ')}; put it into .env`)
@@ -73,8 +86,6 @@ export async function schedulerHere(settings: Settings): Promise<Receipt['schedu
   throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
 }
 
-const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
-
 /** The Node that runs this, for the jobs: by its name on the PATH, so that an upgrade does not lose it. */
 export function nodeForJobs(settings: Settings, root: string): { path: string; searchPath: string } {
   const folders = (settings.childEnv.PATH ?? '')
@@ -84,7 +95,7 @@ export function nodeForJobs(settings: Settings, root: string): { path: string; s
     .filter((folder) => !(folder.endsWith('/node_modules/.bin') && `${root}/`.startsWith(folder.slice(0, -17))))
     // fnm gives every shell a folder of its own, with a link to where Node really is.
     .map((folder) => (folder.includes('/fnm_multishells/') && existsSync(folder) ? realpathSync(folder) : folder))
-  const searchPath = [...new Set([...folders, ...SYSTEM_FOLDERS])].join(':')
+  const searchPath = [...new Set([...folders, ...SYSTEM_PATH.split(':')])].join(':')
   const path = findOnPath('node', searchPath)
   if (path && realpathSync(path) === realpathSync(process.execPath)) return { path, searchPath }
   // A version manager's shim, or a Node that was started by its absolute path.

@@ -1,58 +1,32 @@
 /** The report as one page of HTML: no script, nothing from the network, and nothing from a log that could act. */
 import type { Condition, History, Stretch } from '../incidents/history.ts'
-import {
-  howItEnded,
-  howLong,
-  minuteOf,
-  secondOf,
-  spell,
-  type TimelineLine,
-  timelineOf,
-  whatItTook,
-} from '../incidents/words.ts'
+import * as words from '../incidents/words.ts'
 import { cleanText, localDay, localIso, TIERS } from '../tier/contract.ts'
-import {
-  figuresOf,
-  MAX_INCIDENTS,
-  percentOf,
-  type Report,
-  type ReportedIncident,
-  type Section,
-  sectionsOf,
-  type Table,
-} from './report.ts'
+import * as reports from './report.ts'
 
-const UNFOLDED = 10
-/** Even if something were overlooked: the browser runs no script here and loads nothing. */
+/** In case something is overlooked. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
-class Html {
-  readonly text: string
-  constructor(text: string) {
-    this.text = text
-  }
-}
+type Html = { html: string }
 type Part = string | number | undefined | Html | readonly Html[]
 
 /** A template whose values are escaped, between tags and in double quotes, unless they are templates themselves. */
 export function html(strings: TemplateStringsArray, ...parts: Part[]): Html {
-  return new Html(strings.map((text, i) => (i === 0 ? text : `${textOf(parts[i - 1])}${text}`)).join(''))
+  return { html: strings.map((text, i) => (i === 0 ? text : `${textOf(parts[i - 1])}${text}`)).join('') }
 }
 
 function textOf(part: Part): string {
-  if (part instanceof Html) return part.text
-  if (typeof part === 'object') return part.map(({ text }) => text).join('')
+  if (typeof part === 'object') return 'html' in part ? part.html : part.map(textOf).join('')
   // Half a surrogate pair is no Unicode.
   const text = cleanText(String(part ?? '').replace(/[\ud800-\udfff]/gu, '\ufffd'))
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }
 
-export function asPage(report: Report): string {
-  const { host, span, writtenAt, incidents } = report
-  const figures = figuresOf(report)
-  const shown = incidents.slice(-MAX_INCIDENTS)
-  const older = incidents.length - shown.length
-  const time = `${minuteOf(span.from)} to ${minuteOf(span.to)}`
+export function asPage(report: reports.Report): string {
+  const { host, span, writtenAt } = report
+  const figures = reports.figuresOf(report)
+  const { shown, remark } = reports.shownOf(report)
+  const time = `${words.minuteOf(span.from)} to ${words.minuteOf(span.to)}`
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -60,7 +34,7 @@ export function asPage(report: Report): string {
 <meta http-equiv="Content-Security-Policy" content="${POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Self-healing of OpenClaw on ${host}, ${time}</title>
-<style>${new Html(STYLE)}</style>
+<style>${{ html: STYLE }}</style>
 </head>
 <body>
 <main>
@@ -70,14 +44,14 @@ export function asPage(report: Report): string {
 ${uptimeSection(report)}
 <section><h2>Figures</h2>${tableOf({ head: [], rows: Object.entries(figures) })}</section>
 <section><h2>Incidents</h2>
-${older > 0 ? html`<p class="dim">${older} older ones are not shown.</p>` : ''}${shown.length === 0 ? html`<p class="dim">None.</p>` : ''}
-${shown.map((incident, i) => incidentPart(incident, shown.length - i <= UNFOLDED))}</section>
-${sectionsOf(report).map(sectionPart)}
+${remark ? html`<p class="dim">${remark}</p>` : ''}
+${shown.map((incident, i) => incidentPart(incident, shown.length - i <= 10))}</section>
+${reports.sectionsOf(report).map(sectionPart)}
 <footer>Written at ${localIso(writtenAt)} by <code>npm run report</code>, from the logs alone.</footer>
 </main>
 </body>
 </html>
-`.text
+`.html
 }
 
 const TILES = ['Uptime', 'Total failures', 'Mean time to recovery', 'Manual interventions']
@@ -87,28 +61,27 @@ function tile(metric: string, value: string): Html {
   return html`<div class="tile"><b>${figure}</b>${metric}<br><span class="dim">${note.replace(/[()]/g, '')}</span></div>`
 }
 
-function tableOf({ head, rows }: Table<Part>): Html {
+function tableOf({ head, rows }: reports.Table<Part>): Html {
   const cells = (row: Part[]) => row.slice(1).map((cell) => html`<td>${cell}</td>`)
   return html`<div class="scroll"><table>${head.length > 0 ? html`<thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>` : ''}<tbody>
 ${rows.map((row) => html`<tr><th scope="row">${row[0]}</th>${cells(row)}</tr>\n`)}</tbody></table></div>`
 }
 
-function sectionPart({ title, table, lines = [] }: Section): Html {
+function sectionPart({ title, table, lines = [] }: reports.Section): Html {
   const points = lines.map((line) => {
-    const words = typeof line === 'string' ? line : html`${minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
-    return html`<li>${words}</li>\n`
+    const point = typeof line === 'string' ? line : html`${words.minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
+    return html`<li>${point}</li>\n`
   })
   return html`<section><h2>${title}</h2>${table ? tableOf(table) : html`<ul>\n${points}</ul>`}</section>\n`
 }
 
-function wordsOf({ did, quote, again }: TimelineLine): Html {
+function wordsOf({ did, quote, again }: words.TimelineLine): Html {
   return html`${did}${quote ? html`: <code>${quote}</code>` : ''}${again ? html` <span class="dim">(${again})</span>` : ''}`
 }
 
 const CONDITIONS = { up: 'up', down: 'down', stopped: 'stopped on purpose', unknown: 'not known' }
 const ALL_CONDITIONS = Object.keys(CONDITIONS) as Condition[]
 
-/** A row for each day, with what is not known hatched. */
 function uptimeSection({ stretches, span: { from, to } }: History): Html {
   const rows: Html[] = []
   // A day of daylight saving has 23 or 25 hours.
@@ -124,54 +97,56 @@ ${rows}<div class="legend">${legend}</div></section>`
 }
 
 function dayRow(begin: Date, end: Date, stretches: readonly Stretch[]): Html {
-  const [beginMs, lengthMs] = [begin.getTime(), end.getTime() - begin.getTime()]
-  const place = (at: Date) => Math.min(1, Math.max(0, (at.getTime() - beginMs) / lengthMs))
+  const lengthMs = end.getTime() - begin.getTime()
+  const place = placeOn(begin, lengthMs)
   const shown = stretches.filter(({ from, to }) => from < end && to > begin)
   const bars = shown.map(({ from, to, condition }) => bar(place(from), place(to), condition))
   const seconds: Record<Condition, number> = { up: 0, down: 0, stopped: 0, unknown: 0 }
   for (const { from, to, condition } of shown) seconds[condition] += ((place(to) - place(from)) * lengthMs) / 1000
   const day = begin.toLocaleDateString('en-GB', { weekday: 'short', day: 'numeric', month: 'short' }).replace(',', '')
   const parts = ALL_CONDITIONS.filter((one) => seconds[one] > 0)
-  const label = `${day}: ${parts.map((one) => `${CONDITIONS[one]} ${spell(seconds[one])}`).join(', ')}`
+  const label = `${day}: ${parts.map((one) => `${CONDITIONS[one]} ${words.spell(seconds[one])}`).join(', ')}`
   const watched = seconds.up + seconds.down
-  return html`<div class="day"><time datetime="${localDay(begin)}">${day}</time><span class="strip" role="img" aria-label="${label}" title="${label}">${bars}</span><span>${watched > 0 ? percentOf((100 * seconds.up) / watched) : '–'}</span></div>
+  return html`<div class="day"><time datetime="${localDay(begin)}">${day}</time><span class="strip" role="img" aria-label="${label}" title="${label}">${bars}</span><span>${watched > 0 ? reports.percentOf((100 * seconds.up) / watched) : '–'}</span></div>
 `
 }
 
-/** From 0 to 1 of the width. */
+const placeOn = (begin: Date, lengthMs: number) => (at: Date) =>
+  Math.min(1, Math.max(0, (at.getTime() - begin.getTime()) / lengthMs))
+
 function bar(from: number, to: number, look: string): Html {
   return html`<i class="${look}" style="left:${(100 * from).toFixed(3)}%;width:${(100 * (to - from)).toFixed(3)}%"></i>`
 }
 
 const mark = (at: number, text: string): Html => html`<span style="left:${(100 * at).toFixed(2)}%">${text}</span>`
 
-function incidentPart(incident: ReportedIncident, isOpen: boolean): Html {
-  const { begin, verdict, evidence, finding, stepsLeftOut } = incident
-  const lines = timelineOf(incident)
-  const took = whatItTook(incident)
+function incidentPart(incident: reports.ReportedIncident, isOpen: boolean): Html {
+  const { begin, verdict, evidence, finding } = incident
+  const lines = words.timelineOf(incident)
+  const took = words.whatItTook(incident)
   const steps = lines.map((line) => [
-    html`<time datetime="${line.at.toISOString()}">${secondOf(line.at, begin)}</time>`,
+    html`<time datetime="${line.at.toISOString()}">${words.secondOf(line.at, begin)}</time>`,
     html`<i class="mark l${levelOf(line)}"></i>${line.who}`,
     wordsOf(line),
   ])
-  return html`<details${isOpen ? html` open` : ''}><summary><h3>${minuteOf(begin)} ${verdict}</h3> <span class="dim">${howItEnded(incident)}</span></summary>
-<p>${howLong(incident)}${took ? `; ${took}` : ''}</p>
+  return html`<details${isOpen ? html` open` : ''}><summary><h3>${words.minuteOf(begin)} ${verdict}</h3> <span class="dim">${words.howItEnded(incident)}</span></summary>
+<p>${words.howLong(incident)}${took ? `; ${took}` : ''}</p>
 ${evidence ? html`<p><code>${evidence}</code></p>` : ''}
 ${finding ? html`<p>The doctor found: <code>${finding}</code></p>` : ''}
 ${lanesOf(incident, lines)}
-${tableOf({ head: [], rows: steps })}${stepsLeftOut > 0 ? html`<p class="dim">${stepsLeftOut} more lines about it are in the logs</p>` : ''}</details>
+${tableOf({ head: [], rows: steps })}</details>
 `
 }
 
-const levelOf = ({ tier }: TimelineLine): number => (tier && TIERS[tier].level) ?? 0
+const levelOf = ({ tier }: words.TimelineLine): number => (tier && TIERS[tier].level) ?? 0
 
 /** Time runs to the right; a lane for the gateway and one for each level. The list below it says the same in words. */
-function lanesOf({ begin, end, lastSeen }: ReportedIncident, lines: readonly TimelineLine[]): Html {
+function lanesOf({ begin, end, lastSeen }: reports.ReportedIncident, lines: readonly words.TimelineLine[]): Html {
   const beginMs = begin.getTime()
   const lengthMs = Math.max((end ?? lastSeen).getTime() - beginMs, 1000)
   // A message that came hours later must not squeeze the rest into a corner.
   const lastMs = Math.min(Math.max(...lines.map(({ until }) => until.getTime() - beginMs), lengthMs), 1.25 * lengthMs)
-  const place = (at: Date) => Math.min(1, Math.max(0, (at.getTime() - beginMs) / lastMs))
+  const place = placeOn(begin, lastMs)
   const lane = (name: string, track: Part) =>
     html`<div class="lane"><span>${name}</span><span class="track">${track}</span></div>\n`
   const levels = [1, 2, 3, 4].flatMap((level) => {
@@ -180,16 +155,15 @@ function lanesOf({ begin, end, lastSeen }: ReportedIncident, lines: readonly Tim
     const until = Math.max(...mine.map((line) => place(line.until)))
     const dots = mine.map(({ at, did }) => {
       const left = (100 * place(at)).toFixed(2)
-      return html`<i class="dot l${level}" style="left:${left}%" title="${secondOf(at, begin)} ${did}"></i>`
+      return html`<i class="dot l${level}" style="left:${left}%" title="${words.secondOf(at, begin)} ${did}"></i>`
     })
     return [lane(`Level ${level}`, [bar(place(mine[0]!.at), until, `time l${level}`), ...dots])]
   })
-  const times = [0, 0.5, 1].map((part) => mark(part, secondOf(new Date(beginMs + part * lastMs), begin)))
+  const times = [0, 0.5, 1].map((part) => mark(part, words.secondOf(new Date(beginMs + part * lastMs), begin)))
   return html`<div class="lanes" aria-hidden="true">
 ${lane('Gateway', bar(0, lengthMs / lastMs, 'time down'))}${levels}<div class="lane"><span></span><span class="axis">${times}</span></div></div>`
 }
 
-/** Light and dark, on a phone and on paper. */
 const STYLE = `
 :root {
   color-scheme: light dark;

@@ -1,55 +1,26 @@
 /** What the report says, and as Markdown that also reads well at a terminal; page, JSON and digest are made of the same. */
-import { hiding } from '../alerts/secrets.ts'
+import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
 import { type History, type Incident, readHistory } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
 import type { Span } from '../incidents/logs.ts'
-import {
-  howItEnded,
-  howLong,
-  lineOf,
-  minuteOf,
-  secondOf,
-  seenAndFelt,
-  spell,
-  type TimelineLine,
-  timelineOf,
-  whatItTook,
-} from '../incidents/words.ts'
+import * as words from '../incidents/words.ts'
 import { oneLine } from '../tier/contract.ts'
 import { hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 
-export interface ReportedIncident extends Incident {
-  /** The root cause as the doctor's report gives it: text from outside. */
-  finding: string | undefined
-}
+export type Report = Awaited<ReturnType<typeof readReport>>
+export type ReportedIncident = Report['incidents'][number]
 
-export interface Report extends History {
-  /** The machine, and the profile if it is not the default one. */
-  host: string
-  writtenAt: Date
-  incidents: ReportedIncident[]
-}
-
-export interface Table<Cell = string> {
-  head: string[]
-  rows: Cell[][]
-}
-
-/** A part of the report behind its incidents. */
-export interface Section {
-  title: string
-  table?: Table
-  lines?: (string | TimelineLine)[]
-}
+export type Table<Cell = string> = { head: string[]; rows: Cell[][] }
+export type Section = { title: string; table?: Table; lines?: (string | words.TimelineLine)[] }
 
 /** More than these cannot be read, nor opened in a browser; the newest are shown. JSON has them all. */
-export const MAX_INCIDENTS = 200
+const MAX_INCIDENTS = 200
 const MAX_GAPS = 20
 
 /** Reads the logs of the span; no secret of this machine is left in what comes back. */
-export async function readReport(settings: Settings, span: Span, now: Date): Promise<Report> {
+export async function readReport(settings: Settings, span: Span, now: Date) {
   const hide = await hiding(settings)
   const history = readHistory(settings, span, now)
   const incidents = history.incidents.map((incident) => {
@@ -59,7 +30,6 @@ export async function readReport(settings: Settings, span: Span, now: Date): Pro
   return everyText({ host: hostOf(settings.profile), writtenAt: now, ...history, incidents }, hide)
 }
 
-/** A copy with every text in it changed. */
 export function everyText<T>(value: T, change: (text: string) => string): T {
   if (typeof value === 'string') return change(value) as T
   if (Array.isArray(value)) return value.map((one) => everyText(one, change)) as T
@@ -68,7 +38,7 @@ export function everyText<T>(value: T, change: (text: string) => string): T {
 }
 
 /** The production table of the article, and what it takes to read it rightly. */
-export function figuresOf({ incidents, uptime }: History): Record<string, string> {
+export function figuresOf({ incidents, uptime, processesEnded }: History): Record<string, string> {
   const total = incidents.length
   const count = (is: (incident: Incident) => boolean) => incidents.filter(is).length
   const share = (n: number) => (total === 0 ? `${n}` : `${n} (${Math.round((100 * n) / total)}%)`)
@@ -94,22 +64,28 @@ export function figuresOf({ incidents, uptime }: History): Record<string, string
     'Level 4 alerts': called.length === 0 ? share(0) : `${share(called.length)}, ${sentWords}`,
     ...(alone > 0 && { 'Ended by itself or from outside': share(alone) }),
     ...(ended.length < total && { 'Not over yet': share(total - ended.length) }),
-    Uptime: uptimeInWords(uptime),
-    'Mean time to recovery': ended.length === 0 ? '–' : seenAndFelt(recovery),
+    ...(processesEnded > 0 && { 'Processes that ended': `${processesEnded}` }),
+    Uptime: uptimeInWords(uptime, processesEnded),
+    'Mean time to recovery': ended.length === 0 ? '–' : words.seenAndFelt(recovery),
     // A human was called, and then it came back without any of the levels.
     'Manual interventions': `${called.filter(({ healedBy }) => healedBy === 'outside').length}`,
     Watched: whole > 0 ? `${percentOf((100 * watched) / whole)} of the time` : 'nothing',
   }
 }
 
-function uptimeInWords({ percent, worstPercent, ...seconds }: History['uptime']): string {
+function uptimeInWords({ percent, worstPercent, ...seconds }: History['uptime'], processesEnded: number): string {
   if (percent === undefined || worstPercent === undefined) return 'unknown: no tier looked'
   const [said, worst] = [percentOf(percent), percentOf(worstPercent)]
   const watched = seconds.upSec + seconds.downSec
   // Of a day of which an hour is known, a percentage says little, and must not look like more.
-  if (watched >= seconds.unknownSec) return said === worst ? said : `${said} (at worst ${worst})`
-  const unseen = seconds.unknownInIncidentsSec > 0 ? `; at worst ${worst}` : ''
-  return `${said} (of the ${spell(watched)} that were watched${unseen})`
+  const isLittle = watched < seconds.unknownSec
+  const isWorse = isLittle ? seconds.unknownInIncidentsSec > 0 : said !== worst
+  const notes = [
+    processesEnded > 0 && `${processesEnded} of its processes ended`,
+    isLittle && `of the ${words.spell(watched)} that were watched`,
+    isWorse && `at worst ${worst}`,
+  ].filter(Boolean)
+  return notes.length > 0 ? `${said} (${notes.join('; ')})` : said
 }
 
 /** Rounded down, with more decimals the nearer it is to 100: 99.96 must not read as 100. */
@@ -119,7 +95,6 @@ export function percentOf(percent: number): string {
   return `${(Math.floor(percent * 10 ** decimals) / 10 ** decimals).toFixed(decimals)}%`
 }
 
-/** How often which cause, and for how long; the longest first. */
 export function causesOf(incidents: readonly Incident[]) {
   const causes = [...new Set(incidents.map(({ verdict }) => verdict))].map((verdict) => {
     const own = incidents.filter((one) => one.verdict === verdict)
@@ -129,21 +104,20 @@ export function causesOf(incidents: readonly Incident[]) {
   return causes.sort((a, b) => b.downSec - a.downSec || b.incidents - a.incidents)
 }
 
-/** What follows the incidents: causes, remarks, runs, and what is not known. */
 export function sectionsOf(report: Report): Section[] {
   const { incidents, remarks, runs } = report
   const meanings = new Map<string, { means: string }>(Object.entries(TREATMENTS))
   const causes = causesOf(incidents).map((cause) => {
     const means = meanings.get(cause.verdict)?.means ?? ''
-    return [cause.verdict, `${cause.incidents}`, seenAndFelt(cause), means]
+    return [cause.verdict, `${cause.incidents}`, words.seenAndFelt(cause), means]
   })
   const ends = Object.entries(runs).map(([tier, { started, ended, last }]) => {
-    const lastEnd = last ? `${minuteOf(last.at)}, ${last.verdict}` : 'never'
+    const lastEnd = last ? `${words.minuteOf(last.at)}, ${last.verdict}` : 'never'
     return [tier, `${started}`, ...[0, 1, 2, 3].map((code) => `${ended[code] ?? 0}`), lastEnd]
   })
   const sections: Section[] = [
     { title: 'Causes', table: { head: ['Cause', 'Incidents', 'Down', 'Means'], rows: causes } },
-    { title: 'Beside the incidents', lines: remarks.map(lineOf) },
+    { title: 'Beside the incidents', lines: remarks.map(words.lineOf) },
     { title: 'Runs', table: { head: ['Tier', 'Begun', 'Exit 0', '1', '2', '3', 'Last end'], rows: ends } },
     { title: 'What is not known', lines: unknownsOf(report) },
   ]
@@ -160,67 +134,71 @@ function unknownsOf({ stretches, incidents, runs, notes }: History): string[] {
           : standDowns > 0
             ? 'the watchers ran, but did not check: paused, or another run was at work'
             : 'no watcher ran: sleep, power cut, not installed, or its logs are missing'
-      return `${minuteOf(from)} to ${minuteOf(to)} (${spell((to.getTime() - from.getTime()) / 1000)}): ${why}`
+      return `${words.minuteOf(from)} to ${words.minuteOf(to)} (${words.spell((to.getTime() - from.getTime()) / 1000)}): ${why}`
     }),
     ...(gaps.length > MAX_GAPS ? [`${gaps.length - MAX_GAPS} more such gaps`] : []),
     ...notes,
     ...Object.entries(runs).flatMap(([tier, { unfinished: n }]) =>
       n > 0 ? [`${n} run${n === 1 ? '' : 's'} of ${tier} left no last line: killed, or cut off by a power cut`] : [],
     ),
-    ...incidents
-      .filter(({ isBeginSeen }) => !isBeginSeen)
-      .map(({ begin }) => `the begin of the incident of ${minuteOf(begin)} is in no log; it is reckoned from its end`),
+    ...incidents.flatMap(({ begin, isBeginSeen: isSeen }) =>
+      isSeen ? [] : [`the begin of the incident of ${words.minuteOf(begin)} is in no log; it is reckoned from its end`],
+    ),
     'the watchers check every 3 to 5 minutes: an outage that began and ended between two checks is in no log',
   ]
 }
 
-/** The report as Markdown. */
-export function asMarkdown(report: Report): string {
-  const { incidents, span } = report
+export function shownOf({ incidents }: Report) {
   const shown = incidents.slice(-MAX_INCIDENTS)
   const older = incidents.length - shown.length
+  return { shown, older, remark: older > 0 ? `${older} older ones are not shown.` : shown.length === 0 ? 'None.' : '' }
+}
+
+export function asMarkdown(report: Report): string {
+  const { shown, older, remark } = shownOf(report)
+  const { span } = report
   const figures = Object.entries(figuresOf(report)).map(([metric, value]) => [`**${metric}**`, value])
   return [
     `# Self-healing of OpenClaw on ${plain(report.host)}`,
-    `${minuteOf(span.from)} to ${minuteOf(span.to)}, from the logs alone.`,
+    `${words.minuteOf(span.from)} to ${words.minuteOf(span.to)}, from the logs alone.`,
     tableText({ head: ['Metric', 'Value'], rows: figures }),
     '## Incidents',
-    ...(incidents.length === 0 ? ['None.'] : []),
-    ...(older > 0 ? [`${older} older ones are not shown.`] : []),
+    ...(remark ? [remark] : []),
     ...shown.map((one, i) => incidentText(one, older + i + 1)),
     ...sectionsOf(report).map(sectionText),
   ].join('\n\n')
 }
 
 function sectionText({ title, table, lines = [] }: Section): string {
-  const body = lines.map((line) => (typeof line === 'string' ? `- ${plain(line)}` : lineText(line, minuteOf(line.at))))
+  const body = lines.map((line) =>
+    typeof line === 'string' ? `- ${plain(line)}` : lineText(line, words.minuteOf(line.at)),
+  )
   return [`## ${title}`, '', ...(table ? [tableText(table)] : []), ...body].join('\n')
 }
 
 function incidentText(incident: ReportedIncident, number: number): string {
-  const { begin, verdict, evidence, finding, stepsLeftOut } = incident
-  const ending = [howItEnded(incident), whatItTook(incident)].filter(Boolean).join('; ')
+  const { begin, verdict, evidence, finding } = incident
+  const ending = [words.howItEnded(incident), words.whatItTook(incident)].filter(Boolean).join('; ')
   return [
-    `### ${number}. ${minuteOf(begin)} ${verdict}: ${howLong(incident)}`,
+    `### ${number}. ${words.minuteOf(begin)} ${verdict}: ${words.howLong(incident)}`,
     '',
     `${ending.slice(0, 1).toUpperCase()}${ending.slice(1)}.`,
     ...(evidence ? [`Cause: ${code(evidence)}`] : []),
     ...(finding ? [`The doctor found: ${code(finding)}`] : []),
     '',
-    ...timelineOf(incident).map((line) => lineText(line, secondOf(line.at, begin))),
-    ...(stepsLeftOut > 0 ? [`- ${stepsLeftOut} more lines about it are in the logs`] : []),
+    ...words.timelineOf(incident).map((line) => lineText(line, words.secondOf(line.at, begin))),
   ].join('\n')
 }
 
-function lineText({ who, did, quote, again }: TimelineLine, time: string): string {
+function lineText({ who, did, quote, again }: words.TimelineLine, time: string): string {
   return `- ${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`
 }
 
 function tableText({ head, rows }: Table): string {
-  const all = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')))
-  const widths = head.map((_, i) => Math.max(3, ...all.map((row) => row[i]!.length)))
-  const line = (row: string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`
-  return [line(all[0]!), line(widths.map((width) => '-'.repeat(width))), ...all.slice(1).map(line)].join('\n')
+  const all = [head, head.map(() => '---'), ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')))
+  const [titles = [], rule = [], ...others] = words.inColumns(all)
+  const dashes = rule.map((cell) => cell.replaceAll(' ', '-'))
+  return [titles, dashes, ...others].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
 /** Text from outside as a code span: nothing in it formats, links, or is HTML. */

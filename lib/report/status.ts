@@ -1,34 +1,34 @@
 /** The state of everything: the gateway, the tiers, the doctor's budget, the last incidents; and as lines. Changes nothing. */
 import { hostname } from 'node:os'
 import { styleText } from 'node:util'
+import { adviceFor } from '../alerts/compose.ts'
 import { readLedger } from '../alerts/ledger.ts'
-import { readSessions } from '../doctor/limits.ts'
+import { readSessions } from '../doctor/memory.ts'
 import { examine, isUp } from '../gateway/examine.ts'
-import { readRecord } from '../gateway/record.ts'
+import { deathsWithin, readRecord } from '../gateway/record.ts'
+import { hiding } from '../gateway/secrets.ts'
 import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
-import { currentIncident, type History, lastDays, readHistory } from '../incidents/history.ts'
-import { minuteOf, secondOf, seenAndFelt, spell } from '../incidents/words.ts'
+import { type History, lastDays, readHistory } from '../incidents/history.ts'
+import { howItEnded, howLong, inColumns, minuteOf, secondOf, spell } from '../incidents/words.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
+import { domainNotes } from '../services/launchd.ts'
 import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
 import { askJobs } from '../services/supervisor.ts'
 import { ALL_TIERS, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { pauseReason } from '../tier/pause.ts'
-import { redact } from '../tier/redact.ts'
 import type { Settings } from '../tier/settings.ts'
 import { everyText } from './report.ts'
 
-export type Status = Awaited<ReturnType<typeof look>>
+export type Status = Awaited<ReturnType<typeof readStatus>>
 
-const HISTORY_DAYS = 7
-const MAX_INCIDENTS = 5
 const DAY_MS = 86_400_000
 /** Two missed runs, and half of one for busy machines. */
 const LATE_INTERVALS = 2.5
 
 /** What is not known is undefined; all of it is what `npm run status -- --json` prints. */
-export async function look(settings: Settings, now = new Date()) {
-  const history = readHistory(settings, lastDays(HISTORY_DAYS, now), now)
+export async function readStatus(settings: Settings, now = new Date()) {
+  const history = readHistory(settings, lastDays(7, now), now)
   const receipt = readReceipt(settings)
   const record = readRecord(settings, true)
   const watch = readWatchState(settings, true)
@@ -43,7 +43,7 @@ export async function look(settings: Settings, now = new Date()) {
   const past = sessions.value.map(({ at }) => at).filter((at) => at <= now.getTime())
   const alertsWaiting = ledger.outbox.length
   const problems = [
-    ...(up ? [] : [`the gateway is ${seen.verdict}`]),
+    ...(up ? [] : [`the gateway is not up (${seen.verdict})`]),
     ...(receipt ? tiers.flatMap(problemsOf) : ['nothing is installed; `npm run setup` does that']),
     ...(alertsWaiting > 0 ? [`${alertsWaiting} alerts wait to be delivered`] : []),
   ]
@@ -57,16 +57,21 @@ export async function look(settings: Settings, now = new Date()) {
       verdict: seen.verdict,
       isUp: up,
       evidence: seen.evidence,
+      lastWords: seen.lastWords,
+      exitCode: seen.service?.lastExitCode,
+      todo: up ? [] : adviceFor(settings, 'gateway', seen.verdict, seen.evidence),
       warnings: seen.warnings.map(({ text }) => text),
       /** Since when it is up or down, and whether it is so for longer than the logs reach back. */
       ...(up
         ? upSince(history, seen.process && now.getTime() - seen.process.ageSec * 1000)
-        : { since: currentIncident(settings, now)?.begin, isSinceAtLeast: false }),
+        : { since: history.incidents.findLast(({ end }) => !end)?.begin, isSinceAtLeast: false }),
       lastHealthy: lastHealthyMs > 0 ? new Date(lastHealthyMs) : undefined,
       version: seen.version,
       pid: seen.process?.pid,
       memoryMb: seen.process?.memoryMb,
+      processesEnded: { lastHour: deathsWithin(record.value, 60), last7Days: history.processesEnded },
       url: settings.gatewayUrl,
+      supervisor: record.value.supervisor,
     },
     installed: receipt && { at: receipt.installedAt, scheduler: receipt.scheduler, root: receipt.root },
     tiers,
@@ -82,24 +87,23 @@ export async function look(settings: Settings, now = new Date()) {
     },
     alertsWaiting,
     incidents: history.incidents
-      .slice(-MAX_INCIDENTS)
+      .slice(-5)
       .reverse()
-      .map(({ begin, lastHealthy, end, verdict, evidence, healedBy, downSec, feltSec }) => {
-        return { begin, lastHealthy, end, verdict, evidence, healedBy, downSec, feltSec }
-      }),
+      .map(({ steps, ...incident }) => incident),
     uptimePercent: history.uptime.percent,
-    /** What is wrong with the logs and state files that this was read from. */
     notes: [
       ...[record, watch, sessions].flatMap(({ problem }) => problem ?? []),
       ...ledgerProblems,
       ...history.notes,
       ...settings.envProblems,
+      ...(receipt?.scheduler === 'launchd' ? await domainNotes(settings) : []),
     ],
     logs: settings.memoryDir,
     envFile: settings.envFile,
     otherProfiles: otherInstallations(settings).map((one) => one.profile),
   }
-  return everyText(status, (text) => oneLine(redact(text, settings.secrets), 1000))
+  const hide = await hiding(settings)
+  return everyText(status, (text) => oneLine(hide(text), 1000))
 }
 
 /** Back from now over all that is no outage; unknown time is taken to be like what is beside it, but for a newer process. */
@@ -114,18 +118,17 @@ function upSince({ stretches, span }: History, startedMs: number | undefined) {
 type Tiers = Awaited<ReturnType<typeof lookAtTiers>>
 
 function problemsOf({ tier, isRegistered, registration, isLate, ended }: Tiers[number]): string[] {
-  if (tier === 'emergency-recovery') return []
   if (isRegistered === false) return [`${tier} is not registered (${registration})`]
   if (isRegistered === undefined) return [`whether ${tier} is registered is unknown: ${registration}`]
   if (ended.startsWith('cannot start: ')) return [`${tier} ${ended}`]
-  return isLate ? [`${tier} has not run when it was due`] : []
+  return isLate ? [`${tier} has not run when it was due (${registration})`] : []
 }
 
 async function lookAtTiers(settings: Settings, receipt: Receipt | undefined, runs: History['runs'], now: Date) {
   const registrationOf = await askRegistrations(settings, receipt)
   return Promise.all(
     ALL_TIERS.map(async (tier) => {
-      const { is, detail, isCounted } = registrationOf(tier)
+      const registration = registrationOf(tier)
       const { level, intervalSec = 0 } = TIERS[tier]
       const { last, lastStart, cannotStart } = runs[tier]
       const lastRun = cannotStart?.at ?? lastStart ?? last?.at
@@ -138,38 +141,39 @@ async function lookAtTiers(settings: Settings, receipt: Receipt | undefined, run
         (isCutOff ? 'ended without a last line' : undefined)
       const sinceMs = Math.max(lastRun?.getTime() ?? 0, Date.parse(receipt?.installedAt ?? ''))
       const [nowMs, intervalMs] = [now.getTime(), intervalSec * 1000]
+      // The pulse and systemd count from the last start; the minutes of launchd's calendar and of cron stand on the clock.
+      const isCounted = tier === 'watchdog' || (tier === 'healthcheck' && receipt?.scheduler === 'systemd')
       const nextMs = isCounted
         ? lastRun && Math.max(lastRun.getTime() + intervalMs, nowMs)
         : (Math.floor(nowMs / intervalMs) + 1) * intervalMs
       return {
         tier,
         level,
-        /** Undefined: that could not be found out, or it is Level 3. */
-        isRegistered: is,
-        registration: detail,
+        ...registration,
         lastRun,
         exitCode: instead ? undefined : last?.exitCode,
         ended: instead ?? last?.verdict ?? '',
-        nextRun: is && nextMs ? new Date(nextMs) : undefined,
+        nextRun: registration.isRegistered && nextMs ? new Date(nextMs) : undefined,
         isLate: intervalSec > 0 && !holder && nowMs - sinceMs > LATE_INTERVALS * intervalMs,
       }
     }),
   )
 }
 
-/** `isCounted`: launchd and systemd count from the last start; cron's minutes stand on the clock. */
+/** `isRegistered` undefined: that could not be found out. */
 async function askRegistrations(settings: Settings, receipt: Receipt | undefined) {
   const crontab = receipt ? await readCrontab(settings) : { text: '' }
   const inCron = 'failure' in crontab ? undefined : cronTiers(crontab.text, settings.profile)
   const jobs = await askJobs(settings, receipt?.scheduler ?? 'cron')
-  return (tier: TierName): { is: boolean | undefined; detail: string; isCounted?: true } => {
-    if (tier === 'emergency-recovery') return { is: undefined, detail: 'started by level 2' }
-    if (!receipt) return { is: false, detail: 'not installed' }
+  return (tier: TierName): { isRegistered: boolean | undefined; registration: string } => {
+    if (!receipt) return { isRegistered: false, registration: 'not installed' }
+    if (tier === 'emergency-recovery') return { isRegistered: true, registration: 'started by level 2' }
     const job = jobs.find((one) => one.tier === tier)
-    if (job) return { is: job.registered, detail: job.detail, isCounted: true }
+    if (job) return { isRegistered: job.registered, registration: job.detail }
     // Where there was no cron, the installation wrote no lines.
-    const is = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)
-    return { is, detail: 'failure' in crontab ? crontab.failure : `cron: ${is ? 'in' : 'not in'} the crontab` }
+    const isRegistered = inCron?.includes(tier) ?? (receipt.cronLines.length === 0 ? false : undefined)
+    const found = `cron: ${isRegistered ? 'in' : 'not in'} the crontab`
+    return { isRegistered, registration: 'failure' in crontab ? crontab.failure : found }
   }
 }
 
@@ -177,9 +181,10 @@ async function askRegistrations(settings: Settings, receipt: Receipt | undefined
 export function screen(status: Status, { home }: Settings): string[] {
   const { at, gateway, doctor, installed, incidents, alertsWaiting, uptimePercent, otherProfiles } = status
   const time = (one: Date) => secondOf(one, at).slice(0, -3)
+  const shorter = (line: string) => line.replaceAll(`${home}/`, '~/')
   const profile = status.profile === 'default' ? '' : `, profile ${status.profile}`
   const title = `OpenClaw self-healing on ${status.host}${profile}, ${minuteOf(at)}:${secondOf(at, at).slice(-2)}`
-  const { url, version, pid, memoryMb } = gateway
+  const { url, version, pid, memoryMb, processesEnded } = gateway
   const identity = [url, version && `version ${version}`, pid && `pid ${pid}`, memoryMb && `${memoryMb} MB`]
   const { crashes, coolingSec } = status.restarts
   const counted = crashes === 0 ? 'no crash is counted' : `${crashes} crash${crashes === 1 ? ' is' : 'es are'} counted`
@@ -189,10 +194,13 @@ export function screen(status: Status, { home }: Settings): string[] {
   const facts = [
     ['gateway', gatewayWords(gateway, time, at)],
     ['', styleText('dim', identity.filter(Boolean).join(', '))],
+    ['supervisor', gateway.supervisor ?? 'not known: it has not been seen healthy'],
     ...gateway.warnings.map((warning) => ['', styleText('yellow', `! ${warning}`)]),
+    ...gateway.todo.map((step) => ['', `➜ ${step}`]),
     ['paused', status.paused ? styleText('yellow', status.paused) : 'no'],
     ['doctor', `${doctor.visits} of ${doctor.limit} sessions in 24 hours${last}`],
     ['restarts', `${counted}${cooling}`],
+    ['processes', `${processesEnded.lastHour} ended within the hour, ${processesEnded.last7Days} within 7 days`],
     ['alerts', alertsWaiting === 0 ? 'none waits' : styleText('red', `${alertsWaiting} wait to be delivered`)],
     ['installed', installed ? `${time(new Date(installed.at))}, ${by}` : styleText('red', 'no')],
     ['logs', status.logs],
@@ -200,25 +208,29 @@ export function screen(status: Status, { home }: Settings): string[] {
     ...otherProfiles.map((name) => ['beside it', `profile ${name} (\`--profile ${name}\` shows it)`]),
   ]
   const uptime = uptimePercent === undefined ? 'no tier has looked' : `up ${uptimePercent.toFixed(2)} % of the time`
+  const head = facts.flatMap(([name = '', text]) => wrapped(shorter(text!), styleText('dim', name.padEnd(13)), 13))
   const lines = [
-    styleText('bold', title),
-    '',
-    ...facts.map(([name = '', text]) => `${styleText('dim', name.padEnd(13))}${text}`),
     '',
     ...tierTable(status.tiers, at),
     '',
     styleText('dim', `Last 7 days: ${uptime}${incidents.length > 0 ? '; the last incidents:' : ', no incident'}`),
     ...incidents.map((one) => {
-      const how = one.healedBy === 'outside' ? 'by itself or from outside' : `healed by level ${one.healedBy}`
-      const long = `down for ${seenAndFelt(one)}, ${one.end ? how : 'goes on'}`
-      const words = `  ${time(one.begin).padStart(16)}  ${long}: ${one.verdict}: ${one.evidence}`
+      const how = `${howLong(one)}, ${howItEnded(one)}`
+      const words = `  ${time(one.begin).padStart(16)}  ${how}: ${one.verdict}: ${one.evidence}`
       return one.end ? words : styleText('red', words)
     }),
     ...status.notes.map((note) => styleText('yellow', `note: ${note}`)),
     '',
     status.isWell ? styleText('green', 'All is well.') : styleText('red', `Not well: ${status.problems.join('; ')}.`),
   ]
-  return lines.map((line) => line.replaceAll(`${home}/`, '~/').trimEnd())
+  return [styleText('bold', title), '', ...head, ...lines.flatMap((line) => wrapped(shorter(line).trimEnd()))]
+}
+
+/** As lines that a terminal shows whole; what is read by a program is not cut. */
+function wrapped(text: string, label = '', indent = 4): string[] {
+  const width = Math.max(20, (process.stdout.columns ?? 10_000) - indent)
+  const parts = text.match(new RegExp(`.{1,${width}}(?=\\s|$)|\\S+`, 'g')) ?? ['']
+  return parts.map((part, i) => (i === 0 ? `${label}${part}` : `${' '.repeat(indent)}${part.trimStart()}`))
 }
 
 function gatewayWords(gateway: Status['gateway'], time: (one: Date) => string, now: Date): string {
@@ -230,17 +242,15 @@ function gatewayWords(gateway: Status['gateway'], time: (one: Date) => string, n
 }
 
 function tierTable(tiers: Status['tiers'], now: Date): string[] {
-  const registered = (is: boolean | undefined) => (is === undefined ? '?' : is ? 'yes' : 'NO')
   const rows = tiers.map(({ tier, isRegistered, registration, lastRun, exitCode, ended, nextRun }) => [
     tier,
-    tier === 'emergency-recovery' ? registration : `${registered(isRegistered)} (${registration})`,
+    isRegistered ? 'yes' : `${isRegistered === undefined ? '?' : 'NO'} (${registration})`,
     lastRun ? secondOf(lastRun, now) : 'never',
     exitCode === undefined ? ended || '-' : `${exitCode} (${ended})`,
-    nextRun ? `about ${secondOf(nextRun, now)}` : '-',
+    nextRun ? `~${secondOf(nextRun, now)}` : '-',
   ])
   const all = [['tier', 'registered', 'last run', 'last exit code', 'next run'], ...rows]
-  const widths = all[0]!.map((_, i) => Math.max(...all.map((row) => row[i]!.length)))
-  const [head = '', ...lines] = all.map((row) => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  '))
+  const [head = '', ...lines] = inColumns(all).map((row) => row.join('  '))
   const coloured = lines.map((line, i) => {
     const { isLate, isRegistered, exitCode } = tiers[i]!
     if (isLate || isRegistered === false) return styleText('red', line)

@@ -2,22 +2,22 @@
 import { ALL_TIERS, TIERS, type TierName } from '../tier/contract.ts'
 import { DEFAULT_PROFILE } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { type Answer, shell } from '../tier/shell.ts'
 
 const MARKER = /^# (BEGIN|END) openclaw-self-healing(?: ([A-Za-z0-9_-]+))?$/
 const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? ([a-z-]+)/
 
-const MAC_CONSENT =
-  '. macOS asks for consent the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal'
+const inWords = ({ failure = '', stderr }: Answer) =>
+  /operation not permitted|interrupted system call/i.test(stderr)
+    ? `${failure}; macOS asks for consent the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal`
+    : failure
 
 /** As latin1, for it may hold any bytes; `''`: there is none. */
 export async function readCrontab(settings: Settings): Promise<{ text: string } | { failure: string }> {
-  const $ = shell(settings, { timeoutSec: 20, encoding: 'latin1' })
-  const { code, stdout, stderr, failure } = await $`crontab -l`
-  if (code === 0) return { text: stdout }
+  const answer = await shell(settings, { timeoutSec: 20, encoding: 'latin1' })`crontab -l`
+  if (answer.code === 0) return { text: answer.stdout }
   // The second is busybox's.
-  if (/no crontab for|can't open/i.test(stderr)) return { text: '' }
-  return { failure: failure ?? 'crontab -l: no answer' }
+  return /no crontab for|can't open/i.test(answer.stderr) ? { text: '' } : { failure: inWords(answer) }
 }
 
 /** Changes the crontab and reads it back. Returns what was there before. Throws. */
@@ -27,8 +27,8 @@ export async function editCrontab(settings: Settings, edit: (text: string) => st
   const text = edit(before.text)
   if (text === before.text) return text
   const $ = shell(settings, { timeoutSec: 120, encoding: 'latin1', input: text })
-  const { failure } = text === '' ? await $`crontab -r` : await $`crontab -`
-  if (failure) throw new Error(failure + (process.platform === 'darwin' ? MAC_CONSENT : ''))
+  const answer = text === '' ? await $`crontab -r` : await $`crontab -`
+  if (answer.failure) throw new Error(inWords(answer))
   const after = await readCrontab(settings)
   if ('failure' in after || after.text !== text) throw new Error('the crontab was written, but holds something else')
   return before.text

@@ -1,35 +1,39 @@
 /** Who supervises the gateway (launchd, systemd, or no supervisor), and whether the own jobs are registered. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { findOnPath, shell } from '../tier/shell.ts'
-import { isDisabled, launchdJob } from './launchd.ts'
+import { findOnPath } from '../tier/shell.ts'
+import { tried } from '../tier/state.ts'
+import { isDisabled, launchdJob, launchdTarget, type readLaunchdJob } from './launchd.ts'
 import type { Receipt } from './receipt.ts'
-import { systemdUnit } from './systemd.ts'
+import { EXTERNAL, readSupervision, type Supervision } from './supervision.ts'
+import { type SystemdScope, systemdUnit } from './systemd.ts'
 
-export interface Service {
-  /** `silent`: a supervisor has a job file but gives no answer, so nothing may be started beside it. */
-  kind: 'launchd' | 'systemd' | 'silent' | 'none'
+type Job = NonNullable<ReturnType<typeof readLaunchdJob>>
+
+export interface Service
+  extends Pick<Job, 'restarting' | 'stopping' | 'parked' | 'detail'>,
+    Partial<Pick<Job, 'pid' | 'lastExitCode' | 'ended' | 'starts' | 'cannotStart'>> {
+  /** `elsewhere`: a supervisor that takes no orders from this account, or gives no answer: nothing is started beside it. */
+  kind: 'launchd' | 'systemd' | 'elsewhere' | 'none'
   name: string
+  scope: SystemdScope
+  command?: string
   /** False for an unloaded launchd job whose plist is there. */
   loaded: boolean
-  pid?: number
-  lastExitCode?: number
-  restarting: boolean
-  stopping: boolean
-  /** It gave up starting it (start limit, crash burst, exit 78). */
-  parked: boolean
-  /** Not because of a failure. */
-  stopped: boolean
-  detail: string
+  startedMs?: number
+  /** Restart=always: a clean end, too, is followed by a start. */
+  alwaysRestarts?: boolean
+  /** It was stopped for good (disabled, masked), or it just does not run any more. */
+  stopped: 'for good' | 'by someone' | undefined
 }
 
-export function gatewayLabel({ profile }: Settings): string {
-  return profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`
+export function gatewayLabel({ profile, launchdLabel }: Settings): string {
+  return launchdLabel || (profile === DEFAULT_PROFILE ? 'ai.openclaw.gateway' : `ai.openclaw.${profile}`)
 }
 
-/** `com.openclaw.watchdog`, with a profile `com.openclaw.watchdog.work`. */
 export function jobName({ profile }: Settings, tier: 'watchdog' | 'healthcheck'): string {
   return `com.openclaw.${tier}${profileSuffix(profile, '.')}`
 }
@@ -40,81 +44,83 @@ export function askJobs(settings: Settings, scheduler: Receipt['scheduler']) {
   const ask = async (tier: (typeof tiers)[number]) => {
     const name = jobName(settings, tier)
     const job = await (scheduler === 'launchd' ? launchdJob(settings, name) : systemdUnit(settings, `${name}.timer`))
-    return { tier, registered: job?.isOn, detail: job?.detail ?? `${scheduler} gave no answer` }
+    const registered = job?.isOn && !job.cannotStart
+    return { tier, registered, detail: job?.detail ?? `${scheduler} gave no answer`, pended: job?.pended }
   }
   return Promise.all(tiers.map(ask))
 }
 
 export const gatewayUnit = ({ profile }: Settings): string => `openclaw-gateway${profileSuffix(profile, '-')}.service`
 
+/** The service that has the gateway, or had it when it was last healthy. */
 export async function gatewayService(settings: Settings): Promise<Service> {
-  return (await launchdService(settings)) ?? (await systemdService(settings)) ?? UNSUPERVISED
+  const known = readSupervision(settings)
+  if (settings.supervisorMode === 'external') {
+    const { name, command } = known ?? EXTERNAL
+    return elsewhere(name, 'OPENCLAW_SUPERVISOR_MODE is external', command)
+  }
+  const found = (await launchdService(settings, known)) ?? (await systemdService(settings, known))
+  // One that does not run was left behind when another supervisor took over.
+  const isLeftBehind = known?.kind === 'elsewhere' && (found?.stopped !== undefined || found?.loaded === false)
+  if (!known || (found && !isLeftBehind)) return found ?? UNSUPERVISED
+  if (known.kind === 'elsewhere') return elsewhere(known.name, `${known.name} supervised it`, known.command)
+  return elsewhere(known.name, `its job ${known.name} is gone`, 'openclaw gateway install')
 }
 
 const UNSUPERVISED: Service = {
   ...{ kind: 'none', name: 'no supervisor', detail: 'no supervisor has a job for the gateway' },
-  ...{ loaded: false, restarting: false, stopping: false, parked: false, stopped: false },
+  ...{ scope: '--user', loaded: false, restarting: false, stopping: false, parked: false, stopped: undefined },
 }
 
-function silent(name: string, supervisor: string): Service {
-  const detail = `${supervisor} has a job for the gateway, but gives no answer`
-  return { ...UNSUPERVISED, kind: 'silent', name, detail }
+function elsewhere(name: string, detail: string, command?: string): Service {
+  return { ...UNSUPERVISED, kind: 'elsewhere', name, detail, command }
 }
 
-export function gatewayPlist(settings: Settings): string {
-  return join(settings.home, 'Library', 'LaunchAgents', `${gatewayLabel(settings)}.plist`)
+function silent({ childEnv }: Settings, name: string, supervisor: string, command: string): Service | undefined {
+  if (!findOnPath(command.split(' ')[0]!, childEnv.PATH)) return undefined
+  return elsewhere(name, `${supervisor} has a job for the gateway, but gives no answer`, command)
 }
 
-/** `openclaw update` unloads the job on a Mac while it replaces the package (2026.9.6). */
-async function updater(settings: Settings): Promise<number | undefined> {
-  const ps = await shell(settings)`ps -U ${process.getuid?.() ?? ''} -o pid=,command=`
-  const m = /^\s*(\d+)\s+(?:openclaw-update\b|\S*node\S*\s+\S*openclaw\S*\s+update\b)/m.exec(ps.stdout)
-  return m ? Number(m[1]) : undefined
+export function gatewayPlist(settings: Settings, label = gatewayLabel(settings)): string {
+  return join(settings.home, 'Library', 'LaunchAgents', `${label}.plist`)
 }
 
-async function launchdService(settings: Settings): Promise<Service | undefined> {
-  const label = gatewayLabel(settings)
-  if (!existsSync(gatewayPlist(settings))) {
+async function launchdService(settings: Settings, known: Supervision | undefined): Promise<Service | undefined> {
+  const label = known?.kind === 'launchd' && !settings.launchdLabel ? known.name : gatewayLabel(settings)
+  if (!existsSync(gatewayPlist(settings, label))) {
     // A Mac without a screen may run the gateway for the whole machine.
     const systemWide = ['/Library/LaunchDaemons', '/Library/LaunchAgents'].map((folder) => `${folder}/${label}.plist`)
     const plist = systemWide.find((path) => existsSync(path))
-    return plist ? { ...silent(label, ''), detail: `${plist} starts it: only an administrator may do that` } : undefined
+    const command = `sudo launchctl kickstart -k system/${label}`
+    return plist ? elsewhere(label, `${plist} starts it: only an administrator may do that`, command) : undefined
   }
   const job = await launchdJob(settings, label)
-  if (job === undefined) return findOnPath('launchctl', settings.childEnv.PATH) ? silent(label, 'launchd') : undefined
-  if (!job.isOn) return unloadedService(settings, label)
-  const { pid, lastExitCode, running, spawning: restarting, detail } = job
-  // KeepAlive is true in OpenClaw's plist: launchd stopped respawning it.
-  const parked = !running && !restarting
-  return { ...UNSUPERVISED, kind: 'launchd', name: label, loaded: true, pid, lastExitCode, restarting, parked, detail }
+  if (job === undefined) return silent(settings, label, 'launchd', `launchctl kickstart -k ${launchdTarget(label)}`)
+  const service = { ...UNSUPERVISED, ...job, kind: 'launchd' as const, name: label, loaded: job.isOn }
+  if (job.running || job.restarting || !(await isDisabled(settings, label))) return service
+  // OpenClaw also disables what it has just started, and what it unloads for an update (2026.9.6): its lifecycle log decides.
+  return { ...service, stopped: 'by someone', detail: `${job.detail}, disabled` }
 }
 
-async function unloadedService(settings: Settings, label: string): Promise<Service> {
-  const service: Service = { ...UNSUPERVISED, kind: 'launchd', name: label, detail: 'launchd: job not loaded' }
-  if (await isDisabled(settings, label)) return { ...service, stopped: true, detail: 'launchd: job disabled' }
-  const pid = await updater(settings)
-  if (pid === undefined) return service
-  return { ...service, restarting: true, detail: `${service.detail} while \`openclaw update\` works (pid ${pid})` }
-}
-
-async function systemdService(settings: Settings): Promise<Service | undefined> {
+async function systemdService(settings: Settings, known: Supervision | undefined): Promise<Service | undefined> {
   const name = gatewayUnit(settings)
-  const unit = await systemdUnit(settings, name)
-  if (unit === undefined) {
-    const unitFile = join(settings.home, '.config', 'systemd', 'user', name)
-    return existsSync(unitFile) && findOnPath('systemctl', settings.childEnv.PATH) ? silent(name, 'systemd') : undefined
+  const candidates: { name: string; scope: SystemdScope }[] = [{ name, scope: '--user' }]
+  if (known?.kind === 'systemd') candidates.unshift(known)
+  if (isOwnSystemUnit(name)) candidates.push({ name, scope: '--system' })
+  for (const { name, scope } of candidates) {
+    const unit = await systemdUnit(settings, name, scope)
+    const mayOrder = scope === '--user' || process.getuid?.() === 0
+    const command = mayOrder ? undefined : `sudo systemctl restart ${name}`
+    if (unit?.isThere) return { ...unit, kind: mayOrder ? 'systemd' : 'elsewhere', name, scope, command, loaded: true }
   }
-  if (!(unit.loaded || unit.masked)) return undefined
-  const { pid, lastExitCode, activeState, detail } = unit
-  // systemd 252: with Restart=always only a stop makes a unit inactive; one killed at its stop failed with `timeout`.
-  const stopped =
-    unit.masked ||
-    (activeState === 'failed' && unit.result === 'timeout') ||
-    (activeState === 'inactive' && (unit.everRan || !unit.enabled))
-  return {
-    ...{ kind: 'systemd', name, loaded: true, pid, lastExitCode, stopped, detail },
-    restarting: activeState === 'activating',
-    stopping: activeState === 'deactivating',
-    parked: activeState === 'failed' && !stopped,
-  }
+  const unitFile = join(settings.home, '.config', 'systemd', 'user', name)
+  if (!existsSync(unitFile) || (await systemdUnit(settings, name))) return undefined
+  return silent(settings, name, 'systemd', `systemctl --user restart ${name}`)
+}
+
+/** OpenClaw documents it for servers, with `User=`. */
+function isOwnSystemUnit(name: string): boolean {
+  const unit = tried(() => readFileSync(`/etc/systemd/system/${name}`, 'utf8'))
+  const user = unit && (/^User=(\S+)/m.exec(unit)?.[1] ?? 'root')
+  return user === userInfo().username || user === String(process.getuid?.())
 }

@@ -1,9 +1,9 @@
 /** The doctor's terminal: a tmux server of its own; the user's tmux is never touched. */
-import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
+import { quote, shell } from '../tier/shell.ts'
 import { isRecord, tried } from '../tier/state.ts'
 
 export interface Launch {
@@ -12,12 +12,7 @@ export interface Launch {
   env: Record<string, string>
 }
 
-export interface Terminal {
-  /** `gone`: tmux has ended, or was ended, before the doctor did. */
-  state(): Promise<'running' | 'ended' | 'gone'>
-  /** Ends the doctor and all it started but the gateway. Can be called twice. */
-  close(): Promise<void>
-}
+export type Terminal = Exclude<Awaited<ReturnType<typeof openTerminal>>, { failure: string }>
 
 export const STREAM = { briefing: 'briefing.md', events: 'events.jsonl', errors: 'errors.log', ended: 'ended' } as const
 
@@ -26,14 +21,8 @@ type Spared = (command: string) => boolean
 const NOTES = 'terminal.json'
 let opened = 0
 
-/** Starts the doctor; or why not. tmux 3.3a: a server being killed and a new one on its socket race, hence a socket per run. */
-export async function openTerminal(
-  settings: Settings,
-  launch: Launch,
-  folder: string,
-  recordingPath: string,
-  isSpared: Spared,
-): Promise<Terminal | { failure: string }> {
+/** Starts the doctor, with `shown` on the screen; or why not. tmux 3.3a: a server being killed and a new one on its socket race, hence a socket per run. */
+export async function openTerminal(settings: Settings, launch: Launch, folder: string, shown: string, spares: Spared) {
   const socket = `openclaw-doctor-${process.pid}${opened++ === 0 ? '' : `-${opened}`}`
   const base = tried(() => realpathSync(launch.env.TMUX_TMPDIR || '/tmp')) ?? '/tmp'
   const socketPath = join(base, `tmux-${process.getuid?.()}`, socket)
@@ -42,16 +31,17 @@ export async function openTerminal(
   // Before there is a terminal: a killed run must leave a trace of it.
   writeFileSync(join(folder, NOTES), JSON.stringify({ socketPath }), { mode: 0o600 })
   const script = join(folder, 'doctor.sh')
-  writeFileSync(script, scriptOf(launch, folder, recordingPath), { mode: 0o700 })
+  writeFileSync(script, scriptOf(launch, folder, shown), { mode: 0o700 })
   // `-u`: without a UTF-8 locale (launchd, cron) tmux prints `_` for characters beyond ASCII.
   const { code, missing, failure } =
     await $`tmux -u -L ${socket} -f /dev/null new-session -d -s doctor -x 160 -y 50 -c ${folder} -- sh ${script}`
   if (code !== 0) {
-    await clear(settings, socketPath, isSpared)
+    await clear(settings, socketPath, spares)
     return { failure: missing ? 'tmux is not on the PATH' : `tmux could not open a session: ${failure}` }
   }
   const hasEnded = () => existsSync(join(folder, STREAM.ended))
   return {
+    /** `gone`: tmux has ended, or was ended, before the doctor did. */
     state: async () => {
       if (hasEnded()) return 'ended'
       const { code, timedOut } = await $`tmux -S ${socketPath} has-session -t doctor`
@@ -59,42 +49,34 @@ export async function openTerminal(
       if (code === 0 || timedOut) return 'running'
       return hasEnded() ? 'ended' : 'gone'
     },
-    close: async () => void (await clear(settings, socketPath, isSpared)),
+    /** Ends the doctor and all it started but the gateway. Can be called twice. */
+    close: async () => void (await clear(settings, socketPath, spares)),
   }
 }
 
 function scriptOf({ program, args }: Launch, folder: string, recordingPath: string): string {
-  const file = (name: string) => quoted(join(folder, name))
-  return `tail -n +1 -f ${quoted(recordingPath)} &
+  const file = (name: string) => quote(join(folder, name))
+  return `tail -n +1 -f ${quote(recordingPath)} &
 shown=$!
-${[program, ...args].map(quoted).join(' ')} <${file(STREAM.briefing)} >${file(STREAM.events)} 2>${file(STREAM.errors)}
+${[program, ...args].map(quote).join(' ')} <${file(STREAM.briefing)} >${file(STREAM.events)} 2>${file(STREAM.errors)}
 echo $? >${file(STREAM.ended)}
 sleep 1
 kill "$shown"
 `
 }
 
-export const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
-
-/** Returns how many doctors were still running. Needs the doctor's lock. */
-export async function closeLeftTerminals(settings: Settings, runs: string, isSpared: Spared): Promise<number> {
-  let running = 0
-  for (const folder of existsSync(runs) ? readdirSync(runs).map((name) => join(runs, name)) : []) {
-    const left: unknown = tried(() => JSON.parse(readFileSync(join(folder, NOTES), 'utf8')))
-    if (!isRecord(left) || typeof left.socketPath !== 'string') continue
-    if ((await clear(settings, left.socketPath, isSpared)) > 0) running++
-    rmSync(join(folder, NOTES), { force: true })
-  }
-  return running
+/** Ends what a killed run left in that folder; true when its doctor was still running. */
+export async function closeLeftTerminal(settings: Settings, folder: string, isSpared: Spared): Promise<boolean> {
+  const left: unknown = tried(() => JSON.parse(readFileSync(join(folder, NOTES), 'utf8')))
+  return isRecord(left) && (await clear(settings, String(left.socketPath), isSpared)) > 0
 }
 
-/** Ends the terminal and all that runs in it but the gateway; returns how many processes that were. */
 async function clear(settings: Settings, socketPath: string, isSpared: Spared): Promise<number> {
   const $ = shell(settings, { timeoutSec: 20 })
   const { stdout } = await $`tmux -S ${socketPath} list-panes -a -F '#{pane_pid}'`
   const all = await listProcesses(settings)
   const withChildren = (one: ListedProcess): ListedProcess[] => {
-    const children = all.filter(({ parent, command }) => parent === one.pid && !isSpared(command))
+    const children = all.filter(({ parentPid, command }) => parentPid === one.pid && !isSpared(command))
     return [one, ...children.flatMap(withChildren)]
   }
   const tree = all.filter(({ pid }) => pid === Number.parseInt(stdout, 10)).flatMap(withChildren)
@@ -111,20 +93,36 @@ async function clear(settings: Settings, socketPath: string, isSpared: Spared): 
   return tree.length
 }
 
-interface ListedProcess {
+export interface ProcessInfo {
   pid: number
-  parent: number
-  started: string
+  parentPid: number
+  memoryMb: number
+  ageSec: number
   command: string
 }
 
-/** All living processes. `lstart` (24 characters) tells a pid that was given to another process. */
-export async function listProcesses(settings: Settings): Promise<ListedProcess[]> {
-  const env = { ...settings.childEnv, LC_ALL: 'C' }
-  const { stdout } = await shell(settings, { env, timeoutSec: 10 })`ps -axo pid=,ppid=,stat=,lstart=,command=`
-  return stdout.split('\n').flatMap((line) => {
-    const m = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\w{3}\s+\w{3}\s+\d+\s+[\d:]+\s+\d{4})\s+(.*)$/.exec(line)
-    if (!m || m[3]!.startsWith('Z')) return []
-    return [{ pid: Number(m[1]), parent: Number(m[2]), started: m[4]!, command: m[5]! }]
-  })
+/** `started` tells a pid that was given to another process. */
+export type ListedProcess = ProcessInfo & { started: string; uid: number; group: number }
+
+export async function lineage(settings: Settings, pid: number): Promise<ListedProcess[]> {
+  const all = new Map((await listProcesses(settings)).map((one) => [one.pid, one]))
+  const line: ListedProcess[] = []
+  for (let one = all.get(pid); one && line.length < 12; one = all.get(one.parentPid)) line.push(one)
+  return line
+}
+
+/** The processes that are alive: these, or all. Anyone may start one with a command line of megabytes: its beginning will do. */
+export async function listProcesses(settings: Settings, pids?: readonly number[]): Promise<ListedProcess[]> {
+  const $ = shell(settings, { env: { ...settings.childEnv, LC_ALL: 'C' } })
+  const which = pids ? ['-p', pids.join(',')] : '-ax'
+  const { stdout } = await $`ps ${which} -o pid=,ppid=,pgid=,uid=,rss=,stat=,etime=,lstart=,command= | cut -c 1-2000`
+  const line =
+    /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([^\sZ]\S*)\s+(?:(\d+)-)?([\d:]+)\s+(\w{3}\s+\w{3}\s+\d+\s+[\d:]+\s+\d{4}) +(.*)$/gm
+  return [...stdout.matchAll(line)].map(
+    ([, pid, parent, group, uid, kilobytes, _state, days = 0, clock = '', started = '', command = '']) => ({
+      ...{ pid: Number(pid), parentPid: Number(parent), memoryMb: Math.round(Number(kilobytes) / 1024) },
+      ageSec: clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400,
+      ...{ group: Number(group), uid: Number(uid), started, command: command.trim() },
+    }),
+  )
 }

@@ -2,12 +2,12 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
-import { lastHeartbeat } from '../tier/journal.ts'
+import { lastHeartbeatMs } from '../tier/journal.ts'
 import { lockHolder, longestRunSec } from '../tier/lock.ts'
 import { LAUNCHER, type TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
-import { isRecord, readState, writeState } from '../tier/state.ts'
+import { isRecord, readState, shaped, writeState } from '../tier/state.ts'
 import { isInstalled, readReceipt, receiptPath } from './receipt.ts'
 
 type Watcher = 'watchdog' | 'healthcheck' | 'guardian'
@@ -25,7 +25,6 @@ const DEAD_SEC = 3 * TIERS.guardian.intervalSec
 export type Row = { revivals: number; revivedAtMs: number }
 export type Book = { lastTickMs: number; onTimeSinceMs: number; revived: Partial<Record<TierName, Row>> }
 
-/** `pid`: of a run that hangs. */
 export type Suspect = { tier: TierName; evidence: string; pid?: number }
 
 /** After a late tick (sleep, boot, pause, a clock that was set) the time on time begins again. */
@@ -43,8 +42,7 @@ export function secSince(ms: number, onTimeSinceMs: number, nowMs: number): numb
 
 /** When it last ran, or was installed. The guardian: when cron ran it, for Levels 1 and 2 do too. */
 export function heartbeatMs(settings: Settings, tier: TierName): number {
-  const lastMs =
-    tier === 'guardian' ? readBook(settings, tier).value.lastTickMs : lastHeartbeat(settings, tier)?.getTime()
+  const lastMs = tier === 'guardian' ? readBook(settings, tier).value.lastTickMs : lastHeartbeatMs(settings, tier)
   return lastMs || statSync(receiptPath(settings)).mtimeMs
 }
 
@@ -57,7 +55,6 @@ export function isOnTime({ settings, journal, dryRun }: TierRun, watcher: Watche
   return book.onTimeSinceMs < book.lastTickMs
 }
 
-/** The dead among those that this watcher watches, by its own time on time. */
 export async function deadPeers(settings: Settings, watcher: Watcher): Promise<Suspect[]> {
   const dead: Suspect[] = []
   const { onTimeSinceMs } = readBook(settings, watcher).value
@@ -84,6 +81,9 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
     if (code !== EXIT.healthy) journal.warn(oneLine(failure ?? ''))
   }
   try {
+    const peer = watcher === 'watchdog' ? 'healthcheck' : 'watchdog'
+    const isLate = secSince(heartbeatMs(settings, peer), 0, Date.now()) > 1.5 * TIERS[peer].intervalSec
+    if (isLate && readReceipt(settings)?.scheduler === 'launchd') await kickIfPended(run, peer)
     const dead = isOnTime(run, watcher) ? await deadPeers(settings, watcher) : []
     // A guardian that hangs holds the lock that the next one needs.
     for (const { tier, pid } of dead) if (tier === 'guardian' && pid) await endRun(run, tier, pid)
@@ -96,6 +96,16 @@ export async function glanceAtPeers(run: TierRun, watcher: 'watchdog' | 'healthc
   } catch (error) {
     journal.warn(`the peers could not be checked: ${oneLine(String(error))}`)
   }
+}
+
+/** In an on-demand-only domain launchd starts what is asked for: a job that it pends is asked for at once. */
+export async function kickIfPended({ settings, journal }: TierRun, tier: 'watchdog' | 'healthcheck'): Promise<void> {
+  const { explained, launchdJob, launchdTarget } = await import('./launchd.ts')
+  const { jobName } = await import('./supervisor.ts')
+  const name = jobName(settings, tier)
+  const job = await launchdJob(settings, name)
+  const kicked = job?.pended && explained(await shell(settings)`launchctl kickstart ${launchdTarget(name)}`)
+  if (kicked) journal.warn(`${tier}: ${job.detail}; launchctl kickstart: ${oneLine(kicked.failure ?? 'done')}`)
 }
 
 /** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
@@ -114,8 +124,6 @@ export const writeBook = (settings: Settings, watcher: Watcher, book: Book) =>
 /** A damaged one is kept aside where `keepAside`; one of version 1.x counts as none. */
 export function readBook(settings: Settings, watcher: Watcher, keepAside = false) {
   const fresh: Book = { lastTickMs: 0, onTimeSinceMs: 0, revived: {} }
-  const isOurs = ({ lastTickMs, onTimeSinceMs, revived }: Record<string, unknown>) =>
-    Number.isFinite(lastTickMs) && Number.isFinite(onTimeSinceMs) && isRecord(revived)
-  const check = (value: unknown) => (isRecord(value) ? (isOurs(value) ? (value as unknown as Book) : fresh) : undefined)
+  const check = (value: unknown) => shaped(fresh)(value) ?? (isRecord(value) ? fresh : undefined)
   return readState(bookPath(settings, watcher), check, fresh, keepAside)
 }

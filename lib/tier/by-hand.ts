@@ -1,23 +1,27 @@
-/** The frame of the scripts: exit code 2 for unusable flags or settings. */
+/** The frame of the scripts: how they end. */
 import { EXIT, type ExitCode } from './contract.ts'
-import { SettingsError } from './settings.ts'
 
-/** Sets the exit code to that of `main`. Returns what was unusable. */
-export async function exitAsIn(name: string, main: () => ExitCode | Promise<ExitCode>): Promise<Error | undefined> {
+type Main = () => ExitCode | Promise<ExitCode>
+
+/** An error whose message is all that a human needs. */
+export const stop = (exitCode: ExitCode, message: string) => Object.assign(new Error(message), { exitCode })
+
+/** Sets the exit code to that of `main`, or of the error that it was stopped by, which is returned. @param others for errors without one */
+export async function exitAsIn(name: string, main: Main, others?: ExitCode): Promise<Error | undefined> {
   try {
     process.exitCode = await main()
     return undefined
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
+    const { code, message, exitCode = others } = error as NodeJS.ErrnoException & { exitCode?: ExitCode }
     const isFlag = code?.startsWith('ERR_PARSE_ARGS')
-    if (!isFlag && !(error instanceof SettingsError)) throw error
+    if (!isFlag && exitCode === undefined) throw error
     process.stderr.write(`${name}: ${message}\n${isFlag ? 'Try --help.\n' : ''}`)
-    process.exitCode = EXIT.unusable
+    process.exitCode = isFlag ? EXIT.unusable : exitCode
     return error as Error
   }
 }
 
-export async function runByHand(name: string, main: () => ExitCode | Promise<ExitCode>): Promise<void> {
+export async function runByHand(name: string, main: Main): Promise<void> {
   // `… | head` closes the pipe early.
   process.stdout.on('error', () => process.exit())
   await exitAsIn(name, main)

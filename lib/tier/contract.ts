@@ -3,7 +3,6 @@
 export const EXIT = { healthy: 0, down: 1, unusable: 2, stoodDown: 3 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
-/** The tiers: level, script, the log it writes (its heartbeat) and how often it is started, in seconds. */
 export const TIERS = {
   watchdog: { level: 1, script: 'gateway-watchdog', intervalSec: 180 },
   healthcheck: { level: 2, script: 'gateway-healthcheck', intervalSec: 300 },
@@ -16,13 +15,6 @@ export const ALL_TIERS = Object.keys(TIERS) as TierName[]
 
 export type Severity = 'INFO' | 'WARN' | 'ERROR'
 
-export interface LogLine {
-  at: Date
-  tier: string
-  severity: Severity
-  text: string
-}
-
 export type Marker =
   | { kind: 'run-started'; pid: number }
   | { kind: 'run-ended'; verdict: string; exitCode: number; seconds: number }
@@ -33,7 +25,8 @@ export type Marker =
   | { kind: 'notice'; what: string }
   | { kind: 'restart'; how: string }
   | { kind: 'doctor'; name: string; version: string }
-  | { kind: 'told'; channel: string; title: string }
+  | { kind: 'ended'; times: number }
+  | { kind: 'delivered'; channel: string; title: string }
   | { kind: 'cannot-start'; why: string }
 
 export const MARKER = {
@@ -65,8 +58,9 @@ const PATTERNS: [kind: Marker['kind'], pattern: RegExp][] = [
   // The second form is that of 1.x.
   ['restart', /^(?:restart|no supervisor starts what the doctor repaired): (?<how>.*)/s],
   ['doctor', /^calling (?<name>[\w ]+) (?<version>[\w.-]+) with \d+ similar/],
+  ['ended', /^processes of the gateway that ended since the last check: (?<times>\d+)/],
   ['cannot-start', /^cannot start: (?<why>.*)/s],
-  ['told', /^alert delivered to (?<channel>[\w ]+): (?<title>.*)/s],
+  ['delivered', /^alert delivered to (?<channel>[\w ]+): (?<title>.*)/s],
 ]
 
 export function parseMarker(text: string): Marker | undefined {
@@ -75,7 +69,8 @@ export function parseMarker(text: string): Marker | undefined {
   for (const [kind, pattern] of PATTERNS) {
     const groups: Record<string, string | number> | undefined = pattern.exec(said)?.groups
     if (!groups) continue
-    for (const name of ['pid', 'exitCode', 'seconds', 'level']) if (groups[name]) groups[name] = Number(groups[name])
+    for (const name of ['pid', 'exitCode', 'seconds', 'level', 'times'])
+      if (groups[name]) groups[name] = Number(groups[name])
     return { kind, ...groups } as Marker
   }
   return undefined
@@ -83,10 +78,11 @@ export function parseMarker(text: string): Marker | undefined {
 
 export const DEED = {
   restart: (how: string): string => `restart: ${how}`,
+  ended: (times: number): string => `processes of the gateway that ended since the last check: ${times}`,
   doctor: (name: string, version: string, learnings: number): string =>
     `calling ${name} ${version} with ${learnings} similar incidents of the past`,
-  told: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
-  toldDigest: (channel: string, title: string): string => `weekly digest delivered to ${channel}: ${title}`,
+  delivered: (channel: string, title: string): string => `alert delivered to ${channel}: ${title}`,
+  deliveredDigest: (channel: string, title: string): string => `weekly digest delivered to ${channel}: ${title}`,
 } as const
 
 /** `[2026-11-22T05:44:10+09:00] [watchdog] [WARN] text`; further lines are indented, so that no text passes for a line of ours. */
@@ -97,7 +93,7 @@ export function formatLine(at: Date, tier: TierName, severity: Severity, text: s
 
 const LINE = /^\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)\] \[([a-z-]+)\] \[(INFO|WARN|ERROR)\] (.*)$/
 
-export function parseLine(line: string): LogLine | undefined {
+export function parseLine(line: string) {
   const m = LINE.exec(line)
   if (!m) return undefined
   const at = new Date(m[1]!)
@@ -122,7 +118,6 @@ const ESCAPES =
   /\u001b\[[0-9;:<=>?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)?|\u001b[@-Z\\-_a-z0-9=>]?/g
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g
 
-/** Text without terminal escapes, and without control characters other than tab and newline. */
 export const cleanText = (text: string): string =>
   text.replace(/\r\n?/g, '\n').replace(ESCAPES, '').replace(CONTROLS, '')
 

@@ -1,21 +1,9 @@
 /** The tiers' logs, written and read. A tier's log is its heartbeat. */
-import {
-  appendFileSync,
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import * as fs from 'node:fs'
+import { dirname, join } from 'node:path'
 import { formatLine, localDay, localStamp, type Severity, type TierName } from './contract.ts'
 import type { Settings } from './settings.ts'
-import { tried } from './state.ts'
+import { filesIn, tried } from './state.ts'
 
 export type Journal = ReturnType<typeof openJournal>
 
@@ -37,29 +25,25 @@ export const logFolders = (settings: Settings): string[] => [settings.memoryDir,
 /** Opens the tier's log. A dry run writes to standard output only. */
 export function openJournal(settings: Settings, tier: TierName, redact: (text: string) => string, dryRun: boolean) {
   const now = new Date()
-  let [path, ...others] = logFolders(settings).map((folder) => join(folder, logName(tier, now))) as [
-    string,
-    ...string[],
-  ]
-  let isOpen = !dryRun
-  if (isOpen) tried(() => prepareLogFolder(settings, path, now))
+  const paths = logFolders(settings).map((folder) => join(folder, logName(tier, now)))
+  let usable = dryRun ? [] : paths
+  if (!dryRun) tried(() => prepareLogFolder(settings, paths[0]!, now))
 
   const write = (severity: Severity, text: string) => {
     const line = `${formatLine(new Date(), tier, severity, redact(text))}\n`
     process.stdout.write(line)
-    while (isOpen) {
+    while (usable.length > 0) {
       try {
-        return appendLine(path, line)
+        return appendLine(usable[0]!, line)
       } catch (error) {
         process.stderr.write(`${tier}: the log cannot be written: ${(error as Error).message}\n`)
-        isOpen = others.length > 0
-        ;[path = path, ...others] = others
+        usable = usable.slice(1)
       }
     }
   }
   return {
     get path() {
-      return path
+      return usable[0] ?? paths.at(-1)!
     },
     info: (text: string) => write('INFO', text),
     warn: (text: string) => write('WARN', text),
@@ -69,53 +53,50 @@ export function openJournal(settings: Settings, tier: TierName, redact: (text: s
 
 /** Begins a new line where the one before was cut off. */
 function appendLine(path: string, line: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const size = fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
   const lastByte = size > 0 ? tried(() => readBytes(path, size - 1, size)[0]) : undefined
-  appendFileSync(path, (lastByte ?? 0x0a) === 0x0a ? line : `\n${line}`, { mode: 0o600 })
+  fs.appendFileSync(path, (lastByte ?? 0x0a) === 0x0a ? line : `\n${line}`, { mode: 0o600 })
 }
 
 function prepareLogFolder(settings: Settings, path: string, now: Date): void {
   const { memoryDir, watchdogDir, home, logRetentionDays } = settings
-  const { mode } = statSync(memoryDir)
+  const { mode } = fs.statSync(memoryDir)
   // Not HOME, and nothing that others share (/tmp is sticky).
   const isShared = (mode & 0o1000) !== 0 || memoryDir === home
-  if ((mode & 0o077) !== 0 && !isShared) chmodSync(memoryDir, 0o700)
+  if ((mode & 0o077) !== 0 && !isShared) fs.chmodSync(memoryDir, 0o700)
   // The first run of a day (or of an incident) cleans up.
-  if (existsSync(path)) return
+  if (fs.existsSync(path)) return
   const oldest = now.getTime() - logRetentionDays * 86_400_000
   for (const folder of [...logFolders(settings), watchdogDir, join(watchdogDir, 'known-good')]) {
-    const names = listFolder(folder).filter((name) => isOurLog(name) || LEFTOVER.test(name))
-    for (const old of names.map((name) => join(folder, name)).filter((one) => (modifiedMs(one) || oldest) < oldest))
-      rmSync(old, { force: true })
+    for (const path of filesIn(folder, (name) => isOurLog(name) || LEFTOVER.test(name)))
+      if ((modifiedMs(path) || oldest) < oldest) fs.rmSync(path, { force: true })
   }
 }
 
 /** Level 1's last escalation: on macOS a `WatchPaths` on this file starts Level 2 at once; its timer starts it, too. */
 export function noteEscalation({ memoryDir }: Settings, line: string): void {
-  tried(() => writeFileSync(join(memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 }))
+  tried(() => fs.writeFileSync(join(memoryDir, 'escalations.log'), `${line}\n`, { mode: 0o600 }))
 }
 
-export function readTail(path: string, maxBytes: number): string {
-  return (
-    tried(() => {
-      // Opening a pipe would wait for its writer.
-      const stat = statSync(path)
-      if (!stat.isFile()) return ''
-      const start = Math.max(0, stat.size - maxBytes)
-      const text = readBytes(path, start, stat.size).toString('utf8')
-      return start === 0 ? text : wholeLines(text)
-    }) ?? ''
-  )
+export const readTail = (path: string, maxBytes: number): string => tried(() => readEnd(path, maxBytes).text) ?? ''
+
+/** The last lines of a file that fit. Throws what the file system throws, and for what is no file. */
+export function readEnd(path: string, maxBytes: number): { text: string; isWhole: boolean } {
+  const stat = fs.statSync(path)
+  // Opening a pipe would wait for its writer.
+  if (!stat.isFile()) throw Object.assign(new Error(), { code: 'it is no file' })
+  const text = readBytes(path, Math.max(0, stat.size - maxBytes), stat.size).toString('utf8')
+  return stat.size > maxBytes ? { text: wholeLines(text), isWhole: false } : { text, isWhole: true }
 }
 
-export function readBytes(path: string, from: number, to: number): Buffer {
-  const fd = openSync(path, 'r')
+function readBytes(path: string, from: number, to: number): Buffer {
+  const fd = fs.openSync(path, 'r')
   try {
     const buffer = Buffer.alloc(to - from)
-    return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from))
+    return buffer.subarray(0, fs.readSync(fd, buffer, 0, buffer.length, from))
   } finally {
-    closeSync(fd)
+    fs.closeSync(fd)
   }
 }
 
@@ -127,30 +108,18 @@ export function wholeLines(text: string): string {
 
 const MOST_BYTES = 8 * 1024 * 1024
 
-/** At most 8 MB of a growing file from a place on, and where that ends; whole lines where there are any. */
+/** The whole lines of a growing file from a place on, at most 8 MB, and where they end. A longer line is cut. */
 export function readFrom(path: string, at: number): { text: string; end: number } {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  const size = fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
   const bytes = size > at ? readBytes(path, at, Math.min(size, at + MOST_BYTES)) : Buffer.alloc(0)
-  // A character that is not whole yet is left for the next time.
-  const whole = bytes.lastIndexOf(0x0a) + 1 || bytes.length
+  const whole = bytes.lastIndexOf(0x0a) + 1 || (bytes.length < MOST_BYTES ? 0 : bytes.length)
   return { text: bytes.toString('utf8', 0, whole), end: at + whole }
 }
 
-/** Logs of the given tiers that were written in the last `withinSec` seconds, oldest first. */
-export function recentLogs(settings: Settings, tiers: readonly TierName[], withinSec: number, now = new Date()) {
-  const oldest = now.getTime() - withinSec * 1000
-  const wanted = new RegExp(`^(?:${tiers.join('|')})-\\d{4}-\\d\\d-\\d\\d(?:-\\d{6})?\\.log$`)
-  return logFolders(settings)
-    .flatMap((folder) => listFolder(folder).map((name) => join(folder, name)))
-    .filter((path) => wanted.test(basename(path)) && modifiedMs(path) >= oldest)
-    .sort((a, b) => modifiedMs(a) - modifiedMs(b))
-}
+const modifiedMs = (path: string) => tried(() => fs.statSync(path).mtimeMs) ?? 0
 
-const listFolder = (folder: string) => tried(() => readdirSync(folder)) ?? []
-const modifiedMs = (path: string) => tried(() => statSync(path).mtimeMs) ?? 0
-
-/** When the tier last wrote a line; undefined when it never did. */
-export function lastHeartbeat(settings: Settings, tier: TierName): Date | undefined {
-  const newest = recentLogs(settings, [tier], settings.logRetentionDays * 86_400).at(-1)
-  return newest === undefined ? undefined : new Date(modifiedMs(newest))
+/** When the tier last wrote into its log; 0: never. */
+export function lastHeartbeatMs(settings: Settings, tier: TierName): number {
+  const isIts = (name: string) => isOurLog(name) && new RegExp(`^${tier}-\\d`).test(name)
+  return Math.max(0, ...logFolders(settings).flatMap((folder) => filesIn(folder, isIts).map(modifiedMs)))
 }

@@ -1,80 +1,79 @@
 /** One run at a time: a lock that names its holder. */
-import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import * as fs from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { TIERS, type TierName } from './contract.ts'
 import { readTail } from './journal.ts'
 import type { Settings } from './settings.ts'
 import { shell } from './shell.ts'
 import { isRecord, tried, writeFileAtomic } from './state.ts'
 
-type LockName = TierName | 'setup'
+/** `doctor`: one doctor at a time for all profiles, whose gateways share a package. */
+type LockName = TierName | 'setup' | 'doctor'
 
 export interface LockHolder {
   pid: number
-  tier: LockName
+  tier: TierName | 'setup'
   since: string
   /** True while the holder treats the gateway: lower tiers do not act. */
   atWork: boolean
-  /** OpenClaw's profile, for the one lock that all profiles share. */
   profile?: string
 }
 
-export interface Lock {
-  markAtWork(): void
-  release(): void
-}
+export type Lock = Exclude<Awaited<ReturnType<typeof takeLock>>, LockHolder>
 
-/** Takes the tier's lock, also from a dead holder. Returns the lock or its living holder. Throws when it cannot be written. */
-export async function takeLock(settings: Settings, tier: LockName): Promise<Lock | LockHolder> {
-  const path = lockPath(settings, tier)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  return take(settings, path, { tier, atWork: false })
-}
+const BEAT_MS = 5000
+const SILENT_MS = 60_000
 
-/** One doctor at a time for all profiles, whose gateways share a package. */
-export function takeDoctorLock(settings: Settings): Promise<Lock | LockHolder> {
-  const path = join(settings.home, '.openclaw-doctor.lock')
-  return take(settings, path, { tier: 'emergency-recovery', atWork: true, profile: settings.profile })
-}
-
-type What = Omit<LockHolder, 'pid' | 'since'>
-
-async function take(settings: Settings, path: string, what: What): Promise<Lock | LockHolder> {
-  const holder = { pid: process.pid, since: new Date().toISOString(), ...what }
+/** Takes a lock, also from a dead holder. Returns the lock or its living holder. Throws when it cannot be written. */
+export async function takeLock(settings: Settings, name: LockName) {
+  const path = lockPath(settings, name)
+  fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const { pid } = process
+  const tier = name === 'doctor' ? 'emergency-recovery' : name
+  const holder: LockHolder = { pid, tier, since: new Date().toISOString(), atWork: false, profile: settings.profile }
   const temporary = join(dirname(path), `.${holder.tier}.lock.${process.pid}`)
   try {
     // Within: on a full disk it may leave an empty file.
-    writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
+    fs.writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 })
     for (;;) {
       try {
         // link(2) fails when the name exists, and the lock is never seen empty.
-        linkSync(temporary, path)
+        fs.linkSync(temporary, path)
+        const ifMine = (act: () => void) => readHolder(path)?.pid === process.pid && act()
+        const touch = () => fs.utimesSync(path, new Date(), new Date())
+        const beat = setInterval(() => tried(() => ifMine(touch)), BEAT_MS).unref()
         return {
-          markAtWork: () => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true })),
+          markAtWork: () => void ifMine(() => writeFileAtomic(path, JSON.stringify({ ...holder, atWork: true }))),
           release: () => {
-            if (readHolder(path)?.pid === process.pid) rmSync(path, { force: true })
+            clearInterval(beat)
+            ifMine(() => fs.rmSync(path, { force: true }))
           },
         }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       }
       const other = readHolder(path)
-      if (other && (await isAlive(other, settings))) return other
+      if (other && (await isAlive(other, settings, path))) return other
       // One that cannot be read is not taken over: its holder may be at work. Throws.
-      if (!other && existsSync(path)) readFileSync(path)
+      if (!other && fs.existsSync(path)) fs.readFileSync(path)
       removeStale(path, other)
     }
   } finally {
-    rmSync(temporary, { force: true })
+    fs.rmSync(temporary, { force: true })
   }
 }
 
 export const readLock = (settings: Settings, tier: LockName): LockHolder | undefined =>
   readHolder(lockPath(settings, tier))
 
-export async function lockHolder(settings: Settings, tier: LockName): Promise<LockHolder | undefined> {
-  const holder = readLock(settings, tier)
-  return holder && (await isAlive(holder, settings)) ? holder : undefined
+/** The living holder. `clears`: the lock of one that has died, is stopped or hangs goes; if that goes on, it notices. */
+export async function lockHolder(settings: Settings, name: LockName, clears = false): Promise<LockHolder | undefined> {
+  const path = lockPath(settings, name)
+  const holder = readHolder(path)
+  if (!holder || (await isAlive(holder, settings, path))) return holder
+  if (clears) removeStale(path, holder)
+  return undefined
 }
 
 /** Seconds after which a run of the tier hangs: half as long again as its own limits add up to. */
@@ -94,23 +93,24 @@ export function longestRunSec(settings: Settings, tier: TierName): number {
 
 export const isLock = (taken: Lock | LockHolder): taken is Lock => 'release' in taken
 
-const lockPath = (settings: Settings, tier: LockName): string => join(settings.watchdogDir, `${tier}.lock`)
+const lockPath = ({ home, watchdogDir }: Settings, name: LockName): string =>
+  name === 'doctor' ? join(home, '.openclaw-doctor.lock') : join(watchdogDir, `${name}.lock`)
 
 /** Removes the lock of `stale` only: a fresh lock that replaced it meanwhile is put back. */
 function removeStale(path: string, stale: LockHolder | undefined): void {
   const aside = `${path}.stale.${process.pid}`
   try {
-    renameSync(path, aside)
+    fs.renameSync(path, aside)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
     throw error
   }
-  if (JSON.stringify(readHolder(aside)) !== JSON.stringify(stale)) tried(() => linkSync(aside, path))
-  rmSync(aside, { recursive: true, force: true })
+  if (JSON.stringify(readHolder(aside)) !== JSON.stringify(stale)) tried(() => fs.linkSync(aside, path))
+  fs.rmSync(aside, { recursive: true, force: true })
 }
 
-/** The pid exists and its command line is that script: pids are reused. */
-async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean> {
+/** The pid exists, its command line is that script (pids are reused), and it is neither stopped nor hangs. */
+async function isAlive(holder: LockHolder, settings: Settings, path: string): Promise<boolean> {
   try {
     process.kill(holder.pid, 0)
   } catch (error) {
@@ -121,7 +121,17 @@ async function isAlive(holder: LockHolder, settings: Settings): Promise<boolean>
   // Unknown counts as alive: two at once are worse than one too few.
   if (ps.missing || ps.timedOut) return true
   const script = holder.tier === 'setup' ? 'install' : TIERS[holder.tier].script
-  return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout)
+  return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout) && !(await isSilent(path))
+}
+
+/** Its holder has not touched the lock for a minute, nor while this waits: after a sleep, or when the clock was set, all are late. */
+async function isSilent(path: string): Promise<boolean> {
+  const touchedMs = () => tried(() => fs.statSync(path).mtimeMs)
+  const lastMs = touchedMs()
+  if (lastMs === undefined || Math.abs(Date.now() - lastMs) < SILENT_MS) return false
+  const deadline = performance.now() + 2.5 * BEAT_MS
+  while (touchedMs() === lastMs && performance.now() < deadline) await delay(250)
+  return touchedMs() === lastMs
 }
 
 function readHolder(path: string): LockHolder | undefined {

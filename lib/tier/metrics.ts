@@ -11,50 +11,36 @@ import { readWhole, tried, writeFileAtomic } from './state.ts'
 
 type Labels = Record<string, string>
 
-interface Metric {
-  name: string
-  type: 'gauge' | 'counter' | 'histogram'
-  help: string
-  /** A counter of these tiers stands at 0 before the first event, or that one could not be seen. */
-  by: readonly TierName[]
-  begins: readonly Labels[]
-}
+const LADDER: readonly TierName[] = ['watchdog', 'healthcheck', 'emergency-recovery']
+const L1_L2 = LADDER.slice(0, 2)
+const [L1, L3, L4] = [['watchdog'], ['emergency-recovery'], ['monitor']] as const
 
-const LADDER = ['watchdog', 'healthcheck', 'emergency-recovery'] as const
-const L1_L2 = ['watchdog', 'healthcheck'] as const
-const L1 = ['watchdog'] as const
-const L3 = ['emergency-recovery'] as const
-const L4 = ['monitor'] as const
-
-function metric(type: Metric['type'], name: string, by: readonly TierName[], help: string, begins: Labels[]): Metric {
+/** A counter of the tiers `by` stands at 0 before the first event, or that one could not be seen. */
+function metric(type: string, name: string, by: readonly TierName[], help: string, label = '', ...values: string[]) {
   // Not `openclaw_`: the gateway has metrics of its own.
-  return { name: `openclaw_self_healing_${name}`, type, by, help, begins }
+  return { name: `openclaw_self_healing_${name}`, type, by, help, label, values }
 }
-const gauge = (name: string, by: readonly TierName[], help: string) => metric('gauge', name, by, help, [])
-const counter = (name: string, by: readonly TierName[], help: string, label?: string, ...values: string[]) =>
-  metric('counter', name, by, help, label === undefined ? [{}] : values.map((value) => ({ [label]: value })))
+const gauge = metric.bind(undefined, 'gauge')
+const counter = metric.bind(undefined, 'counter')
 
 const LASTED = 'How long outages lasted, by the level that ended them (none: by itself or from outside).'
 const CALLED = 'Lines that say MANUAL INTERVENTION REQUIRED, by what they are about.'
 
 export const METRICS = {
   gatewayUp: gauge('gateway_up', LADDER, 'Whether the gateway was up when this tier last looked (1) or not (0).'),
-  gatewayVerdict: gauge(
-    'gateway_verdict',
-    LADDER,
-    "The verdict of this tier's last check: 1 for it, 0 for the others.",
-  ),
+  gatewayVerdict: gauge('gateway_verdict', LADDER, "1 for the verdict of this tier's last check, 0 for the others."),
   gatewaySeen: gauge('gateway_seen_timestamp_seconds', LADDER, 'When this tier last looked at the gateway.'),
   gatewayInfo: gauge('gateway_info', L1, 'Always 1; the version of the running gateway.'),
   gatewayMemory: gauge('gateway_memory_bytes', L1, "Resident memory of the gateway's process."),
   gatewayMemoryLimit: gauge('gateway_memory_limit_bytes', L1, 'The memory thresholds of the settings.'),
   gatewayWarnings: gauge('gateway_warnings', L1, 'Things that are wrong with a gateway that is up.'),
+  processDeaths: counter('gateway_process_deaths_total', LADDER, 'Processes of the gateway that ended, also unseen.'),
   incidents: counter('incidents_total', LADDER, 'Outages of the gateway that this tier was the first to see.'),
   restarts: counter('restarts_total', L1_L2, 'Starts and restarts, by result.', 'result', 'done', 'failed'),
   configRollbacks: counter('config_rollbacks_total', ['healthcheck'], 'Known-good configs that were put back.'),
   escalations: counter('escalations_total', L1_L2, 'Outages escalated to the next level.'),
   humanCalls: counter('human_calls_total', ALL, CALLED, 'about', 'gateway', 'watchers'),
-  recovery: metric('histogram', 'recovery_seconds', LADDER, LASTED, []),
+  recovery: metric('histogram', 'recovery_seconds', LADDER, LASTED),
   doctorVisits: counter('doctor_visits_total', L3, 'Sessions of the doctor, by result.', 'result', 'recovered', 'down'),
   doctorRefused: counter('doctor_refused_total', L3, 'Times that no doctor could or might be called.'),
   doctorToolCalls: counter('doctor_tool_calls_total', L3, 'Calls of instruments.', 'decision', 'allowed', 'refused'),
@@ -69,7 +55,7 @@ export const METRICS = {
   lastRunDuration: gauge('last_run_duration_seconds', ALL, 'How long the last run took.'),
   interval: gauge('interval_seconds', ALL, 'How often this tier is started; Level 3 has no schedule.'),
   longestRun: gauge('longest_run_seconds', ALL, 'The longest that a run may take by its settings.'),
-} satisfies Record<string, Metric>
+}
 
 type MetricKey = keyof typeof METRICS
 
@@ -78,7 +64,8 @@ const RECOVERY_BUCKETS_SEC = [5, 15, 30, 60, 120, 300, 600, 1800, 3600]
 /** The verdicts of lib/gateway/treat.ts. */
 export const GATEWAY_VERDICTS = (
   'healthy starting draining hung absent unloaded parked misconfigured impostor orphan broken-install blocked ' +
-  'unusable-state disk-full stopped-on-purpose'
+  'unusable-state disk-full stopped-on-purpose crash-looping unknown needs-migration refused-by-another-gateway ' +
+  'supervised-elsewhere'
 ).split(' ')
 
 export type Meter = ReturnType<typeof openMeter>
@@ -87,8 +74,6 @@ export function metricsPath(settings: Settings, tier: TierName): string {
   const folder = settings.prometheusTextfileDir || join(settings.watchdogDir, 'metrics')
   return join(folder, `openclaw-self-healing-${settings.profile}-${tier}.prom`)
 }
-
-type Series = Map<string, number>
 
 /** Numbers are kept in memory until `flush`: only the run that holds its tier's lock calls it. */
 export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal, 'path' | 'warn'>, dryRun: boolean) {
@@ -133,10 +118,10 @@ export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal,
     }
   }
 
-  for (const { name, by, begins } of Object.values<Metric>(METRICS))
-    if (by.includes(tier)) for (const labels of begins) increase(name, labels, 0)
-  if (METRICS.recovery.by.includes(tier))
-    for (const level of [String(TIERS[tier].level), 'none']) addRecovery(level, 0, 0)
+  for (const { type, name, by, label, values } of Object.values(METRICS))
+    if (type === 'counter' && by.includes(tier))
+      for (const labels of label ? values.map((value) => ({ [label]: value })) : [{}]) increase(name, labels, 0)
+  if (LADDER.includes(tier)) for (const level of [String(TIERS[tier].level), 'none']) addRecovery(level, 0, 0)
   return {
     add,
     set,
@@ -153,6 +138,7 @@ export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal,
         noteVerdict('healthy')
         addRecovery(String(marker.level ?? 'none'), marker.seconds, 1)
       } else if (marker.kind === 'escalate') add('escalations')
+      else if (marker.kind === 'ended') increase(METRICS.processDeaths.name, {}, marker.times)
       else if (marker.kind === 'manual')
         add('humanCalls', { about: marker.why.startsWith(ABOUT_WATCHERS) ? 'watchers' : 'gateway' })
       else return
@@ -179,8 +165,8 @@ export function openMeter(settings: Settings, tier: TierName, log: Pick<Journal,
 const LAST_LINE = '# EOF'
 
 /** Undefined: it is damaged, or cannot be read. */
-export function readMetrics(path: string): Series | undefined {
-  const series: Series = new Map()
+export function readMetrics(path: string): Map<string, number> | undefined {
+  const series = new Map<string, number>()
   if (!existsSync(path)) return series
   const text = tried(() => readWhole(path))
   if (!text?.endsWith(`\n${LAST_LINE}\n`)) return undefined
@@ -195,11 +181,11 @@ export function readMetrics(path: string): Series | undefined {
 }
 
 /** Readable for all: node_exporter is another user. */
-function writeMetrics(path: string, series: Series): void {
+function writeMetrics(path: string, series: Map<string, number>): void {
   const samples: Record<string, string[]> = {}
   for (const [one, value] of series) (samples[one.slice(0, one.indexOf('{'))] ??= []).push(`${one} ${value}`)
   const lines: string[] = []
-  for (const { name, type, help } of Object.values<Metric>(METRICS)) {
+  for (const { name, type, help } of Object.values(METRICS)) {
     const parts = type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']
     const own = parts.flatMap((part) => samples[name + part] ?? [])
     // The same words in every file, or node_exporter refuses the second one (prometheus/node_exporter#1885).

@@ -1,9 +1,9 @@
 /** The pause switch: a file that may hold the time at which the pause ends, `2026-11-22 07:00`. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { localIso } from './contract.ts'
 import type { Settings } from './settings.ts'
-import { tried } from './state.ts'
+import { readWhole, tried } from './state.ts'
 
 export const pausePath = (settings: Settings): string => join(settings.stateDir, 'self-healing.paused')
 
@@ -11,7 +11,7 @@ export const pausePath = (settings: Settings): string => join(settings.stateDir,
 export function pauseReason(settings: Settings, now = new Date()): string | undefined {
   const path = pausePath(settings)
   if (!existsSync(path)) return undefined
-  const text = tried(() => readFileSync(path, 'utf8'))?.trim() ?? ''
+  const text = tried(() => readWhole(path))?.trim() ?? ''
   // Only what looks like a date is one: Date.parse reads "upgrading, back at 5" as the year 2001.
   const until = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text.split('\n')[0]!) : Number.NaN
   if (Number.isNaN(until)) return `paused by ${path}, until it is removed`

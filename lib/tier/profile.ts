@@ -1,8 +1,8 @@
 /** OpenClaw's profiles by its own rules (2026.9.6: docs/gateway/multiple-gateways.md, docs/logging.md). */
-import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { tried } from './state.ts'
+import { readWhole, tried } from './state.ts'
 
 export const DEFAULT_PROFILE = 'default'
 
@@ -34,7 +34,7 @@ export function profileStateDir(home: string, profile: string): string {
 }
 
 export function profilePort(profile: string, configPath: string): number {
-  const port = portInConfig(tried(() => readFileSync(configPath, 'utf8')) ?? '')
+  const port = portInConfig(tried(() => readWhole(configPath)) ?? '')
   if (port !== undefined) return port
   if (profile.toLowerCase() === 'dev') return 19_001
   let hash = 0x811c9dc5
@@ -42,25 +42,16 @@ export function profilePort(profile: string, configPath: string): number {
   return 20_000 + (hash % 40_000)
 }
 
-/** `gateway.port`, also of a broken config; a JSON5 parser would cost a healthy tick too much. */
+/** `gateway.port`, also of a broken config. The parser is loaded for profiles only: it would cost every healthy tick. */
 export function portInConfig(text: string): number | undefined {
-  const path: (string | undefined)[] = []
-  let key: string | undefined
-  const token = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)'|([\w$.+-]+)|[{}[\]]/g
-  for (let m = token.exec(text); m; m = token.exec(text)) {
-    const word = m[1] ?? m[2] ?? m[3]
-    if (m[0] === '{' || m[0] === '[') path.push(key)
-    else if (m[0] === '}' || m[0] === ']') path.pop()
-    else if (word !== undefined && /^\s*:/.test(text.slice(token.lastIndex, token.lastIndex + 100))) key = word
-    else if (m[3] !== undefined && key === 'port' && path.length === 2 && path[1] === 'gateway') {
-      const port = Number(m[3])
-      if (Number.isInteger(port) && port > 0 && port < 65_536) return port
-    }
-  }
-  return undefined
+  const parsed = tried(() => createRequire(import.meta.url)('json5').parse(text))
+  const port = parsed ? parsed.gateway?.port : Number(LIKE_A_PORT.exec(text)?.[1])
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined
 }
 
-/** The beginning of the log's name in /tmp/openclaw, which all profiles share. */
+/** Behind `gateway: {`, with sections of up to two levels between. */
+const LIKE_A_PORT = /\bgateway["']?\s*:\s*\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*?\bport["']?\s*:\s*(\d+)/
+
 export function rollingLogName(profile: string): string {
   if (profile === DEFAULT_PROFILE) return 'openclaw'
   const encoded = profile.replace(/[-_A-Z]/g, (c) => (c === '-' ? '--' : c === '_' ? '-0' : `-1${c.toLowerCase()}`))

@@ -1,4 +1,5 @@
-/** Removes secrets from text, in linear time; redacting twice gives what redacting once gives. */
+/** Removes secrets (and terminal escapes) from text, in linear time; redacting twice gives what redacting once gives. */
+import { cleanText } from './contract.ts'
 import { tried } from './state.ts'
 
 export const REDACTED = '[REDACTED]'
@@ -8,28 +9,22 @@ const SHORTEST_KNOWN = 6
 /** From here on it is also found where a terminal has wrapped it. */
 const SHORTEST_WRAPPED = 16
 
-/** A colour code ends in a letter and would hide that a word begins: this private character separates them. */
-const SPACER = '\ue000'
-const COLOURS_AND_SPACER = /(\u001b\[[\d;?]{0,32}[A-Za-z])\ue000/g
-const COLOURS = /\u001b\[[\d;?]{0,32}[A-Za-z]/g
-
 /** MySQL's programs take their password as `-pPASSWORD`. */
 const DATABASE_CLIENT = /\b(?:mysql|mariadb)[^\r\n]{0,2000}/g
 const ATTACHED_PASSWORD = /([ \t]-p["']?)(?!\[REDACTED\]|["'])[^\s"']{1,256}/g
 
 /** @param known values that are secret here, also found JSON-escaped, URL-encoded, in base64, and wrapped by a terminal */
 export function redact(text: string, known: Iterable<string> = []): string {
-  let out = text.replace(COLOURS, `$&${SPACER}`)
+  let out = cleanText(text)
   for (const form of formsOf(known)) out = out.replaceAll(form, REDACTED)
   out = redactPrivateKeys(out)
   // Of a pattern without a group the second argument is the place.
   for (const pattern of SECRETS)
     out = out.replace(pattern, (_, kept: string | number) => (typeof kept === 'string' ? kept : '') + REDACTED)
   out = out.replace(DATABASE_CLIENT, (line) => line.replace(ATTACHED_PASSWORD, `$1${REDACTED}`))
-  return redactNamedValues(out).replace(COLOURS_AND_SPACER, '$1')
+  return redactNamedValues(out)
 }
 
-/** `botToken` as `bot token`. */
 export function spaced(name: string): string {
   const apart = name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replace(/([A-Z])([A-Z][a-z])/g, '$1 $2')
   return apart.toLowerCase()
@@ -55,21 +50,17 @@ export function secretValues(tree: unknown, name = ''): string[] {
   return Object.entries(tree).flatMap(([key, value]) => secretValues(value, key))
 }
 
-const SECRET_WORDS = new Set(
-  `token tokens secret secrets password passwords passwd passwort passphrase passcode pwd pass apikey apikeys authorization
-  cookie cookies credential credentials bearer jwt nsec otp totp pat dsn pin`.split(/\s+/),
-)
+export const setOf = (words: string): ReadonlySet<string> => new Set(words.split(/\s+/))
+
+const SECRET_WORDS = setOf(`token tokens secret secrets password passwords passwd passwort passphrase passcode pwd
+  pass apikey apikeys authorization cookie cookies credential credentials bearer jwt nsec otp totp pat dsn pin`)
 const SECRET_ENDINGS =
   /(api|access|private|secret|encrypt|encryption|encoding|signing|sign|recovery|aes|auth|master|host|service|client|account|license|subscription|app|bot|deploy|gotify|ssh|pgp|gpg|wallet|shared|webhook|admin)keys?$|(token|secret|password|passwd|apikey|passphrase)s?$|(pairing|setup|invite|auth|verification)code$|connectionstring$|privatekey/
 /** A name that ends so names where a secret is, or something about it, not the secret. */
-const POINTERS = new Set(
-  `file path dir ref refs env name names mode type kind id ids url uri endpoint source provider status state at field
-  header expires expiry length size profile profiles policy store manager scope scopes rotation`.split(/\s+/),
-)
-const COUNTS = new Set(
-  `max min limit count total usage used budget remaining prompt completion input output per ttl reserve context
-  cached`.split(/\s+/),
-)
+const POINTERS = setOf(`file path dir ref refs env name names mode type kind id ids url uri endpoint source provider
+  status state at field header expires expiry length size profile profiles policy store manager scope scopes rotation`)
+const COUNTS = setOf(`max min limit count total usage used budget remaining prompt completion input output per ttl
+  reserve context cached`)
 
 /** What follows `token:` in sentences and help texts, and references to a secret. */
 const HARMLESS =
@@ -98,7 +89,7 @@ function formsOf(known: Iterable<string>): (string | RegExp)[] {
 }
 
 const [KEY_BEGIN, KEY_END] = ['BEGIN', 'END'].map((edge) => `-----${edge} [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`)
-const KEY_LINE = String.raw`(?:[A-Za-z0-9+/=]{24,4096}|(?=[A-Za-z]{0,22}[\d+/=])[A-Za-z0-9+/=]{1,23})(?=\\|[\r\n]|$)`
+const KEY_LINE = String.raw`(?:[A-Za-z0-9+/=]{24,4096}|(?=[A-Za-z]{0,22}[\d+/=])[A-Za-z0-9+/=]{1,23})(?=\\|\s|$)`
 const KEY_HEADER = String.raw`(?:Proc-Type|DEK-Info|Version|Comment): [^\r\n\\]{0,120}`
 const WHOLE_KEY = new RegExp(
   String.raw`${KEY_BEGIN}(?:(?:(?!-----)[\s\S]){0,32768}${KEY_END}|(?:(?:\\r)?\\n|[\r\n \t]{1,64}|${KEY_LINE}|${KEY_HEADER}){0,2048})`,
@@ -186,10 +177,8 @@ const keys = (prefixes: string, body: string) => `(?:${prefixes.split(' ').join(
 
 /** Keys by their vendors' prefixes. Every repetition is bounded: linear time. */
 const VENDOR_KEYS = [
-  keys(
-    'apify_api_ ATBB crsr_ csk- gsk_ hf_ lin_api_ lin_oauth_ npm_ NRAK- ntn_ pplx- r8_ rnd_ xai-',
-    '[A-Za-z0-9]{20,512}',
-  ),
+  keys('apify_api_ ATBB crsr_ csk- gsk_ hf_ lin_api_ lin_oauth_', '[A-Za-z0-9]{20,512}'),
+  keys('npm_ NRAK- ntn_ pplx- r8_ rnd_ xai-', '[A-Za-z0-9]{20,512}'),
   keys('do[opr]_v1_ e2b_ sbp_ shpat_ shpca_ shppa_ shpss_', '[A-Fa-f0-9]{20,128}'),
   keys('dapi fc- key- pul- SK', '[0-9a-f]{32,40}(?:-\\d)?'),
   keys('AQ\\. ATATT3x CCIPAT_ dckr_[op]at_ figd_ fo1_ glsa_ HRKU- hv[bs]\\. jina_ lsv2_[ps][kt]_', '[\\w=-]{20,512}'),

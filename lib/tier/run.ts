@@ -1,10 +1,12 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { currentIncident } from '../incidents/history.ts'
+import { awakeSec } from './awake.ts'
 import { exitAsIn, print } from './by-hand.ts'
-import { EXIT, type ExitCode, MARKER, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
+import { EXIT, type ExitCode, MARKER, NEEDS_ATTENTION, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
 import { type Journal, openJournal } from './journal.ts'
-import { isLock, type Lock, lockHolder, longestRunSec, takeLock } from './lock.ts'
+import { isLock, type Lock, lockHolder, longestRunSec, readLock, takeLock } from './lock.ts'
 import { type Meter, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
 import { redact } from './redact.ts'
@@ -26,11 +28,10 @@ export interface TierRun {
   secrets: string[]
   hide: (text: string) => string
   dryRun: boolean
+  pause: string | undefined
   flags: Record<string, boolean>
-  /** Numbers that no line of the log tells. */
   meter: Meter
   signal: AbortSignal
-  /** Registers a cleanup; the last one runs first. */
   onExit(cleanup: () => void | Promise<void>): void
   markAtWork(): void
 }
@@ -40,9 +41,6 @@ interface TierScript {
   help: string
   exitCodes?: string
   flags?: Record<string, string>
-  /** Level 4 has to speak even when no lock can be written. */
-  runsWithoutLock?: boolean
-  whilePaused?: (run: Pick<TierRun, 'settings' | 'journal'>, pause: string) => Promise<void>
   main: (run: TierRun) => Promise<Outcome>
 }
 
@@ -51,7 +49,9 @@ export async function runTier(script: TierScript): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const unusable = await exitAsIn(script.tier, async () => {
     const meanings = { ...script.flags, 'dry-run': 'say what would be done; change nothing', help: 'print this' }
-    const flags = await readFlags(Object.keys(meanings))
+    const flag = { type: 'boolean', default: false } as const
+    const options = Object.fromEntries(Object.keys(meanings).map((name) => [name, flag]))
+    const flags = parseArgs({ options }).values as Record<string, boolean>
     if (flags.help) return print(helpOf(script, meanings))
     return runWith(script, loadSettings(), flags)
   })
@@ -62,13 +62,6 @@ export async function runTier(script: TierScript): Promise<void> {
   }
 }
 
-async function readFlags(names: string[]): Promise<Record<string, boolean>> {
-  if (process.argv.length === 2) return {}
-  const { parseArgs } = await import('node:util')
-  const options = Object.fromEntries(names.map((name) => [name, { type: 'boolean' as const, default: false }]))
-  return parseArgs({ options }).values as Record<string, boolean>
-}
-
 function helpOf(script: TierScript, meanings: Record<string, string>): string {
   const lines = Object.entries(meanings).map(([name, meaning]) => `  --${name.padEnd(14)}${meaning}`)
   const codes = script.exitCodes ?? '0 healthy when I left, 1 still down: the next tier’s turn'
@@ -77,19 +70,22 @@ function helpOf(script: TierScript, meanings: Record<string, string>): string {
 }
 
 async function runWith(script: TierScript, settings: Settings, flags: Record<string, boolean>): Promise<ExitCode> {
-  const startedSec = process.uptime()
+  const startedSec = awakeSec()
   const dryRun = flags['dry-run'] === true
   const secrets = [...settings.secrets]
   const hide = (text: string) => redact(text, secrets)
   const journal = openJournal(settings, script.tier, hide, dryRun)
   const meter = openMeter(settings, script.tier, journal, dryRun)
-  if (!dryRun) countMarkers(journal, meter, settings)
+  let isHumanNeeded = false
+  if (!dryRun) countMarkers(journal, meter, settings, () => (isHumanNeeded = true))
   const abort = new AbortController()
   const cleanups: (() => void | Promise<void>)[] = []
   let lock: Lock | undefined
   let isAnotherAtWork = false
+  let isEnding = false
 
   const end = async (outcome: Outcome): Promise<ExitCode> => {
+    isEnding = true
     for (const cleanup of cleanups.splice(0).reverse()) {
       try {
         await cleanup()
@@ -97,20 +93,21 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
         journal.warn(`cleanup failed: ${oneLine(String(error))}`)
       }
     }
-    const seconds = process.uptime() - startedSec
+    const seconds = awakeSec() - startedSec
     if (!isAnotherAtWork) {
       const longestSec = longestRunSec(settings, script.tier)
       meter.noteRun({ ...outcome, seconds, isPaused: pause !== undefined, longestSec })
     }
-    const line = MARKER.runEnded(outcome.verdict, outcome.code, seconds)
-    if (outcome.code === EXIT.down) journal.warn(line)
-    else journal.info(line)
+    journal[outcome.code === EXIT.down ? 'warn' : 'info'](MARKER.runEnded(outcome.verdict, outcome.code, seconds))
     lock?.release()
+    // The call to a human does not wait for cron.
+    if (isHumanNeeded && script.tier !== 'monitor')
+      await shell(settings, { timeoutSec: 50 })`sh ${LAUNCHER} ${TIERS.monitor.script}`
     return outcome.code
   }
   const stop = (signal: NodeJS.Signals) => {
-    // A second signal (Ctrl-C, Level 2 passing its own on) must not cut the cleanup short.
-    if (abort.signal.aborted) return
+    // A second signal (Ctrl-C, Level 2 passing its own on) must not cut the cleanup short, nor one the call to a human.
+    if (isEnding) return
     abort.abort()
     endRunningCommands()
     void end({ code: EXIT.down, verdict: `stopped by ${signal}` }).then((code) => process.exit(code))
@@ -122,16 +119,15 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     return end({ code: EXIT.stoodDown, verdict: 'stood down' })
   }
   journal.info(MARKER.runStarted(process.pid))
-  if (pause !== undefined && !dryRun) {
-    await script.whilePaused?.({ settings, journal }, pause)
-    return standDown(pause)
-  }
+  // Level 4 tells what was done before the pause, and has to speak even when no lock can be written.
+  const isSpeaker = script.tier === 'monitor'
+  if (pause !== undefined && !dryRun && !isSpeaker) return standDown(pause)
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
   try {
     if (!dryRun) {
       const taken = await takeLock(settings, script.tier).catch((error: unknown) => {
-        if (!script.runsWithoutLock) throw error
+        if (!isSpeaker) throw error
       })
       isAnotherAtWork = taken !== undefined && !isLock(taken)
       if (taken && !isLock(taken))
@@ -140,10 +136,10 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       const higher = await higherTierAtWork(settings, script.tier)
       if (higher !== undefined) return await standDown(higher)
     }
-    if (pause !== undefined) journal.info(`dry run: would not act: ${pause}`)
+    if (pause !== undefined && dryRun) journal.info(`dry run: would not act: ${pause}`)
     for (const problem of settings.envProblems) journal.warn(problem)
     const outcome = await script.main({
-      ...{ settings, journal, secrets, hide, dryRun, flags, meter, signal: abort.signal },
+      ...{ settings, journal, secrets, hide, dryRun, pause, flags, meter, signal: abort.signal },
       onExit: (cleanup) => {
         if (abort.signal.aborted) void cleanup()
         else cleanups.push(cleanup)
@@ -156,15 +152,15 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
         meter.flush()
       },
     })
-    return await end(outcome)
+    if (!abort.signal.aborted) return await end(outcome)
   } catch (error) {
-    // `stop` writes the last line and ends the process.
-    if (abort.signal.aborted) return await new Promise<never>(() => {})
-    return await end(describeFailure(error, settings, journal))
+    if (!abort.signal.aborted) return await end(describeFailure(error, settings, journal))
   }
+  // `stop` writes the last line and ends the process.
+  return new Promise<never>(() => {})
 }
 
-function countMarkers(journal: Journal, meter: Meter, settings: Settings): void {
+function countMarkers(journal: Journal, meter: Meter, settings: Settings, callHuman: () => void): void {
   for (const severity of ['info', 'warn', 'error'] as const) {
     const write = journal[severity]
     journal[severity] = (text) => {
@@ -172,6 +168,8 @@ function countMarkers(journal: Journal, meter: Meter, settings: Settings): void 
       const isNew = marker?.kind === 'down' && currentIncident(settings) === undefined
       write(text)
       if (marker) meter.noteMarker(marker, isNew)
+      const isUrgent = marker?.kind === 'notice' && marker.what.startsWith(NEEDS_ATTENTION)
+      if (marker?.kind === 'manual' || isUrgent) callHuman()
     }
   }
 }
@@ -179,15 +177,19 @@ function countMarkers(journal: Journal, meter: Meter, settings: Settings): void 
 function describeFailure(error: unknown, settings: Settings, journal: Journal): Outcome {
   const { code, path = settings.watchdogDir } = error as NodeJS.ErrnoException
   if (code && ['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST'].includes(code)) {
-    journal.error(MARKER.manual(`${path} cannot be written (${code}); without its state this tier treats nothing`))
+    const isState = path.startsWith(settings.watchdogDir)
+    const so = isState ? 'cannot be written; without its state this tier treats nothing' : 'cannot be read or written'
+    journal.error(MARKER.manual(`${path} ${so} (${code})`))
     return { code: EXIT.down, verdict: `cannot write (${code})` }
   }
   journal.error(`unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   return { code: EXIT.down, verdict: 'failed' }
 }
 
-/** Why nothing more may be done: it was paused meanwhile, or a tier above is at work. */
+/** Why nothing more may be done: another run took its place, it was paused meanwhile, or a tier above is at work. */
 export async function whyHandsOff(settings: Settings, tier: TierName): Promise<string | undefined> {
+  if (readLock(settings, tier)?.pid !== process.pid)
+    return 'its lock was taken away, as from one that is stopped or hangs'
   return pauseReason(settings) ?? (await higherTierAtWork(settings, tier))
 }
 
@@ -195,8 +197,8 @@ async function higherTierAtWork(settings: Settings, tier: TierName): Promise<str
   const { level } = TIERS[tier]
   for (const higher of ['emergency-recovery', 'healthcheck'] as const) {
     if (level === undefined || level >= TIERS[higher].level) continue
-    const holder = await lockHolder(settings, higher)
-    if (holder?.atWork) return `level ${TIERS[higher].level} is at work (pid ${holder.pid}, since ${holder.since})`
+    const holder = readLock(settings, higher)?.atWork ? await lockHolder(settings, higher, true) : undefined
+    if (holder) return `level ${TIERS[higher].level} is at work (pid ${holder.pid}, since ${holder.since})`
   }
   return undefined
 }

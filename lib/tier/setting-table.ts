@@ -1,4 +1,5 @@
-/** `.env.example` and the README's table are made of `SETTINGS`. */
+/** `.env.example` and the table of docs/settings.md are made of `SETTINGS`. */
+import { closest, distance } from 'fastest-levenshtein'
 import { PROFILE_RULE, parseProfile } from './profile.ts'
 
 export interface Setting<T> {
@@ -35,6 +36,7 @@ const oneOf = <const T extends string>(choices: readonly T[]) =>
 
 const askOnOff = oneOf(['ask', 'on', 'off'])
 const newsKind = oneOf(['failures', 'all'])
+const supervisor = oneOf(['auto', 'external'])
 const words = (text: string) => text.split(/[\s,]+/).filter(Boolean)
 const readUrl = (text: string) => (/^https?:\/\//i.test(text) && URL.canParse(text) ? text : undefined)
 const A_URL = 'a URL that begins with http:// or https://'
@@ -46,9 +48,11 @@ const startupWait = kind('seconds', `seconds, a number >= 0.05 and <= ${MAX_NUMB
   const sec = numberIn(text, /^\d+(\.\d+)?$/, 0.05, MAX_NUMBER)
   return sec === undefined || sec < 5 ? sec : Math.max(sec, 30)
 })
+const minutes = number('minutes', 1)
 const hours = number('hours', 0)
 const megabytes = number('MB', 1)
 const count = whole('retries', 1, 100)
+const processes = whole('processes', 1, 100)
 const text = kind('text', 'text', (value) => value)
 const secret = kind(SECRET, 'text', (value) => value)
 const url = kind('URL', A_URL, readUrl)
@@ -76,17 +80,28 @@ export const SETTINGS = {
   profile: profileName('OPENCLAW_PROFILE', '', 'which gateway of this machine; only read from the environment'),
   stateDir: path('OPENCLAW_STATE_DIR', '~/.openclaw', "OpenClaw's own folder; a profile's is `~/.openclaw-<profile>`"),
   configPath: path('OPENCLAW_CONFIG_PATH', '', "OpenClaw's config file; default `openclaw.json` in its folder"),
+  supervisorMode: supervisor(
+    'OPENCLAW_SUPERVISOR_MODE',
+    'auto',
+    'external: something else starts it, so it is never started here',
+  ),
+  launchdLabel: text('OPENCLAW_LAUNCHD_LABEL', '', "the gateway's job in launchd; default `ai.openclaw.gateway`"),
   memoryDir: path('OPENCLAW_MEMORY_DIR', '~/openclaw/memory', 'for logs and reports; or `~/openclaw-<profile>/memory`'),
   logRetentionDays: number('days', 1)('LOG_RETENTION_DAYS', '14', 'how long logs are kept (learnings: without limit)'),
   prometheusTextfileDir: path('PROMETHEUS_TEXTFILE_DIR', '', "where metrics go: a folder of node_exporter's"),
   // Level 1
+  pulseSec: whole('seconds', 0, 60)('OPENCLAW_PULSE_INTERVAL', '15', 'how often the gateway is asked; 0: every 180 s'),
   watchdogMemoryWarnMb: megabytes('OPENCLAW_WATCHDOG_MEMORY_WARN_MB', '1536', 'memory of the gateway: warning'),
   watchdogMemoryCriticalMb: megabytes('OPENCLAW_WATCHDOG_MEMORY_CRITICAL_MB', '2048', 'the same: critical'),
   startupGraceSec: seconds('OPENCLAW_STARTUP_GRACE', '300', 'how long a start may take before it counts as hung'),
+  crashLoopDeaths: processes('OPENCLAW_CRASH_LOOP_DEATHS', '5', 'so many that end unasked are a crash loop'),
+  crashLoopMin: minutes('OPENCLAW_CRASH_LOOP_MINUTES', '10', 'if they end within this time'),
+  flappingDeaths: processes('OPENCLAW_FLAPPING_DEATHS', '5', 'so many that end unasked within an hour are a warning'),
   // Level 2
   healthCheckMaxRetries: count('HEALTH_CHECK_MAX_RETRIES', '3', 'how often Level 2 restarts the gateway'),
   healthCheckRetryDelaySec: seconds('HEALTH_CHECK_RETRY_DELAY', '30', 'between those restarts'),
   healthCheckEscalationWaitSec: seconds('HEALTH_CHECK_ESCALATION_WAIT', '300', 'downtime before Level 3 is started'),
+  alwaysWait: onOff('HEALTH_CHECK_ALWAYS_WAIT', 'off', 'whether Level 3 waits for what cannot pass by itself, too'),
   configRollback: onOff('CONFIG_ROLLBACK', 'on', 'whether Level 2 may put back the last known-good config'),
   // Level 3
   doctors: doctorNames('DOCTOR', 'claude', 'the doctors, in this order; one that cannot be used is skipped'),
@@ -95,6 +110,7 @@ export const SETTINGS = {
   learnedRemedies: askOnOff('LEARNED_REMEDIES', 'ask', 'what fixed a failure twice: proposed, applied, or not learned'),
   anthropicApiKey: secret('ANTHROPIC_API_KEY', '', "Claude Code's key, when it has no login of its own"),
   claudeOauthToken: secret('CLAUDE_CODE_OAUTH_TOKEN', '', 'made by `claude setup-token`, for jobs without a keychain'),
+  claudeConfigDir: text('CLAUDE_CONFIG_DIR', '', "Claude Code's folder, and its login's name in the keychain"),
   anthropicBaseUrl: url('ANTHROPIC_BASE_URL', '', "another address of Claude Code's service (a gateway or proxy)"),
   openaiApiKey: secret('OPENAI_API_KEY', '', 'the key of Codex or Qwen Code, when they have no login of their own'),
   openaiBaseUrl: url('OPENAI_BASE_URL', '', 'another address of that service, e.g. of a local model server'),
@@ -121,14 +137,14 @@ const CONSTANTS = {
   watchdogBackoffSec: numbers('OPENCLAW_WATCHDOG_BACKOFF', '10 30 60 600', 'by the number of crashes'),
   watchdogCrashDecayHours: hours('OPENCLAW_WATCHDOG_CRASH_DECAY_HOURS', '6', 'crashes further apart are unrelated'),
   stopGraceSec: seconds('OPENCLAW_STOP_GRACE', '20', 'launchd waits as long before SIGKILL'),
-  healthCheckHttpTimeoutSec: timeout('HEALTH_CHECK_HTTP_TIMEOUT', '10', 'more patient than Level 1'),
+  healthCheckHttpTimeoutSec: timeout('HEALTH_CHECK_HTTP_TIMEOUT', '10', 'longer than that of Level 1'),
   knownGoodAfterSec: seconds('CONFIG_KNOWN_GOOD_AFTER', '600', 'a bad config shows within minutes of a start'),
   emergencyRecoveryCheckIntervalSec: timeout('EMERGENCY_RECOVERY_CHECK_INTERVAL', '30', 'a doctor works for minutes'),
   emergencyRecoveryIdleLimitSec: timeout('EMERGENCY_RECOVERY_IDLE_LIMIT', '300', 'longer than any instrument takes'),
   emergencyRecoveryReportWaitSec: seconds('EMERGENCY_RECOVERY_REPORT_WAIT', '120', 'the gateway runs: no hurry'),
   doctorStartupWaitSec: startupWait('CLAUDE_STARTUP_WAIT', '60', 'a loaded machine starts programs slowly'),
   doctorSameFailureHours: hours('DOCTOR_SAME_FAILURE_HOURS', '1', 'a second doctor would see what the first one saw'),
-  alertWindowMin: number('minutes', 1)('EMERGENCY_ALERT_WINDOW', '30', 'an older failure has passed or was sent'),
+  alertWindowMin: minutes('EMERGENCY_ALERT_WINDOW', '30', 'an older failure has passed or was sent'),
   alertTimeoutSec: timeout('ALERT_HTTP_TIMEOUT', '10', 'the next run comes in 5 minutes anyway'),
   telegramApiUrl: url('TELEGRAM_API_URL', 'https://api.telegram.org', 'only a Bot API server of your own differs'),
   guardianMaxRevivals: count('GUARDIAN_MAX_REVIVALS', '3', 'in a row: one more would not help'),
@@ -149,19 +165,7 @@ export function misspelling(name: string): string | undefined {
   if (KNOWN.includes(name) || OTHERS.test(name)) return undefined
   const ours = OURS.exec(name)?.[0]
   const limit = ours ? Infinity : name.length < 10 ? 1 : 2
-  const [nearest] = KNOWN.filter((one) => (ours ? one.startsWith(ours) : Math.abs(one.length - name.length) <= limit))
-    .map((one) => ({ name: one, distance: editDistance(one, name) }))
-    .sort((a, b) => a.distance - b.distance)
-  return nearest && nearest.distance <= limit ? `unknown setting ${name}, did you mean ${nearest.name}?` : undefined
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1]
-    for (let j = 0; j < b.length; j++)
-      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (letter === b[j] ? 0 : 1)))
-    row = next
-  }
-  return row.at(-1)!
+  const candidates = KNOWN.filter((one) => one.startsWith(ours ?? ''))
+  const nearest = closest(name, candidates)
+  return distance(nearest, name) <= limit ? `unknown setting ${name}, did you mean ${nearest}?` : undefined
 }

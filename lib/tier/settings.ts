@@ -1,25 +1,28 @@
 /** Settings: environment, then the `.env` file, then the default; empty means unset. Nothing else reads `process.env`. */
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { homedir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { parse as parseDotenv } from 'dotenv'
+import { EXIT } from './contract.ts'
 import { DEFAULT_PROFILE, PROFILE_RULE, parseProfile, profilePort, profileStateDir, profileSuffix } from './profile.ts'
 import { ALL_SETTINGS, misspelling, SECRET, type Setting } from './setting-table.ts'
-import { readWhole } from './state.ts'
+import { readWhole, tried } from './state.ts'
 
-export class SettingsError extends Error {}
+export const SYSTEM_PATH = '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'
+
+export class SettingsError extends Error {
+  exitCode = EXIT.unusable
+}
 
 type TableValues = {
   [K in keyof typeof ALL_SETTINGS]: NonNullable<ReturnType<(typeof ALL_SETTINGS)[K]['read']>>
 }
 
+type Options = { profile?: string; overlook?: (problem: string) => void }
 export type Settings = ReturnType<typeof loadSettings>
 
 /** Throws `SettingsError` with one line; the uninstallation passes `overlook` and gets the default instead. */
-export function loadSettings(
-  env: NodeJS.ProcessEnv = process.env,
-  options: { profile?: string; overlook?: (problem: string) => void } = {},
-) {
+export function loadSettings(env: NodeJS.ProcessEnv = process.env, options: Options = {}) {
   // Cron entries may lack HOME.
   const home = env.HOME || homedir()
   const profile = readProfile(options.profile, env)
@@ -137,12 +140,15 @@ function keepHash(line: string): string {
   return m ? `${m[1]}"${m[2]}"${m[3] ?? ''}` : line
 }
 
-/** A setting, a comment or an empty line. */
 const IN_ENV = /^\s*(?:(?:export\s+)?[\w.-]+\s*=|#|$)/
 
-function childEnvironment({ OPENCLAW_PROFILE, ...env }: NodeJS.ProcessEnv, home: string, own: Record<string, string>) {
-  const PATH = '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'
-  const childEnv = { PATH, ...env, HOME: home, ...own } as Record<string, string>
+function childEnvironment(env: NodeJS.ProcessEnv, home: string, own: Record<string, string>) {
+  // `ps` cuts command lines to COLUMNS.
+  const { OPENCLAW_PROFILE, COLUMNS, ...others } = env
+  // Without USER, Claude Code up to 2.1.260 does not find its login in the keychain.
+  const USER = tried(() => userInfo().username) ?? env.USER
+  const names = USER ? { USER, LOGNAME: USER } : {}
+  const childEnv = { PATH: SYSTEM_PATH, ...others, HOME: home, ...names, ...own } as Record<string, string>
   // systemctl --user finds its manager by this; cron does not set it.
   const uid = process.getuid?.()
   if (uid !== undefined && !childEnv.XDG_RUNTIME_DIR && existsSync(`/run/user/${uid}`))

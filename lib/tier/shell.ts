@@ -1,17 +1,10 @@
 /** The one way to run a command: zx, quiet, never throwing, in a process group that is ended as a whole at the time limit. */
 import { statSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { tried } from './state.ts'
 
-export interface Answer {
-  code: number | null
-  stdout: string
-  stderr: string
-  timedOut: boolean
-  missing: boolean
-  /** One line with the tail of stderr; undefined after exit 0. */
-  failure: string | undefined
-}
+export type Answer = Awaited<ReturnType<ReturnType<typeof shell>>>
 
 interface ShellOptions {
   timeoutSec?: number
@@ -22,17 +15,15 @@ interface ShellOptions {
   encoding?: 'utf8' | 'latin1'
 }
 
-/** `` $`systemctl --user restart ${unit}` ``; a value is one word, an array several. */
-type Shell = (pieces: TemplateStringsArray, ...values: unknown[]) => Promise<Answer>
-
-const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+const MAX_OUTPUT_MB = 4
 
 const running = new Set<number>()
 
-/** zx is loaded by the first command: a healthy tick runs none. */
-export function shell({ childEnv }: { childEnv?: Record<string, string> }, options: ShellOptions = {}): Shell {
+/** `` $`systemctl --user restart ${unit}` ``; a value is one word, an array several. zx is loaded by the first command: a healthy
+ * tick runs none. `failure`: one line with the tail of stderr; undefined after exit 0. */
+export function shell({ childEnv }: { childEnv?: Record<string, string> }, options: ShellOptions = {}) {
   const { timeoutSec = 15, input, cwd = '/', env = childEnv, encoding = 'utf8' } = options
-  return async (pieces, ...values) => {
+  return async (pieces: TemplateStringsArray, ...values: unknown[]) => {
     const { $ } = await import('zx/core')
     const command = $({
       ...{ nothrow: true, quiet: true, detached: true, prefix: '', shell: '/bin/sh', quote },
@@ -55,7 +46,7 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
     for (const name of ['stdout', 'stderr'] as const)
       child?.[name]?.on('data', (chunk: Buffer) => {
         bytes += chunk.length
-        if (bytes > MAX_OUTPUT_BYTES) end()
+        if (bytes > MAX_OUTPUT_MB * 2 ** 20) end()
         else output[name].push(chunk)
       })
     if (pid !== undefined) running.add(pid)
@@ -67,17 +58,14 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
       const { exitCode, signal } = await command
       const stdout = Buffer.concat(output.stdout).toString(encoding)
       const stderr = Buffer.concat(output.stderr).toString(encoding)
-      const isTooLong = bytes > MAX_OUTPUT_BYTES
+      const isTooLong = bytes > MAX_OUTPUT_MB * 2 ** 20
       const code = timedOut || isTooLong || signal ? null : exitCode
       // In the shell's own words, whatever its language: a wrapper that does not find its node ends with 127, too.
       const missing = code === 127 && /^\/bin\/sh:/m.test(stderr)
-      const how = isTooLong
-        ? `more than ${MAX_OUTPUT_BYTES / 1024 / 1024} MB of output`
-        : timedOut
-          ? `no answer within ${timeoutSec} s`
-          : code === null
-            ? `ended by ${signal}`
-            : `exit ${code}`
+      const limit = isTooLong
+        ? `more than ${MAX_OUTPUT_MB} MB of output`
+        : timedOut && `no answer within ${timeoutSec} s`
+      const how = limit || (code === null ? `ended by ${signal}` : `exit ${code}`)
       const last = (stderr.trim() || stdout.trim()).split('\n').slice(-3).join(' / ')
       // From the next word on: redaction does not find half a secret.
       const tail = last.length <= 300 ? last : last.slice(-300).replace(/^\S*/, '…')
@@ -92,6 +80,13 @@ export function shell({ childEnv }: { childEnv?: Record<string, string> }, optio
   }
 }
 
+/** How a process ended, as the end of a sentence: `exited with code 78`, `was killed by SIGKILL (9)`. */
+export function howItEnded(code: number | undefined, signal: number | undefined): string | undefined {
+  const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ?? 'signal'
+  if (signal !== undefined) return `was killed by ${name} (${signal})`
+  return code === undefined ? undefined : `exited with code ${code}`
+}
+
 export function endRunningCommands(): void {
   for (const pid of running) killGroup(pid)
 }
@@ -104,7 +99,8 @@ export function outputOf({ code, stdout, stderr, timedOut, missing }: Answer): s
 }
 
 /** For any POSIX shell; zx's own quoting needs bash. */
-const quote = (word: string): string => (/^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
+export const quote = (word: string): string =>
+  /^[\w/.:=@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 
 const killGroup = (pid: number) => tried(() => process.kill(-pid, 'SIGKILL'))
 

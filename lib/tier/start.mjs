@@ -9,9 +9,7 @@ delete process.env.NODE_COMPILE_CACHE
 
 process.on('uncaughtException', cannotStart)
 // An await that never settles; Node would exit with 13.
-process.once('beforeExit', () =>
-  cannotStart('it waits for something that can never happen (unsettled top-level await)'),
-)
+process.once('beforeExit', () => cannotStart('it waits for what can never happen (unsettled top-level await)'))
 
 try {
   // Node before 22.18. As tsx/esm/api does it, but without loading esbuild twice.
@@ -31,20 +29,14 @@ async function cannotStart(error) {
   const { existsSync } = await import('node:fs')
   const message = String(error?.message ?? error)
   // A syntax error's place is in its first line, any other's in the first frame of ours.
-  const place = /^(?:file:\/\/)?\/.+:\d+$|(?<=^ +at (?:.* )?\(?)(?:file:\/\/)?\/.+:\d+(?=:\d+\)?$)/m.exec(
-    error?.stack,
-  )?.[0]
-  const path = place?.startsWith('file:') ? fileURLToPath(place) : place
+  const place = /^(?:file:\/\/)?\/.+:\d+$|(?<=^ +at (?:.* )?\(?)(?:file:\/\/)?\/.+:\d+(?=:\d+\)?$)/m
+  const found = place.exec(error?.stack)?.[0]
+  const path = found?.startsWith('file:') ? fileURLToPath(found) : found
   const where = path && !message.includes(path) ? ` (${path})` : ''
   const help = existsSync(join(root, 'node_modules', 'tsx')) ? '' : `; \`npm ci\` in ${root} brings the packages back`
-  spawnSync(
-    '/bin/sh',
-    [join(root, 'scripts', 'run-tier.sh'), '--cannot-start', basename(script, '.ts'), ...process.argv.slice(2)],
-    {
-      input: message.replace(/\s+/g, ' ').trim().slice(0, 400) + where + help,
-      stdio: ['pipe', 'inherit', 'inherit'],
-      timeout: 30_000,
-    },
-  )
+  const launcher = join(root, 'scripts', 'run-tier.sh')
+  const input = message.replace(/\s+/g, ' ').trim().slice(0, 400) + where + help
+  const args = [launcher, '--cannot-start', basename(script, '.ts'), ...process.argv.slice(2)]
+  spawnSync('/bin/sh', args, { input, stdio: ['pipe', 'inherit', 'inherit'], timeout: 30_000 })
   process.exit(1)
 }

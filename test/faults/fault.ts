@@ -38,6 +38,8 @@ export interface RealScene extends StandInScene {
   linkOpenClaw(modules: string): void
   /** Starts the gateway by hand, and waits: until it is live or says something, then its pid; or until it has ended, then its exit code. */
   start(until: 'live' | 'exit' | RegExp): Promise<number>
+  /** How often others than the play have started it. */
+  starts(): number
   /** Waits until the gateway has said something since its start, or since the scene was opened. */
   until(words: RegExp): Promise<void>
   openclaw(...args: string[]): Promise<{ code: number | undefined; stderr: string }>
@@ -69,6 +71,8 @@ export interface Expected {
   verdict: Verdict
   /** It decides the exit codes of Levels 1 and 2, too. */
   healedBy: Healer
+  /** Exit codes of Level 1, Level 2, and Level 1 in the second round, where they differ from that. */
+  exits?: readonly [level1: number, level2: number, again: number]
   /** Starts and restarts of the gateway that the tiers may spend in two rounds, exactly so many: one by a level, else none. */
   restarts?: number
   /** What a human is told; undefined: nothing. */

@@ -9,4 +9,4 @@ test('there is a play for each of the 21 classes', () => {
   expect([...classes]).toEqual(Array.from({ length: 21 }, (_, i) => i + 1))
 })
 
-playAll('stand-in', async () => ({ open: openStandIn, close: async () => {} }), false)
+playAll('stand-in', async () => ({ open: openStandIn, close: async () => {} }), false, faults)

@@ -1,8 +1,8 @@
 /** Faults of a gateway that is up: no restart helps, and a human is told what does. */
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { FULL_DISK_MB, freeDiskMb, LOW_DISK_MB } from '../../lib/gateway/examination.ts'
+import { FULL_DISK_MB, freeDiskMb, LOW_DISK_MB } from '../../lib/gateway/judge.ts'
 import { slowly } from '../real/patient-machine.ts'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
 import { addTelegram, type Fault, killGateway, type RealScene, type Scene, type StandInScene } from './fault.ts'
@@ -11,6 +11,12 @@ import { isRunning, needsMount, onSmallDisk } from './scene.ts'
 const BROKEN = '{ gateway: { mode: "local", '
 // It may be the user's half-done work: it is not replaced while the gateway runs well.
 const isStillBroken = (scene: Scene) => expect(readFileSync(scene.configPath, 'utf8')).toBe(`${BROKEN}\n`)
+
+/** As after the seconds in which it may still be written. */
+function settle({ configPath }: Scene): void {
+  const ago = new Date(Date.now() - 10_000)
+  utimesSync(configPath, ago, ago)
+}
 
 let orphan: number
 
@@ -41,12 +47,16 @@ export const up: Fault[] = [
     name: 'config broken while running',
     told: /\bconfig\b/,
     keeps: ['process'],
-    produce: async (scene) => scene.writeConfig(BROKEN),
+    produce: async (scene) => {
+      scene.writeConfig(BROKEN)
+      settle(scene)
+    },
     check: isStillBroken,
     real: {
       produce: async (scene) => {
         scene.writeConfig(BROKEN)
         await scene.until(/config reload skipped/)
+        settle(scene)
       },
       check: isStillBroken,
     },
@@ -170,6 +180,20 @@ export const up: Fault[] = [
           expect(code).not.toBe(0)
         }
       },
+    },
+  },
+  {
+    ...UP,
+    id: '20b',
+    name: 'alive but silent: its model provider is dead',
+    told: /3 runs of its agents failed.*openai/,
+    produce: async ({ box }) => {
+      const end = (run: string) =>
+        `embedded run agent end: runId=${run} isError=true model=gpt-5 provider=openai error=LLM request failed.`
+      // A chat that quotes it is no run of its own.
+      const said = ['a', 'b', 'b', 'c'].map((run) => `[agent/embedded] ${end(run)}`)
+      for (const text of [...said, `[whatsapp] inbound: [agent/embedded] ${end('d')}`, `[whatsapp] see\n${end('e')}`])
+        appendFileSync(box.gatewayLog, `${new Date().toISOString()} ${text}\n`)
     },
   },
 ]

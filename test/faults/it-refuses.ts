@@ -149,6 +149,7 @@ export const refuses: (Fault | RealFault)[] = [
     told: /uses newer schema version/,
     ...refusing(78, 'Gateway failed to start: state database uses newer schema version 42 (this build supports 41)'),
     real: {
+      told: /needs you: it refuses to start: .*`Gateway failed to start: [^`]* schema\(s\) are newer than this build/,
       // As after a downgrade: the version in the database is ahead of the program's.
       produce: realRefusal(78, async (scene) => {
         const version = 'db.prepare("PRAGMA user_version").get().user_version'
@@ -197,6 +198,7 @@ export const refuses: (Fault | RealFault)[] = [
       await box.startGateway({ missingModule: module }, 'exit')
     },
     real: {
+      settings: { EMERGENCY_RECOVERY_CHECK_INTERVAL: '1', EMERGENCY_RECOVERY_TIMEOUT: '300' },
       cannotBeMade: needsMount,
       // As after an update that was cut off. The doctor is the scripted one, and so is npm: it puts the package back.
       produce: realRefusal(1, (scene) => {

@@ -1,17 +1,25 @@
 /** All faults, and their parts on one stage. */
+import { chatAndCrash } from './chat-and-crash.ts'
 import type { Expected, Fault, RealFault, Scene, StageName, Way } from './fault.ts'
+import { diesOften } from './it-dies-often.ts'
 import { down } from './it-is-down.ts'
 import { up } from './it-is-up.ts'
 import { refuses } from './it-refuses.ts'
+import { saysWhy } from './it-says-why.ts'
+import { whoRunsIt } from './who-runs-it.ts'
 
+export type AnyFault = Fault | RealFault
 export type Part = { id: string; name: string } & Expected & Way<Scene>
 
-const byId = (a: Fault | RealFault, b: Fault | RealFault) => a.id.localeCompare(b.id, 'en', { numeric: true })
+const byId = (a: AnyFault, b: AnyFault) => a.id.localeCompare(b.id, 'en', { numeric: true })
 
-export const faults: (Fault | RealFault)[] = [...refuses, ...up, ...down].sort(byId)
+/** The 21 classes. */
+export const faults: AnyFault[] = [...refuses, ...up, ...down].sort(byId)
+/** What field reports added to them. */
+export const fieldFaults: AnyFault[] = [...saysWhy, ...diesOften, ...chatAndCrash, ...whoRunsIt]
 
-export function partsOf(stage: StageName): Part[] {
-  return faults.flatMap((fault) => {
+export function partsOf(stage: StageName, among: AnyFault[]): Part[] {
+  return among.flatMap((fault) => {
     const { real, systemd, ...own } = fault
     const way = { 'stand-in': 'produce' in own ? own : undefined, real, systemd }[stage]
     if (!way) return []

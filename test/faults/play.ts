@@ -1,11 +1,11 @@
 /** Plays all faults that can be played on a stage, each through all tiers, and again those that it concerns; prints what came of them as a table. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { restartsIn } from '../support/tier-logs.ts'
 import type { Healer, Scene, StageName } from './fault.ts'
-import { type Part, partsOf } from './library.ts'
+import { faults, fieldFaults, type Part, partsOf } from './library.ts'
 
 export interface Performance<S extends Scene = Scene> {
   scene: S
@@ -24,6 +24,7 @@ interface Stage {
 }
 
 const HEAD = ['#', 'class', 'stage', 'verdict', 'healed by', 'restarts', 'seconds', 'a human is told']
+const NOT_RIGHT = 'NOT AS IT SHOULD BE'
 const EXITS: Record<Healer, readonly [level1: number, level2: number]> = {
   'nobody needed': [0, 0],
   itself: [0, 0],
@@ -34,15 +35,22 @@ const EXITS: Record<Healer, readonly [level1: number, level2: number]> = {
 }
 
 /** @param inTurn the stage is one for all faults */
-export function playAll(name: StageName, build: () => Promise<Stage>, inTurn = true): void {
+export function playAll(
+  name: StageName,
+  build: () => Promise<Stage>,
+  inTurn = true,
+  among = [...faults, ...fieldFaults],
+): void {
   let stage: Stage
-  const parts = partsOf(name)
+  const parts = partsOf(name, among)
   const rows = new Map<string, string[]>()
   beforeAll(async () => {
     stage = await build()
   })
   afterAll(async () => {
-    process.stdout.write(`\n${tableOf(parts.flatMap(({ id }) => [rows.get(id) ?? []]))}\n`)
+    const played = parts.flatMap(({ id }) => (rows.has(id) ? [rows.get(id)!] : []))
+    process.stdout.write(`\n${tableOf(played)}\n`)
+    noteResults(played)
     await stage.close()
   })
 
@@ -50,7 +58,7 @@ export function playAll(name: StageName, build: () => Promise<Stage>, inTurn = t
     test(`${part.id} ${part.name}: ${part.healedBy}`, { concurrent: !inTurn }, async ({ skip }) => {
       const about = [part.id, part.name, name]
       const why = part.cannotBeMade?.()
-      rows.set(part.id, [...about, part.verdict, why ?? 'NOT AS IT SHOULD BE', '', '', ''])
+      rows.set(part.id, [...about, part.verdict, why ?? NOT_RIGHT, '', '', ''])
       if (why) skip(why)
       const tiers = await stage.open(part.settings)
       try {
@@ -68,7 +76,8 @@ export function playAll(name: StageName, build: () => Promise<Stage>, inTurn = t
 async function play(part: Part, tiers: Performance): Promise<string[]> {
   const { scene } = tiers
   const { verdict, keeps = ['config'], restarts = part.healedBy.startsWith('level') ? 1 : 0 } = part
-  const exits = EXITS[part.healedBy]
+  const [level1, level2] = EXITS[part.healedBy]
+  const exits = part.exits ?? [level1, level2, level2]
   const config = readFileSync(scene.configPath, 'utf8')
   const logs = ['watchdog', 'healthcheck', 'emergency-recovery-2']
   const before = logs.map((tier) => scene.log(tier).length)
@@ -84,8 +93,8 @@ async function play(part: Part, tiers: Performance): Promise<string[]> {
   // Ten minutes later: what still stands is for a human; what was done must not be done again.
   letTimePass(scene)
   await part.again?.(scene)
-  await tick(tiers, 'gateway-watchdog', exits[1])
-  if (exits[1] === 1) await tick(tiers, 'gateway-healthcheck', 1)
+  await tick(tiers, 'gateway-watchdog', exits[2])
+  if (exits[2] === 1) await tick(tiers, 'gateway-healthcheck', 1)
   await tick(tiers, 'emergency-recovery-monitor', 0)
 
   const log = logs.map((tier, i) => scene.log(tier).slice(before[i])).join('')
@@ -106,7 +115,11 @@ async function play(part: Part, tiers: Performance): Promise<string[]> {
     await tick(tiers, 'gateway-watchdog', 0)
     expect(await scene.isLive(), 'live after the repair').toBe(true)
   }
-  const words = part.told && new RegExp(`[^".\\\\]{0,30}(?:${part.told.source})[^".\\\\]{0,30}`).exec(told)?.[0]
+  const words =
+    part.told &&
+    new RegExp(`(?:[^\\s"\\\\]+ ){0,4}(?:${part.told.source})[^\\s"\\\\]*(?: [^\\s"\\\\]+){0,3}`).exec(
+      told.replaceAll('\\n', ' '),
+    )?.[0]
   return [verdict, part.healedBy, String(restarts), seconds?.toFixed(1) ?? '–', words?.slice(0, 60) ?? '–']
 }
 
@@ -122,7 +135,7 @@ function healer(log: string, verdict: string): string {
 }
 
 /** Moves what Level 1 remembers of standing warnings eleven minutes into the past. */
-function letTimePass({ stateDir }: Scene): void {
+export function letTimePass({ stateDir }: Scene): void {
   const path = join(stateDir, 'watchdog', 'watchdog.json')
   const state = JSON.parse(readFileSync(path, 'utf8'))
   for (const warning of state.warnings) warning.sinceMs -= 11 * 60_000
@@ -138,6 +151,17 @@ async function secondsUntilLive(scene: Scene, isOver: () => boolean): Promise<nu
     await delay(100)
   }
   return undefined
+}
+
+/** For the documentation: the rows replace those of the same fault and stage in the file that `FAULTS_RESULTS` names. */
+export function noteResults(played: string[][]): void {
+  const path = process.env.FAULTS_RESULTS
+  if (!path) return
+  const known: string[][] = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : []
+  const keyOf = ([id, , stage]: string[]) => `${id} ${stage}`
+  const now = new Map([...known, ...played].map((row) => [keyOf(row), row]))
+  const all = [...now.values()].sort((a, b) => keyOf(a).localeCompare(keyOf(b), 'en', { numeric: true }))
+  writeFileSync(path, `[\n${all.map((row) => `  ${JSON.stringify(row)}`).join(',\n')}\n]\n`)
 }
 
 function tableOf(rows: string[][]): string {

@@ -21,6 +21,7 @@ import { waitFor } from '../support/wait-for.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 import type { RealScene } from './fault.ts'
 import { type Performance, playAll } from './play.ts'
+import { playStorms } from './real-storm.ts'
 import {
   isLive,
   isRunning,
@@ -28,6 +29,7 @@ import {
   needsMount,
   nodeOptions,
   onSmallDisk,
+  removeCopies,
   SETTINGS,
   sandboxScene,
   undoings,
@@ -44,6 +46,7 @@ async function buildRealStage() {
   const box = await createSandbox()
   const debugPort = await freePort()
   const claude = join(box.binDir, 'claude')
+  const calls = join(box.root, 'openclaw-calls')
   const auth = { mode: 'token', token: { source: 'env', provider: 'default', id: SECRET } }
   const gateway = { mode: 'local', port: box.port, bind: 'loopback', auth }
   box.writeConfig(JSON.stringify({ gateway, logging: { file: join(box.root, 'tmp', 'openclaw.log') } }, null, 2))
@@ -65,11 +68,12 @@ async function buildRealStage() {
 
   const isReady = async () => /\[gateway\] ready/.test(said()) && isLive(box.port)
 
-  async function start(goal: 'live' | 'exit' | RegExp): Promise<number> {
+  /** @param tries on a busy machine OpenClaw may give up by itself: it gives its lease 5 s (2026.9.6) */
+  async function start(goal: 'live' | 'exit' | RegExp, tries = 3): Promise<number> {
     saidBefore = statSync(box.gatewayLog, { throwIfNoEntry: false })?.size ?? 0
     const out = openSync(box.gatewayLog, 'a')
     const child = spawn(join(box.binDir, 'openclaw'), ['gateway', 'run'], {
-      env: box.env,
+      env: { ...box.env, BY_HAND: 'yes' },
       cwd: '/',
       detached: true,
       stdio: ['ignore', out, out],
@@ -79,6 +83,8 @@ async function buildRealStage() {
     const isThere = async () => (goal === 'live' ? isReady() : goal !== 'exit' && goal.test(said()))
     await waitFor(async () => hasEnded() || (await isThere()), `the gateway: ${goal}`, BOOT_LIMIT_MS)
     if (goal === 'exit') return child.exitCode ?? -1
+    if (hasEnded() && tries > 1 && /state lease heartbeat did not become ready/.test(said()))
+      return start(goal, tries - 1)
     if (hasEnded()) throw new Error(`the gateway ended with ${child.exitCode}:\n${said()}`)
     return child.pid!
   }
@@ -107,13 +113,16 @@ async function buildRealStage() {
 
   /** Everything as it was, with a gateway that is live: the one of the fault before, if it is. */
   async function reset(settings: Record<string, string>): Promise<void> {
-    box.addTool('openclaw', `NODE_OPTIONS='${nodeOptions(debugPort)}' exec '${openclawBin}' "$@"`)
+    const options = `NODE_OPTIONS='${nodeOptions(debugPort)}'`
+    box.addTool('openclaw', `[ "$BY_HAND" ] || echo "$*" >>'${calls}'; ${options} exec '${openclawBin}' "$@"`)
+    writeFileSync(calls, '')
     if (existsSync(claude)) renameSync(claude, `${claude}.away`)
     rmSync(join(box.binDir, 'npm'), { force: true })
     // OpenClaw reads this file, too.
     box.writeEnvFile({ ...SETTINGS, [SECRET]: 'of-no-use-elsewhere', DISCORD_WEBHOOK_URL: receiver.url, ...settings })
     if (!existsSync(box.configPath) || readFileSync(box.configPath, 'utf8') !== config)
       writeFileSync(box.configPath, config)
+    removeCopies(box.stateDir)
     if (!(await isLive(box.port))) {
       for (const pid of box.processes().filter(isRunning)) process.kill(pid, 'SIGKILL')
       await start('live')
@@ -122,7 +131,7 @@ async function buildRealStage() {
     await inDatabase(
       'db.exec("UPDATE gateway_boot_lifecycle SET started_at_ms = started_at_ms - 600000, completed_at_ms = completed_at_ms - 600000")',
     )
-    for (const folder of [join(box.stateDir, 'watchdog'), box.memoryDir])
+    for (const folder of [join(box.stateDir, 'watchdog'), join(box.stateDir, 'self-healing.paused'), box.memoryDir])
       rmSync(folder, { recursive: true, force: true })
     receiver.requests.length = 0
     truncateSync(box.gatewayLog)
@@ -132,7 +141,8 @@ async function buildRealStage() {
   async function open(settings: Record<string, string> = {}): Promise<Performance<RealScene>> {
     await reset(settings)
     const { onClose, undo } = undoings()
-    const own = { box, modules: MODULES, linkOpenClaw, start, until, openclaw, inDatabase, inGateway }
+    const starts = () => readFileSync(calls, 'utf8').match(/^gateway run/gm)?.length ?? 0
+    const own = { box, starts, modules: MODULES, linkOpenClaw, start, until, openclaw, inDatabase, inGateway }
     const bringDoctor = () => renameSync(`${claude}.away`, claude)
     const base = sandboxScene(box, lockedPid(box.stateDir, process.getuid?.()), onClose)
     return { scene: { ...base, ...own, bringDoctor }, ...tiersIn(box, receiver, 420_000), close: undo }
@@ -149,3 +159,4 @@ async function buildRealStage() {
 }
 
 playAll('real', buildRealStage)
+playStorms(buildRealStage)

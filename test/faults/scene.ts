@@ -1,6 +1,6 @@
 /** What the scenes of all stages have in common. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Sandbox } from '../support/sandbox.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -20,6 +20,12 @@ export const SETTINGS = {
 }
 /** Its heap has a limit, so that a leak is over soon; its debugger, should it be opened, is on a port of its own. */
 export const nodeOptions = (debugPort: number) => `--max-old-space-size=512 --inspect-port=127.0.0.1:${debugPort}`
+
+/** What earlier plays have left beside the config. */
+export function removeCopies(stateDir: string): void {
+  for (const name of readdirSync(stateDir))
+    if (/^openclaw\.json\.(?:broken|before|left)-/.test(name)) rmSync(join(stateDir, name))
+}
 
 export function sandboxScene(box: Sandbox, pid: number, onClose: Scene['onClose']): Scene {
   return {

@@ -7,9 +7,12 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
-import { chosenDoctors } from '../../lib/agents/choice.ts'
+import { claude } from '../../lib/agents/claude-code.ts'
+import { codex } from '../../lib/agents/codex.ts'
+import { gemini } from '../../lib/agents/gemini.ts'
+import { qwen } from '../../lib/agents/qwen.ts'
 import { readLaunchdJob } from '../../lib/services/launchd.ts'
-import { ALL_SETTINGS, DOCTOR_NAMES } from '../../lib/tier/setting-table.ts'
+import { ALL_SETTINGS } from '../../lib/tier/setting-table.ts'
 import { loadSettings, SettingsError } from '../../lib/tier/settings.ts'
 import { needsMount } from '../faults/scene.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
@@ -68,6 +71,31 @@ test.each(Object.keys(HARM))('a file that is %s', async (name) => {
   const run = await box.runScript('gateway-watchdog')
   expectCode(run, `down, files ${name}`, ...(name === FOLDER ? [0, 1] : [0]))
   expect(run.stdout).toMatch(run.code === 0 ? /RECOVERED by level 1/ : /MANUAL INTERVENTION REQUIRED/)
+})
+
+test('a pipe without a writer, in the place of whatever is read', async () => {
+  const box = await sandbox()
+  await box.startGateway()
+  expectCode(await box.runScript('gateway-watchdog'), 'healthy', 0)
+  const lockFolder = join(box.stateDir, 'tmp', `openclaw-${process.getuid!()}`)
+  const files = ['gateway.json', 'watchdog.json', 'supervision.json'].map((name) =>
+    join(box.stateDir, 'watchdog', name),
+  )
+  const others = [box.configPath, `${box.configPath}.bak`, box.gatewayLog, join(lockFolder, 'gateway.other.lock')]
+  const pipes = () => {
+    for (const path of [...files, ...others]) {
+      fs.rmSync(path, { force: true })
+      execFileSync('mkfifo', [path])
+    }
+  }
+  const [gateway] = box.processes()
+  pipes()
+  for (const script of [...SCRIPTS, 'status']) expectCode(await box.runScript(script), script, 0, 1)
+  expect(box.processes(), 'a healthy gateway is left alone').toEqual([gateway])
+  await box.endProcesses()
+  pipes()
+  expectCode(await box.runScript('gateway-watchdog'), 'down', 1)
+  expect(box.log('watchdog')).toMatch(/DOWN misconfigured/)
 })
 
 test('50 watchdogs at once start one gateway, once', async () => {
@@ -150,7 +178,7 @@ test('what launchctl and a doctor print can be read, whatever it is', () => {
   const event = fc.object({ key, values, maxDepth: 3, maxKeys: 5 }).map((one) => JSON.stringify(one))
   const state = fc.tuple(words('\tstate = running\n', '\tpid = 12\n', '\tlast exit code = ', '\n\n'), outside)
   const job = fc.array(state, { maxLength: 4 }).map((lines) => lines.flat().join(''))
-  const doctors = chosenDoctors({ ...loadSettings({ HOME: '/nonexistent' }), doctors: [...DOCTOR_NAMES] })
+  const doctors = [claude, codex, qwen, gemini]
   const holds = (code: number, line: string) => {
     expect(readLaunchdJob(code, line, line)?.pid ?? 1).toBeGreaterThan(0)
     for (const doctor of doctors)

@@ -17,7 +17,14 @@ afterAll(() => rmSync(home, { recursive: true }))
 
 const SEEN: Examination = {
   ...{ verdict: 'hung', evidence: 'no answer', warnings: [], process: undefined, portOwner: undefined },
-  ...{ service: undefined, version: undefined, answersHttp: false, graceLeftSec: 0 },
+  ...{
+    service: undefined,
+    version: undefined,
+    answersHttp: false,
+    graceLeftSec: 0,
+    lastWords: undefined,
+    wasHealthy: true,
+  },
 }
 
 async function briefing(log: string, learnings = '', evidence = SEEN.evidence): Promise<string> {

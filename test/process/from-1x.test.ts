@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
 import { MARKER } from '../../lib/tier/contract.ts'
 import { createMachine, DOMAIN, HEALTHCHECK, WATCHDOG } from '../support/machine.ts'
-import { projectDir } from '../support/sandbox.ts'
+import { projectDir, waitFor } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
@@ -111,10 +111,26 @@ test('on a Mac: upgraded in place; uninstalled, the bash version that 1.x had se
   const read = (folder: string) => readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')])
   const bash = read(join(machine.watchdogDir, 'set-aside'))
   expect(bash).toHaveLength(2)
+  // Its jobs come by StartInterval, which waits while launchd starts only what is asked for.
+  const launchd = machine.launchd!
+  const isIdle = () => [WATCHDOG, HEALTHCHECK].every((label) => !launchd.job(label)!.child)
+  await waitFor(isIdle, 'its first runs')
+  launchd.mode.onDemandOnly = true
+  launchd.passMinutes(30)
+  expect(launchd.job(WATCHDOG)).toMatchObject({ runs: 1, pended: 'interval' })
   await upgrade(machine)
   expect(machine.jobs()).toEqual([HEALTHCHECK, WATCHDOG])
-  for (const label of [HEALTHCHECK, WATCHDOG])
+  for (const label of [HEALTHCHECK, WATCHDOG]) {
     expect(machine.plist(label).ProgramArguments).toContain(`${projectDir}/scripts/run-tier.sh`)
+    expect(machine.plist(label)).not.toHaveProperty('StartInterval')
+  }
+  await waitFor(isIdle, 'the kickstart after the bootstrap')
+  expect(launchd.job(WATCHDOG)!.runs).toBe(1)
+  launchd.passMinutes(15)
+  await waitFor(
+    () => launchd.job(WATCHDOG)!.runs > 1 && launchd.job(HEALTHCHECK)!.runs > 1,
+    'the slots of the calendar',
+  )
   expect(machine.launchd!.calls.filter((call) => call.startsWith('bootout'))).toHaveLength(2)
 
   await machine.succeeds(['--uninstall', '--purge'])

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { findElsewhere } from '../../lib/gateway/examine-trouble.ts'
+import { findElsewhere } from '../../lib/gateway/trouble.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 import { test } from '../support/boxes.ts'
 import { freePort } from '../support/ports.ts'
@@ -56,9 +56,9 @@ test('an in-process restart gets the time of a boot, then a warning', async ({ k
 
 test('refused clients of this machine are noticed once, strangers are not', async ({ known }) => {
   const { box } = await known()
-  const refuse = (remote: string, times: number) => {
+  const refuse = (remote: string, times: number, before = '') => {
     const words = `[ws] unauthorized conn=1 peer=x remote=${remote} client=cli cli v1 role=operator auth=token reason=token_mismatch guidance=x`
-    appendFileSync(box.gatewayLog, `${new Date().toISOString()} ${words}\n`.repeat(times))
+    appendFileSync(box.gatewayLog, `${new Date().toISOString()} ${before}${words}\n`.repeat(times))
   }
   const noticesOfNextHour = async () => {
     const record = JSON.parse(readFileSync(recordOf(box), 'utf8'))
@@ -66,6 +66,8 @@ test('refused clients of this machine are noticed once, strangers are not', asyn
     return (await box.runScript('gateway-healthcheck')).stdout.match(/NOTICE .*/g) ?? []
   }
   refuse('192.0.2.7', 50)
+  // A chat may say anything.
+  refuse('127.0.0.1', 3, '[whatsapp] inbound: ')
   refuse('127.0.0.1', 2)
   expect(await noticesOfNextHour()).toEqual([])
   refuse('::1', 1)

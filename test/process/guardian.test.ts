@@ -65,8 +65,10 @@ describe.concurrent('the guardian', () => {
     expect(await tick(box, ['healthcheck'])).toMatchObject({ code: 0 })
     expect(box.actions()).toEqual([
       KICKSTART,
+      `launchctl bootout ${DOMAIN}/${WATCHDOG}`,
       `launchctl enable ${DOMAIN}/${WATCHDOG}`,
       `launchctl bootstrap ${DOMAIN} ${box.agentsDir}/${WATCHDOG}.plist`,
+      `launchctl kickstart ${DOMAIN}/${WATCHDOG}`,
     ])
     expect(box.log('guardian')).toContain('NOTICE watchers: revived watchdog')
     box.forgetActions()

@@ -3,7 +3,6 @@ import { execFileSync, spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { TIERS } from '../../lib/tier/contract.ts'
 import { copyCheckout } from '../support/checkout.ts'
 import { CRONTAB, DOMAIN, HEALTHCHECK, hostFor, runCronLine, WATCHDOG } from '../support/machine.ts'
 import { projectDir, waitFor } from '../support/sandbox.ts'
@@ -12,11 +11,16 @@ const { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync
 const JOBS = [HEALTHCHECK, WATCHDOG]
 const TIMERS = JOBS.map((name) => `${name}.timer`)
 
+/** How often each job is started: Level 1's pulse, and Level 2; and so by launchd's calendar. */
+const JOB_SEC = { watchdog: 60, healthcheck: 300 }
+const WORDS = { watchdog: ['gateway-watchdog', '--pulse'], healthcheck: ['gateway-healthcheck'] }
+const minutesOf = (step: number) => Array.from({ length: 60 / step }, (_, i) => ({ Minute: i * step }))
+
 describe.concurrent('setup', () => {
   test('on a Mac: planned, installed, run, unchanged, uninstalled', async (t) => {
     const machine = await hostFor(t, 'mac', { runsTiers: true })
     const untouched = machine.listing()
-    const changes = () => machine.launchd.calls.filter((call) => !call.startsWith('print'))
+    const changes = () => machine.launchd.calls.filter((call) => !/^(?:print|managername)/.test(call))
     const plan = await machine.succeeds(['--dry-run'])
     for (const text of ['~/Library/LaunchAgents/com.openclaw.watchdog.plist', 'run-tier.sh'])
       expect(plan).toContain(text)
@@ -35,8 +39,8 @@ describe.concurrent('setup', () => {
       const { EnvironmentVariables, WatchPaths, ...plist } = machine.plist(`com.openclaw.${tier}`)
       expect(plist).toMatchObject({
         Label: `com.openclaw.${tier}`,
-        ProgramArguments: ['/bin/sh', join(projectDir, 'scripts', 'run-tier.sh'), TIERS[tier].script],
-        StartInterval: TIERS[tier].intervalSec,
+        ProgramArguments: ['/bin/sh', join(projectDir, 'scripts', 'run-tier.sh'), ...WORDS[tier]],
+        StartCalendarInterval: minutesOf(JOB_SEC[tier] / 60),
         RunAtLoad: true,
         StandardErrorPath: join(machine.home, 'Library', 'Logs', `com.openclaw.${tier}.err.log`),
       })
@@ -81,9 +85,9 @@ describe.concurrent('setup', () => {
     expect(await machine.succeeds(['--yes'], run)).toMatch(/^unchanged\nnote: lingering is off/)
     for (const tier of ['watchdog', 'healthcheck'] as const) {
       const read = (unit: string) => readFileSync(join(machine.unitsDir, `com.openclaw.${tier}.${unit}`), 'utf8')
-      expect(read('timer')).toContain(`OnUnitActiveSec=${TIERS[tier].intervalSec}s\n`)
+      expect(read('timer')).toContain(`OnUnitActiveSec=${JOB_SEC[tier]}s\n`)
       for (const line of ['SuccessExitStatus=3', 'KillMode=process']) expect(read('service')).toContain(`\n${line}\n`)
-      expect(read('service')).toMatch(new RegExp(`^ExecStart=.* ${TIERS[tier].script}$`, 'm'))
+      expect(read('service')).toMatch(new RegExp(`^ExecStart=.* ${WORDS[tier].join(' ')}$`, 'm'))
       expect(read('service').includes('\nOnFailure=com.openclaw.healthcheck.service\n')).toBe(tier === 'watchdog')
     }
     await machine.succeeds(['--uninstall'])
@@ -95,7 +99,7 @@ describe.concurrent('setup', () => {
     const bare = await hostFor(t, 'bare')
     await bare.succeeds()
     const lines = bare.cronLines()
-    expect(lines.map((line) => line.slice(0, 11))).toEqual(['*/3 * * * *', '*/5 * * * *', '*/5 * * * *', '*/5 * * * *'])
+    expect(lines.map((line) => line.slice(0, 11))).toEqual(['* * * * * H', '*/5 * * * *', '*/5 * * * *', '*/5 * * * *'])
     await runCronLine(lines[0]!)
     expect(bare.memoryFiles('watchdog-')).toHaveLength(1)
     // A unit of the user's own that is called like ours.
@@ -187,6 +191,10 @@ describe.concurrent('setup', () => {
     const machine = await hostFor(t, 'mac')
     await machine.succeeds()
     const receipt = join(machine.watchdogDir, 'receipt.json')
+    // A job that launchctl says nothing about may be loaded.
+    machine.launchd.plan(`print ${DOMAIN}/${WATCHDOG}`, { code: 1, stderr: 'Input/output error\n' })
+    expect(await machine.setup(['--uninstall'])).toMatchObject({ code: 1, stderr: expect.stringContaining(WATCHDOG) })
+    await machine.succeeds()
     const leave = () => fs.renameSync(receipt, join(machine.watchdogDir, 'receipt.leaving.json'))
     leave()
     await machine.succeeds()

@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
@@ -19,7 +20,7 @@ import { waitFor } from '../support/sandbox.ts'
 
 const words = (text: string) => text.trim().split(/\s+/)
 const LOOKS =
-  words(`gateway_status read_journal read_config validate_config openclaw_doctor_lint openclaw_status past_incidents
+  words(`gateway_status read_journal read_config validate_config openclaw_doctor_lint openclaw_stability openclaw_status past_incidents
   processes_and_ports host_facts list_logs read_log list_files read_file search_files`)
 const ACTS = words(`set_config unset_config replace_in_config restore_known_good_config start_gateway restart_gateway
   end_gateway_process openclaw_doctor_fix reinstall_package rebuild_native_modules refresh_service_definition`)
@@ -55,7 +56,8 @@ describe('the protocol', () => {
     const tools = await doctor.tools()
     const offered = tools.map(({ name }) => name)
     expect(offered.sort()).toEqual([...LOOKS, ...ACTS, 'wait_until_healthy', 'write_report'].sort())
-    for (const { name, inputSchema, annotations } of tools) {
+    for (const { name, description, inputSchema, annotations } of tools) {
+      expect(description, name).toMatch(/^\S.{20}/)
       expect(inputSchema, name).toMatchObject({ type: 'object', additionalProperties: false })
       expect(annotations.readOnlyHint, name).toBe(!ACTS.includes(name))
       for (const { type, maxLength } of Object.values(inputSchema.properties))
@@ -268,6 +270,23 @@ test.each([
   expect(await (how === 'a signal' ? server.ended : server.close())).toBe(0)
   await waitFor(() => started.every((pid) => spawnSync('ps', ['-p', pid]).status !== 0), 'the end of its children')
   expect(config()).toBe(world.config)
+})
+
+test('a gateway that boots is waited for, however many died before it', async () => {
+  await world.reset()
+  const folder = join(world.box.stateDir, 'watchdog')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'gateway.json'), JSON.stringify({ deaths: Array(9).fill(Date.now() - 30_000) }))
+  const server = anotherServer()
+  await world.box.startGateway({ heldIn: 'boot' }, 'boot')
+  expect((await server.call('gateway_status')).text).toContain('crash-looping: ')
+  const waited = server.call('wait_until_healthy', { seconds: 300 })
+  // Longer than one that will not come is waited for.
+  const isOver = await Promise.race([waited.then(() => true), delay(25_000, false)])
+  expect(isOver).toBe(false)
+  world.box.setFaults({})
+  expect((await waited).text).toMatch(/^healthy: /)
+  await server.close()
 })
 
 describe('a config of another hand', () => {

@@ -1,5 +1,14 @@
 /** The launcher, as launchd, systemd and cron call it: from `/`, in a poor environment; also when a tier cannot start. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
 import { parseLine, parseMarker } from '../../lib/tier/contract.ts'
@@ -33,6 +42,24 @@ async function world({ onTestFinished }: TestContext, settings: Record<string, s
   }
 }
 
+/** The shells that are here; on macOS `sh` is bash 3.2, dash or zsh, whichever /private/var/select/sh names. */
+function shellsFor(folder: string): string[] {
+  const asSh = (path: string) => {
+    const link = join(folder, 'as-sh', path, 'sh')
+    mkdirSync(dirname(link), { recursive: true })
+    symlinkSync(path, link)
+    return link
+  }
+  const variants: [path: string, ...others: string[]][] = [
+    ['/bin/sh'],
+    ['/bin/dash'],
+    ['/bin/bash', '/bin/bash --posix', asSh('/bin/bash')],
+    ['/bin/zsh', '/bin/zsh --emulate sh', '/bin/zsh -o FUNCTION_ARGZERO', asSh('/bin/zsh')],
+    ['/usr/bin/mksh'],
+  ]
+  return variants.filter(([path]) => existsSync(path)).flat()
+}
+
 /** No Node on the PATH, and a launcher that sees none of this machine's own. */
 async function worldWithoutNode(context: TestContext, settings: Record<string, string> = {}) {
   const all = await world(context, settings)
@@ -43,12 +70,10 @@ async function worldWithoutNode(context: TestContext, settings: Record<string, s
 }
 
 describe.concurrent('the launcher', () => {
-  const shells = ['/bin/sh', '/bin/dash', '/bin/bash', '/bin/zsh', '/usr/bin/mksh'].filter((path) => existsSync(path))
-
   test('it becomes the tier, in every shell; what it does not know it refuses with 2; tsx is found from any folder', async (context) => {
-    const { checkout, launch } = await world(context)
+    const { machine, checkout, launch } = await world(context)
     checkout.replaceScript('gateway-watchdog', 'console.log(process.pid, process.argv.slice(2)); process.exitCode = 3')
-    for (const shell of shells) {
+    for (const shell of shellsFor(machine.root)) {
       const run = await launch(['gateway-watchdog', '--dry-run', 'a  b'], { shell })
       expect(run, shell).toMatchObject({ code: 3, stderr: '', stdout: `${run.pid} [ '--dry-run', 'a  b' ]\n` })
     }
@@ -165,6 +190,14 @@ describe.concurrent('a tier that cannot start', () => {
     expect(services.delivered('ntfy')[0]!.json).toMatchObject({ message: said })
     for (const secret of [TELEGRAM_BOT_TOKEN, NTFY_TOKEN, 'slack-secret', 'stand-in-token'])
       expect(readFileSync(record, 'utf8')).not.toContain(secret)
+
+    // What a shell reads its own way would be missing, or broken JSON.
+    for (const [i, shell] of shellsFor(machine.root).entries()) {
+      rmSync(join(machine.watchdogDir, 'told'), { recursive: true })
+      const { code } = await launch(['--cannot-start', 'gateway-watchdog'], { input: cause, shell })
+      expect([shell, code, taken()]).toEqual([shell, 1, Array(5).fill(i + 2)])
+    }
+    for (const name of others) expect(new Set(services.delivered(name).map(({ text }) => text)).size).toBe(1)
   })
 
   test('a script that cannot run ends with 1: log and Discord say why; a dry run writes neither; repaired, it runs', async (context) => {

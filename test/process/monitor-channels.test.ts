@@ -35,7 +35,10 @@ test('every channel gets the alert in its own form; only one that failed again',
 
   expect(read()).toEqual([expect.stringContaining('A bracket <is> missing in ˋchannelsˋ.')])
   const [slack, telegram, ntfy, webhook] = received().map(([one]) => one!)
-  expect(slack!.json.text).toMatch(/OpenClaw Gateway on .+ needs you: the doctor gave up/)
+  expect(slack!.json.text).toMatch(
+    /OpenClaw Gateway on .+ needs you: its config keeps it from starting: JSON5: &lt;b&gt; /,
+  )
+  expect(slack!.text).toContain('`the doctor gave up`')
   expect(slack!.text).toContain('`A bracket &lt;is&gt; missing in ˋchannelsˋ.`')
   expect(telegram!.json).toMatchObject({ chat_id: TELEGRAM_CHAT, link_preview_options: { is_disabled: true } })
   const shown = readHtml(String(telegram!.json.text))

@@ -1,5 +1,5 @@
 /** `npm run status`, as a process. */
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
@@ -18,6 +18,19 @@ async function box(settings: Record<string, string> = {}) {
     })
   return { ...machine, listing, status: (...flags: string[]) => machine.runScript('status', flags) }
 }
+
+test('of the last words neither a secret nor an escape reaches the screen or the log', async () => {
+  const { status, runScript, port, writeConfig, gatewayLog, log } = await box()
+  const auth = { mode: 'password', password: 'Tr0ub4dor and three' }
+  writeConfig({ gateway: { mode: 'local', port, bind: 'loopback', auth } })
+  const key = '-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nMzEfYyjiWA4R4M2bS1GB4t7NXp98C3SC'
+  const said = `no login with ${auth.password}, \u001b]0;title\u0007\u001b[31m\u202e redis://:hunter2@h/ ${key}`
+  const at = new Date().toISOString()
+  writeFileSync(gatewayLog, `${at} [gateway] loading configuration…\n${at} Gateway failed to start: ${said}\n`)
+  const shown = (await runScript('gateway-watchdog', ['--dry-run'])).stdout + (await status()).stdout + log()
+  expect(shown.match(/Gateway failed to start: no login with \[REDACTED\]/g)).toHaveLength(2)
+  expect(shown).not.toMatch(/[\u0007\u001b\u202e]|Tr0ub4dor|hunter2|MIIEv|MzEf/)
+})
 
 test('without an installation, logs and a gateway it says so, exits 1 and writes nothing; flags that cannot be used: exit 2', async () => {
   const { listing, status, startScript, writeEnvFile } = await box()
@@ -42,6 +55,19 @@ test('without an installation, logs and a gateway it says so, exits 1 and writes
   expect(await status('--jsn')).toMatchObject({ code: 2, stderr: expect.stringContaining('--jsn') })
   writeEnvFile('HEALTH_CHECK_RETRY_DELAY=abc\n')
   expect(await status()).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('"abc"') })
+})
+
+test('a tier that is at work is running, however narrow the terminal', async () => {
+  const { startGateway, startScript, runScript, stateDir } = await box({ HEALTH_CHECK_HTTP_TIMEOUT: '30' })
+  const { pid } = await startGateway()
+  process.kill(pid, 'SIGSTOP')
+  const run = startScript('gateway-healthcheck')
+  await waitFor(() => existsSync(join(stateDir, 'watchdog', 'healthcheck.lock')), 'its lock')
+  const { stdout } = await runScript('status', ['--json'], { env: { COLUMNS: '20' } })
+  process.kill(pid, 'SIGCONT')
+  const { ended } = JSON.parse(stdout).tiers.find(({ tier }: { tier: string }) => tier === 'healthcheck')
+  expect(ended).toBe(`running, pid ${run.child.pid}`)
+  expect((await run.finished).code).toBe(0)
 })
 
 test('gateway, tiers, the doctor’s budget, a pause and the last incidents; logs and state stay as they are', async () => {
@@ -106,7 +132,7 @@ test('installed, registered and running: exit 0; a tier that is not registered, 
   writeFileSync(join(machine.stateDir, 'watchdog', 'receipt.json'), JSON.stringify(receipt))
   const well = await machine.status()
   expect(well.code, well.stdout).toBe(0)
-  expect(well.stdout).toMatch(/watchdog +yes .* about (?:[\d-]{10} )?\d\d:\d\d:00\n/)
+  expect(well.stdout).toMatch(/healthcheck +yes .* ~(?:[\d-]{10} )?\d\d:\d\d:00\n/)
 
   const tmux = async (...args: string[]) => {
     const all = ['-u', '-L', `status-${process.pid}`, '-f', '/dev/null', ...args]
@@ -127,7 +153,7 @@ test('installed, registered and running: exit 0; a tier that is not registered, 
   expect(await shown('-e')).toMatch(/\u001b\[[0-9;]*m● healthy/)
   expect(await terminal()).toBe('1 0 0')
   await tmux('send-keys', 'C-c')
-  await waitFor(async () => (await shown()).includes('exit'), 'the end')
+  await waitFor(async () => /exit \d/.test(await shown()), 'the end')
   expect(await shown()).toBe('before\nexit 0')
   expect(await terminal()).toBe('0 1 1')
   await tmux('send-keys', 'Enter')

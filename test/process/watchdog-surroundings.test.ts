@@ -1,7 +1,10 @@
 /** Level 1 as a process: locks, state, logs, settings, clocks, and what supervises the gateway. */
+
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   appendFileSync,
+  chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -15,7 +18,6 @@ import { expect } from 'vitest'
 import { test } from '../support/boxes.ts'
 import { launchctlCalls, standInLaunchctl } from '../support/launchctl.ts'
 import { type Sandbox, waitFor } from '../support/sandbox.ts'
-import { untilRemark } from '../support/tier-logs.ts'
 
 const tick = async (box: Sandbox) => (await box.runScript('gateway-watchdog')).code
 const inState = (box: Sandbox, ...path: string[]) => join(box.stateDir, 'watchdog', ...path)
@@ -147,29 +149,60 @@ test('an old complaint in the log does not outlive the repair of the config', as
   expect(box.restarts()).toBe(1)
 })
 
-test('a job that was disabled, or unloaded by an update, is left alone', async ({ sandbox, onTestFinished }) => {
+test('a job that was disabled by a stop, or unloaded by an update, is left alone; disabled alone, it is started', async ({
+  sandbox,
+  onTestFinished,
+}) => {
   const box = await sandbox({ settings: { OPENCLAW_STARTUP_GRACE: '60' } })
   standInLaunchctl(box, '')
   writeFileSync(join(box.root, 'disabled'), '\t"ai.openclaw.gateway" => disabled\n')
+  const lifecycle = join(box.stateDir, 'logs', 'gateway-restart.log')
+  const stopped = 'openclaw gateway lifecycle source=cli action=stop mode=disable-bootout interactive=1'
+  writeFileSync(lifecycle, `[${new Date().toISOString()}] ${stopped}\n`)
   expect(await tick(box)).toBe(3)
   expect(box.log('watchdog')).toMatch(/RUN ended: stopped-on-purpose/)
-  rmSync(join(box.root, 'disabled'))
+  rmSync(lifecycle)
   // It has that name from the moment in which it is there: spawn returns when the program runs.
-  const updater = spawn('sleep', ['100'], { argv0: 'openclaw-update', stdio: 'ignore' })
+  const updater = spawn('sleep', ['100'], { argv0: 'openclaw-update', stdio: 'ignore', env: box.env })
   onTestFinished(() => void updater.kill())
-  const run = tick(box)
-  await untilRemark(box, 'watchdog')
+  expect(await tick(box)).toBe(3)
   expect(launchctlCalls(box)).not.toMatch(/enable|bootstrap|kickstart/)
   updater.kill()
-  expect(await run).toBe(0)
+  await once(updater, 'exit')
+  expect(await tick(box)).toBe(0)
 })
 
-test('a gateway that is started bare is not told that systemd supervises it', async ({ sandbox }) => {
+test('what another account starts under names of OpenClaw keeps no gateway from its start', {
+  skip: process.getuid?.() !== 0,
+}, async ({ sandbox, onTestFinished }) => {
+  const box = await sandbox()
+  const nobody = { uid: 65_534, gid: 65_534 }
+  const titled = (argv0: string) => {
+    const child = spawn('cat', [], { argv0, env: { LANG: 'C' }, ...nobody })
+    onTestFinished(() => void child.kill())
+    return child.pid!
+  }
+  titled('openclaw-update')
+  titled(`npm ${'i '.repeat(60_000)}`)
+  const folder = join(box.root, 'tmp', 'openclaw-0')
+  mkdirSync(folder)
+  const lock = { pid: titled('openclaw-gateway'), configPath: box.configPath, createdAt: new Date().toISOString() }
+  writeFileSync(join(folder, 'gateway.0.lock'), JSON.stringify(lock))
+  for (const path of [join(folder, 'gateway.0.lock'), folder]) chownSync(path, nobody.uid, nobody.gid)
+  const begun = performance.now()
+  const run = await box.runScript('gateway-watchdog', [], { env: { TMPDIR: join(box.root, 'tmp') } })
+  expect(run.code, run.stdout).toBe(0)
+  expect(box.restarts()).toBe(1)
+  expect(performance.now() - begun).toBeLessThan(20_000)
+})
+
+test('a gateway that is started bare is not told that systemd or launchd supervises it', async ({ sandbox }) => {
   const box = await sandbox()
   const unit = { INVOCATION_ID: '0123', JOURNAL_STREAM: '8:1', SYSTEMD_EXEC_PID: '1' }
-  expect((await box.runScript('gateway-watchdog', [], { env: unit })).code).toBe(0)
+  const job = { OPENCLAW_LAUNCHD_LABEL: 'x', XPC_SERVICE_NAME: 'com.openclaw.watchdog' }
+  expect((await box.runScript('gateway-watchdog', [], { env: { ...unit, ...job } })).code).toBe(0)
   const [gateway] = box.processes().filter((pid) => environmentOf(pid).includes('STAND_IN_CONTROL='))
-  expect(environmentOf(gateway!)).not.toMatch(/INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_EXEC_PID/)
+  for (const name of Object.keys({ ...unit, ...job })) expect(environmentOf(gateway!)).not.toContain(name)
 })
 
 test('a gateway whose log cannot be written has not been started', async ({ sandbox }) => {

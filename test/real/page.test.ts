@@ -1,5 +1,5 @@
 /**
- * The page in a real Chromium, in light and dark and as narrow as a phone. The pictures of the README are taken here:
+ * The page in a real Chromium, in light and dark and as narrow as a phone. The pictures of README and docs/report.md are taken here:
  * `UPDATE_PICTURES=1 npx vitest run --project real test/real/page` writes them to docs/.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

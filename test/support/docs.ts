@@ -1,11 +1,11 @@
 /**
- * What of the documentation is made from the code: `.env.example`, and the tables of the README and of docs/doctor.md
- * between their marker comments. `npm run docs` writes them; test/unit/docs.test.ts holds them to it.
+ * What of the documentation is made from the code or from measurements: `.env.example`, and the tables of the README and
+ * of docs/ between their marker comments. `npm run docs` writes them; test/unit/docs.test.ts holds them to it.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { benchFigures } from '../../bench/figures.ts'
+import { benchFigures, feltFigures } from '../../bench/figures.ts'
 import { TREATMENTS } from '../../lib/gateway/treat.ts'
 import { ALL_TIERS } from '../../lib/tier/contract.ts'
 import { METRICS } from '../../lib/tier/metrics.ts'
@@ -19,29 +19,48 @@ export function generatedDocs(): { path: string; is: string; shouldBe: string }[
   const doctorTools = [...typescriptLoader(), join(root, 'scripts', 'doctor-tools.ts'), '--list']
   const instruments = execFileSync(process.execPath, doctorTools, { encoding: 'utf8' }).trimEnd()
   const settings = Object.values(SETTINGS)
-  const tables = {
-    bench: benchFigures(),
-    settings: table(
-      ['setting', 'default', 'unit', 'meaning'],
-      settings.map(({ name, fallback, unit, meaning }) => [quoted(name), fallback && quoted(fallback), unit, meaning]),
-    ),
-    treatments: table(
-      ['verdict', 'means', 'Level 1', 'Level 2', 'Level 3', 'why'],
-      Object.entries(TREATMENTS).map(([verdict, { means, level1, level2, level3, because }]) => {
-        return [`**${verdict}**`, means, level1, level2, level3, because]
-      }),
-    ),
-    metrics: table(
-      ['metric', 'type', 'written by', 'meaning'],
-      Object.values(METRICS).map(({ name, type, by, help }) => {
-        return [quoted(name), type, by.length === ALL_TIERS.length ? 'all' : by.join(', '), help]
-      }),
-    ),
-  }
+  const tables: [path: string, name: string, content: string][] = [
+    ['README.md', 'felt', table(...feltFigures())],
+    ['docs/bench.md', 'bench', benchFigures()],
+    ['docs/failures.md', 'faults', faultsTable()],
+    ['docs/doctor.md', 'instruments', instruments],
+    [
+      'docs/settings.md',
+      'settings',
+      table(
+        ['setting', 'default', 'unit', 'meaning'],
+        settings.map(({ name, fallback, unit, meaning }) => [
+          quoted(name),
+          fallback && quoted(fallback),
+          unit,
+          meaning,
+        ]),
+      ),
+    ],
+    [
+      'docs/verdicts.md',
+      'treatments',
+      table(
+        ['verdict', 'means', 'Level 1', 'Level 2', 'Level 3', 'why'],
+        Object.entries(TREATMENTS).map(([verdict, { means, level1, level2, level3, because }]) => {
+          return [`**${verdict}**`, means, level1, level2, level3, because]
+        }),
+      ),
+    ],
+    [
+      'docs/prometheus.md',
+      'metrics',
+      table(
+        ['metric', 'type', 'written by', 'meaning'],
+        Object.values(METRICS).map(({ name, type, by, help }) => {
+          return [quoted(name), type, by.length === ALL_TIERS.length ? 'all' : by.join(', '), help]
+        }),
+      ),
+    ],
+  ]
   const examples = settings.map(({ name, fallback, unit, meaning }) => `# ${meaning} (${unit})\n#${name}=${fallback}\n`)
   return [
-    generated('README.md', (text) => fill(text, tables)),
-    generated('docs/doctor.md', (text) => fill(text, { instruments })),
+    ...tables.map(([path, name, content]) => generated(path, (text) => fill(text, name, content))),
     generated('.env.example', () => [ENV_HEAD, ...examples].join('\n')),
   ]
 }
@@ -60,14 +79,11 @@ function generated(name: string, make: (text: string) => string) {
 }
 
 /** Replaces what stands between `<!-- name -->` and `<!-- /name -->`. Throws when the markers are missing. */
-function fill(text: string, tables: Record<string, string>): string {
-  for (const [name, content] of Object.entries(tables)) {
-    const [before, rest] = text.split(`<!-- ${name} -->`)
-    const after = rest?.split(`<!-- /${name} -->`)[1]
-    if (after === undefined) throw new Error(`there is no <!-- ${name} --> … <!-- /${name} -->`)
-    text = `${before}<!-- ${name} -->\n${content}\n<!-- /${name} -->${after}`
-  }
-  return text
+function fill(text: string, name: string, content: string): string {
+  const [before, rest] = text.split(`<!-- ${name} -->`)
+  const after = rest?.split(`<!-- /${name} -->`)[1]
+  if (after === undefined) throw new Error(`there is no <!-- ${name} --> … <!-- /${name} -->`)
+  return `${before}<!-- ${name} -->\n${content}\n<!-- /${name} -->${after}`
 }
 
 function table(titles: string[], rows: string[][]): string {
@@ -75,6 +91,23 @@ function table(titles: string[], rows: string[][]): string {
   lines.splice(1, 0, `|${titles.map(() => '---').join('|')}|`)
   return lines.join('\n')
 }
+
+/** What `FAULTS_RESULTS=bench/results/faults.json npm run faults` (and `faults:real`) noted: a line for what all stages have alike. */
+function faultsTable(): string {
+  const rows: string[][] = JSON.parse(readFileSync(join(root, 'bench', 'results', 'faults.json'), 'utf8'))
+  const stages = ['stand-in', 'real', 'systemd']
+  const lines = new Map<string, string[]>()
+  for (const [id, name, stage, verdict, healedBy, restarts, seconds, told] of rows) {
+    const key = [id, verdict, healedBy, restarts].join()
+    const line = lines.get(key) ?? [id!, name!, verdict!, healedBy!, restarts!, '', '', '', tidy(told!)]
+    line[5 + stages.indexOf(stage!)] = seconds === '–' ? 'yes' : `${seconds} s`
+    lines.set(key, line)
+  }
+  return table(['#', 'class', 'verdict', 'healed by', 'restarts', ...stages, 'a human is told'], [...lines.values()])
+}
+
+/** Without what differs from machine to machine. */
+const tidy = (told: string) => told.replace(/\/tmp\/\S*?\/(?=\.openclaw)/g, '~/').replace(/pid \d+/g, 'pid 1234')
 
 if (process.argv[1] === import.meta.filename) {
   for (const { path, is, shouldBe } of generatedDocs()) {

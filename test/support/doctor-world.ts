@@ -170,9 +170,16 @@ export async function createWorld() {
   }
 }
 
+/** Node 24's own recursion follows links, round in a circle. */
+function entriesBelow(folder: string): fs.Dirent[] {
+  return fs
+    .readdirSync(folder, { withFileTypes: true })
+    .flatMap((entry) => (entry.isDirectory() ? [entry, ...entriesBelow(join(folder, entry.name))] : [entry]))
+}
+
 /** Every file below HOME but the session's own and its log, with its content. */
 function snapshot(box: Sandbox): Record<string, string> {
-  const entries = fs.readdirSync(box.home, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+  const entries = entriesBelow(box.home).flatMap((entry) => {
     const path = join(entry.parentPath, entry.name)
     if (/\/watchdog\/doctor\/|emergency-recovery-2026-11-22-054410\.log$/.test(path)) return []
     if (entry.isSymbolicLink()) return [[path, `-> ${fs.readlinkSync(path)}`]]
@@ -223,6 +230,7 @@ export interface Answer {
 
 export interface Tool {
   name: string
+  description: string
   inputSchema: {
     properties: Record<string, { type: unknown; maxLength?: number; enum?: string[] }>
     required: string[]
@@ -257,6 +265,8 @@ export function startInstruments(box: Sandbox, parts: Record<string, unknown> = 
   for (const path of [folder, box.memoryDir]) fs.mkdirSync(path, { recursive: true, mode: 0o700 })
   const contextPath = join(folder, 'context.json')
   fs.writeFileSync(contextPath, JSON.stringify(context), { mode: 0o600 })
+  const holder = { pid: context.tierPid, tier: context.tier, since: new Date().toISOString(), atWork: true }
+  fs.writeFileSync(join(box.stateDir, 'watchdog', `${context.tier}.lock`), JSON.stringify(holder))
   const options = { env: box.env, cwd: '/' }
   const child = spawn(process.execPath, [...SERVER, contextPath], options)
   const statePath = join(folder, 'session.jsonl')

@@ -6,6 +6,8 @@ export interface Faults {
   startingMs?: number
   /** It stays in this phase for as long as this is set: `boot`, before it opens its port; `drain`, before it stops. */
   heldIn?: 'boot' | 'drain'
+  /** It goes on logging while it is held. */
+  talks?: boolean
   /** It dies at boot with this exit code and these words on standard error. */
   exitAtBoot?: { code: number; stderr: string }
   /** It dies at boot, as OpenClaw does when its package is damaged, for as long as this file is missing. */
@@ -15,6 +17,8 @@ export interface Faults {
   /** Channels named in `/readyz`. */
   failing?: string[]
   suppressed?: string[]
+  /** Entries a second that it logs while it works, of several lines each. */
+  noise?: number
 }
 
 /** Something that a stand-in did, in the order in which it happened. */

@@ -61,6 +61,6 @@ export async function installedOn(
         ...(launchd?.calls ?? []).map((call) => `launchctl ${call}`),
         ...(systemd?.calls ?? []).map((call) => `systemctl ${call}`),
         ...machine.schedulerCalls(),
-      ].filter((call) => !/^(?:launchctl print|systemctl --user show|crontab -l)/.test(call)),
+      ].filter((call) => !/^(?:launchctl (?:print|list|managername)|systemctl --user show|crontab -l)/.test(call)),
   }
 }

@@ -1,6 +1,7 @@
 /** A launchctl of a few lines, for the gateway's job alone. The whole launchd is stand-in-launchd.ts. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { NESTED } from './launchctl-print.ts'
 import type { Sandbox } from './sandbox.ts'
 
 /** A launchctl that answers as documented: from the file `job`, and by starting the gateway. */
@@ -9,13 +10,14 @@ export function standInLaunchctl(box: Sandbox, job: string): void {
   mkdirSync(join(plist, '..'), { recursive: true })
   writeFileSync(plist, '<plist/>')
   writeFileSync(join(box.root, 'job'), job)
+  writeFileSync(join(box.root, 'nested'), NESTED)
   box.addTool(
     'launchctl',
     `echo "$*" >>'${box.root}/launchctl.calls'
 run() { printf 'state = running\\npid = %s\\n' "$1" >'${box.root}/job'; }
 case "$1" in
   print) [ -s '${box.root}/job' ] || { echo 'Could not find service "ai.openclaw.gateway" in domain for user gui' >&2; exit 113; }
-    printf 'gui/501/ai.openclaw.gateway = {\\n'; sed 's/^/\t/' '${box.root}/job'; printf '}\\n' ;;
+    printf 'gui/501/ai.openclaw.gateway = {\\n\ttype = LaunchAgent\\n'; sed 's/^/\t/' '${box.root}/job'; cat '${box.root}/nested'; printf '}\\n' ;;
   print-disabled) printf 'disabled services = {\\n'; cat '${box.root}/disabled' 2>/dev/null; printf '}\\n' ;;
   enable) ;;
   bootstrap) [ -e '${box.root}/let-go' ] || { touch '${box.root}/let-go'; echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; }

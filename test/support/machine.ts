@@ -44,13 +44,15 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
   const callsFile = join(controlDir, 'scheduler-calls')
   const support = join(projectDir, 'test', 'support')
   const instead = options.runsTiers ? undefined : firstLineOnly
-  const launchd = kind === 'mac' ? await startStandInLaunchd(instead) : undefined
+  const launchd = kind === 'mac' ? await startStandInLaunchd({ home, instead }) : undefined
   const systemd = kind === 'linux' ? await startStandInSystemd(home, instead) : undefined
   const curl = realpathSync(join(box.binDir, 'curl'))
   const client = (socket: string) => `exec sh '${join(support, 'stand-in-client.sh')}' '${curl}' '${socket}' "$@"`
 
   if (launchd) {
     box.addTool('launchctl', client(launchd.socket))
+    // The keychain has Claude Code's login.
+    box.addTool('security', '[ "$*" = "find-generic-password -s Claude Code-credentials" ] || exit 2')
     // Jobs look into the system folders too: the systemd of the machine that runs this test is none of theirs.
     box.addTool('systemctl', 'echo "System has not been booted with systemd as init system" >&2; exit 1')
   }
@@ -67,7 +69,7 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
   /** What is run in place of `/bin/sh …/run-tier.sh gateway-watchdog`: a start-up of Node costs a hundred times as much. */
   function firstLineOnly(argv: string[]): string[] {
     if (!argv.some((argument) => argument.endsWith('run-tier.sh'))) return argv
-    const tier = argv.at(-1)!.replace('gateway-', '')
+    const tier = argv.find((argument) => argument.startsWith('gateway-'))!.replace('gateway-', '')
     const folder = `m='${box.memoryDir}'; [ -z "\${OPENCLAW_PROFILE:-}" ] || m=$HOME/openclaw-$OPENCLAW_PROFILE/memory`
     return ['/bin/sh', '-c', `${folder}; echo started >>"$m/${tier}-$(date +%Y-%m-%d).log"; exit 3`]
   }
@@ -90,10 +92,10 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
     return { child, finished: collect(child, 'setup', 120_000) }
   }
 
-  /** Runs a tier through the launcher, as its scheduler would: from `/`. */
+  /** Runs a tier through the launcher, as its scheduler would: from `/`. @param run.shell with its options */
   async function launch(args: string[], run: ProcessOptions & { shell?: string } = {}): Promise<Run & { pid: number }> {
     const launcher = join(run.checkout ?? projectDir, 'scripts', 'run-tier.sh')
-    const child = start([run.shell ?? '/bin/sh', launcher, ...args], '/', run)
+    const child = start([...(run.shell ?? '/bin/sh').split(' '), launcher, ...args], '/', run)
     return { pid: child.pid!, ...(await collect(child, args.join(' '), 60_000)) }
   }
 

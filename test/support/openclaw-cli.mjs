@@ -17,6 +17,7 @@ const ANSWERS = {
   'gateway restart': restart,
   status: describe,
   doctor: describe,
+  'gateway stability latest': describe,
 }
 
 /** A test's own answers, for the cases where the real one answers something else: `{"gateway restart": {"code": 2}}`. */

@@ -3,7 +3,7 @@
  * and exit codes as OpenClaw 2026.9.6 (all measured on the real one), and faults on demand. It boots in a moment
  * where the real one takes ten seconds.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { homedir } from 'node:os'
@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import JSON5 from 'json5'
 import { readFaults, recordEvent } from './control.mjs'
+import { talk } from './noise.mjs'
 
 export const stateDir = process.env.OPENCLAW_STATE_DIR || join(process.env.HOME || homedir(), '.openclaw')
 export const configPath = process.env.OPENCLAW_CONFIG_PATH || join(stateDir, 'openclaw.json')
@@ -38,12 +39,15 @@ export async function runGateway() {
 async function boot(version) {
   recordEvent('boot')
   const { exitAtBoot, missingModule, startingMs = 0 } = readFaults()
-  if (exitAtBoot) leave(exitAtBoot.code, exitAtBoot.stderr)
-  if (missingModule && !existsSync(missingModule))
+  if (missingModule && !existsSync(missingModule)) {
+    // The real one loads its modules for seconds: these words stand apart from the last ones of the process before.
+    await sleep(1200)
     leave(1, `[openclaw] Reason: Cannot find module '${missingModule}' imported from /app/entry.js`)
+  }
   const config = readConfig()
   logFile = config.value.logging?.file
   log('gateway', 'loading configuration…')
+  if (exitAtBoot) leave(exitAtBoot.code, exitAtBoot.stderr?.replace('RANDOM', randomUUID()))
   const refusal = bootRefusal(config)
   if (refusal) leave(78, now(refusal))
   restartAllowed = config.value.commands?.restart !== false
@@ -60,6 +64,16 @@ async function boot(version) {
   phase = 'started'
   recordEvent('ready')
   log('gateway', 'ready')
+  void chatter()
+}
+
+/** As long as it runs, at the rate that is set now. */
+async function chatter() {
+  for (let said = 0, sum = 0; phase === 'started'; await sleep(100)) {
+    sum += (readFaults().noise ?? 0) / 10
+    process.stdout.write(talk(said, Math.floor(sum)))
+    said = Math.floor(sum)
+  }
 }
 
 function leave(code, words) {
@@ -231,7 +245,10 @@ async function drain() {
 }
 
 async function whileHeldIn(state) {
-  while (readFaults().heldIn === state) await sleep(50)
+  while (readFaults().heldIn === state) {
+    if (readFaults().talks) log('gateway', 'migrating…')
+    await sleep(50)
+  }
 }
 
 // --- its two logs: readable lines on its standard output, JSON lines in the file that its config names

@@ -14,7 +14,7 @@ export function letTimePass({ watchdogDir, memoryDir }: { watchdogDir: string; m
   const shiftMs = Math.max(0, Math.round(sec * 1000 - reallyPassedMs))
   const filesIn = (folder: string) => readdirSync(folder).map((name) => join(folder, name))
   for (const path of [watchdogDir, memoryDir].filter(existsSync).flatMap(filesIn)) {
-    if (/\/peers-[a-z]+\.json$/.test(path)) {
+    if (/\/(?:peers-[a-z]+|watchdog)\.json$/.test(path)) {
       const older = (key: string, value: unknown) => (/Ms$/.test(key) && value ? Number(value) - shiftMs : value)
       writeFileSync(path, JSON.stringify(JSON.parse(readFileSync(path, 'utf8'), older)))
     } else if (path.endsWith('/receipt.json') || path.startsWith(memoryDir)) {

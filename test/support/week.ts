@@ -58,7 +58,7 @@ export function pastLogs(folder: string, shiftMs = 0) {
 export const WEEK_ENDS = '2026-11-22 12:00:00'
 
 const REFUSED = 'connection refused; no gateway process'
-const NO_MODULE = "its log says: [openclaw] Cannot find module 'run-command.mjs'"
+const NO_MODULE = "[openclaw] Cannot find module 'run-command.mjs'; exited with code 1"
 const STRANGER = 'port 18789 belongs to node (pid 10223, `node dev-server.mjs`), not to the gateway'
 const KICKSTART = DEED.restart('launchctl kickstart gui/501/ai.openclaw.gateway')
 
@@ -111,7 +111,7 @@ export function writeWeek(folder: string, ends = at(WEEK_ENDS)): void {
   logs.run('emergency-recovery', '2026-11-20 14:05:02', { ...unhelped, seconds: 3, says: called })
   for (const [begin, title] of Object.entries({ '14:10:00': 'needs you', '14:45:00': 'is back' })) {
     const [discord, telegram] = ['Discord', 'Telegram'].map((channel) =>
-      DEED.told(channel, `OpenClaw Gateway on mac-mini ${title}`),
+      DEED.delivered(channel, `OpenClaw Gateway on mac-mini ${title}`),
     )
     const says = { 0: discord!, 1: telegram! }
     logs.run('monitor', `2026-11-20 ${begin}`, { verdict: 'alerts delivered', seconds: 2, says })

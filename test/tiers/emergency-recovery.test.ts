@@ -48,15 +48,17 @@ const soleFile = (box: Sandbox, beginning: string) => {
   expect(box.memoryFiles(beginning), beginning).toHaveLength(1)
   return box.log(beginning)
 }
-/** Processes of the sandbox other than the gateway, by their command lines. */
+/** Processes of the sandbox other than the gateway and the shell that waits for its exit code, by their command lines. */
 const leftovers = (box: Sandbox) =>
   box.processes().flatMap((pid) => {
     const command = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim()
-    return command === '' || command.startsWith('openclaw') ? [] : [command]
+    return /^$|^openclaw|bare-gateway-end/.test(command) ? [] : [command]
   })
 const sockets = (box: Sandbox) =>
   readdirSync(join(box.root, 'tmp'), { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('doctor-'))
-const nothingRuns = (box: Sandbox) => expect([...leftovers(box), ...sockets(box)]).toEqual([])
+/** What was ended just now may be listed for a moment longer. */
+const nothingRuns = (box: Sandbox) =>
+  waitFor(() => leftovers(box).length + sockets(box).length === 0, 'the end of all that it started', 10_000)
 
 concurrently('it repairs, what is refused is not done, and the next doctor has its lesson', async (t) => {
   // A doctor that is not there is skipped for the next one.
@@ -92,7 +94,7 @@ concurrently('it repairs, what is refused is not done, and the next doctor has i
   expect(recording).not.toContain('\u001b')
   expect(soleFile(box, 'recovery-learnings')).toMatch(/\*\*Root cause:\*\* A file of the package was missing\./)
   for (const name of box.memoryFiles()) expect(statSync(join(box.memoryDir, name)).mode & 0o777, name).toBe(0o600)
-  nothingRuns(box)
+  await nothingRuns(box)
   expect(readdirSync(join(box.stateDir, 'watchdog', 'doctor'))).toEqual([])
 
   expect((await recover(box)).code).toBe(0)
@@ -100,8 +102,9 @@ concurrently('it repairs, what is refused is not done, and the next doctor has i
 
   const gateway = box.events().findLast(({ what }) => what === 'ready')!.pid
   process.kill(gateway, 'SIGKILL')
-  await waitFor(() => !box.processes().includes(gateway), 'the end of the gateway')
-  breakPackage(box)
+  // Also of the shell that notes how it ended.
+  await waitFor(() => box.processes().length === 0, 'the end of the gateway')
+  await box.startGateway({ missingModule: breakPackage(box) }, 'exit')
   const second = await recover(box)
   expect(second.code, second.stdout).toBe(0)
   expect(box.prompts()[1]).toMatch(
@@ -135,7 +138,7 @@ concurrently.for<[string, (box: Sandbox) => unknown, number, RegExp]>([
   expect(ended.code, ended.stdout).toBe(code)
   expect(`${ended.stdout}${box.log('emergency-recovery-report')}${box.log('recovery-learnings')}`).toMatch(words)
   expect(markers(box)).toHaveLength(code === 1 ? 1 : 0)
-  nothingRuns(box)
+  await nothingRuns(box)
 })
 
 concurrently('without tmux or without an agent the human is called at once', async (t) => {
@@ -162,7 +165,7 @@ concurrently.for<[string, DoctorScript, RegExp, Record<string, string>?]>([
   expect(markers(box)).toEqual([expect.stringMatching(words)])
   // The marker is among the log's last words, and says what is wrong with the gateway.
   expect(run.stdout.trim().split('\n').slice(-2)[0]).toMatch(/MANUAL INTERVENTION REQUIRED.*broken-install/)
-  nothingRuns(box)
+  await nothingRuns(box)
 })
 
 concurrently('told to stop, it calls the human, ends the doctor and rolls its edit back', async (t) => {
@@ -173,7 +176,7 @@ concurrently('told to stop, it calls the human, ends the doctor and rolls its ed
   expect(markers(box)).toEqual([expect.stringMatching(/stopped before it was done/)])
   expect(config(box)).toBe(before)
   expect(readdirSync(box.stateDir).filter((name) => name.includes('before-doctor'))).toEqual([])
-  nothingRuns(box)
+  await nothingRuns(box)
   expect(soleFile(box, 'claude-session')).toContain('connected to its instruments')
 })
 
@@ -213,7 +216,7 @@ concurrently('the doctor of a killed run can change nothing more, and the next r
   expect(markers(box)).toEqual([expect.stringMatching(/DOCTOR_MAX_PER_DAY=0/)])
   expect(doctors(box)).toBe(1)
   expect(config(box)).toBe(before)
-  nothingRuns(box)
+  await nothingRuns(box)
 })
 
 concurrently('OpenClaw’s own triage is waited for; no doctor is called when it brings the gateway back', async (t) => {

@@ -69,8 +69,8 @@ test('a broken config that cannot be replaced is in the end as it was', async ({
   const cases: [what: string, settings: Record<string, string>, noticed: number, prepare: () => void][] = [
     ['it is off', { CONFIG_ROLLBACK: 'off' }, 0, () => {}],
     ['the known-good one does not boot either', {}, 1, () => box.setFaults(REFUSAL)],
-    ['the known-good one is no better', {}, 2, () => box.planCli({ 'config validate': invalid })],
-    ['the known-good one is damaged', {}, 2, () => appendFileSync(inState(box, 'known-good', copy), 'half a sector')],
+    ['the known-good one is no better', {}, 1, () => box.planCli({ 'config validate': invalid })],
+    ['the known-good one is damaged', {}, 1, () => appendFileSync(inState(box, 'known-good', copy), 'half a sector')],
   ]
   for (const [what, settings, noticed, prepare] of cases) {
     prepare()
@@ -100,8 +100,9 @@ test('three restarts at most, then Level 3', async ({ sandbox }) => {
 
 test('where `openclaw gateway restart` fails it is started by our own means', async ({ sandbox }) => {
   const box = await sandbox()
-  box.planCli({ 'gateway restart': { code: 1, stderr: 'Gateway service disabled.' } })
+  box.planCli({ 'gateway restart': { code: 1, stderr: 'Gateway service disabled, with stand-in-token-0123456789.' } })
   expect(await tick(box)).toBe(0)
+  expect(box.log(), 'a secret of the config').not.toContain('stand-in-token')
   expect(box.log('healthcheck')).toMatch(
     /DOWN absent: [\s\S]*Gateway service disabled[\s\S]*RECOVERED by level 2 after \d+ s/,
   )
@@ -217,6 +218,23 @@ test('so it does for a Level 3 that cannot begin (exit 2)', async ({ sandbox }) 
   expect(box.log('healthcheck')).toMatch(/MANUAL INTERVENTION REQUIRED: .*\b2\b/)
 })
 
+const locks = (box: Sandbox) => readdirSync(inState(box)).filter((name) => name.endsWith('.lock'))
+
+test('told to stop while Level 3 is killed, Level 2 calls the human once, and ends once', async ({ sandbox }) => {
+  const box = await sandbox()
+  box.writeConfig(BROKEN)
+  const nurse = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.log('emergency-recovery').includes('RUN started'), 'Level 3')
+  const [, doctor] = /RUN started \(pid (\d+)\)/.exec(box.log('emergency-recovery'))!
+  process.kill(Number(doctor), 'SIGKILL')
+  process.kill(nurse.pid, 'SIGTERM')
+  expect(await nurse.finished).toMatchObject({ code: 1, signal: null })
+  for (const marker of [/MANUAL INTERVENTION REQUIRED/g, /RUN ended/g])
+    expect(box.log('healthcheck').match(marker), box.log('')).toHaveLength(1)
+  expect(box.log('monitor').match(/RUN started/g)).toHaveLength(1)
+  expect(locks(box).filter((name) => name !== 'emergency-recovery.lock')).toEqual([])
+})
+
 test('Ctrl-C ends Levels 2 and 3 in order, with the marker, without a lock', async ({ sandbox }) => {
   const box = await sandbox()
   box.writeConfig(BROKEN)
@@ -226,5 +244,6 @@ test('Ctrl-C ends Levels 2 and 3 in order, with the marker, without a lock', asy
   expect(await nurse.finished).toMatchObject({ code: 1, signal: null })
   expect(box.log('healthcheck')).toMatch(/RUN ended: stopped by SIGINT/)
   expect(box.log('emergency-recovery')).toMatch(/MANUAL INTERVENTION REQUIRED/)
-  expect(readdirSync(inState(box)).filter((name) => name.endsWith('.lock'))).toEqual([])
+  expect(box.log('healthcheck').match(/RUN ended/g)).toHaveLength(1)
+  expect(locks(box)).toEqual([])
 })

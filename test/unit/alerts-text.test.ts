@@ -1,9 +1,8 @@
 /** Any text whatever becomes a message that every service takes, and that can ping and format nothing. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Alert, mergeAlerts } from '../../lib/alerts/alert.ts'
+import { type Alert, codeBlock, codeSpan, mergeAlerts } from '../../lib/alerts/alert.ts'
 import { configuredChannels } from '../../lib/alerts/channels.ts'
-import { codeBlock, codeSpan } from '../../lib/alerts/safe-text.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 import { answerOf, settingsFor } from '../support/alert-services.ts'
 import { type DiscordMessage, problemsOf } from '../support/webhook-receiver.ts'

@@ -18,7 +18,7 @@ test.each([
   ['Manual intervention required: x', undefined],
   [DEED.restart('a'), { kind: 'restart', how: 'a' }],
   [DEED.doctor('Claude Code', '2.1.330', 3), { kind: 'doctor', name: 'Claude Code', version: '2.1.330' }],
-  [DEED.told('ntfy', 'x: y'), { kind: 'told', channel: 'ntfy', title: 'x: y' }],
+  [DEED.delivered('ntfy', 'x: y'), { kind: 'delivered', channel: 'ntfy', title: 'x: y' }],
   // As the first version wrote it.
   ['no supervisor starts what the doctor repaired: started `x`', { kind: 'restart', how: 'started `x`' }],
   ['NOTICE needs a look: disk', { kind: 'notice', what: 'needs attention: disk' }],

@@ -72,7 +72,8 @@ describe('the templates', () => {
       fc.property(texts, texts, (root, value) => {
         const text = filledTemplate('launchagents/com.openclaw.watchdog.plist', facts(`/${root}`, { PATH: value }))
         const plist = parsePlist(text) as Record<string, unknown>
-        expect(plist.ProgramArguments).toEqual(['/bin/sh', `/${root}/scripts/run-tier.sh`, 'gateway-watchdog'])
+        const program = ['/bin/sh', `/${root}/scripts/run-tier.sh`, 'gateway-watchdog', '--pulse']
+        expect(plist.ProgramArguments).toEqual(program)
         expect(plist.EnvironmentVariables).toEqual({ PATH: value })
       }),
       { numRuns: 100, examples: [['a & <b> "c" \'d\'', ']]>']] },
@@ -82,7 +83,9 @@ describe('the templates', () => {
   test('a systemd unit holds nothing that systemd would expand or end a word at', () => {
     const odd = facts('/a $HOME "b" \\ 100%', { PATH: '/x y:%h:"z"' })
     const unit = filledTemplate('systemd/com.openclaw.watchdog.service', odd)
-    expect(unit).toContain('ExecStart=/bin/sh "/a $$HOME \\"b\\" \\\\ 100%%/scripts/run-tier.sh" gateway-watchdog\n')
+    expect(unit).toContain(
+      'ExecStart=/bin/sh "/a $$HOME \\"b\\" \\\\ 100%%/scripts/run-tier.sh" gateway-watchdog --pulse\n',
+    )
     expect(unit).toContain('Environment="PATH=/x y:%%h:\\"z\\""\n')
     expect(unit).not.toContain('{{')
   })

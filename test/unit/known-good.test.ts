@@ -42,3 +42,20 @@ test.each<[what: string, stepMs: number, configs: string[], kept: string[]]>([
   writeRecord(settings, { ...readRecord(settings).value, configHealthySinceMs: Date.now() + 1e9 })
   expect(readRecord(settings).value.configHealthySinceMs).toBeLessThanOrEqual(Date.now())
 })
+
+test('the first one is kept at once, when a boot with it succeeded; a later one once it has proved itself', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'known-good-'))
+  onTestFinished(() => rmSync(home, { recursive: true }))
+  const settings = loadSettings({ HOME: home })
+  const keep = async (text: string, ageSec: number) => {
+    mkdirSync(join(home, '.openclaw'), { recursive: true })
+    writeFileSync(settings.configPath, text)
+    utimesSync(settings.configPath, NOW / 1000 - 20, NOW / 1000 - 20)
+    const record = { ...readRecord(settings).value, configHash: configHash(text), configHealthySinceMs: NOW }
+    await keepKnownGood(settings, record, { pid: 1, parentPid: 0, memoryMb: 100, ageSec, command: 'openclaw' }, NOW)
+    return knownGoods(settings).map((kept) => kept.text)
+  }
+  expect(await keep(A, 30)).toEqual([])
+  expect(await keep(A, 10)).toEqual([A])
+  expect(await keep(B, 10)).toEqual([A])
+})

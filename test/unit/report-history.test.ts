@@ -3,11 +3,14 @@ import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { currentIncident, downSec, lastDays, readHistory } from '../../lib/incidents/history.ts'
 import { DEED, formatLine, MARKER } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 import { at, type PastLogs, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
+
+// This process has been awake for as long as the logs go back.
+vi.mock('../../lib/tier/awake.ts', () => ({ awakeSec: () => 86_400 }))
 
 function machine() {
   const home = fs.mkdtempSync(join(tmpdir(), 'oc-history-'))

@@ -45,15 +45,17 @@ test.each([
 })
 
 test('a warning is said when it begins and when it is over; a human hears once of what stands for ten minutes', () => {
-  const first = followWarnings([], ['disk: 90 MB left', 'passing'], 0)
-  expect(first).toMatchObject({ begun: ['disk: 90 MB left', 'passing'], over: [], due: [] })
-  // Another number does not make another warning.
-  const second = followWarnings(first.standing, ['disk: 7 MB left'], 10 * MIN)
-  expect(second).toMatchObject({ begun: [], over: ['passing'], due: ['disk: 7 MB left'] })
-  const third = followWarnings(second.standing, ['disk: 7 MB left'], 30 * MIN)
-  expect(third).toMatchObject({ begun: [], over: [], due: [] })
-  expect(followWarnings(third.standing, [], 31 * MIN).over).toEqual(['disk: 7 MB left'])
+  const disk = (mb: number) => ({ kind: 'low-disk', text: `disk: ${mb} MB left` })
+  const passing = { kind: 'not-ready', text: 'passing' }
+  const first = followWarnings([], [disk(90), passing], 0)
+  expect(first).toMatchObject({ begun: [disk(90), passing], gone: [], due: [] })
+  // Other words do not make another warning.
+  const second = followWarnings(first.standing, [{ kind: 'low-disk', text: 'hardly any room' }], 10 * MIN)
+  expect(second).toMatchObject({ begun: [], gone: [passing], due: [{ text: 'hardly any room' }] })
+  const third = followWarnings(second.standing, [disk(7)], 30 * MIN)
+  expect(third).toMatchObject({ begun: [], gone: [], due: [] })
+  expect(followWarnings(third.standing, [], 31 * MIN).gone).toMatchObject([disk(7)])
   // A clock that was set back begins the ten minutes again instead of prolonging them.
-  const back = followWarnings(first.standing, ['passing'], -1000 * MIN)
-  expect(followWarnings(back.standing, ['passing'], -990 * MIN).due).toEqual(['passing'])
+  const back = followWarnings(first.standing, [passing], -1000 * MIN)
+  expect(followWarnings(back.standing, [passing], -990 * MIN).due).toMatchObject([passing])
 })
