@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig, type UserWorkspaceConfig } from 'vitest/config'
-import { BaseSequencer, type ProjectConfig, type TestSpecification } from 'vitest/node'
+import { BaseSequencer, type ProjectConfig, type Reporter, type TestSpecification } from 'vitest/node'
 
 /** These take long and begin first, in this order: one that began last would run alone in the end. */
 const LONG = [
@@ -29,6 +29,15 @@ class LongFilesFirst extends BaseSequencer {
   }
 }
 
+/** Names what only the second try made green: vitest itself is silent about it. */
+const secondTries: Reporter = {
+  onTestRunEnd: (modules) => {
+    for (const module of modules)
+      for (const test of module.children.allTests())
+        if (test.diagnostic()?.flaky) console.log(`SECOND TRY ${module.relativeModuleId} > ${test.fullName}`)
+  },
+}
+
 // The tests mostly wait for processes: one more of them than there are cores. A test that takes longer hangs.
 const LIMITS = { testTimeout: 600_000, hookTimeout: 900_000, maxWorkers: availableParallelism() + 1 }
 const SAME_INPUTS_IN_EVERY_RUN = { setupFiles: ['test/support/seed.ts'] }
@@ -40,6 +49,7 @@ const project = (name: string, include: string[], options: ProjectConfig = {}): 
 export default defineConfig(({ mode }) => ({
   test: {
     sequence: { sequencer: LongFilesFirst },
+    reporters: ['default', secondTries],
     projects: [
       project('unit', ['test/unit/*.test.ts'], SAME_INPUTS_IN_EVERY_RUN),
       // All that runs as a process against stand-ins; of that, test/tiers and the 21 classes are part of `npm test`.

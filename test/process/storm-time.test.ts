@@ -80,10 +80,11 @@ test('Level 2 that slept through its wait calls Level 3 when it has watched for 
 
 test('a wait of more than half an hour ends, too', async ({ sandbox }) => {
   const box = await sandbox({ absent: WITHOUT_DOCTOR })
-  // Every look of 0.3 s takes 18 s.
-  const clock = clockOf(box, { CLOCK_SPEED: '60' })
+  // Every look of 0.3 s takes 18 s. The clock of Level 3 is the machine's.
+  const clock = clockOf(box, { CLOCK_SPEED: 'gateway-healthcheck 60' })
   box.writeConfig(BROKEN)
-  expect(await run(box, 'gateway-healthcheck', { ...clock.env, HEALTH_CHECK_ESCALATION_WAIT: '2000' })).toBe(1)
+  const code = await run(box, 'gateway-healthcheck', { ...clock.env, HEALTH_CHECK_ESCALATION_WAIT: '2000' })
+  expect(code, box.log().slice(-2000)).toBe(1)
   const [, sec] = /ESCALATE to level 3: \D*(\d+) s/.exec(box.log('healthcheck'))!
   expect(Number(sec)).toBeGreaterThanOrEqual(2000)
 })
@@ -107,13 +108,15 @@ test.for<[string, number]>([
   expect(recoveries(box).map((after) => after < 600)).toEqual([true, true].slice(0, recoveries(box).length))
   expect(recoveries(box)).not.toEqual([])
   expect(box.log('emergency-recovery')).toBe('')
-  const past = (await incidents(box, clock)).slice(1)
+  // Level 1's own start aside: whether it stands before or after what the clock's jump made earlier is not known.
+  const others = async () => (await incidents(box, clock)).filter(({ healedBy }) => healedBy !== 1)
+  const past = await others()
   // What was logged within the same seconds may look like two.
   expect([ONE_BY_HAND, [...ONE_BY_HAND, ...ONE_BY_HAND]]).toContainEqual(past)
   // An hour later the clock has reached what it showed before.
   if (sec > 0) return
   clock.set(0)
-  expect((await incidents(box, clock)).slice(1)).toEqual(past)
+  expect(await others()).toEqual(past)
 })
 
 test('Level 1 saw it down, eight hours pass, Level 2 is not at once at its end', async ({ sandbox }) => {

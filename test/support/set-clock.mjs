@@ -1,10 +1,12 @@
 /**
  * Preloaded into a tier's script: its clock is so many seconds away from the machine's as the file CLOCK_FILE says, at every
- * moment; what no clock sets (performance.now, timers) is as it is, or, with CLOCK_SPEED, runs so many times as fast.
+ * moment; what no clock sets (performance.now, timers) is as it is. With CLOCK_SPEED, `gateway-healthcheck 60`, that script's
+ * performance.now, and its clock with it, runs so many times as fast.
  */
 import { readFileSync } from 'node:fs'
 
-const speed = Number(process.env.CLOCK_SPEED ?? 1)
+const [script, times] = (process.env.CLOCK_SPEED ?? ' 1').split(' ')
+const speed = process.argv[1]?.includes(script) ? Number(times) : 1
 const [RealDate, realNow] = [Date, performance.now.bind(performance)]
 const beganMs = RealDate.now() - realNow()
 performance.now = () => realNow() * speed
