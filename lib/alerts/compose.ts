@@ -67,7 +67,7 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   return {
     ...alert,
     whys: [...new Set(whys.map((why) => oneLine(brief(why), 600)))].slice(0, MAX_WHYS),
-    todo: adviceFor(settings, scope, verdict, evidence),
+    todo: adviceFor(settings, scope, verdict, evidence).map(hide),
     ...(log && { log: { path: log, lines: tailOf(log, hide) } }),
     ...(incident && {
       downSince: incident.begin.toISOString(),

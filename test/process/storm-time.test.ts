@@ -42,6 +42,9 @@ async function watching(box: Sandbox, env: Record<string, string>) {
 }
 
 async function repairByHand(box: Sandbox) {
+  // The logs have seconds: of two lines of one second the order is not known.
+  const sec = Math.floor(Date.now() / 1000)
+  await waitFor(() => Math.floor(Date.now() / 1000) > sec, 'the next second')
   box.writeConfig()
   return box.startGateway()
 }
