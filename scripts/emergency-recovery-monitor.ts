@@ -22,7 +22,10 @@ await runTier({
   tier: 'monitor',
   help: `Level 4 of openclaw-self-healing: alerts a human when the other levels could not bring the OpenClaw Gateway back.
 Started every 5 minutes by cron; can be run by hand at any time.`,
-  flags: { 'test-alert': 'send a test through every configured channel and say what each answered' },
+  flags: {
+    'test-alert': 'send a test through every configured channel and say what each answered',
+    called: 'as the other levels do: for 30 s at most, and nothing that cannot be written down',
+  },
   exitCodes: '0 nothing is left to be sent, 1 an alert could not be delivered yet',
   main,
 })
@@ -84,13 +87,14 @@ async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome
   if (!saveLedger(settings, ledger)) {
     journal.error('what was sent cannot be written down: sending on the full and the half hour only')
     ledger.outbox = ledger.outbox.filter(({ alert }) => alert.kind !== 'digest')
-    if (now.getMinutes() % 30 >= 5) return KEPT
+    if (run.flags.called || now.getMinutes() % 30 >= 5) return KEPT
   }
   if (ledger.outbox.length === 0) return QUIET
 
   const { configuredChannels, dispatch, noChannel } = await import('../lib/alerts/channels.ts')
   const channels = configuredChannels(settings)
-  const delivery = dispatch(run, ledger, channels)
+  const isLate = run.flags.called ? AbortSignal.timeout(30_000) : run.signal
+  const delivery = dispatch({ ...run, signal: AbortSignal.any([run.signal, isLate]) }, ledger, channels)
   run.onExit(() => delivery)
   await delivery
   meter.set('alertsWaiting', ledger.outbox.length)

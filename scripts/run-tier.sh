@@ -74,24 +74,27 @@ pulse() {
   ends=$((now + 60))
   while :; do
     # Level 1 leaves there: when it looks next (epoch seconds), the seconds between two beats, the address to ask
-    # (-: nothing before then; none: only it can ask), and the config, whose change is for it to see.
+    # (-: nothing before then; ?: nothing while it is paused, or a level is at work; none: only it can ask), and the
+    # config, whose change is for it to see.
     due='' interval='' url='' config=''
-    [ -r "$file" ] && { read -r due interval url && IFS= read -r config; } <"$file"
+    [ -f "$file" ] && [ -r "$file" ] && { read -r due interval url && IFS= read -r config; } <"$file"
     case $interval in [1-9] | [1-9][0-9]) ;; *) break ;; esac
     # Far ahead: the clock was set back. Long ago: no minute since came to its end.
     { [ "$due" -le $((now + 200)) ] && [ "$due" -gt $((now - 120)) ]; } 2>/dev/null || break
-    if [ "$url" = - ]; then
+    if [ "$url" = - ] || { [ "$url" = '?' ] && stands_down; }; then
       [ "$now" -lt "$due" ] || break
+    elif [ "$url" = '?' ]; then
+      break
     else
       # Once it has settled.
       # shellcheck disable=SC3013
-      [ ! "$config" -nt "$file" ] || { sleep 6 && break; }
+      [ -z "$config" ] || { [ -e "$config" ] && [ ! "$config" -nt "$file" ]; } || { sleep 6 && break; }
       # One that the machine slept through has not failed.
       beats || { [ $(($(date +%s) - now)) -le 20 ] && break; exit 0; }
     fi
     if [ $((now + interval)) -ge "$ends" ]; then
       # Level 1 comes as the last of its minute, so that none is without beats.
-      [ "$url" = - ] || [ "$due" -gt "$ends" ] || break
+      case $url in [-?]) ;; *) [ "$due" -gt "$ends" ] || break ;; esac
       exit 0
     fi
     before=$now
@@ -100,16 +103,27 @@ pulse() {
     # After a sleep of the machine nothing has had the time to answer.
     [ $((now - before)) -le $((interval + 20)) ] || exit 0
   done
-  # Until Level 1 says otherwise, it is not asked again before its usual time.
+  # Until Level 1 says otherwise, which it does not while something else is at work.
   [ -n "$dry_run" ] || [ ! -d "$state/watchdog" ] ||
-    { printf '%s %s -\n%s\n' $((now + 180)) "${interval:-15}" "$config" >"$file"; } 2>/dev/null
+    { printf '%s %s ?\n%s\n' $((now + 180)) "${interval:-15}" "$config" >"$file"; } 2>/dev/null
+}
+
+# True while it is paused, or a level is at work.
+stands_down() {
+  for reason in "$state/self-healing.paused" "$state/watchdog/watchdog.lock" "$state/watchdog/healthcheck.lock" \
+    "$state/watchdog/emergency-recovery.lock"; do
+    [ ! -e "$reason" ] || return 0
+  done
+  return 1
 }
 
 # True when the gateway answers at once, in its own words. Level 1 gives a slow one more time.
 beats() {
+  # -q, which has to be the first: without the user's .curlrc.
   answer=$(printf 'url = "%s"\n' "$url/health" |
-    curl --silent --fail --max-time 3 --limit-rate 64k --noproxy '*' --config - 2>/dev/null)
-  case $answer in *'"ok":true'*'"status":"live"'*) ;; *) return 1 ;; esac
+    curl -q --silent --max-time 3 --limit-rate 64k --noproxy '*' --write-out '%{http_code}' --config - 2>/dev/null) ||
+    return 1
+  case $answer in '{"ok":true,'*'"status":"live"'*200) ;; *) return 1 ;; esac
 }
 
 # Sets $node: the recorded one, else the one on PATH, else the newest that a package or version manager installed.
@@ -224,7 +238,7 @@ post() {
   (set -C && : >"$claim") 2>/dev/null || return 0
   # Secrets go in by standard input: every user of the machine can read a command line.
   failure=$(printf '%s = "%s"\n' url "$2" ${4:+header "Authorization: Bearer $4"} |
-    curl --silent --show-error --fail --max-time 15 --output /dev/null --config - \
+    curl -q --silent --show-error --fail --max-time 15 --output /dev/null --config - \
       --header 'Content-Type: application/json' --data-binary "$3" 2>&1) && return
   rm -f "$claim"
   write_log WARN "$1 got no alert: ${failure:-curl failed}"

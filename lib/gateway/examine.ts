@@ -69,18 +69,26 @@ async function liveProcess(settings: Settings) {
   }
 }
 
-/** Why the gateway would refuse a config that was changed while it runs. OpenClaw is asked once for each text, which takes seconds. */
-async function refusalOf(settings: Settings, record: GatewayRecord) {
-  const hash = readConfig(settings)?.hash
-  if (hash === record.refusedConfigHash && hash !== undefined) return record.refusal
-  if ((hash === record.configHash && hash !== undefined) || editingSec(settings) > 0) return undefined
+/** Why the gateway would refuse a config that was changed while it runs. OpenClaw is asked once for each text, which takes seconds;
+ * while it gives no verdict, again and again for a quarter of an hour. */
+async function configWarning(settings: Settings, record: GatewayRecord): Promise<Warning | undefined> {
+  const { hash, placedMs = 0 } = readConfig(settings) ?? {}
+  if (hash === record.refusedConfigHash && hash !== undefined) return { kind: 'broken-config', text: record.refusal! }
+  // It may run without one.
+  if (hash === record.configHash || editingSec(settings) > 0) return undefined
   let problem = await configSyntaxProblem(settings)
   if (!problem && record.configHash !== undefined) {
     const validation = await validateConfig(settings)
+    if (!validation && Date.now() - placedMs < UNCHECKED_FOR_MS) return { kind: 'unchecked-config', text: UNCHECKED }
     if (validation?.valid === false) problem = validation.issues
   }
-  return problem && `the config was broken while the gateway runs: ${problem}; it would not survive a restart`
+  const text = `the config was broken while the gateway runs: ${problem}; it would not survive a restart`
+  return problem ? { kind: 'broken-config', text } : undefined
 }
+
+const UNCHECKED_FOR_MS = 900_000
+const UNCHECKED =
+  'the config was changed, and `openclaw config validate` gives no verdict: whether it would start with it is not known'
 
 async function warningsOf(settings: Settings, seen: Evidence, verdict: Verdict, record: GatewayRecord) {
   const { answer, process, service } = seen
@@ -92,8 +100,8 @@ async function warningsOf(settings: Settings, seen: Evidence, verdict: Verdict, 
     warn('safe-mode', `safe mode: channels suppressed after unclean starts (${listed(suppressed)})`)
   if (failing.length > 0) warn('not-ready', `not ready: ${listed(failing)} (the gateway itself is live)`)
   // The gateway goes on with the config that it has read; at its next start a broken one keeps it down.
-  const refusal = await refusalOf(settings, record)
-  if (refusal) warn('broken-config', refusal)
+  const config = await configWarning(settings, record)
+  if (config) warnings.push(config)
   const freeMb = freeDiskMb(settings.stateDir)
   if (freeMb !== undefined && freeMb < LOW_DISK_MB)
     warn('low-disk', `the disk of ${settings.stateDir} is nearly full: ${freeMb} MB left`)

@@ -8,6 +8,7 @@ import { editingSec, readConfig } from './config.ts'
 import { examine } from './examine.ts'
 import type { Examination, ExamineOptions } from './judge.ts'
 import { keepKnownGood } from './known-good.ts'
+import { wakePulse } from './pulse.ts'
 import { countDeaths, type GatewayRecord, readRecord, troubleSecOf, writeRecord } from './record.ts'
 import type { RemedyResult } from './remedies.ts'
 import { TREATMENTS, type Verdict } from './treat.ts'
@@ -34,6 +35,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
   const { settings, journal } = run
   const outcome: Outcome = { code: EXIT.healthy, verdict: 'healthy' }
   if (run.dryRun) return outcome
+  wakePulse(settings)
   const nowMs = Date.now()
   const before = readRecord(settings).value
   const config = readConfig(settings)
@@ -42,7 +44,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
   const refusal = warningOf('broken-config')?.text
   // One that is just being edited is checked once it has settled.
   const isEdited = before.configHash !== undefined && !sameConfig && editingSec(settings) > 0
-  const keepsHash = isEdited || refusal !== undefined
+  const keepsHash = isEdited || refusal !== undefined || warningOf('unchecked-config') !== undefined
   const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
   const memory = isNewProcess
     ? await (await import('./log-notices.ts')).noticeOutOfMemory(run, before, seen, nowMs)

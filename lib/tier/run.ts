@@ -1,4 +1,5 @@
 /** The frame of every tier script: flags, settings, pause, lock, first and last line, signals, errors → exit code. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { currentIncident } from '../incidents/history.ts'
@@ -100,9 +101,7 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
     }
     journal[outcome.code === EXIT.down ? 'warn' : 'info'](MARKER.runEnded(outcome.verdict, outcome.code, seconds))
     lock?.release()
-    // The call to a human does not wait for cron.
-    if (isHumanNeeded && script.tier !== 'monitor')
-      await shell(settings, { timeoutSec: 50 })`sh ${LAUNCHER} ${TIERS.monitor.script}`
+    if (isHumanNeeded && script.tier !== 'monitor') await callHuman(settings)
     return outcome.code
   }
   const stop = (signal: NodeJS.Signals) => {
@@ -158,6 +157,16 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
   }
   // `stop` writes the last line and ends the process.
   return new Promise<never>(() => {})
+}
+
+/** The call to a human does not wait for cron. One that is at work may have read the logs before the last words came. */
+async function callHuman(settings: Settings): Promise<void> {
+  const deadline = performance.now() + 40_000
+  for (;;) {
+    const { code } = await shell(settings, { timeoutSec: 50 })`sh ${LAUNCHER} ${TIERS.monitor.script} --called`
+    if (code !== EXIT.stoodDown || pauseReason(settings) || performance.now() > deadline) return
+    await delay(1000)
+  }
 }
 
 function countMarkers(journal: Journal, meter: Meter, settings: Settings, callHuman: () => void): void {

@@ -17,6 +17,7 @@ import { loadSettings, SettingsError } from '../../lib/tier/settings.ts'
 import { needsMount } from '../faults/scene.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import type { Run } from '../support/script-process.ts'
+import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
 const SCRIPTS = ['gateway-watchdog', 'gateway-healthcheck', 'emergency-recovery-monitor', 'watchdog-guardian']
 
@@ -131,6 +132,20 @@ test.runIf(needsMount() === undefined)('folders that are full', async () => {
   expect(state.log('watchdog')).toMatch(/MANUAL INTERVENTION REQUIRED: .*ENOSPC/)
   expect(fs.readdirSync(join(state.stateDir, 'watchdog')).filter((name) => name.includes('.lock'))).toEqual([])
   expect(boots(state)).toBe(0)
+
+  // Where nothing can be written down cron's Level 4 speaks at the half hour; one that a level calls would repeat it.
+  const receiver = await startWebhookReceiver()
+  onTestFinished(receiver.close)
+  const both = await sandbox()
+  fill(join(both.stateDir, 'watchdog'))
+  fill(both.memoryDir)
+  const preload = `--import=${new URL('shifted-clock.mjs', import.meta.url).href}`
+  const shiftSec = 60 * (31 - new Date().getMinutes())
+  const env = { NODE_OPTIONS: preload, CLOCK_SHIFT_SEC: String(shiftSec), DISCORD_WEBHOOK_URL: receiver.url }
+  for (const flags of [[], ['--called']]) {
+    await both.runScript('emergency-recovery-monitor', flags, { env })
+    expect(receiver.delivered()).toHaveLength(1)
+  }
 
   // A config that cannot be put back is not lost.
   const config = await sandbox()

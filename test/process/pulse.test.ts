@@ -3,9 +3,11 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
+import { MARKER } from '../../lib/tier/contract.ts'
 import { createMachine } from '../support/machine.ts'
+import { writeTierLog } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { startWebhookReceiver } from '../support/webhook-receiver.ts'
+import { ANSWERS, listen, startWebhookReceiver } from '../support/webhook-receiver.ts'
 
 /** One beat a run: the second would come after the minute. */
 const ONE_BEAT = { OPENCLAW_PULSE_INTERVAL: '60' }
@@ -121,17 +123,56 @@ describe.concurrent('the pulse', () => {
     setDue(0)
     expect(await pulse()).toEqual({ tick: 3 })
     expect(await pulse()).toEqual(SILENT)
+    // The pause is over: it does not wait for the usual tick.
     rmSync(paused)
     await machine.startGateway()
-    const stop = `[${new Date().toISOString()}] openclaw gateway lifecycle source=cli action=stop mode=signal interactive=1\n`
-    setDue(0)
     expect(await pulse()).toEqual({ tick: 0 })
+    const stop = `[${new Date().toISOString()}] openclaw gateway lifecycle source=cli action=stop mode=signal interactive=1\n`
     writeFileSync(join(machine.stateDir, 'logs', 'gateway-restart.log'), stop)
     for (const pid of machine.processes()) process.kill(pid, 'SIGTERM')
     await waitFor(() => machine.processes().length === 0, 'its end')
     expect(await pulse()).toEqual({ tick: 3 })
     expect(await pulse()).toEqual(SILENT)
     expect(machine.restarts()).toBe(1)
+  })
+
+  test('goes on at once when a higher level has healed it', async (t) => {
+    const { machine, pulse, kill } = await world(t)
+    expect(await pulse()).toEqual({ tick: 0 })
+    machine.writeConfig('{ broken')
+    const ago = new Date(Date.now() - 10_000)
+    utimesSync(machine.configPath, ago, ago)
+    await kill()
+    expect(await pulse()).toEqual({ tick: 1 })
+    machine.writeConfig()
+    const { pid } = await machine.startGateway()
+    expect(await pulse()).toEqual(SILENT)
+    expect((await machine.launch(['gateway-healthcheck'])).code).toBe(0)
+    await kill(pid)
+    expect(await pulse()).toEqual({ tick: 0 })
+  })
+
+  test('asks with the account of the gateway’s address, and takes nothing for its words that only holds them', async (t) => {
+    const { machine, pulse } = await world(t)
+    const { port } = new URL(`http://127.0.0.1:${machine.port}`)
+    const [user, pass] = ['otto', 'p&$ 1']
+    const authority = `${user}:${encodeURIComponent(pass)}@127.0.0.1:${port}`
+    writeFileSync(join(machine.home, '.curlrc'), 'head\n')
+    const env = { OPENCLAW_GATEWAY_URL: `http://${authority}/` }
+    expect((await machine.launch(['gateway-watchdog'], { env })).code).toBe(0)
+    expect(await pulse()).toEqual(SILENT)
+    expect(readFileSync(join(machine.watchdogDir, 'pulse'), 'utf8')).toContain(authority)
+    const live = '{"ok":true,"status":"live"}'
+    for (const health of [
+      { status: 200, body: `<p>${live}</p>` },
+      { status: 302, body: live },
+    ]) {
+      machine.setFaults({ health })
+      const { silent } = await pulse()
+      expect(silent, JSON.stringify(health)).toBeUndefined()
+      machine.setFaults({})
+      expect((await machine.launch(['gateway-watchdog'], { env })).code).toBe(0)
+    }
   })
 
   test('after a sleep of the machine nobody is accused: the pulse ends without a word', async (t) => {
@@ -170,5 +211,48 @@ describe.concurrent('the pulse', () => {
     await pulse()
     expect([asked(), receiver.delivered().length, existsSync(machine.configPath)]).toEqual([before, 1, true])
     expect(ticks()).toBeGreaterThan(1)
+  })
+
+  test('such a config is told, too, when it was saved just before a tick, or OpenClaw gives no verdict at first', async (t) => {
+    const { machine, receiver, pulse } = await world(t)
+    expect(await pulse()).toEqual({ tick: 0 })
+    machine.writeConfig({ gateway: { port: 'x' } })
+    machine.planCli({ 'config validate': { code: 1, stderr: 'Segmentation fault' } })
+    expect((await machine.launch(['gateway-watchdog'])).code).toBe(0)
+    expect(await pulse()).toEqual({ tick: 0 })
+    expect(receiver.delivered()).toEqual([])
+    machine.planCli({})
+    expect((await machine.launch(['gateway-watchdog'])).code).toBe(0)
+    expect(receiver.delivered()[0]?.content).toContain('gateway.port: ')
+  })
+
+  test('one that is removed is told', async (t) => {
+    const { machine, receiver, pulse } = await world(t)
+    expect(await pulse()).toEqual({ tick: 0 })
+    rmSync(machine.configPath)
+    expect(await pulse()).toEqual({ tick: 0 })
+    expect(receiver.delivered()).toHaveLength(1)
+  })
+
+  test('Level 4 is called again when another one was at work; what takes long is left to cron', async (t) => {
+    const heartbeat = { asked: 0 }
+    const { origin, close } = await listen(() => (heartbeat.asked++ === 0 ? 'hang' : { status: 200 }))
+    t.onTestFinished(close)
+    const { machine, receiver, pulse } = await world(t, { HEARTBEAT_URL: `${origin}/x` })
+    expect(await pulse()).toEqual({ tick: 0 })
+    const crons = machine.launch(['emergency-recovery-monitor'])
+    await waitFor(() => heartbeat.asked > 0, 'its last deed')
+    machine.writeConfig({ gateway: { port: 'x' } })
+    expect(await pulse()).toEqual({ tick: 0 })
+    expect(receiver.delivered()).toHaveLength(1)
+    await crons
+
+    const called = () => machine.launch(['emergency-recovery-monitor', '--called'])
+    writeTierLog(machine.memoryDir, 'watchdog', { text: MARKER.manual('a first cause') })
+    receiver.answerNext(ANSWERS.rateLimited(29), ANSWERS.rateLimited(29))
+    const began = performance.now()
+    expect((await called()).code).toBe(1)
+    // Whoever called it ends it after 50 s.
+    expect(performance.now() - began).toBeLessThan(50_000)
   })
 })
