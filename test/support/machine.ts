@@ -92,11 +92,11 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
     return { child, finished: collect(child, 'setup', 120_000) }
   }
 
-  /** Runs a tier through the launcher, as its scheduler would: from `/`. @param run.shell with its options */
+  /** Runs a tier through the launcher, as its scheduler would: from `/`; a pulse takes a minute. @param run.shell with its options */
   async function launch(args: string[], run: ProcessOptions & { shell?: string } = {}): Promise<Run & { pid: number }> {
     const launcher = join(run.checkout ?? projectDir, 'scripts', 'run-tier.sh')
     const child = start([...(run.shell ?? '/bin/sh').split(' '), launcher, ...args], '/', run)
-    return { pid: child.pid!, ...(await collect(child, args.join(' '), 60_000)) }
+    return { pid: child.pid!, ...(await collect(child, args.join(' '), 240_000)) }
   }
 
   /** Every file and folder in HOME with its content, for a comparison before and after. */
