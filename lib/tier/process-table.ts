@@ -81,7 +81,7 @@ function readStat(path: string) {
 /** On the clock of the starts in /proc, whichever is later: a container may have an uptime of its own (lxcfs), and what this
  * process has counted lacks a sleep of the machine. Its second thread began with it; the first may be as old as a shell that became it. */
 function secondsOfProc(): number {
-  const uptimeSec = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0])
+  const uptimeSec = Number(tried(() => readFileSync('/proc/uptime', 'latin1'))?.split(' ')[0] ?? 0)
   const [first, second = first] = namesIn('/proc/self/task')
   return Math.max(
     uptimeSec,
@@ -140,7 +140,7 @@ const LISTENS = '0A'
 
 function readListeners(): Listener[] {
   const lines = ['tcp', 'tcp6'].flatMap(
-    (name) => tried(() => readFileSync(`/proc/net/${name}`, 'latin1'))?.split('\n') ?? [],
+    (name) => tried(() => readFileSync(`/proc/self/net/${name}`, 'latin1'))?.split('\n') ?? [],
   )
   const sockets = lines.flatMap((line) => {
     const [, local = '', , state, , , , uid, , inode] = line.trim().split(/\s+/)
