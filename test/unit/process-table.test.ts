@@ -97,7 +97,7 @@ describe.runIf(existsSync('/proc/self/stat'))('/proc', () => {
       return { same: { pid, parentPid, group, uid, command, isListed, where, kind: Object.fromEntries(kind) }, found }
     }
     const proc = await look()
-    await import('../support/without-proc.mjs')
+    await import(new URL('../support/without-proc.mjs', import.meta.url).href)
     const tools = await look()
     expect(tools.same).toEqual(proc.same)
     expect(tools.found!.started).not.toBe(proc.found!.started)
