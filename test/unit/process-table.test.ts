@@ -15,7 +15,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 const settings = { childEnv: { PATH: process.env.PATH } } as unknown as Settings
 const run = (file: string, args: string[]) => {
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   return child
 }
@@ -44,8 +44,8 @@ describe.runIf(existsSync('/proc/self/stat'))('/proc', () => {
     expect(await listProcesses(settings, [pid!])).toEqual([
       expect.objectContaining({ pid, parentPid: process.pid, uid: process.getuid!(), command: `${path} 60` }),
     ])
-    const shell = run('/bin/sh', ['-c', 'sleep 60; exit', '1\n4711 2'])
-    expect(await commandOf(settings, shell.pid!)).toBe('/bin/sh -c sleep 60; exit 1 4711 2')
+    const shell = run('/bin/sh', ['-c', 'read line; exit', '1\n4711 2'])
+    expect(await commandOf(settings, shell.pid!)).toBe('/bin/sh -c read line; exit 1 4711 2')
   })
 
   test('what is dead and not yet reaped is gone, and so is a pid that nobody has', async () => {
@@ -87,7 +87,7 @@ describe.runIf(existsSync('/proc/self/stat'))('/proc', () => {
   const hasTools = ['ps', 'lsof'].every((tool) => which.sync(tool, { nothrow: true }))
   test.runIf(hasTools)('ps and lsof say the same', async () => {
     const port = await serverAt('127.0.0.1')
-    const child = run('/bin/sh', ['-c', 'sleep 60; exit'])
+    const child = run('/bin/sh', ['-c', 'read line; exit'])
     const look = async () => {
       const [found] = await listProcesses(settings, [child.pid!])
       const { pid, parentPid, group, uid, command } = found!
