@@ -21,6 +21,7 @@ import {
   standDown,
   whyNotAct,
 } from '../lib/gateway/follow-up.ts'
+import { describeProcess } from '../lib/gateway/processes.ts'
 import { leavePulse } from '../lib/gateway/pulse.ts'
 import { readRecord } from '../lib/gateway/record.ts'
 import type { RemedyResult } from '../lib/gateway/remedies.ts'
@@ -39,6 +40,7 @@ import {
 import { glanceAtPeers } from '../lib/services/watchers.ts'
 import { EXIT, formatLine, MARKER, NEEDS_ATTENTION, oneLine, TIERS } from '../lib/tier/contract.ts'
 import { noteEscalation } from '../lib/tier/journal.ts'
+import { listProcesses } from '../lib/tier/process-table.ts'
 import { type Outcome, runTier, type TierRun } from '../lib/tier/run.ts'
 import { shell } from '../lib/tier/shell.ts'
 
@@ -103,8 +105,11 @@ async function main(run: TierRun): Promise<Outcome> {
   const spent = { ...watch, backoff: afterRestart(watch.backoff, Date.now()), lastTickMs: Date.now() }
   writeWatchState(settings, spent)
   if (seen.verdict === 'hung' && seen.process) {
-    const ps = await shell(settings)`ps -o pid,stat,pcpu,rss,etime,command -p ${seen.process.pid}`
-    journal.info(`evidence before the restart:\n${ps.stdout.trim()}`)
+    const [it] = await listProcesses(settings, [seen.process.pid])
+    if (it)
+      journal.info(
+        `evidence before the restart: ${describeProcess(it)}, state ${it.state}, ${it.cpuSec} s of CPU time in ${it.ageSec} s, ${it.memoryMb} MB`,
+      )
   }
   const isSignalled = remedy === 'signal, else restart' && (await restartBySignal(run, seen))
   if (isSignalled) seen = await wait(settings.stopGraceSec)

@@ -49,7 +49,7 @@ main() {
   [ "$tier ${1:-}" != 'watchdog --pulse' ] || { shift && pulse; }
 
   find_node
-  # launchd and cron give a poor PATH: the places where openclaw, claude, tmux and lsof usually are go behind it.
+  # launchd and cron give a poor PATH: the places where openclaw, claude and tmux usually are go behind it.
   PATH=$PATH:$HOME/.local/bin:$HOME/.npm-global/bin:$HOME/.claude/local:$HOME/bin:$HOME/.bun/bin:$HOME/.local/share/pnpm
   PATH=$PATH:$HOME/Library/pnpm:/opt/homebrew/bin:/usr/local/bin:/home/linuxbrew/.linuxbrew/bin:/opt/local/bin
   PATH=$PATH:/usr/sbin:/sbin

@@ -10,6 +10,7 @@ import { readTail } from '../tier/journal.ts'
 import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
+import { findOnPath } from '../tier/shell.ts'
 import { type Alert, blank, clockTime, type Scope } from './alert.ts'
 import type { News } from './news.ts'
 
@@ -126,7 +127,7 @@ export function adviceFor(settings: Settings, scope: Scope, verdict: string, evi
   const openclaw = `openclaw${flag}`
   const status = `\`${openclaw} gateway status\``
   const restart = `\`${openclaw} gateway restart\``
-  const { gatewayPort, watchdogDir, stateDir, memoryDir } = settings
+  const { gatewayPort, watchdogDir, stateDir, memoryDir, childEnv } = settings
   if (scope === 'watchers')
     return [
       `the gateway itself may be well: see with ${status}`,
@@ -137,8 +138,11 @@ export function adviceFor(settings: Settings, scope: Scope, verdict: string, evi
       'see with `df -h ~` and `ls -ld` of the folders named',
       'until then no tier restarts anything: it could not count its restarts',
     ]
+  const end = findOnPath('lsof', childEnv.PATH)
+    ? `see what has the port with \`lsof -nP -iTCP:${gatewayPort} -sTCP:LISTEN\`; end it`
+    : 'end what has the port'
   const steps: Partial<Record<Verdict, string>> = {
-    impostor: `see what has the port with \`lsof -nP -iTCP:${gatewayPort} -sTCP:LISTEN\`; end it, or give one of the two another port`,
+    impostor: `${end}, or give one of the two another port`,
     misconfigured: `see what is wrong with \`${openclaw} config validate\`; configs that worked are in \`${watchdogDir}/known-good\``,
     'disk-full': `free some space: \`df -h ~\` says how much there is, \`du -sh ${stateDir} ${memoryDir}\` what takes it`,
     'broken-install': `reinstall the version that you had with \`npm install -g openclaw@<version>\`, then ${restart}`,

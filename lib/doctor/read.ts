@@ -13,6 +13,7 @@ import { learningsPath } from '../incidents/learnings.ts'
 import { lineOf } from '../incidents/words.ts'
 import { gatewayPlist, gatewayUnit } from '../services/supervisor.ts'
 import { isOurLog, logFolders, readTail, wholeLines } from '../tier/journal.ts'
+import { listProcesses } from '../tier/process-table.ts'
 import { isForeignLog, rollingLogName } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { outputOf, shell } from '../tier/shell.ts'
@@ -64,11 +65,13 @@ export const READ_INSTRUMENTS: Readonly<Record<string, Instrument>> = {
   }),
   processes_and_ports: reads(30, {}, async (session) => {
     const { settings } = session
-    const ps = await shell(settings, { timeoutSec: 10 })`ps -axo pid=,ppid=,user=,stat=,rss=,etime=,comm=`
+    const rows = (await listProcesses(settings)).map(({ command, ...one }) =>
+      [one.pid, one.parentPid, one.uid, one.state, one.memoryMb, one.ageSec, command.split(' ')[0]].join(' '),
+    )
     const owners = (await portOwners(settings)).map((one) => `pid ${one.pid}`).join(', ')
     return [
       `port ${settings.gatewayPort}: ${owners || 'no listener, or a process of another user'}`,
-      asData('PID PPID USER STAT RSS-KB AGE NAME', await session.hide(ps.stdout.trimEnd() || outputOf(ps))),
+      asData('PID PPID UID STATE MB AGE-SEC PROGRAM', await session.hide(rows.join('\n'))),
     ].join('\n')
   }),
   host_facts: reads(60, {}, async (session) => hostFacts(session.settings, await session.service())),

@@ -1,11 +1,12 @@
 /** One verdict about the gateway, with its evidence. Changes nothing, waits for nothing; healthy costs three requests. */
 import { oneLine } from '../tier/contract.ts'
+import { lineage, listProcesses } from '../tier/process-table.ts'
 import type { Settings } from '../tier/settings.ts'
 import { configSyntaxProblem, editingSec, readConfig, validateConfig } from './config.ts'
 import type { Verdict, Warning } from './judge.ts'
 import { type Evidence, type Examination, type ExamineOptions, freeDiskMb, judge, LOW_DISK_MB } from './judge.ts'
 import { type Probe, probe } from './probe.ts'
-import { findGateway, isGatewayCommand, isOthersGateway, portOwners, processInfo } from './processes.ts'
+import { findGateway, isGatewayCommand, isOthersGateway, portOwners } from './processes.ts'
 import { countDeaths, deathsWithin, type GatewayRecord, troubleSecOf } from './record.ts'
 
 export type { Examination, ExamineOptions, Verdict, Warning } from './judge.ts'
@@ -44,7 +45,7 @@ async function conclude(settings: Settings, { record }: ExamineOptions, seen: Ev
 }
 
 async function gatherLive(settings: Settings, record: GatewayRecord, answer: Probe): Promise<Evidence> {
-  const [same] = record.pid === undefined ? [] : await processInfo(settings, [record.pid])
+  const [same] = record.pid === undefined ? [] : await listProcesses(settings, [record.pid])
   const known = same && isGatewayCommand(same.command) ? same : undefined
   const found = known ? { process: known, service: undefined } : await liveProcess(settings)
   return { answer, ...found, wasHealthy: known !== undefined, troubleSec: troubleSecOf(record), recentDeaths: 0 }
@@ -59,7 +60,6 @@ async function liveProcess(settings: Settings) {
   const owner = owners.find(({ pid }) => pid === service.pid) ?? gateways.find((one) => !isOthersGateway(settings, one))
   const process = owner ?? (await findGateway(settings, service.pid, []))
   // A wrapper's child, at whatever depth, is what is supervised.
-  const { lineage } = await import('../services/terminal.ts')
   const line = process && service.pid !== undefined ? await lineage(settings, process.pid) : []
   const isWithin = line.some(({ pid }) => pid === service.pid)
   return {

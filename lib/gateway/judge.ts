@@ -20,7 +20,8 @@ export interface Evidence {
   /** Seconds since trouble was first seen; 0: not before. */
   troubleSec: number
   service: Service | undefined
-  portOwner?: ProcessInfo | 'of another user'
+  /** In words, where it is not shown. */
+  portOwner?: ProcessInfo | string
   /** `/` answers 200 from its own process: a version before 2026.3.1 has no /health. */
   rootAnswers?: boolean
   recentDeaths: number
@@ -89,9 +90,9 @@ const quoted = (words: LastWords | undefined) => (words ? `${words.text}; ` : ''
 const is = (verdict: Verdict, evidence: string, graceLeftSec = 0) => ({ verdict, evidence, graceLeftSec })
 type Judgement = ReturnType<typeof is>
 
-function ownerOf(owner: ProcessInfo | 'of another user', { detail }: Probe, { gatewayPort }: Settings): string {
+function ownerOf(owner: ProcessInfo | string, { detail }: Probe, { gatewayPort }: Settings): string {
   const port = `port ${gatewayPort} belongs to`
-  if (owner === 'of another user') return `${port} a process of another user, not to the gateway (${detail})`
+  if (typeof owner === 'string') return `${port} ${owner}, not to the gateway (${detail})`
   const who = isGatewayCommand(owner.command)
     ? `the gateway of another profile (pid ${owner.pid})`
     : describeProcess(owner)

@@ -2,41 +2,12 @@
 import { existsSync, lstatSync, readFileSync, realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { ProcessInfo } from '../services/terminal.ts'
 import { oneLine } from '../tier/contract.ts'
+import { lineage, listeners, listProcesses, type ProcessInfo } from '../tier/process-table.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
 import { isRecord, namesIn, readWhole, tried } from '../tier/state.ts'
 
 export type { ProcessInfo }
-
-const processTable = () => import('../services/terminal.ts')
-
-/** The processes that are alive; one that is dead and not yet reaped (state Z) is not. */
-export async function processInfo(settings: Settings, pids: readonly number[]): Promise<ProcessInfo[]> {
-  if (pids.length === 0) return []
-  const isThere = existsSync('/proc/self/status')
-  return (
-    (isThere ? tried(() => pids.flatMap(readProcess)) : undefined) ??
-    (await processTable()).listProcesses(settings, pids)
-  )
-}
-
-/** Empty: gone, or not yet reaped. Throws when /proc hides it (hidepid), or a container has an uptime of its own. */
-function readProcess(pid: number): ProcessInfo[] {
-  if (!existsSync(`/proc/${pid}`)) return []
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(status)?.[1]
-  if (field('State') === 'Z') return []
-  // The name in parentheses may hold anything; behind it come field 3 and the rest.
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-  const startedSec = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100
-  const ageSec = Math.floor(Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) - startedSec)
-  if (!(ageSec >= 0)) throw new Error('its age cannot be read')
-  const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').slice(0, 2000).replace(/\0+/g, ' ').trim()
-  const [parentPid, memoryMb] = [Number(field('PPid')), Math.round(Number(field('VmRSS') ?? 0) / 1024)]
-  return [{ pid, parentPid, memoryMb, ageSec, command: words || `[${field('Name')}]` }]
-}
 
 /** True for a gateway's command line: its title (2026.9.6), or Node with OpenClaw's program and the command `gateway`. What
  * only carries such words (ssh, docker exec, sudo, an editor) is none. It never tells *whose* gateway it is. */
@@ -81,7 +52,7 @@ export async function findGateway(
   rememberedPids: readonly (number | undefined)[],
 ): Promise<ProcessInfo | undefined> {
   const known = [...lockedPids(settings), supervisedPid, ...rememberedPids].filter((pid) => pid !== undefined)
-  const alive = await processInfo(settings, [...new Set(known)])
+  const alive = await listProcesses(settings, [...new Set(known)])
   const isOurs = (one: ProcessInfo) => !isStranger(settings, one)
   const found = alive.find(isOurs) ?? alive.find((one) => one.pid === supervisedPid)
   return found ?? (await portOwners(settings)).find(isOurs)
@@ -141,32 +112,26 @@ export async function isGatewayProcess(settings: Settings, pid: number): Promise
   const gateway = await findGateway(settings, supervised, [])
   const owners = (await portOwners(settings)).filter((owner) => !isStranger(settings, owner))
   const own = [gateway?.pid, supervised, ...owners.map((owner) => owner.pid)]
-  const { lineage } = await processTable()
   return (await lineage(settings, pid)).some((one) => own.includes(one.pid))
 }
 
-/** Who listens on the gateway's port; empty when it is free, or its owner (of another user) is not shown. */
+const onItsPort = async (settings: Settings) =>
+  (await listeners(settings)).filter(({ address }) => address.endsWith(`:${settings.gatewayPort}`))
+
+/** Who listens on the gateway's port; empty when it is free, or its owner is not shown. */
 export async function portOwners(settings: Settings): Promise<ProcessInfo[]> {
-  const owners = (await listeners(settings)).filter(({ address }) => address.endsWith(`:${settings.gatewayPort}`))
-  return processInfo(settings, [...new Set(owners.map(({ pid }) => pid))])
+  const pids = (await onItsPort(settings)).flatMap(({ pid }) => pid ?? [])
+  return listProcesses(settings, [...new Set(pids)])
 }
 
-/** Who listens on TCP, as far as this user may see: `127.0.0.1:18789`, `[::1]:18789`, `*:80`. */
-export async function listeners(settings: Settings): Promise<{ pid: number; address: string }[]> {
-  const $ = shell(settings)
-  const lsof = await $`lsof -nP -iTCP -sTCP:LISTEN -Fpn`
-  if (lsof.missing) {
-    const { stdout } = await $`ss -ltnpH`
-    return stdout.split('\n').flatMap((line) => {
-      const address = line.split(/\s+/).find((word) => /:\d+$/.test(word))
-      return address ? [...line.matchAll(/pid=(\d+)/g)].map((m) => ({ pid: Number(m[1]), address })) : []
-    })
-  }
-  let pid = 0
-  return lsof.stdout.split('\n').flatMap((line) => {
-    if (line.startsWith('p')) pid = Number(line.slice(1))
-    return line.startsWith('n') ? [{ pid, address: line.slice(1) }] : []
-  })
+/** In words, who has the gateway's port when something answers there and no owner is shown. */
+export async function hiddenOwner(settings: Settings): Promise<string> {
+  const uid = (await onItsPort(settings)).find(({ pid }) => pid === undefined)?.uid
+  // root is shown every process but those of other containers.
+  const isOthers = uid !== undefined && ![0, uid].includes(process.getuid!())
+  return isOthers
+    ? `a process of another user (uid ${uid})`
+    : 'something that is not shown here (another user, a container, a forwarded port)'
 }
 
 export function describeProcess(one: ProcessInfo): string {
@@ -194,7 +159,6 @@ export function isStranger(settings: Settings, owner: ProcessInfo): boolean {
 
 /** A phrase when OpenClaw's own updater, triage or repair agent is at work on this gateway (docs/cli/triage), as this account or as root. */
 export async function openclawAtWork(settings: Settings): Promise<string | undefined> {
-  const { listProcesses } = await processTable()
   const all = (await listProcesses(settings)).filter(
     ({ pid, uid }) => [0, process.getuid?.()].includes(uid) && isOfHome(settings, pid),
   )

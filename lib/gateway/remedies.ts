@@ -3,10 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { endProcess, startBare } from '../services/bare.ts'
 import { bootout, bootstrap, explained, launchdTarget, reload } from '../services/launchd.ts'
 import { gatewayPlist } from '../services/supervisor.ts'
+import { listProcesses } from '../tier/process-table.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import type { Examination } from './judge.ts'
-import { isGatewayCommand, type ProcessInfo, processInfo } from './processes.ts'
+import { isGatewayCommand, type ProcessInfo } from './processes.ts'
 import { readRecord, writeRecord } from './record.ts'
 import { SYSTEMD_ACTION_TIMEOUT_SEC } from './wait.ts'
 
@@ -89,7 +90,7 @@ export async function endHung(settings: Settings, target: ProcessInfo, command: 
 
 /** Its title changes while it boots, its age tells a reused pid. */
 export async function isSameGateway(settings: Settings, target: ProcessInfo): Promise<boolean> {
-  const [now] = await processInfo(settings, [target.pid])
+  const [now] = await listProcesses(settings, [target.pid])
   if (now === undefined || now.ageSec + 2 < target.ageSec) return false
   return isGatewayCommand(now.command) || now.command === target.command
 }

@@ -1,6 +1,7 @@
 /** The evidence about a gateway that does not say that it is live. */
 import { bareEnd } from '../services/bare.ts'
 import { gatewayService, type Service } from '../services/supervisor.ts'
+import { listeners } from '../tier/process-table.ts'
 import type { Settings } from '../tier/settings.ts'
 import { configSyntaxProblem, isConfigWritable, readConfig, validateConfig } from './config.ts'
 import { installedPackage, openclawCommand } from './host.ts'
@@ -9,7 +10,7 @@ import { knownGoods } from './known-good.ts'
 import { hasBootedAfter, lastWords } from './last-words.ts'
 import { readGatewayLogs, readUnits } from './logs.ts'
 import { get, type Probe, probe } from './probe.ts'
-import { findGateway, isStranger, listeners, type ProcessInfo, portOwners } from './processes.ts'
+import { findGateway, hiddenOwner, isStranger, type ProcessInfo, portOwners } from './processes.ts'
 import { countDeaths, deathsWithin, type GatewayRecord, lastLifecycle, troubleSecOf } from './record.ts'
 import { hiding } from './secrets.ts'
 
@@ -46,7 +47,7 @@ export async function gatherTrouble(settings: Settings, options: ExamineOptions,
     if (!process && owners.length === 0 && answer.kind !== 'timeout') {
       // A gateway that dies under the question breaks the connection and frees the port.
       if ((await get(settings, '/health', timeoutMs)).kind === 'refused') return 'changed meanwhile'
-      return { ...seen, portOwner: 'of another user' as const }
+      return { ...seen, portOwner: await hiddenOwner(settings) }
     }
   }
   if (process) {
@@ -121,9 +122,7 @@ async function askAt(settings: Settings, address: string, timeoutMs: number) {
 
 async function listeningAddresses(settings: Settings, pid: number): Promise<string[]> {
   const own = (await listeners(settings)).filter((one) => one.pid === pid)
-  const local = own.map(({ address }) =>
-    address.replace(/^(?:\*|0\.0\.0\.0):/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:'),
-  )
+  const local = own.map(({ address }) => address.replace('*', '127.0.0.1'))
   return [...new Set(local)].filter((address) => /^(?:[\d.]+|\[[\da-f:.]+\]):\d+$/i.test(address))
 }
 

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { listProcesses } from '../tier/process-table.ts'
 import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
-import { shell } from '../tier/shell.ts'
 import { tried } from '../tier/state.ts'
 import { type Examination, type ExamineOptions, examine, isUp } from './examine.ts'
 import { gatewayLogs } from './logs.ts'
@@ -52,9 +52,7 @@ async function isStillBooting({ settings, signal }: TierRun, { verdict, wasHealt
 }
 
 async function sample(settings: Settings, pid: number) {
-  const { stdout } = await shell(settings)`ps -o time= -p ${pid}`
-  const parts = stdout.trim().split(/[-:]/)
-  const cpuSec = parts.reduce((sum, part) => sum * 60 + (Number(part) || 0), 0)
+  const cpuSec = (await listProcesses(settings, [pid]))[0]?.cpuSec ?? 0
   const logBytes = gatewayLogs(settings).reduce((sum, path) => sum + (tried(() => statSync(path).size) ?? 0), 0)
   return { cpuSec, logBytes }
 }

@@ -17,7 +17,6 @@ const NEEDED = [
   ['bash', `Level 1 keeps less evidence of a hung gateway; ${systemPackage('bash')}`],
   ['curl', `a tier that cannot start can send no alert; ${systemPackage('curl')}`],
   ['crontab', `Level 4 and the guardian are not started; ${systemPackage('cron')}`],
-  ['lsof or ss', `the owner of the gateway's port stays unknown; ${systemPackage('lsof')}`],
 ] as const
 const NO_DOCTOR =
   'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'

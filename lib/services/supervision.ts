@@ -1,11 +1,11 @@
 /** Who supervises the gateway's process, written down while it is healthy: when it is down, no process tells. */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { type ListedProcess, lineage } from '../tier/process-table.ts'
 import type { Settings } from '../tier/settings.ts'
 import { findOnPath, shell } from '../tier/shell.ts'
 import { readState, shaped, tried, writeState } from '../tier/state.ts'
 import { type SystemdScope, systemdUnit } from './systemd.ts'
-import { type ListedProcess, lineage } from './terminal.ts'
 
 export interface Supervision {
   kind: 'launchd' | 'systemd' | 'elsewhere'

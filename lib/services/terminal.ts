@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { type ListedProcess, listProcesses } from '../tier/process-table.ts'
 import type { Settings } from '../tier/settings.ts'
 import { quote, shell } from '../tier/shell.ts'
 import { isRecord, tried } from '../tier/state.ts'
@@ -91,38 +92,4 @@ async function clear(settings: Settings, socketPath: string, isSpared: Spared): 
   for (const { pid } of await left()) tried(() => process.kill(pid, 'SIGKILL'))
   rmSync(socketPath, { force: true })
   return tree.length
-}
-
-export interface ProcessInfo {
-  pid: number
-  parentPid: number
-  memoryMb: number
-  ageSec: number
-  command: string
-}
-
-/** `started` tells a pid that was given to another process. */
-export type ListedProcess = ProcessInfo & { started: string; uid: number; group: number }
-
-export async function lineage(settings: Settings, pid: number): Promise<ListedProcess[]> {
-  const all = new Map((await listProcesses(settings)).map((one) => [one.pid, one]))
-  const line: ListedProcess[] = []
-  for (let one = all.get(pid); one && line.length < 12; one = all.get(one.parentPid)) line.push(one)
-  return line
-}
-
-/** The processes that are alive: these, or all. Anyone may start one with a command line of megabytes: its beginning will do. */
-export async function listProcesses(settings: Settings, pids?: readonly number[]): Promise<ListedProcess[]> {
-  const $ = shell(settings, { env: { ...settings.childEnv, LC_ALL: 'C' } })
-  const which = pids ? ['-p', pids.join(',')] : '-ax'
-  const { stdout } = await $`ps ${which} -o pid=,ppid=,pgid=,uid=,rss=,stat=,etime=,lstart=,command= | cut -c 1-2000`
-  const line =
-    /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([^\sZ]\S*)\s+(?:(\d+)-)?([\d:]+)\s+(\w{3}\s+\w{3}\s+\d+\s+[\d:]+\s+\d{4}) +(.*)$/gm
-  return [...stdout.matchAll(line)].map(
-    ([, pid, parent, group, uid, kilobytes, _state, days = 0, clock = '', started = '', command = '']) => ({
-      ...{ pid: Number(pid), parentPid: Number(parent), memoryMb: Math.round(Number(kilobytes) / 1024) },
-      ageSec: clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400,
-      ...{ group: Number(group), uid: Number(uid), started, command: command.trim() },
-    }),
-  )
 }

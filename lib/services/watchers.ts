@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { EXIT, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lastHeartbeatMs } from '../tier/journal.ts'
 import { lockHolder, longestRunSec } from '../tier/lock.ts'
+import { commandOf } from '../tier/process-table.ts'
 import { LAUNCHER, type TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { shell } from '../tier/shell.ts'
@@ -108,11 +109,11 @@ export async function kickIfPended({ settings, journal }: TierRun, tier: 'watchd
   if (kicked) journal.warn(`${tier}: ${job.detail}; launchctl kickstart: ${oneLine(kicked.failure ?? 'done')}`)
 }
 
-/** Ends a run that hangs, as long as `ps` says that the pid is that tier's own node. */
+/** Ends a run that hangs, as long as the pid is that tier's own node. */
 export async function endRun({ settings, journal }: TierRun, tier: TierName, pid: number): Promise<void> {
   const { endProcess } = await import('./bare.ts')
-  const ours = new RegExp(`^ *[^Z ]\\S* .*node.* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
-  const isOurs = async () => ours.test((await shell(settings)`ps -o stat=,command= -p ${pid}`).stdout)
+  const ours = new RegExp(`node.* .*[ /]${TIERS[tier].script}\\.ts(?:\\s|$)`)
+  const isOurs = async () => ours.test((await commandOf(settings, pid)) ?? '')
   const isGone = await endProcess(settings, pid, settings.stopGraceSec, isOurs)
   journal[isGone ? 'warn' : 'error'](`${tier} hung and ${isGone ? 'was' : 'could not be'} ended (pid ${pid})`)
 }

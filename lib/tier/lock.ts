@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TIERS, type TierName } from './contract.ts'
 import { readTail } from './journal.ts'
+import { commandOf } from './process-table.ts'
 import type { Settings } from './settings.ts'
-import { shell } from './shell.ts'
 import { isRecord, tried, writeFileAtomic } from './state.ts'
 
 /** `doctor`: one doctor at a time for all profiles, whose gateways share a package. */
@@ -111,17 +111,21 @@ function removeStale(path: string, stale: LockHolder | undefined): void {
 
 /** The pid exists, its command line is that script (pids are reused), and it is neither stopped nor hangs. */
 async function isAlive(holder: LockHolder, settings: Settings, path: string): Promise<boolean> {
+  let isOthers = false
   try {
     process.kill(holder.pid, 0)
   } catch (error) {
-    // EPERM: it runs as another user, as after sudo.
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
+    // EPERM: it runs as another user, as after sudo, and may be hidden.
+    isOthers = (error as NodeJS.ErrnoException).code === 'EPERM'
+    if (!isOthers) return false
   }
-  const ps = await shell(settings, { timeoutSec: 5 })`ps -o command= -p ${holder.pid}`
-  // Unknown counts as alive: two at once are worse than one too few.
-  if (ps.missing || ps.timedOut) return true
+  const command = await commandOf(settings, holder.pid)
   const script = holder.tier === 'setup' ? 'install' : TIERS[holder.tier].script
-  return new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`, 'm').test(ps.stdout) && !(await isSilent(path))
+  // Unknown counts as alive while it beats: two at once are worse than one too few.
+  const mayBeIt = command
+    ? new RegExp(`(?:^|[\\s/])${script}\\.ts(?:\\s|$)`).test(command)
+    : command === undefined || isOthers
+  return mayBeIt && !(await isSilent(path))
 }
 
 /** Its holder has not touched the lock for a minute, nor while this waits: after a sleep, or when the clock was set, all are late. */

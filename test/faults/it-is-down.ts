@@ -43,11 +43,11 @@ const afterRemarks = (count: number) => ({
   },
 })
 
-/** At least two more probes, and what it looked like to `ps` before it was ended. */
+/** At least two more probes, and how its process stood before it was ended. */
 function isConfirmed({ log }: Scene): void {
   const [before = '', after] = log('watchdog').split('DOWN hung')
   expect(remarksIn(before.slice(before.lastIndexOf('RUN started')))).toBeGreaterThanOrEqual(2)
-  expect(after).toMatch(/\n {4}\s*PID /)
+  expect(after).toMatch(/ \(pid \d+.*\), state [A-Z], [\d.]+ s of CPU time/)
 }
 
 function isReplaced(scene: StandInScene): void {

@@ -24,6 +24,6 @@ keep() {
 keep_job() {
   keep "$1-print" launchctl print "$DOMAIN/${2:-$GATEWAY}"
   keep "$1-print-disabled" launchctl print-disabled "$DOMAIN"
-  keep "$1-ps" sh -c 'ps -axo pid=,ppid=,pgid=,uid=,rss=,stat=,etime=,lstart=,command= | grep -i "[o]penclaw"'
+  keep "$1-ps" sh -c 'ps -axo pid=,ppid=,pgid=,uid=,rss=,stat=,time=,etime=,lstart=,command= | grep -i "[o]penclaw"'
   keep "$1-lsof" lsof -nP -iTCP -sTCP:LISTEN -Fpn
 }

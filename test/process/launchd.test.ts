@@ -273,7 +273,7 @@ test('what a tier starts has USER and LOGNAME of the system’s user record', as
   const machine = await createMachine('bare')
   t.onTestFinished(machine.close)
   const noted = join(machine.root, 'names')
-  machine.addTool('ps', `echo "$USER $LOGNAME" >>'${noted}'; exec /bin/ps "$@"`)
+  machine.addTool('openclaw', `echo "$USER $LOGNAME" >>'${noted}'; exit 1`)
   await machine.runScript('gateway-watchdog', [], { env: { USER: 'somebody else' } })
   const { username } = userInfo()
   expect(new Set(readFileSync(noted, 'utf8').trim().split('\n'))).toEqual(new Set([`${username} ${username}`]))

@@ -50,6 +50,7 @@ export async function createMachine(kind: Kind, options: MachineOptions = {}) {
   const client = (socket: string) => `exec sh '${join(support, 'stand-in-client.sh')}' '${curl}' '${socket}' "$@"`
 
   if (launchd) {
+    box.becomeMac()
     box.addTool('launchctl', client(launchd.socket))
     // The keychain has Claude Code's login.
     box.addTool('security', '[ "$*" = "find-generic-password -s Claude Code-credentials" ] || exit 2')

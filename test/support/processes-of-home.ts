@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { tried } from '../../lib/tier/state.ts'
 
 /**
  * The living processes (zombies left out) whose environment says `HOME=<home>`, whatever they call themselves and
@@ -8,6 +9,15 @@ import { readdirSync, readFileSync } from 'node:fs'
 export function processesOfHome(home: string): number[] {
   const environments = process.platform === 'linux' ? fromProc() : fromPs()
   return environments.flatMap(([pid, words]) => (pid !== process.pid && words.includes(`HOME=${home}`) ? [pid] : []))
+}
+
+/** Empty when it has ended. */
+export function commandLineOf(pid: number): string {
+  if (process.platform !== 'linux')
+    return spawnSync('ps', ['-o', 'command=', '-p', `${pid}`])
+      .stdout.toString()
+      .trim()
+  return (tried(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')) ?? '').replaceAll('\0', ' ').trim()
 }
 
 function fromProc(): [pid: number, words: string[]][] {

@@ -24,7 +24,7 @@ export const projectDir = join(supportDir, '..', '..')
 
 /** What stands on the PATH beside the stand-ins `openclaw` and `claude`, if the machine has it. Nothing else does: no systemctl, launchctl, crontab, npm. */
 const SYSTEM_TOOLS =
-  'sh bash env node ps lsof ss tmux curl cat sleep ls grep sed awk tail head date rm mkdir touch mv cp ln chmod id uname tr wc sort find mktemp dirname basename cut uniq tee true false which hostname printf cksum od expr test'.split(
+  'sh bash env node tmux curl cat sleep ls grep sed awk tail head date rm mkdir touch mv cp ln chmod id uname tr wc sort find mktemp dirname basename cut uniq tee true false which hostname printf cksum od expr test'.split(
     ' ',
   )
 
@@ -83,10 +83,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
   const started = new Set<ChildProcess>()
 
   const absent = new Set(options.absent)
-  for (const tool of SYSTEM_TOOLS.filter((name) => !absent.has(name))) {
+  const linkTool = (tool: string) => {
     const path = tool === 'node' ? process.execPath : which.sync(tool, { nothrow: true })
     if (path) fs.symlinkSync(path, join(binDir, tool))
   }
+  for (const tool of SYSTEM_TOOLS) if (!absent.has(tool)) linkTool(tool)
+  if (process.platform === 'darwin') becomeMac()
   const standIn = (file: string) =>
     `export STAND_IN_CONTROL='${controlDir}'\nexec '${process.execPath}' '${join(supportDir, file)}' "$@"`
   if (!absent.has('openclaw')) {
@@ -97,6 +99,12 @@ export async function createSandbox(options: SandboxOptions = {}) {
   setFaults({})
   writeConfig()
   writeEnvFile(options.settings)
+
+  /** What runs in it asks ps and lsof, as where there is no /proc. */
+  function becomeMac(): void {
+    for (const tool of ['ps', 'lsof']) if (!fs.existsSync(join(binDir, tool))) linkTool(tool)
+    env.NODE_OPTIONS = `--import=${join(supportDir, 'without-proc.mjs')}`
+  }
 
   /** Writes openclaw.json: one that boots, one with sections added to that, or any text. */
   function writeConfig(content: string | Record<string, unknown> = {}): void {
@@ -191,6 +199,7 @@ export async function createSandbox(options: SandboxOptions = {}) {
   return {
     ...{ root, home, port, env, binDir, controlDir, stateDir, memoryDir, configPath, gatewayLog, packageDir },
     processes: () => processesOfHome(home),
+    becomeMac,
     /** Puts an executable of the test's own on the PATH: a POSIX shell script, without its first line. */
     addTool: (name: string, script: string) => writeExecutable(join(binDir, name), script),
     writeConfig,

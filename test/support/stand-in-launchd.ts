@@ -119,6 +119,7 @@ export async function startStandInLaunchd({ home = homedir(), instead = (argv) =
       const ofLaunchd = {
         ...{ HOME: home, USER: username, LOGNAME: username, SHELL: shell ?? '/bin/zsh', TMPDIR: `${tmpdir()}/` },
         ...{ PATH: '/usr/bin:/bin:/usr/sbin:/sbin', XPC_FLAGS: '0x0', XPC_SERVICE_NAME: dict.Label },
+        NODE_OPTIONS: `--import=${import.meta.resolve('./without-proc.mjs')}`,
       }
       const env = { ...ofLaunchd, ...dict.EnvironmentVariables }
       const cwd = dict.WorkingDirectory ?? '/'

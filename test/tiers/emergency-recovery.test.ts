@@ -4,6 +4,7 @@ import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } fr
 import { join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
 import { breakPackage, type DoctorScript } from '../support/doctor-script.ts'
+import { commandLineOf } from '../support/processes-of-home.ts'
 import { createSandbox, type Sandbox, type SandboxOptions, waitFor } from '../support/sandbox.ts'
 
 const REPORT = {
@@ -51,7 +52,7 @@ const soleFile = (box: Sandbox, beginning: string) => {
 /** Processes of the sandbox other than the gateway and the shell that waits for its exit code, by their command lines. */
 const leftovers = (box: Sandbox) =>
   box.processes().flatMap((pid) => {
-    const command = spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim()
+    const command = commandLineOf(pid)
     return /^$|^openclaw|bare-gateway-end/.test(command) ? [] : [command]
   })
 const sockets = (box: Sandbox) =>

@@ -89,11 +89,19 @@ test('a gateway from before /health, whose own process answers 200 on /, is heal
   expectLeftAlone(box, pid)
 })
 
+test('the lock of a killed run, whose pid another program has by now, is taken over', async ({ known }) => {
+  const { box, pid } = await known()
+  const holder = { pid, tier: 'watchdog', since: new Date().toISOString(), atWork: false, profile: 'default' }
+  writeFileSync(join(box.stateDir, 'watchdog', 'watchdog.lock'), JSON.stringify(holder))
+  expect(await tick(box)).toBe(0)
+  expectLeftAlone(box, pid)
+})
+
 test('a silent stranger that mentions openclaw-gateway is an impostor, not ended', async ({ sandbox }) => {
   const box = await sandbox({ settings: IMPATIENT })
   const other = await startStranger(box, ['-L', `${box.port}:localhost:18789`, 'openclaw-gateway'], true)
   expect(await tick(box)).toBe(1)
-  expect(box.log('watchdog')).toMatch(/DOWN impostor/)
+  expect(box.log('watchdog')).toMatch(new RegExp(`DOWN impostor: .*pid ${other.pid}`))
   expect(other.isAlive()).toBe(true)
 })
 

@@ -3,14 +3,15 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { isGatewayCommand, listeners } from '../../lib/gateway/processes.ts'
+import { isGatewayCommand } from '../../lib/gateway/processes.ts'
 import { warnings } from '../../lib/install/machine.ts'
 import { editCrontab, readCrontab } from '../../lib/services/cron.ts'
 import { domainNotes, explained, isDisabled, launchdJob } from '../../lib/services/launchd.ts'
 import { noteSupervision } from '../../lib/services/supervision.ts'
-import { listProcesses } from '../../lib/services/terminal.ts'
+import { listeners, listProcesses } from '../../lib/tier/process-table.ts'
 import { loadSettings, type Settings } from '../../lib/tier/settings.ts'
 import { shell } from '../../lib/tier/shell.ts'
+import '../support/without-proc.mjs'
 
 const FOLDER = join(import.meta.dirname, '..', 'fixtures', 'macos')
 const GATEWAY = 'ai.openclaw.gateway'
@@ -99,18 +100,18 @@ const others: Record<string, Row> = {
     'ps',
     0,
     async (settings) =>
-      (await listProcesses(settings)).map(({ pid, memoryMb, ageSec, command }) => [
-        ...[pid, memoryMb, ageSec, isGatewayCommand(command)],
+      (await listProcesses(settings)).map(({ pid, memoryMb, ageSec, cpuSec, command }) => [
+        ...[pid, memoryMb, ageSec, cpuSec, isGatewayCommand(command)],
       ]),
     [
-      [1, 21, 12 * 86_400 + 11_045, false],
-      [171, 44, 12 * 86_400 + 11_021, false],
-      [4711, 403, 7869, true],
-      [4712, 96, 7858, false],
-      [5120, 8, 2, true],
-      [5200, 60, 41, false],
-      [1180, 12, 36_000, false],
-      [5300, 400, 41, true],
+      [1, 21, 12 * 86_400 + 11_045, 761.2, false],
+      [171, 44, 12 * 86_400 + 11_021, 187.55, false],
+      [4711, 403, 7869, 242.91, true],
+      [4712, 96, 7858, 11.08, false],
+      [5120, 8, 2, 0.03, true],
+      [5200, 60, 41, 1.77, false],
+      [1180, 12, 36_000, 20.1, false],
+      [5300, 400, 41, 60.49, true],
     ],
   ],
   lsof: [
