@@ -66,10 +66,13 @@ type Flags = ReturnType<typeof readFlags>
 const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '')
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const complain = (line: string) => process.stderr.write(`${wrapped('setup: ', line)}\n`)
-const sayDone = ({ text, failed }: Step) => {
-  const [first, ...lines] = text.split('\n')
-  say([failed ? wrapped('✗ ', `${first}: ${failed}`) : wrapped('✓ ', first!), ...lines].join('\n'))
+/** Its further lines are what goes into the crontab: they stay as they are. */
+const stepLines = (label: string, { text, failed }: Step) => {
+  const [first = '', ...lines] = text.split('\n')
+  return [wrapped(label, failed ? `${first}: ${failed}` : first), ...lines].join('\n')
 }
+const sayDone = (step: Step) => say(stepLines(step.failed ? '✗ ' : '✓ ', step))
+const sayPlan = (title: string, steps: Step[]) => say([title, ...steps.map((step) => stepLines('  ', step))].join('\n'))
 
 await exitAsIn('setup', main, EXIT.down)
 
@@ -102,8 +105,14 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   // 1. What is here already, and what is missing: before the lock makes our folders.
   const answersByFlag = await readAnswers(settings, flags)
   const parts = await lookAround(settings)
-  if (isFirst) await tellParts(parts, flags.yes === true || dryRun, interactive)
-  const here = { root, scheduler: await schedulerHere(settings), node: nodeForJobs(settings, root) }
+  const node = nodeForJobs(settings, root)
+  if (isFirst) {
+    say(`node        ${node.path} (${process.versions.node})`)
+    for (const { name, found, lack } of parts) say(found ? name.padEnd(12) + found : wrapped(name.padEnd(12), lack))
+    say('')
+    await assertOpenclaw(parts, flags.yes === true || dryRun, interactive)
+  }
+  const here = { root, scheduler: await schedulerHere(settings), node }
   const hadFolder = existsSync(settings.watchdogDir)
 
   // 2. One setup at a time.
@@ -122,12 +131,11 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
       throw stop(EXIT.unusable, 'two watchdogs would fight; --replace sets the bash version aside. Nothing was changed')
 
     // 4. The plan.
-    if (!dryRun) await waitForLevels(settings, flags.update === true)
+    if (flags.update && !dryRun) await waitForLevels(settings, true)
     const plan = await plans.makePlan(settings, here, answers, bash)
     const isUnchanged = plan.steps.length === 0
     if (isUnchanged) say('unchanged')
-    else if (dryRun || interactive)
-      say([dryRun ? 'Would do:' : 'Plan:', ...plan.steps.map((step) => step.text)].join('\n  '))
+    else if (dryRun || interactive) sayPlan(dryRun ? 'Would do:' : 'Plan:', plan.steps)
     outcome = dryRun || isUnchanged ? 'done' : await apply(settings, plan, interactive)
     if (outcome !== 'done') return EXIT.down
 
@@ -160,10 +168,7 @@ function command({ profile }: Settings, ...flags: string[]): string {
 }
 
 /** Without OpenClaw there is hardly anything to heal: that takes a yes. */
-async function tellParts(parts: Part[], isYes: boolean, interactive: boolean): Promise<void> {
-  say(`node        ${process.execPath} (${process.versions.node})`)
-  for (const { name, found, lack } of parts) say(found ? name.padEnd(12) + found : wrapped(name.padEnd(12), lack))
-  say('')
+async function assertOpenclaw(parts: Part[], isYes: boolean, interactive: boolean): Promise<void> {
   if (isYes || parts.some(({ name, found }) => name === 'openclaw' && found)) return
   const what = 'OpenClaw is not on the PATH: only a gateway that a supervisor starts can be restarted, none repaired'
   if (!interactive)
@@ -251,10 +256,8 @@ async function askYesNo(message: string): Promise<boolean> {
 type Outcome = 'done' | 'rolled back' | 'partly rolled back'
 
 async function apply(settings: Settings, plan: plans.Plan, interactive: boolean): Promise<Outcome> {
-  if (interactive) {
-    if (!(await askYesNo('Do this?'))) throw stop(EXIT.stoodDown, 'nothing was changed')
-    await waitForLevels(settings, false)
-  }
+  await waitForLevels(settings, false)
+  if (interactive && !(await askYesNo('Do this?'))) throw stop(EXIT.stoodDown, 'nothing was changed')
   const abort = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort())
   const startedMs = Date.now()
@@ -269,15 +272,20 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
     return rest ? 'partly rolled back' : 'rolled back'
   }
   say(`\nInstalled. ${command(settings, '--status')} shows how it is going.`)
-  if (plan.change.start.size > 0) say(await firstRun(settings, startedMs))
+  if (plan.change.start.size === 0) return 'done'
+  if (await hasRun(settings, startedMs)) say('The watchdog has written its first line.')
+  else
+    plan.notes.push(
+      'the watchdog has written nothing for 30 s: see `npm run status`, and "Troubleshooting" in docs/install.md',
+    )
   return 'done'
 }
 
 /** A job that is registered and yet cannot run (a protected folder, a Node that only a shell finds) shows here. */
-async function firstRun(settings: Settings, startedMs: number): Promise<string> {
+async function hasRun(settings: Settings, startedMs: number): Promise<boolean> {
   for (const deadline = performance.now() + 30_000; performance.now() < deadline; await delay(250))
-    if (lastHeartbeatMs(settings, 'watchdog') >= startedMs - 1000) return 'The watchdog has written its first line.'
-  return 'note: the watchdog has written nothing for 30 s; `npm run status` and "Troubleshooting" in docs/install.md say more'
+    if (lastHeartbeatMs(settings, 'watchdog') >= startedMs - 1000) return true
+  return false
 }
 
 async function remove(found: Settings, flags: Flags, overlooked: string[]): Promise<ExitCode> {
@@ -292,12 +300,14 @@ async function remove(found: Settings, flags: Flags, overlooked: string[]): Prom
   const settings = { ...found, memoryDir: memoryDir ?? found.memoryDir }
   const plan = await plans.planRemoval(settings, purge)
   if (!plan) return print('not installed: nothing to do')
-  const texts = [...plan.steps, ...plan.last].map(({ text }) => text)
-  if (flags['dry-run']) return print(['Would do:', ...texts].join('\n  '))
+  const steps = [...plan.steps, ...plan.last]
+  if (flags['dry-run']) {
+    sayPlan('Would do:', steps)
+    return EXIT.healthy
+  }
   if (!flags.uninstall && !flags.yes) {
-    const files = `${texts.length} steps`
-    if (!isTerminal()) throw stop(EXIT.unusable, `${files}, as --dry-run shows them: --yes does them`)
-    say(['Plan:', ...texts].join('\n  '))
+    if (!isTerminal()) throw stop(EXIT.unusable, '--dry-run shows what would be removed, --yes removes it')
+    sayPlan('Plan:', steps)
     if (!(await askYesNo('Do this? It cannot be undone.'))) throw stop(EXIT.stoodDown, 'nothing was removed')
   }
   const lock = await lockSetup(settings)

@@ -239,7 +239,7 @@ export function whatStays(settings: Settings, root: string, purgeCommand: string
   const short = (path: string) => change.tilde(path, home)
   return [
     logs > 0 && `${short(memoryDir)}: ${logs} logs, reports and learnings; \`${purgeCommand}\` removes them`,
-    envFile && `${short(envFile)}: the settings, which OpenClaw reads, too; \`rm ${short(envFile)}\``,
+    envFile && existsSync(envFile) && `${short(envFile)}: the settings, and OpenClaw's own; \`rm ${short(envFile)}\``,
     copies > 0 && `${short(configPath)}.{broken,before-doctor}-*: ${copies} configs that were set aside`,
     existsSync(pausePath(settings)) && `${short(pausePath(settings))}: the pause`,
     `${short(root)}: this folder; \`rm -r ${quote(root)}\``,
