@@ -74,7 +74,12 @@ const stepLines = (label: string, { text, failed }: Step) => {
 const sayDone = (step: Step) => say(stepLines(step.failed ? '✗ ' : '✓ ', step))
 const sayPlan = (title: string, steps: Step[]) => say([title, ...steps.map((step) => stepLines('  ', step))].join('\n'))
 
-await exitAsIn('setup', main, EXIT.down)
+await exitAsIn('setup', () => main().catch(inLines), EXIT.down)
+
+function inLines(error: Error): never {
+  error.message = wrapped('setup: ', error.message).slice('setup: '.length)
+  throw error
+}
 
 async function main(): Promise<ExitCode> {
   const flags = readFlags()
@@ -123,7 +128,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
     const given = interactive && !settings.envFile ? await askAnswers(settings) : answersByFlag
     const answers = settings.envFile ? {} : given
     const inTheWay = plans.clashes(settings, answers)
-    if (inTheWay.length > 0) throw stop(EXIT.unusable, inTheWay.join('\nsetup: '))
+    if (inTheWay.length > 0) throw stop(EXIT.unusable, inTheWay.join('; '))
     const bash = await findBashVersion(settings)
     if (bash) say(['\nThe bash version of this system is installed:', ...bash.found].join('\n  '))
     const question = 'Unload it and keep its files aside, so that two watchdogs never fight?'
@@ -147,7 +152,7 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
     if (dryRun && bash && !flags.replace) notes.push('the bash version is only set aside with --replace')
     for (const { text, failed } of plan.steps) if (failed) notes.push(`not done: ${text}: ${failed}`)
     const wrong = [...notes, ...(await whatIsWrong(now, parts, root, here.scheduler))]
-    say(wrong.length === 0 ? 'All is well: the gateway, its doctor and the way to you.' : 'Not as it should be:')
+    say(wrong.length === 0 ? '\nAll is well: the gateway, its doctor and the way to you.' : '\nNot as it should be:')
     for (const one of wrong) say(wrapped('  - ', one))
     return EXIT.healthy
   } finally {
@@ -159,7 +164,9 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   }
 }
 
-const isTerminal = () => process.stdin.isTTY && process.stdout.isTTY
+function isTerminal(): boolean {
+  return process.stdin.isTTY && process.stdout.isTTY
+}
 
 /** `npm run setup`, with these flags, for this profile. */
 function command({ profile }: Settings, ...flags: string[]): string {
@@ -172,7 +179,7 @@ async function assertOpenclaw(parts: Part[], isYes: boolean, interactive: boolea
   if (isYes || parts.some(({ name, found }) => name === 'openclaw' && found)) return
   const what = 'OpenClaw is not on the PATH: only a gateway that a supervisor starts can be restarted, none repaired'
   if (!interactive)
-    throw stop(EXIT.unusable, `${what}.\nInstall it (\`npm install -g openclaw\`), or go on all the same with --yes.`)
+    throw stop(EXIT.unusable, `${what}. Install it (\`npm install -g openclaw\`), or go on all the same with --yes.`)
   if (!(await askYesNo(`${what}. Go on all the same?`))) throw stop(EXIT.stoodDown, 'nothing was changed')
 }
 
@@ -184,7 +191,7 @@ async function readAnswers(settings: Settings, { port, ...flags }: Flags): Promi
   return answersOf(webhook, port)
 }
 
-const answersOf = (url = '', port = ''): plans.Answers => {
+function answersOf(url = '', port = ''): plans.Answers {
   const name = webhookSetting(url)
   return { webhook: name && { name, url }, port: port ? Number(port) : undefined }
 }
@@ -199,7 +206,7 @@ function webhookProblem(value = ''): string | undefined {
   const url = value.trim()
   if (url === '' || webhookSetting(url)) return undefined
   const [discord, slack] = [formProblem('DISCORD_WEBHOOK_URL', url), formProblem('SLACK_WEBHOOK_URL', url)]
-  return `it is ${discord};\n${slack}. Other channels: docs/alerts.md`
+  return `it is ${discord}; and ${slack}. Other channels: docs/alerts.md`
 }
 
 async function askAnswers(settings: Settings): Promise<plans.Answers> {
@@ -223,8 +230,9 @@ async function testAlert(settings: Settings, interactive: boolean, isSilent: boo
   const names = configuredChannels(settings).map(({ name }) => name)
   if (names.length === 0) return []
   if (!interactive) {
-    const how = 'sh scripts/run-tier.sh emergency-recovery-monitor --test-alert'
-    if (!isSilent) say(`A test alert:\n  ${profileVariable(settings)}${how}`)
+    const which = settings.profile === DEFAULT_PROFILE ? '' : `OPENCLAW_PROFILE=${settings.profile} `
+    const how = `${which}sh scripts/run-tier.sh emergency-recovery-monitor --test-alert`
+    if (!isSilent) say(`A test alert goes out with:\n  ${how}`)
     return []
   }
   if (!(await askYesNo(`Send a test alert to ${names.join(', ')} now?`))) return []
@@ -232,8 +240,6 @@ async function testAlert(settings: Settings, interactive: boolean, isSilent: boo
   for (const { isTaken, said } of answers) say(wrapped(isTaken ? '✓ ' : '✗ ', said))
   return answers.flatMap(({ isTaken, said }) => (isTaken ? [] : [said]))
 }
-
-const profileVariable = ({ profile }: Settings) => (profile === DEFAULT_PROFILE ? '' : `OPENCLAW_PROFILE=${profile} `)
 
 /** A treatment is not interrupted. @param waits until it is over */
 async function waitForLevels(settings: Settings, waits: boolean): Promise<void> {

@@ -72,12 +72,17 @@ export async function whatIsWrong(settings: Settings, parts: Part[], root: strin
   return [
     ...parts.flatMap(({ name, found, lack }) => (found ? [] : [`${name} is ${lack.replace('MISSING', 'missing')}`])),
     ...(configuredChannels(settings).length === 0 ? [noChannel(settings)] : formProblems(settings)),
-    ...(await warnings(settings, parts, root, scheduler)),
+    ...(await warnings(settings, root, scheduler, parts)),
     ...(isUp(verdict) ? [] : [hide(`the gateway is not up right now, ${verdict}: ${evidence}; ${advice}`)]),
   ]
 }
 
-async function warnings(settings: Settings, parts: Part[], root: string, scheduler: Receipt['scheduler']) {
+export async function warnings(
+  settings: Settings,
+  root: string,
+  scheduler: Receipt['scheduler'],
+  parts: Pick<Part, 'name' | 'found'>[],
+) {
   const { home, memoryDir, stateDir, fromEnvironment, claudeOauthToken, claudeConfigDir, anthropicApiKey } = settings
   const isMac = scheduler === 'launchd'
   const found = [root, memoryDir, stateDir]

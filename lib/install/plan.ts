@@ -238,7 +238,7 @@ export function whatStays(settings: Settings, root: string, purgeCommand: string
   const copies = filesIn(dirname(configPath), isCopy).length
   const short = (path: string) => change.tilde(path, home)
   return [
-    logs > 0 && `${short(memoryDir)}: ${logs} logs, reports and learnings; \`${purgeCommand}\` removes them`,
+    logs > 0 && `${short(memoryDir)}: logs, reports and learnings (${logs}); ${purgeCommand} removes them`,
     envFile && existsSync(envFile) && `${short(envFile)}: the settings, and OpenClaw's own; \`rm ${short(envFile)}\``,
     copies > 0 && `${short(configPath)}.{broken,before-doctor}-*: ${copies} configs that were set aside`,
     existsSync(pausePath(settings)) && `${short(pausePath(settings))}: the pause`,
@@ -290,7 +290,7 @@ export async function planRemoval(settings: Settings, purge: boolean) {
     } else if (entry.kind === 'kept-file' && existsSync(entry.path)) {
       // OpenClaw reads this file too: what was added to it since is not ours to delete.
       const isOurs = sha256(readFileSync(entry.path)) === entry.sha256
-      const why = purge ? 'it was changed since it was written' : '--purge removes it'
+      const why = purge ? 'it was changed since it was written' : '--purge would remove it'
       steps.push(purge && isOurs ? remove(entry.path) : { text: `keep ${change.tilde(entry.path, home)} (${why})` })
     }
   const logs = purge ? ourLogs(settings) : []
