@@ -72,6 +72,7 @@ export async function whatIsWrong(settings: Settings, parts: Part[], root: strin
   return [
     ...parts.flatMap(({ name, found, lack }) => (found ? [] : [`${name} is ${lack.replace('MISSING', 'missing')}`])),
     ...(configuredChannels(settings).length === 0 ? [noChannel(settings)] : formProblems(settings)),
+    ...settings.envProblems,
     ...(await warnings(settings, root, scheduler, parts)),
     ...(isUp(verdict) ? [] : [hide(`the gateway is not up right now, ${verdict}: ${evidence}; ${advice}`)]),
   ]
