@@ -241,13 +241,13 @@ async function testAlert(settings: Settings, interactive: boolean, isSilent: boo
   return answers.flatMap(({ isTaken, said }) => (isTaken ? [] : [said]))
 }
 
-/** A treatment is not interrupted. @param waits until it is over */
+/** A treatment is not interrupted. @param waits until it is over, and for every other run of a level */
 async function waitForLevels(settings: Settings, waits: boolean): Promise<void> {
-  for (const tier of ['emergency-recovery', 'healthcheck'] as const)
+  for (const tier of ['emergency-recovery', 'healthcheck', 'watchdog'] as const)
     for (let told = false; ; told = true) {
       const holder = await lockHolder(settings, tier)
-      if (!holder?.atWork) break
-      const who = `${tier} is at work on the gateway (pid ${holder.pid})`
+      if (!holder || !(waits || holder.atWork)) break
+      const who = `${tier} is at work (pid ${holder.pid})`
       if (!waits) throw stop(EXIT.stoodDown, `${who}; run setup when it is done`)
       if (!told) say(`${who}: waiting until it is done; Ctrl-C ends that`)
       await delay(500)
