@@ -65,7 +65,7 @@ export async function tryAll(steps: Step[], say?: Say, upTo?: AbortSignal): Prom
       await step.act?.()
     } catch (error) {
       step.failed = (error as Error).message
-      failures.push(`${step.text.split('\n')[0]}: ${step.failed}`)
+      failures.push(`${step.text.split('\n')[0]}: FAILED: ${step.failed}`)
     }
     say?.(step)
     if (upTo && failures.length > 0) break
