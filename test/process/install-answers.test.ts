@@ -14,6 +14,9 @@ const { realpathSync, renameSync, statSync, writeFileSync } = fs
 
 const WEBHOOK = 'https://discord.com/api/webhooks/123456789012345678/aBcDeF-token_0123456789'
 
+/** Lines that a terminal of 80 columns breaks, but for paths and commands. */
+const tooLong = (said: string) => said.split('\n').filter((line) => line.length > 80 && !/[/`]/.test(line))
+
 describe.concurrent('setup', () => {
   test('refuses what cannot be used with 2, and touches nothing', async (t) => {
     const machine = await hostFor(t, 'linux', { withoutEnv: true })
@@ -30,6 +33,8 @@ describe.concurrent('setup', () => {
     expect(await refusal(['--webhook-stdin'], '\n')).toContain('an empty answer')
     expect(await refusal(['--update'])).toContain('nothing is installed')
     expect(machine.listing()).toEqual(before)
+    expect(tooLong(await machine.succeeds(['-h']))).toEqual([])
+    expect(await machine.succeeds(['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/)
     if (process.getuid?.() !== 0) return
     // As with sudo.
     chownSync(machine.home, 4711, 4711)
@@ -62,6 +67,7 @@ describe.concurrent('setup', () => {
     expect(stdout).toMatch(/^claude +MISSING: no doctor; `npm i -g @anthropic-ai/m)
     expect(stdout).toMatch(/^openclaw +MISSING: .*; `npm install -g openclaw`$/m)
     expect(stdout).toContain('set in this shell, which no job will see: OPENCLAW_GATEWAY_PORT')
+    expect(tooLong(stdout)).toEqual([])
     // No OpenClaw: nothing is installed without a yes.
     const before = machine.listing()
     expect(await machine.setup(['--port', '18790'])).toMatchObject({
