@@ -23,7 +23,7 @@ export function packageSteps(settings: Settings, root: string): Step[] {
     .filter(isWrong)
     .map(([name]) => name.replace(/^.*node_modules\//, ''))
   if (wrong.length === 0) return []
-  const text = `npm ci: ${wrong.length} packages are missing or of another version, such as ${wrong[0]}`
+  const text = `npm ci: missing or of another version are ${wrong.length}, such as ${wrong[0]}`
   return [{ text, act: () => exchangePackages(settings, root) }]
 }
 
