@@ -117,21 +117,13 @@ async function beat({ settings, journal }: Pick<TierRun, 'settings' | 'journal'>
 }
 
 async function testAlert({ settings, journal, dryRun, signal }: TierRun): Promise<Outcome> {
-  const { composeTestAlert } = await import('../lib/alerts/compose.ts')
-  const { configuredChannels, noChannel, send } = await import('../lib/alerts/channels.ts')
+  const { configuredChannels, formProblems, noChannel, sendTest } = await import('../lib/alerts/channels.ts')
   const channels = configuredChannels(settings)
   if (channels.length === 0) journal.error(noChannel(settings))
-  const now = new Date()
-  const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
-  let isWell = channels.length > 0
-  for (const channel of channels) {
-    if (dryRun) journal.info(`dry run: would send a test to ${channel.name}`)
-    if (dryRun) continue
-    const limits = { timeoutSec: settings.alertTimeoutSec, signal }
-    const { kind, why } = await send(channel, composeTestAlert(settings, now), circumstances, limits)
-    if (kind === 'delivered') journal.info(`${channel.name} took the test: ${why}`)
-    else journal.error(`${channel.name} did not take the test: ${why}`)
-    isWell &&= kind === 'delivered'
-  }
+  for (const problem of formProblems(settings)) journal.warn(problem)
+  for (const { name } of dryRun ? channels : []) journal.info(`dry run: would send a test to ${name}`)
+  const answers = dryRun ? [] : await sendTest(settings, signal)
+  for (const { isTaken, said } of answers) journal[isTaken ? 'info' : 'error'](said)
+  const isWell = channels.length > 0 && answers.every(({ isTaken }) => isTaken)
   return { code: isWell ? EXIT.healthy : EXIT.down, verdict: 'test alert' }
 }

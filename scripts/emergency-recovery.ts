@@ -9,10 +9,7 @@
  *      3  not acting: paused, another doctor is at work, or the gateway was stopped on purpose
  */
 import type { Doctor } from '../lib/agents/agent.ts'
-import { claude } from '../lib/agents/claude-code.ts'
-import { codex } from '../lib/agents/codex.ts'
-import { gemini } from '../lib/agents/gemini.ts'
-import { qwen } from '../lib/agents/qwen.ts'
+import { DOCTORS } from '../lib/agents/doctors.ts'
 import { writeBriefing } from '../lib/doctor/briefing.ts'
 import { failureKey, learn, noteSession, readSessions, whyNoDoctor } from '../lib/doctor/memory.ts'
 import { conclude, runDoctor, type SessionEnd } from '../lib/doctor/run-doctor.ts'
@@ -30,7 +27,6 @@ import { type Outcome, runTier, type TierRun, whyHandsOff } from '../lib/tier/ru
 import { findOnPath } from '../lib/tier/shell.ts'
 import { tried } from '../lib/tier/state.ts'
 
-const DOCTORS = { claude, codex, qwen, gemini }
 const CANNOT_WORK: readonly SessionEnd['ending'][] = ['login', 'quota', 'service', 'instruments', 'exited', 'terminal']
 
 await runTier({

@@ -20,7 +20,7 @@ import {
   reasonsOf,
   safeLine,
 } from './alert.ts'
-import { composeChannelGone } from './compose.ts'
+import { composeChannelGone, composeTestAlert } from './compose.ts'
 import { type Delivery, hash, type Ledger, NO_PROBLEM, NOT_TRIED, queued, saveLedger } from './ledger.ts'
 import { type Answer, type Limits, post } from './post.ts'
 
@@ -39,6 +39,67 @@ export function configuredChannels(settings: Settings): Channel[] {
 export function noChannel(settings: Settings): string {
   const file = settings.envFile ?? `${settings.stateDir}/.env`
   return `no alert channel is configured: set DISCORD_WEBHOOK_URL (or Slack's, Telegram's, ntfy's) in ${file}`
+}
+
+/** How the services' own addresses and tokens look, each with an example. ALERT_WEBHOOK_URL may be any address. */
+const FORMS = {
+  DISCORD_WEBHOOK_URL: {
+    what: 'Discord webhook',
+    pattern: /^https:\/\/(?:(?:canary|ptb)\.)?discord(?:app)?\.com\/api\/(?:v\d+\/)?webhooks\/\d+\/[\w-]+(?:\?\S*)?$/,
+    example: 'https://discord.com/api/webhooks/<id>/<token>',
+  },
+  SLACK_WEBHOOK_URL: {
+    what: 'Slack webhook',
+    pattern: /^https:\/\/hooks\.slack(?:-gov)?\.com\/services\/\w+\/\w+\/\w+$/,
+    example: 'https://hooks.slack.com/services/T…/B…/…',
+  },
+  TELEGRAM_BOT_TOKEN: {
+    what: "Telegram bot's token",
+    pattern: /^\d+:[\w-]{30,}$/,
+    example: '123456789:AAE… (35 characters after the colon)',
+  },
+  NTFY_URL: {
+    what: "ntfy topic's address",
+    pattern: /^https?:\/\/[^/?#]+\/(?:[^?#]+\/)?[\w-]{1,64}\/?$/,
+    example: 'https://ntfy.sh/my-topic',
+  },
+} as const
+
+/** What is wrong with the form of an address or a token, as the end of a sentence; undefined when nothing is. */
+export function formProblem(name: keyof typeof FORMS, value: string): string | undefined {
+  const { what, pattern, example } = FORMS[name]
+  return pattern.test(value) ? undefined : `no ${what}; one looks like ${example}`
+}
+
+/** The setting that a webhook's URL is for, by its form. */
+export const webhookSetting = (url: string) =>
+  (['DISCORD_WEBHOOK_URL', 'SLACK_WEBHOOK_URL'] as const).find((name) => formProblem(name, url) === undefined)
+
+/** A warning for each channel that is configured: behind another address may be a proxy, or a service that speaks Slack's form. */
+export function formProblems(settings: Settings): string[] {
+  const values = {
+    DISCORD_WEBHOOK_URL: settings.discordWebhookUrl,
+    SLACK_WEBHOOK_URL: settings.slackWebhookUrl,
+    TELEGRAM_BOT_TOKEN: settings.telegramChatId && settings.telegramBotToken,
+    NTFY_URL: settings.ntfyUrl,
+  }
+  return (Object.keys(FORMS) as (keyof typeof FORMS)[]).flatMap((name) => {
+    const problem = values[name] && formProblem(name, values[name])
+    return problem ? [`${name} is ${problem}`] : []
+  })
+}
+
+/** Sends a test through every channel. Returns what each said to it. */
+export async function sendTest(settings: Settings, signal?: AbortSignal) {
+  const now = new Date()
+  const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
+  const limits = { timeoutSec: settings.alertTimeoutSec, signal }
+  const answers = configuredChannels(settings).map(async (channel) => {
+    const { kind, why } = await send(channel, composeTestAlert(settings, now), circumstances, limits)
+    const isTaken = kind === 'delivered'
+    return { isTaken, said: `${channel.name} ${isTaken ? 'took' : 'did not take'} the test: ${why}` }
+  })
+  return Promise.all(answers)
 }
 
 /** `gone`: neither the message nor plain words are accepted. */

@@ -34,7 +34,7 @@ export async function composeAlerts(settings: Settings, news: News[], history: H
 
 export function composeTestAlert(settings: Settings, now: Date): Alert {
   const title = `Test from ${hostOf(settings.profile)}: alerts of OpenClaw self-healing arrive here`
-  return { ...blank('test', title, now), todo: ['nothing: the monitor was run with `--test-alert`'] }
+  return { ...blank('test', title, now), todo: ['nothing: this is a test that was asked for'] }
 }
 
 export function composeChannelGone(name: string, why: string, now: Date): Alert {

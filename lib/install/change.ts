@@ -23,6 +23,8 @@ export interface Change {
 export interface Step {
   text: string
   act?(): unknown
+  /** Why it was not done. */
+  failed?: string
 }
 
 export type Say = (step: Step) => void
@@ -61,10 +63,11 @@ export async function tryAll(steps: Step[], say?: Say, upTo?: AbortSignal): Prom
     try {
       if (upTo?.aborted) throw new Error('interrupted')
       await step.act?.()
-      say?.(step)
     } catch (error) {
-      failures.push(`${step.text.split('\n')[0]}: FAILED: ${(error as Error).message}`)
+      step.failed = (error as Error).message
+      failures.push(`${step.text.split('\n')[0]}: FAILED: ${step.failed}`)
     }
+    say?.(step)
     if (upTo && failures.length > 0) break
   }
   return failures

@@ -1,5 +1,11 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
+import { DOCTORS } from '../agents/doctors.ts'
+import { configuredChannels, formProblems, noChannel } from '../alerts/channels.ts'
+import { adviceFor } from '../alerts/compose.ts'
+import { examine, isUp } from '../gateway/examine.ts'
+import { readRecord } from '../gateway/record.ts'
+import { hiding } from '../gateway/secrets.ts'
 import { domainNotes, launchdTarget } from '../services/launchd.ts'
 import type { Receipt } from '../services/receipt.ts'
 import { stop } from '../tier/by-hand.ts'
@@ -12,20 +18,35 @@ const isMac = process.platform === 'darwin'
 const systemPackage = (name: string) => (isMac ? `\`brew install ${name}\`` : `\`sudo apt-get install ${name}\``)
 
 const NEEDED = [
-  ['openclaw', 'no level can restart the gateway through its own command; `npm install -g openclaw`'],
-  ['tmux', `Level 3 cannot give the doctor a terminal; ${systemPackage('tmux')}`],
-  ['bash', `Level 1 keeps less evidence of a hung gateway; ${systemPackage('bash')}`],
-  ['curl', `a tier that cannot start can send no alert; ${systemPackage('curl')}`],
-  ['crontab', `Level 4 and the guardian are not started; ${systemPackage('cron')}`],
+  ['openclaw', 'no level can repair the gateway', '`npm install -g openclaw`'],
+  ['tmux', 'no doctor, which works in tmux', systemPackage('tmux')],
+  ['bash', 'less evidence of a hung gateway', systemPackage('bash')],
+  ['curl', 'no pulse, a full tick a minute', systemPackage('curl')],
+  ['crontab', 'no alerts, no guardian', systemPackage('cron')],
 ] as const
-const NO_DOCTOR =
-  'Level 3 has no doctor; `npm install -g @anthropic-ai/claude-code`, then run `claude` once and sign in; or see DOCTOR'
 
-export function prerequisites({ childEnv, doctors }: Settings): { name: string; path?: string; without: string }[] {
-  return [...NEEDED, [doctors.join(' or '), NO_DOCTOR] as const].map(([name, without]) => {
-    const paths = name.split(' or ').map((one) => findOnPath(one, childEnv.PATH))
-    return { name, without, path: paths.find(Boolean) }
+export type Part = { name: string; found?: string; lack: string }
+
+/** What the levels use: where it is, or that it is missing, what that means, and the command that mends it. */
+export async function lookAround(settings: Settings): Promise<Part[]> {
+  const { childEnv } = settings
+  const parts = NEEDED.map(([name, without, cure]) => {
+    const lack = `MISSING: ${without}; ${cure}`
+    return { name, found: findOnPath(name, childEnv.PATH), lack }
   })
+  return [...parts, await lookForDoctor(settings)]
+}
+
+async function lookForDoctor(settings: Settings): Promise<Part> {
+  const failures: string[] = []
+  for (const name of settings.doctors) {
+    const path = findOnPath(name, settings.childEnv.PATH)
+    const found = await DOCTORS[name].find(settings)
+    if ('version' in found) return { name, found: `${path} (${found.version})`, lack: '' }
+    const cure = name === 'claude' && !path ? '`npm i -g @anthropic-ai/claude-code && claude`' : ''
+    failures.push(cure || found.failure)
+  }
+  return { name: settings.doctors.join(' or '), lack: `MISSING: no doctor; ${failures.join('; ')}` }
 }
 
 export function assertOwnHome({ home }: Settings): void {
@@ -38,19 +59,43 @@ export function assertOwnHome({ home }: Settings): void {
 /** macOS keeps these from background jobs without the user's permission. */
 const PROTECTED = /^(?:~\/(?:Desktop|Documents|Downloads|Library\/(?:Mobile Documents|CloudStorage))|\/Volumes)\//
 const NO_LOGIN =
-  'the keychain shows no login of Claude Code here, and may show none to a job either: `claude setup-token` makes a token for CLAUDE_CODE_OAUTH_TOKEN in .env'
+  'no login of Claude Code is seen here, which a job needs: run `claude` once and sign in, or put a token of `claude setup-token` into .env as CLAUDE_CODE_OAUTH_TOKEN'
 
-export async function warnings(settings: Settings, root: string, scheduler: Receipt['scheduler']): Promise<string[]> {
+/** What is not as it should be by now, each with its cure; empty: all is well. */
+export async function whatIsWrong(settings: Settings, parts: Part[], root: string, scheduler: Receipt['scheduler']) {
+  const hide = await hiding(settings)
+  const record = readRecord(settings, true).value
+  const { verdict, evidence } = await examine(settings, {
+    ...{ httpTimeoutSec: settings.watchdogHealthTimeoutSec, record, deep: false },
+  })
+  const [advice] = adviceFor(settings, 'gateway', verdict, evidence)
+  return [
+    ...parts.flatMap(({ name, found, lack }) => (found ? [] : [`${name} is ${lack.replace('MISSING', 'missing')}`])),
+    ...(configuredChannels(settings).length === 0 ? [noChannel(settings)] : formProblems(settings)),
+    ...settings.envProblems,
+    ...(await warnings(settings, root, scheduler, parts)),
+    ...(isUp(verdict) ? [] : [hide(`the gateway is not up right now, ${verdict}: ${evidence}; ${advice}`)]),
+  ]
+}
+
+export async function warnings(
+  settings: Settings,
+  root: string,
+  scheduler: Receipt['scheduler'],
+  parts: Pick<Part, 'name' | 'found'>[],
+) {
   const { home, memoryDir, stateDir, fromEnvironment, claudeOauthToken, claudeConfigDir, anthropicApiKey } = settings
   const isMac = scheduler === 'launchd'
   const found = [root, memoryDir, stateDir]
     .filter((path) => isMac && PROTECTED.test(tilde(path, home)))
     .map((path) => `${path} is protected by macOS: launchd and cron may be refused there. Keep it elsewhere`)
   const $ = shell(settings)
-  const needsLogin = settings.doctors.includes('claude') && !claudeOauthToken && !anthropicApiKey
+  const isClaude = parts.some(({ name, found }) => name === 'claude' && found)
+  const login = join(claudeConfigDir || join(home, '.claude'), '.credentials.json')
   // 44: there is none, for with another CLAUDE_CONFIG_DIR it has a longer name; 36: ssh and cron get no answer.
-  if (isMac && needsLogin && (await $`security find-generic-password -s ${'Claude Code-credentials'}`).failure)
-    found.push(NO_LOGIN)
+  const isSignedIn = async () =>
+    isMac ? !(await $`security find-generic-password -s ${'Claude Code-credentials'}`).failure : existsSync(login)
+  if (isClaude && !claudeOauthToken && !anthropicApiKey && !(await isSignedIn())) found.push(NO_LOGIN)
   if (isMac && claudeConfigDir)
     found.push(
       `Claude Code keeps another login in the keychain for CLAUDE_CONFIG_DIR=${claudeConfigDir} than for ~/.claude`,
@@ -72,17 +117,21 @@ export async function schedulerHere(settings: Settings): Promise<Receipt['schedu
     const { failure } = await $`launchctl print ${launchdTarget()}`
     if (!failure) return 'launchd'
     const cure = "log in at the Mac's own screen and stay logged in (automatic login helps), then run setup again"
-    throw new Error(`launchd has no ${launchdTarget()} for you (${failure}): ${cure}`)
+    throw stop(EXIT.unusable, `launchd has no ${launchdTarget()} for you (${failure}): ${cure}`)
   }
   if (findOnPath('systemctl', settings.childEnv.PATH)) {
     const { failure } = await $`systemctl --user show --property=Version`
     if (!failure) return 'systemd'
     const cure = '`sudo loginctl enable-linger $USER` starts it; then run setup again'
     if (existsSync('/run/systemd/system'))
-      throw new Error(`systemd's user manager does not answer (${failure}). ${cure}`)
+      throw stop(EXIT.unusable, `systemd's user manager does not answer (${failure}). ${cure}`)
   }
   if (findOnPath('crontab', settings.childEnv.PATH)) return 'cron'
-  throw new Error('this machine has neither launchd, nor systemd, nor cron: nothing could start the levels')
+  const cure = `install cron (${systemPackage('cron')}), then run setup again`
+  throw stop(
+    EXIT.unusable,
+    `this machine has neither launchd, nor systemd, nor cron: nothing starts the levels; ${cure}`,
+  )
 }
 
 /** The Node that runs this, for the jobs: by its name on the PATH, so that an upgrade does not lose it. */

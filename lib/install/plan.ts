@@ -2,7 +2,7 @@
  * has a name of ours, and what the receipt says beyond that. */
 import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync } from 'node:fs'
-import { dirname, extname, join } from 'node:path'
+import { basename, dirname, extname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { readCrontab, withBlock, withoutBlock } from '../services/cron.ts'
@@ -12,14 +12,16 @@ import { ALL_TIERS } from '../tier/contract.ts'
 import { isOurLog } from '../tier/journal.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { metricsPath } from '../tier/metrics.ts'
+import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE, profileStateDir, profileSuffix } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { findOnPath, shell } from '../tier/shell.ts'
+import { findOnPath, quote, shell } from '../tier/shell.ts'
 import { filesIn, tried, writeState } from '../tier/state.ts'
 import { type BashVersion, findSetAside, isItsFile, withItsLines, withoutItsLines } from './bash-version.ts'
 import * as change from './change.ts'
+import { packageSteps } from './packages.ts'
 
-export type Answers = { webhook?: string; port?: number }
+export type Answers = { webhook?: { name: string; url: string }; port?: number }
 type Here = { root: string; scheduler: receipts.Receipt['scheduler']; node: { path: string; searchPath: string } }
 
 export type Plan = Awaited<ReturnType<typeof makePlan>>
@@ -81,7 +83,7 @@ export async function makePlan(settings: Settings, here: Here, answers: Answers,
   const entries = [...(before?.entries ?? []).filter(isNeeded), ...(bash?.files ?? [])]
 
   files.set(launcherRecord(settings), { content: `${node.path}\n${node.searchPath}\n`, mode: 0o600 })
-  const webhook = answers.webhook ? `DISCORD_WEBHOOK_URL="${answers.webhook}"\n` : ''
+  const webhook = answers.webhook ? `${answers.webhook.name}="${answers.webhook.url}"\n` : ''
   const content = webhook + (answers.port ? `OPENCLAW_GATEWAY_PORT="${answers.port}"\n` : '')
   if (content !== '') {
     const path = join(stateDirOfJobs, '.env')
@@ -123,7 +125,7 @@ export async function makePlan(settings: Settings, here: Here, answers: Answers,
     if (edit(now.text) !== now.text) wanted.crontab = { text, edit }
   }
 
-  const steps = change.stepsOf(settings, wanted)
+  const steps = [...packageSteps(settings, root), ...change.stepsOf(settings, wanted)]
   if (scheduler === 'launchd' && start.size > 0) steps.unshift({ text: MAC_SAYS })
   if (scheduler === 'systemd') steps.push(...(await lingerSteps(settings, entries, before === undefined, notes)))
   if (steps.length === 0 && !receipts.readReceipt(settings)) steps.push({ text: 'write the receipt, which was lost' })
@@ -140,7 +142,7 @@ const MAC_SAYS =
 async function lingerSteps(settings: Settings, entries: receipts.Entry[], isFirst: boolean, notes: string[]) {
   const $ = shell(settings)
   const username = (await $`id -un`).stdout.trim()
-  const cure = `while ${username} is not logged in, nothing runs; \`sudo loginctl enable-linger ${username}\` helps`
+  const cure = `while ${username} is not logged in, nothing runs; \`sudo loginctl enable-linger ${username}\``
   const isLinger = ({ kind }: receipts.Entry) => kind === 'linger'
   // The last profile that is uninstalled switches off what the first one switched on.
   const isOn = receipts.otherInstallations(settings).some(({ receipt }) => receipt.entries.some(isLinger))
@@ -148,10 +150,10 @@ async function lingerSteps(settings: Settings, entries: receipts.Entry[], isFirs
   if (isOn || existsSync(`/var/lib/systemd/linger/${username}`)) return []
   if (!isFirst) notes.push(`lingering is off: ${cure}`)
   const step: change.Step = {
-    text: `switch lingering on for ${username}, so that the timers run while you are not logged in`,
+    text: `switch lingering on for ${username}: the timers run while you are logged out`,
     act: async () => {
       const { failure } = await $`loginctl enable-linger`
-      if (failure) step.text = `NOT DONE: lingering could not be switched on (${failure}): ${cure}`
+      if (failure) step.failed = `${failure}; ${cure}`
       else entries.push({ kind: 'linger' })
     },
   }
@@ -223,9 +225,30 @@ export function cronLines(facts: JobFacts, all: boolean): string[] {
 
 const OTHER_FILES = ['recovery-learnings.md', 'escalations.log', 'alerts.json']
 
+/** The log folder may hold other files (OpenClaw's memory). */
+const ourLogs = ({ memoryDir }: Settings): string[] =>
+  filesIn(memoryDir, (name) => isOurLog(name) || OTHER_FILES.includes(name))
+
+/** What an uninstallation leaves, as lines: where it is, and how it goes. */
+export function whatStays(settings: Settings, root: string, purgeCommand: string): string[] {
+  const { home, memoryDir, envFile, configPath } = settings
+  const logs = ourLogs(settings).length
+  const config = basename(configPath)
+  const isCopy = (name: string) => [`${config}.broken-`, `${config}.before-doctor-`].some((one) => name.startsWith(one))
+  const copies = filesIn(dirname(configPath), isCopy).length
+  const short = (path: string) => change.tilde(path, home)
+  return [
+    logs > 0 && `${short(memoryDir)}: logs, reports and learnings (${logs}); ${purgeCommand} removes them`,
+    envFile && existsSync(envFile) && `${short(envFile)}: the settings, and OpenClaw's own; \`rm ${short(envFile)}\``,
+    copies > 0 && `${short(configPath)}.{broken,before-doctor}-*: ${copies} configs that were set aside`,
+    existsSync(pausePath(settings)) && `${short(pausePath(settings))}: the pause`,
+    `${short(root)}: this folder; \`rm -r ${quote(root)}\``,
+  ].filter((line) => typeof line === 'string')
+}
+
 /** The steps of an uninstallation; `last` are done when all before succeeded. Undefined: nothing is installed. */
 export async function planRemoval(settings: Settings, purge: boolean) {
-  const { home, profile, watchdogDir, memoryDir } = settings
+  const { home, profile, watchdogDir } = settings
   const receipt = receipts.readReceiptOrRest(settings)
   const removal: change.Change = { stop: new Map(), files: new Map(), start: new Map() }
   for (const { scheduler, label, main, files: ofJob } of ourJobs(settings)) {
@@ -267,18 +290,17 @@ export async function planRemoval(settings: Settings, purge: boolean) {
     } else if (entry.kind === 'kept-file' && existsSync(entry.path)) {
       // OpenClaw reads this file too: what was added to it since is not ours to delete.
       const isOurs = sha256(readFileSync(entry.path)) === entry.sha256
-      const why = purge ? 'it was changed since it was written' : '--purge removes it'
+      const why = purge ? 'it was changed since it was written' : '--purge would remove it'
       steps.push(purge && isOurs ? remove(entry.path) : { text: `keep ${change.tilde(entry.path, home)} (${why})` })
     }
-  if (steps.length === 1 && !existsSync(watchdogDir)) return undefined
+  const logs = purge ? ourLogs(settings) : []
+  if (steps.length === 1 && !existsSync(watchdogDir) && logs.length === 0) return undefined
 
   const removeState = async () => {
     // What a killed doctor's run left in HOME; another profile's doctor may hold it.
     await lockHolder(settings, 'doctor', true).catch(() => {})
     rmSync(watchdogDir, { recursive: true, force: true })
   }
-  // The log folder may hold other files (OpenClaw's memory).
-  const logs = purge ? filesIn(memoryDir, (name) => isOurLog(name) || OTHER_FILES.includes(name)) : []
   const isOutside = (path: string) => !path.startsWith(`${watchdogDir}/`) && existsSync(path)
   const outside = [launcherRecord(settings), ...ALL_TIERS.map((tier) => metricsPath(settings, tier))].filter(isOutside)
   const last = [...outside.map(remove), { ...remove(watchdogDir), act: removeState }, ...logs.map(remove)]

@@ -1,6 +1,7 @@
 /** The state of everything: the gateway, the tiers, the doctor's budget, the last incidents; and as lines. Changes nothing. */
 import { hostname } from 'node:os'
 import { styleText } from 'node:util'
+import { formProblems } from '../alerts/channels.ts'
 import { adviceFor } from '../alerts/compose.ts'
 import { readLedger } from '../alerts/ledger.ts'
 import { readSessions } from '../doctor/memory.ts'
@@ -96,6 +97,7 @@ export async function readStatus(settings: Settings, now = new Date()) {
       ...ledgerProblems,
       ...history.notes,
       ...settings.envProblems,
+      ...formProblems(settings),
       ...(receipt?.scheduler === 'launchd' ? await domainNotes(settings) : []),
     ],
     logs: settings.memoryDir,

@@ -31,3 +31,15 @@ export function print(text: string): ExitCode {
   process.stdout.write(`${text}\n`)
   return EXIT.healthy
 }
+
+/** Lines of at most 80 columns, indented by the label's width. What stands in backticks is not broken: it is for copying. */
+export function wrapped(label: string, text: string): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.match(/(?:`[^`]*`|[^\s`])+/g) ?? []) {
+    const isFull = line !== '' && label.length + line.length + 1 + word.length > 80
+    if (isFull) lines.push(line)
+    line = isFull || line === '' ? word : `${line} ${word}`
+  }
+  return label + [...lines, line].join(`\n${' '.repeat(label.length)}`)
+}

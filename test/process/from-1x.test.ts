@@ -104,6 +104,10 @@ test('on Linux: upgraded in place, the waiting alert is delivered, the old week 
   expect(existsSync(join(machine.stateDir, '.env'))).toBe(true)
   expect(machine.memoryFiles()).toEqual(memory)
   expect(memory).toContain('recovery-learnings.md')
+  await machine.succeeds(['--purge', '--yes'])
+  expect(machine.memoryFiles()).toEqual([])
+  expect(existsSync(join(machine.stateDir, '.env'))).toBe(true)
+  expect(existsSync(machine.configPath)).toBe(true)
 })
 
 test('on a Mac: upgraded in place; uninstalled, the bash version that 1.x had set aside is at work again', async (t) => {

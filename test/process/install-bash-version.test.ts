@@ -34,7 +34,7 @@ describe.concurrent('setup on a Mac with the bash version', () => {
   test('it is found, and left alone without a yes; with --replace it is set aside, and comes back', async (t) => {
     const { machine, isUntouched } = await macWithBashVersion(t)
     const refused = await machine.setup(['--yes'])
-    expect(refused.code).toBe(1)
+    expect(refused.code).toBe(2)
     for (const name of [`${OLD_WATCHDOG}.plist`, 'com.openclaw.healthcheck.plist', 'recovery-monitor.sh'])
       expect(refused.stdout).toContain(name)
     expect(refused.stderr).toContain('--replace')
@@ -75,7 +75,9 @@ describe.concurrent('setup on a Mac with the bash version', () => {
 
     const { code, stderr } = await replaceWhileRefused(2)
     expect(code).toBe(1)
-    expect(stderr).toMatch(/rolled back, but for: .*com\.openclaw\.healthcheck loaded .*Operation not permitted/)
+    expect(stderr).toMatch(
+      /rolled back, but for: .*com\.openclaw\.healthcheck\s+loaded\s.*Operation\s+not\s+permitted/s,
+    )
     // Nothing of it is lost, and an uninstallation leaves it in place.
     const plist = machine.plist(HEALTHCHECK)
     expect(plist.ProgramArguments).toContain('/bin/bash')
@@ -117,7 +119,7 @@ describe.concurrent('setup on a Mac with the bash version', () => {
       expect(machine.jobs()).toEqual(old)
       expect(machine.withoutLogs()).toEqual(before)
     }
-    expect((await machine.setup(['--yes'])).code).toBe(1)
+    expect((await machine.setup(['--yes'])).code).toBe(2)
     isUntouched()
     machine.refuseCrontab()
     expect((await machine.setup(['--replace'])).code).toBe(1)

@@ -15,6 +15,7 @@ import '../support/without-proc.mjs'
 
 const FOLDER = join(import.meta.dirname, '..', 'fixtures', 'macos')
 const GATEWAY = 'ai.openclaw.gateway'
+const CLAUDE = { name: 'claude', found: '/usr/local/bin/claude' }
 
 /** A machine on which that tool prints that file, and ends with that code. */
 function machine(tool: string, file: string, code: number): Settings {
@@ -125,8 +126,8 @@ const others: Record<string, Row> = {
   ],
   list: ['launchctl', 0, supervisorOf(4711), 'launchd: ai.openclaw.gateway'],
   'list-terminal-agent': ['launchctl', 0, supervisorOf(5300), 'none'],
-  'keychain-36': ['security', 36, (settings) => warnings(settings, '/', 'launchd'), [SETUP_TOKEN]],
-  'keychain-44': ['security', 44, (settings) => warnings(settings, '/', 'launchd'), [SETUP_TOKEN]],
+  'keychain-36': ['security', 36, (settings) => warnings(settings, '/', 'launchd', [CLAUDE]), [SETUP_TOKEN]],
+  'keychain-44': ['security', 44, (settings) => warnings(settings, '/', 'launchd', [CLAUDE]), [SETUP_TOKEN]],
   'crontab-none': ['crontab', 1, readCrontab, { text: '' }],
   'crontab-not-permitted': ['crontab', 1, refusal, expect.stringMatching(/not permitted.*Full Disk Access/)],
   'crontab-interrupted': ['crontab', 1, refusal, expect.stringMatching(/Interrupted.*Full Disk Access/)],
