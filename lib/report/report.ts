@@ -1,4 +1,5 @@
 /** What the report says, and as Markdown that also reads well at a terminal; page, JSON and digest are made of the same. */
+import { adviceFor, rollbackOf } from '../gateway/advice.ts'
 import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
 import { type History, type Incident, readHistory } from '../incidents/history.ts'
@@ -27,7 +28,32 @@ export async function readReport(settings: Settings, span: Span, now: Date) {
     const finding = incident.doctorRuns > 0 ? rootCauseOf(settings, incident, hide) : undefined
     return { ...incident, finding }
   })
-  return everyText({ host: hostOf(settings.profile), writtenAt: now, ...history, incidents }, hide)
+  const todo = whatNext(settings, history)
+  return everyText({ host: hostOf(settings.profile), writtenAt: now, ...history, incidents, todo }, hide)
+}
+
+/** By the logs: for the incident that goes on, for watchers and alerts that did not come through, and to undo a rollback. */
+function whatNext(settings: Settings, history: History): string[] {
+  const { incidents, runs } = history
+  const open = incidents.findLast(({ end }) => end === undefined)
+  const hasFailed = (tier: 'monitor' | 'guardian') => runs[tier].last?.exitCode === 1
+  const todo = [
+    ...(open ? adviceFor(settings, 'gateway', open.last.verdict, open.last.evidence) : []),
+    ...(hasFailed('guardian') ? adviceFor(settings, 'watchers') : []),
+    ...(hasFailed('monitor') ? adviceFor(settings, 'alerts') : []),
+    ...openRollbacks(settings, history).flatMap((one) => one.todo),
+  ]
+  return todo.length > 0 ? todo : ['nothing: no incident goes on, and no alert waits']
+}
+
+/** The newest notice of a config that was put back, as long as the one from before lies there. */
+export function openRollbacks(settings: Settings, { incidents, remarks }: Pick<History, 'incidents' | 'remarks'>) {
+  const steps = [...incidents.flatMap((one) => one.steps), ...remarks]
+  const all = steps.flatMap(({ at, said }) => {
+    const rollback = said.kind === 'notice' ? rollbackOf(settings, said.what) : undefined
+    return rollback?.isOpen ? [{ at, todo: rollback.todo }] : []
+  })
+  return all.slice(-1)
 }
 
 export function everyText<T>(value: T, change: (text: string) => string): T {
@@ -120,6 +146,7 @@ export function sectionsOf(report: Report): Section[] {
     { title: 'Beside the incidents', lines: remarks.map(words.lineOf) },
     { title: 'Runs', table: { head: ['Tier', 'Begun', 'Exit 0', '1', '2', '3', 'Last end'], rows: ends } },
     { title: 'What is not known', lines: unknownsOf(report) },
+    { title: 'What to do next', lines: report.todo },
   ]
   return sections.filter(({ table, lines }) => (table?.rows ?? lines ?? []).length > 0)
 }
