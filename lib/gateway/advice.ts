@@ -58,6 +58,8 @@ function forVerdict(settings: Settings, verdict: Verdict, evidence: string, paus
     state: () => `\`${show(stateDir)}\``,
     start: () => /a person can start it with (`[^`]+`)$/.exec(evidence)?.[1] ?? 'its own supervisor',
   }
+  if (verdict === 'misconfigured' && !existsSync(configPath))
+    return [`put its config back to ${values.config!()}${values.knownGood!()}, or let \`openclaw onboard\` write one`]
   const [first, ...others] = TREATMENTS[verdict].todo.map((line) =>
     line.replace(/\{(\w+)\}/g, (_, name) => values[name]!()),
   )

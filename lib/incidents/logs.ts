@@ -112,7 +112,8 @@ function findLogs(settings: Settings, { from, to }: Span, tiers: readonly TierNa
   const oldest = logs.map(({ day }) => day).sort()[0] ?? last
   const since = [...days].filter((day) => day >= oldest)
   const keptFor = `(logs are kept for ${settings.logRetentionDays} days)`
-  if (since.length < days.size) notes.push(`there is no log from before ${oldest} ${keptFor}`)
+  if (since.length < days.size)
+    notes.push(`there is no log${logs.length > 0 ? ` from before ${oldest}` : ''} ${keptFor}`)
   for (const tier of ['watchdog', 'healthcheck', 'monitor', 'guardian']) {
     const missing = since.filter((day) => !logs.some((log) => log.tier === tier && log.day === day))
     if (missing.length > 0) notes.push(`no ${tier} log of ${missing.join(', ')}`)

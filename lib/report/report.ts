@@ -144,7 +144,10 @@ export function sectionsOf(report: Report): Section[] {
   const sections: Section[] = [
     { title: 'Causes', table: { head: ['Cause', 'Incidents', 'Down', 'Means'], rows: causes } },
     { title: 'Beside the incidents', lines: remarks.map(words.lineOf) },
-    { title: 'Runs', table: { head: ['Tier', 'Begun', 'Exit 0', '1', '2', '3', 'Last end'], rows: ends } },
+    {
+      title: 'Runs',
+      table: { head: ['Tier', 'Begun', 'Exit 0', 'Exit 1', 'Exit 2', 'Exit 3', 'Last end'], rows: ends },
+    },
     { title: 'What is not known', lines: unknownsOf(report) },
     { title: 'What to do next', lines: report.todo },
   ]
@@ -198,7 +201,7 @@ export function asMarkdown(report: Report): string {
 
 function sectionText({ title, table, lines = [] }: Section): string {
   const body = lines.map((line) =>
-    typeof line === 'string' ? `- ${plain(line)}` : lineText(line, words.minuteOf(line.at)),
+    typeof line === 'string' ? item(withCommands(line)) : lineText(line, words.minuteOf(line.at)),
   )
   return [`## ${title}`, '', ...(table ? [tableText(table)] : []), ...body].join('\n')
 }
@@ -207,25 +210,44 @@ function incidentText(incident: ReportedIncident, number: number): string {
   const { begin, verdict, evidence, finding } = incident
   const ending = [words.howItEnded(incident), words.whatItTook(incident)].filter(Boolean).join('; ')
   return [
-    `### ${number}. ${words.minuteOf(begin)} ${verdict}: ${words.howLong(incident)}`,
+    `### ${number}. ${words.minuteOf(begin)} ${verdict}`,
     '',
-    `${ending.slice(0, 1).toUpperCase()}${ending.slice(1)}.`,
-    ...(evidence ? [`Cause: ${code(evidence)}`] : []),
-    ...(finding ? [`The doctor found: ${code(finding)}`] : []),
+    inLines(`${words.howLong(incident)}; ${ending}.`.replace(/^./, (letter) => letter.toUpperCase())),
+    ...(evidence ? [inLines(`Cause: ${code(evidence)}`)] : []),
+    ...(finding ? [inLines(`The doctor found: ${code(finding)}`)] : []),
     '',
     ...words.timelineOf(incident).map((line) => lineText(line, words.secondOf(line.at, begin))),
   ].join('\n')
 }
 
 function lineText({ who, did, quote, again }: words.TimelineLine, time: string): string {
-  return `- ${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`
+  return item(`${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`)
 }
+
+const WIDTH = 80
+/** Of words from a log, none that would begin a list, a heading or a quotation begins a line. */
+function inLines(text: string, indent = ''): string {
+  const glued = text.replace(/ (?=[-+*#>=~]|\d+[.)])/g, '\u00a0')
+  return words.wrapLines(glued, WIDTH - indent.length).join(`\n${indent}`)
+}
+
+const item = (text: string): string => `- ${inLines(text, '  ')}`
+
+/** Text of ours, in which commands stand in backticks. */
+const withCommands = (text: string): string =>
+  text.replace(/[^`]+|`[^`]*`/g, (part) =>
+    part.startsWith('`') && part.length > 1 ? words.gluedCommands(part) : part.replace(/[\\*[\]<>|]/g, ''),
+  )
 
 function tableText({ head, rows }: Table): string {
   const all = [head, head.map(() => '---'), ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')))
   const [titles = [], rule = [], ...others] = words.inColumns(all)
   const dashes = rule.map((cell) => cell.replaceAll(' ', '-'))
-  return [titles, dashes, ...others].map((row) => `| ${row.join(' | ')} |`).join('\n')
+  const lines = [titles, dashes, ...others].map((row) => `| ${row.join(' | ')} |`)
+  if (lines[0]!.length <= WIDTH) return lines.join('\n')
+  // A terminal would tear it apart.
+  const named = (row: string[]) => row.slice(1).map((cell, i) => `${row.length > 2 ? `${head[i + 1]}: ` : ''}${cell}`)
+  return rows.map((row) => item(`**${row[0]!.replaceAll('**', '')}**: ${named(row).join('; ')}`)).join('\n')
 }
 
 /** Text from outside as a code span: nothing in it formats, links, or is HTML. */

@@ -9,7 +9,16 @@ import { deathsWithin, readRecord } from '../gateway/record.ts'
 import { hiding } from '../gateway/secrets.ts'
 import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
 import { type History, lastDays, readHistory } from '../incidents/history.ts'
-import { howItEnded, howLong, inColumns, minuteOf, secondOf, spell } from '../incidents/words.ts'
+import {
+  gluedCommands,
+  howItEnded,
+  howLong,
+  inColumns,
+  minuteOf,
+  secondOf,
+  spell,
+  wrapLines,
+} from '../incidents/words.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
 import { domainNotes } from '../services/launchd.ts'
 import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
@@ -247,22 +256,22 @@ export function screen(status: Status, { home }: Settings, rows = Number.POSITIV
   ].flatMap((line) => wrapped(shorter(line).trimEnd()))
   const well = status.attention.length > 0 ? `All is up; to know: ${status.attention.join('; ')}.` : 'All is well.'
   const steps = status.todo.length > 0 ? status.todo.map((step) => `➜ ${step}`) : ['➜ nothing to do']
+  const longest = Number.isFinite(rows) ? (process.stdout.columns ?? 80) - 2 : undefined
   const end = [
     status.isWell ? styleText('green', well) : styleText('red', `Not well: ${status.problems.join('; ')}.`),
     ...steps,
-  ].flatMap((line) => wrapped(shorter(line), '', 2))
+  ].flatMap((line) => wrapped(gluedCommands(shorter(line), longest), '', 2))
   const all = [...wrapped(styleText('bold', title)), '', ...head, ...lines]
   // How it is and what to do next are never cut.
   const left = rows - end.length - 1
   return [...all.slice(0, Math.max(left, 0)), ...(left > 0 ? [''] : []), ...end].slice(-rows)
 }
 
-/** As lines that a terminal of 80 columns, or this one, shows whole. Paths and commands stay in one piece where they fit into a line. */
-function wrapped(text: string, label = '', indent = 4): string[] {
-  const width = Math.max(20, (process.stdout.columns ?? 80) - indent)
-  const parts = text.match(new RegExp(`.{1,${width}}(?=\\s|$)|\\S+`, 'g')) ?? ['']
-  return parts.map((part, i) => (i === 0 ? `${label}${part}` : `${' '.repeat(indent)}${part.trimStart()}`))
-}
+/** As lines for this terminal, or one of 80 columns. */
+const wrapped = (text: string, label = '', indent = 4) =>
+  wrapLines(text, (process.stdout.columns ?? 80) - indent).map(
+    (line, i) => (i === 0 ? label : ' '.repeat(indent)) + line,
+  )
 
 function gatewayWords(gateway: Status['gateway'], time: (one: Date) => string, now: Date): string {
   const { verdict, isUp, since, isSinceAtLeast, lastHealthy, evidence } = gateway

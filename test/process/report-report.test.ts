@@ -38,7 +38,7 @@ test('the table of the article, and every incident with what was seen, what was 
   })
   expect(asPage(report)).toMatch(/<b>15 min<\/b>Mean time to recovery<br>[^/]*up to 17 min felt</)
   const text = asMarkdown(report)
-  expect(text).toMatch(/^### 3\. 2026-11-18 22:05 broken-install: .*18 min .* 20 min/m)
+  expect(text).toMatch(/^### 3\. 2026-11-18 22:05 broken-install\n\nDown for 18 min .* 20 min/m)
   expect(text).toContain("`[openclaw] Cannot find module 'run-command.mjs'; exited with code 1`\n")
   expect(text).toContain("`An update was interrupted: ˋrun-command.mjsˋ of OpenClaw's package was missing.`")
   expect(text).toMatch(/^- 22:10:10 \*\*Level 3, doctor\*\* .*Claude Code 2\.1\.330/m)
