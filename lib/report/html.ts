@@ -71,11 +71,15 @@ ${rows.map((row) => html`<tr><th scope="row">${row[0]}</th>${cells(row)}</tr>\n`
 
 function sectionPart({ title, table, lines = [] }: reports.Section): Html {
   const points = lines.map((line) => {
-    const point = typeof line === 'string' ? line : html`${words.minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
+    const point =
+      typeof line === 'string' ? withCode(line) : html`${words.minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
     return html`<li>${point}</li>\n`
   })
   return html`<section><h2>${title}</h2>${table ? tableOf(table) : html`<ul>\n${points}</ul>`}</section>\n`
 }
+
+const withCode = (line: string): Html[] =>
+  line.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : html`${part}`))
 
 function wordsOf({ did, quote, again }: words.TimelineLine): Html {
   return html`${did}${quote ? html`: <code>${quote}</code>` : ''}${again ? html` <span class="dim">(${again})</span>` : ''}`

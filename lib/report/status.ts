@@ -64,7 +64,7 @@ export async function readStatus(settings: Settings, now = new Date()) {
     ...(receipt ? [] : adviceFor(settings, 'not installed')),
     ...(receipt && tiers.some((tier) => problemsOf(tier).length > 0) ? adviceFor(settings, 'watchers') : []),
     ...(alertsWaiting > 0 ? adviceFor(settings, 'alerts') : []),
-    ...(seen.warnings.length > 0 ? adviceFor(settings, 'warnings') : []),
+    ...(up && seen.warnings.length > 0 ? adviceFor(settings, 'warnings') : []),
     ...rollbacks.flatMap((one) => one.todo),
     ...(paused ? adviceFor(settings, 'pause') : []),
   ]
@@ -247,10 +247,10 @@ export function screen(status: Status, { home }: Settings, rows = Number.POSITIV
     ...tierTable(status.tiers, at),
     '',
     styleText('dim', `Last 7 days: ${uptime}${incidents.length > 0 ? '; the last incidents:' : ', no incident'}`),
-    ...incidents.map((one) => {
+    ...incidents.flatMap((one) => {
       const how = `${howLong(one)}, ${howItEnded(one)}`
-      const words = `  ${time(one.begin).padStart(16)}  ${how}: ${one.verdict}: ${one.evidence}`
-      return one.end ? words : styleText('red', words)
+      const words = wrapped(`${how}: ${one.verdict}: ${one.evidence}`, `  ${time(one.begin).padStart(16)}  `, 20)
+      return one.end ? words : words.map((line) => styleText('red', line))
     }),
     ...status.notes.map((note) => styleText('yellow', `note: ${note}`)),
   ].flatMap((line) => wrapped(shorter(line).trimEnd()))

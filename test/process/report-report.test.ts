@@ -10,6 +10,7 @@ import { formatLine, MARKER, oneLine } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 import { createSandbox, waitFor } from '../support/sandbox.ts'
 import { startStranger } from '../support/stranger.ts'
+import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 import { at, type PastLogs, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
 
@@ -174,4 +175,29 @@ test('flags, settings and files that cannot be used are an exit code and one lin
   for (const name of ['watchdog-', 'healthcheck-'])
     expect(notes).toContainEqual(expect.stringContaining(`${name}${day}.log: only `))
   expect(stdout.length).toBeLessThan(20_000)
+})
+
+test('it ends with what to do next, at the terminal, on the page and as JSON; no line is over 80 columns but a command or a path', async () => {
+  const box = await createSandbox()
+  onTestFinished(box.close)
+  const found = MARKER.down('impostor', 'port 18789 belongs to node (pid 4711, `node x.mjs`), not to the gateway')
+  const log = (...texts: string[]) =>
+    writeTierLog(box.memoryDir, 'watchdog', ...texts.map((text) => ({ text, minutesAgo: 5 })))
+  log(found, MARKER.runEnded('impostor', 1, 2))
+  const text = (await box.runScript('incident-report')).stdout
+  const end = text.split('\n## What to do next\n')[1]!
+  expect(end).toMatch(/^\n- .*`[^`]+4711[^`]*`[\s\S]*\n- do not [^`]*`touch [^`]*self-healing\.paused`[^#]*$/)
+  const isWhole = (line: string) => line.length <= 80 || /^(?: *[-*]? *)\S+$|`[^`]{60,}`|\/\S{50,}/.test(line)
+  expect(text.split('\n').filter((line) => !isWhole(line))).toEqual([])
+  expect(JSON.parse((await box.runScript('incident-report', ['--json'])).stdout).todo).toHaveLength(2)
+  const file = join(box.home, 'page.html')
+  await box.runScript('incident-report', ['--html', file])
+  const page = readFileSync(file, 'utf8')
+  expect(page).toMatch(/not over yet: <b>impostor<\/b>/)
+  expect(page).toMatch(
+    /What to do next<\/h2><ul>\s*<li>.*<code>[^<]*4711[^<]*<\/code>[\s\S]*<\/ul><\/section>\s*<footer>/,
+  )
+
+  log(MARKER.runEnded('healthy', 0, 1))
+  expect((await box.runScript('incident-report')).stdout).toMatch(/What to do next\n\n- nothing: .*\n$/)
 })
