@@ -101,7 +101,7 @@ test('gateway, tiers, the doctor’s budget, a pause and the last incidents; log
     /paused .*~\/\.openclaw\/self-healing\.paused/,
     /doctor +1 of 4 /,
     /watchdog .* \d\d:\d\d:\d\d +0 \(healthy\)/,
-    /60 s as seen; up to 4 min felt,\s[\s\S]* 1: hung: no\s+answer\s+within\s+5\s+s\s+red/,
+    /60 s as seen; up to 4 min felt,\s[\s\S]*\s1:\s+hung: no\s+answer\s+within\s+5\s+s\s+red/,
     /alerts\.json/,
   ])
     expect(stdout).toMatch(pattern)
