@@ -186,6 +186,7 @@ h3 { font-size: 1rem; display: inline; margin: 0; }
 p { margin: .25rem 0; }
 .dim, time, .axis, thead th, footer { color: var(--dim); font-size: .9rem; }
 section, .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; margin-top: 1rem; break-inside: avoid; }
+footer { margin-top: 1rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 0 1rem; }
 .tile b { display: block; font-size: 1.6rem; line-height: 1.2; }
 .scroll { overflow-x: auto; }
