@@ -33,7 +33,7 @@ await runByHand('status', async () => {
   if (flags.help) return print(HELP)
   const settings = loadSettings(undefined, { profile: flags.profile })
   const json = (status: Status) => JSON.stringify(status, (_, value) => value ?? null, flags.watch ? undefined : 2)
-  const show = (status: Status) => (flags.json ? [json(status)] : screen(status, settings))
+  const show = (status: Status, rows?: number) => (flags.json ? [json(status)] : screen(status, settings, rows))
   if (flags.watch) process.exit(await watch(settings, show, process.stdout.isTTY && !flags.json))
   const status = await readStatus(settings)
   print(show(status).join('\n'))
@@ -41,7 +41,11 @@ await runByHand('status', async () => {
 })
 
 /** Until SIGINT, SIGTERM or SIGHUP; the exit code is that of the last check. @param inPlace redraw the terminal */
-async function watch(settings: Settings, show: (status: Status) => string[], inPlace: boolean): Promise<ExitCode> {
+async function watch(
+  settings: Settings,
+  show: (status: Status, rows?: number) => string[],
+  inPlace: boolean,
+): Promise<ExitCode> {
   if (inPlace) {
     process.stdout.write(ENTER)
     process.on('exit', () => process.stdout.write(LEAVE))
@@ -51,8 +55,8 @@ async function watch(settings: Settings, show: (status: Status) => string[], inP
     const status = await Promise.race([readStatus(settings), ended])
     if (Array.isArray(status)) return code
     code = status.isWell ? EXIT.healthy : EXIT.down
-    const lines = show(status)
-    const fitting = lines.slice(0, process.stdout.rows).map((line) => line + END_OF_LINE)
+    const lines = show(status, inPlace ? process.stdout.rows : undefined)
+    const fitting = lines.map((line) => line + END_OF_LINE)
     if (inPlace) process.stdout.write(TO_THE_TOP + fitting.join('\r\n') + REST_OF_SCREEN)
     else print(lines.length > 1 ? `${lines.join('\n')}\n` : lines.join())
     if (await Promise.race([setTimeout(CHECK_EVERY_MS), ended])) return code

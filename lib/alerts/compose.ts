@@ -1,5 +1,5 @@
 /** Writes alerts: everything that a human needs who is woken by one and has only a phone at hand. */
-import { REASONS } from '../gateway/reasons.ts'
+import { adviceFor, rollbackOf } from '../gateway/advice.ts'
 import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS, type Verdict } from '../gateway/treat.ts'
 import type { History, Incident } from '../incidents/history.ts'
@@ -7,14 +7,13 @@ import { rootCauseOf } from '../incidents/learnings.ts'
 import { howItEnded, howLong, lineOf, spell, whoIs } from '../incidents/words.ts'
 import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
-import { pausePath } from '../tier/pause.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
-import { findOnPath } from '../tier/shell.ts'
-import { type Alert, blank, clockTime, type Scope } from './alert.ts'
+import { type Alert, blank, clockTime } from './alert.ts'
 import type { News } from './news.ts'
 
 const MAX_WHYS = 10
+const NOTHING = 'nothing; `npm run report -- --days 1` shows who did what'
 type Hide = (text: string) => string
 type CaseNews = Exclude<News, { kind: 'notice' }>
 
@@ -27,7 +26,9 @@ export async function composeAlerts(settings: Settings, news: News[], history: H
   const host = `OpenClaw on ${hostOf(settings.profile)}`
   const needsAttention = whys.some((what) => what.startsWith(NEEDS_ATTENTION))
   const title = needsAttention ? `${host} needs attention` : `Self-healing of ${host}`
-  const notice = { ...blank('notice', title, now), whys }
+  const undo = notices.flatMap((what) => rollbackOf(settings, what)?.todo ?? []).slice(-3)
+  const todo = undo.length > 0 ? undo : needsAttention ? adviceFor(settings, 'warnings') : [NOTHING]
+  const notice = { ...blank('notice', title, now), whys, todo: todo.map(hide) }
   const alerts = news.flatMap((one) => (one.kind === 'notice' ? [] : [compose(settings, one, history, hide, now)]))
   return whys.length > 0 ? [...alerts, notice] : alerts
 }
@@ -39,7 +40,10 @@ export function composeTestAlert(settings: Settings, now: Date): Alert {
 
 export function composeChannelGone(name: string, why: string, now: Date): Alert {
   const title = `${name} takes no alerts of OpenClaw on ${hostOf(DEFAULT_PROFILE)} any more`
-  return { ...blank('notice', title, now), whys: [oneLine(why, 600)] }
+  const todo = [
+    'correct its setting, then try it with `sh scripts/run-tier.sh emergency-recovery-monitor --test-alert`',
+  ]
+  return { ...blank('notice', title, now), whys: [oneLine(why, 600)], todo }
 }
 
 function compose(settings: Settings, news: CaseNews, { incidents }: History, hide: Hide, now: Date): Alert {
@@ -60,7 +64,7 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
   const alert = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead: leadOf(news, incident, now) }
-  if (isGood) return alert
+  if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
   const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []
   const whys = calls.length > 0 ? calls.map(({ why }) => why) : earlier.slice(-1)
@@ -119,41 +123,6 @@ function tailOf(path: string, hide: Hide): string[] {
       const severity = line?.severity === 'INFO' ? '' : `${line?.severity} `
       return oneLine(line ? `${localIso(line.at).slice(11, 19)} ${severity}${line.text}` : `  ${raw}`, 300)
     })
-}
-
-/** What the human does next, by the reason and by the verdict: at most three steps, commands in backticks. */
-export function adviceFor(settings: Settings, scope: Scope, verdict: string, evidence: string): string[] {
-  const flag = settings.profile === DEFAULT_PROFILE ? '' : ` --profile ${settings.profile}`
-  const openclaw = `openclaw${flag}`
-  const status = `\`${openclaw} gateway status\``
-  const restart = `\`${openclaw} gateway restart\``
-  const { gatewayPort, watchdogDir, stateDir, memoryDir, childEnv } = settings
-  if (scope === 'watchers')
-    return [
-      `the gateway itself may be well: see with ${status}`,
-      `run \`npm run setup${flag && ` --${flag}`}\` in the checkout to register the jobs again; the guardian’s log says what it tried`,
-    ]
-  if (scope === 'disk')
-    return [
-      'see with `df -h ~` and `ls -ld` of the folders named',
-      'until then no tier restarts anything: it could not count its restarts',
-    ]
-  const end = findOnPath('lsof', childEnv.PATH)
-    ? `see what has the port with \`lsof -nP -iTCP:${gatewayPort} -sTCP:LISTEN\`; end it`
-    : 'end what has the port'
-  const steps: Partial<Record<Verdict, string>> = {
-    impostor: `${end}, or give one of the two another port`,
-    misconfigured: `see what is wrong with \`${openclaw} config validate\`; configs that worked are in \`${watchdogDir}/known-good\``,
-    'disk-full': `free some space: \`df -h ~\` says how much there is, \`du -sh ${stateDir} ${memoryDir}\` what takes it`,
-    'broken-install': `reinstall the version that you had with \`npm install -g openclaw@<version>\`, then ${restart}`,
-    'supervised-elsewhere': `start it with ${/a person can start it with (`[^`]+`)$/.exec(evidence)?.[1] ?? 'its own supervisor'}; nothing here may do that`,
-  }
-  const reason = REASONS.find(({ pattern, ...its }) => (its.verdict ?? verdict) === verdict && pattern.test(evidence))
-  return [
-    ...(reason ? [reason.advice] : []),
-    steps[verdict as Verdict] ?? `see why with ${status} and \`${openclaw} logs\`, then ${restart}`,
-    `pause self-healing while you work: \`touch ${pausePath(settings)}\`; remove it afterwards`,
-  ]
 }
 
 const WORDS = {

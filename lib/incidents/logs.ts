@@ -1,7 +1,7 @@
 /** The tiers' logs of a span as events in order of time. What is missing or damaged is counted and reported. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { ALL_TIERS, localDay, type Marker, parseLine, parseMarker, type TierName } from '../tier/contract.ts'
+import { ALL_TIERS, localDay, type Marker, parseLine, parseMarker, TIERS, type TierName } from '../tier/contract.ts'
 import { logFolders, readEnd } from '../tier/journal.ts'
 import type { Settings } from '../tier/settings.ts'
 
@@ -34,7 +34,7 @@ const MAX_AHEAD_MS = 14 * HOUR_MS
 /** Also of two days before the span, in both log folders. Of a log over `maxBytes` the end is read. Never throws. */
 export function readEvents(settings: Settings, span: Span, now: Date, tiers = ALL_TIERS, maxBytes = MAX_LOG_BYTES) {
   const { paths, notes } = findLogs(settings, span, tiers)
-  const ranked: { event: LogEvent; rank: number }[] = []
+  const ranked: { event: LogEvent; isFirst: boolean }[] = []
   const logs = paths.map((path) => ({ path, ...readLog(path, maxBytes, notes) }))
   const lastMs = now.getTime() + 1000
   setBack(logs, lastMs)
@@ -49,13 +49,19 @@ export function readEvents(settings: Settings, span: Span, now: Date, tiers = AL
       // A run that stood down did so beside another run of the same tier.
       if (said.kind === 'run-ended' && said.verdict !== STOOD_DOWN) runBeganMs = atMs - said.seconds * 1000
       event.beganMs = Math.min(runBeganMs, atMs)
-      // Within one second, what a log says up to a healthy observation precedes what other logs say.
       if (isHealthyObservation(event)) healthyMs = atMs
-      ranked.push({ event, rank: atMs === healthyMs ? 0 : 1 })
+      ranked.push({ event, isFirst: atMs === healthyMs })
     }
   }
-  // Stable: the lines of one log keep their order.
-  ranked.reverse().sort((a, b) => a.event.atMs - b.event.atMs || a.rank - b.rank)
+  // Within one second, what a log says up to a healthy observation precedes what other logs say, but for the level that was
+  // called in that second. Stable: the lines of one log keep their order, and a lower level comes before a higher one.
+  const keyOf = (atMs: number, level: number | undefined) => `${atMs} ${level}`
+  const called = new Set(
+    ranked.flatMap(({ event: { atMs, said } }) => (said.kind === 'escalate' ? [keyOf(atMs, said.level)] : [])),
+  )
+  const rank = ({ event: { atMs, tier }, isFirst }: (typeof ranked)[number]) =>
+    isFirst && !called.has(keyOf(atMs, TIERS[tier].level)) ? 0 : 1
+  ranked.reverse().sort((a, b) => a.event.atMs - b.event.atMs || rank(a) - rank(b))
   return { events: ranked.map(({ event }) => event), notes }
 }
 
@@ -112,7 +118,8 @@ function findLogs(settings: Settings, { from, to }: Span, tiers: readonly TierNa
   const oldest = logs.map(({ day }) => day).sort()[0] ?? last
   const since = [...days].filter((day) => day >= oldest)
   const keptFor = `(logs are kept for ${settings.logRetentionDays} days)`
-  if (since.length < days.size) notes.push(`there is no log from before ${oldest} ${keptFor}`)
+  if (since.length < days.size)
+    notes.push(`there is no log${logs.length > 0 ? ` from before ${oldest}` : ''} ${keptFor}`)
   for (const tier of ['watchdog', 'healthcheck', 'monitor', 'guardian']) {
     const missing = since.filter((day) => !logs.some((log) => log.tier === tier && log.day === day))
     if (missing.length > 0) notes.push(`no ${tier} log of ${missing.join(', ')}`)

@@ -95,6 +95,17 @@ export function whatItTook({ restarts, doctorRuns, manualCalls, alerts }: Incide
   ].join(', ')
 }
 
+/** As lines of at most `width` characters, but for a word that is longer. */
+export function wrapLines(text: string, width: number): string[] {
+  const parts = text.match(new RegExp(`[^\\n]{1,${Math.max(20, width)}}(?=[ \\n]|$)|[^ \\n]+`, 'g')) ?? ['']
+  return parts.map((part, i) => (i === 0 ? part : part.trimStart()).replaceAll(GLUE, ' '))
+}
+
+const GLUE = '\u00a0'
+/** A command in backticks stays in one line, so that it can be pasted; `max`: a longer one is wrapped. */
+export const gluedCommands = (text: string, max = 300): string =>
+  text.replace(/`[^`\n]+`/g, (command) => (command.length > max ? command : command.replaceAll(' ', GLUE)))
+
 /** Cells as wide as the widest of their column. */
 export function inColumns(rows: readonly string[][]): string[][] {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))

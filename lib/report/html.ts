@@ -23,7 +23,8 @@ function textOf(part: Part): string {
 }
 
 export function asPage(report: reports.Report): string {
-  const { host, span, writtenAt } = report
+  const { host, incidents, span, writtenAt } = report
+  const open = incidents.findLast(({ end }) => end === undefined)
   const figures = reports.figuresOf(report)
   const { shown, remark } = reports.shownOf(report)
   const time = `${words.minuteOf(span.from)} to ${words.minuteOf(span.to)}`
@@ -39,7 +40,7 @@ export function asPage(report: reports.Report): string {
 <body>
 <main>
 <h1>Self-healing of OpenClaw on ${host}</h1>
-<p class="dim">${time}</p>
+<p class="dim">${time}${open ? html`; not over yet: <b>${open.last.verdict}</b> since ${words.minuteOf(open.begin)}, and what to do next stands at the end` : ''}</p>
 <div class="tiles">${TILES.map((metric) => tile(metric, figures[metric]!))}</div>
 ${uptimeSection(report)}
 <section><h2>Figures</h2>${tableOf({ head: [], rows: Object.entries(figures) })}</section>
@@ -62,18 +63,23 @@ function tile(metric: string, value: string): Html {
 }
 
 function tableOf({ head, rows }: reports.Table<Part>): Html {
-  const cells = (row: Part[]) => row.slice(1).map((cell) => html`<td>${cell}</td>`)
-  return html`<div class="scroll"><table>${head.length > 0 ? html`<thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>` : ''}<tbody>
+  const label = (i: number) => (head.length > 0 ? html` data-of="${head[i]}"` : '')
+  const cells = (row: Part[]) => row.slice(1).map((cell, i) => html`<td${label(i + 1)}>${cell}</td>`)
+  return html`<div class="scroll"><table${head.length > 0 ? html` class="named"` : ''}>${head.length > 0 ? html`<thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>` : ''}<tbody>
 ${rows.map((row) => html`<tr><th scope="row">${row[0]}</th>${cells(row)}</tr>\n`)}</tbody></table></div>`
 }
 
 function sectionPart({ title, table, lines = [] }: reports.Section): Html {
   const points = lines.map((line) => {
-    const point = typeof line === 'string' ? line : html`${words.minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
+    const point =
+      typeof line === 'string' ? withCode(line) : html`${words.minuteOf(line.at)} ${line.who} ${wordsOf(line)}`
     return html`<li>${point}</li>\n`
   })
   return html`<section><h2>${title}</h2>${table ? tableOf(table) : html`<ul>\n${points}</ul>`}</section>\n`
 }
+
+const withCode = (line: string): Html[] =>
+  line.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : html`${part}`))
 
 function wordsOf({ did, quote, again }: words.TimelineLine): Html {
   return html`${did}${quote ? html`: <code>${quote}</code>` : ''}${again ? html` <span class="dim">(${again})</span>` : ''}`
@@ -92,7 +98,7 @@ function uptimeSection({ stretches, span: { from, to } }: History): Html {
   }
   const legend = ALL_CONDITIONS.map((one) => html`<span><i class="mark ${one}"></i>${CONDITIONS[one]}</span>`)
   return html`<section><h2>Uptime</h2>
-<div class="day" aria-hidden="true"><span></span><span class="axis">${[0, 6, 12, 18, 24].map((hour) => mark(hour / 24, hour === 24 ? '24 h' : `${hour}`))}</span><span></span></div>
+<div class="day" aria-hidden="true"><span></span><span class="axis">${[0, 6, 12, 18, 24].map((hour) => mark(hour / 24, `${hour}`))}</span><span></span></div>
 ${rows}<div class="legend">${legend}</div></section>`
 }
 
@@ -180,6 +186,7 @@ h3 { font-size: 1rem; display: inline; margin: 0; }
 p { margin: .25rem 0; }
 .dim, time, .axis, thead th, footer { color: var(--dim); font-size: .9rem; }
 section, .tile { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; margin-top: 1rem; break-inside: avoid; }
+footer { margin-top: 1rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 0 1rem; }
 .tile b { display: block; font-size: 1.6rem; line-height: 1.2; }
 .scroll { overflow-x: auto; }
@@ -214,5 +221,11 @@ details :is(th, td) { border-top: 0; padding-block: .14rem; }
 details td:last-child { width: 100%; }
 code { font: .88em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 ul { margin: 0; padding-left: 1.1rem; }
-@media (max-width: 46rem) { details tr { display: flex; flex-wrap: wrap; } }
+@media (max-width: 46rem) {
+  details tr, .named tr { display: flex; flex-wrap: wrap; }
+  .named thead { display: none; }
+  .named th { width: 100%; font-weight: 600; padding-bottom: 0; }
+  .named td { border-top: 0; padding-top: 0; }
+  .named td::before { content: attr(data-of) ': '; color: var(--dim); }
+}
 `

@@ -1,4 +1,5 @@
 /** What the report says, and as Markdown that also reads well at a terminal; page, JSON and digest are made of the same. */
+import { adviceFor, rollbackOf } from '../gateway/advice.ts'
 import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS } from '../gateway/treat.ts'
 import { type History, type Incident, readHistory } from '../incidents/history.ts'
@@ -27,7 +28,32 @@ export async function readReport(settings: Settings, span: Span, now: Date) {
     const finding = incident.doctorRuns > 0 ? rootCauseOf(settings, incident, hide) : undefined
     return { ...incident, finding }
   })
-  return everyText({ host: hostOf(settings.profile), writtenAt: now, ...history, incidents }, hide)
+  const todo = whatNext(settings, history)
+  return everyText({ host: hostOf(settings.profile), writtenAt: now, ...history, incidents, todo }, hide)
+}
+
+/** By the logs: for the incident that goes on, for watchers and alerts that did not come through, and to undo a rollback. */
+function whatNext(settings: Settings, history: History): string[] {
+  const { incidents, runs } = history
+  const open = incidents.findLast(({ end }) => end === undefined)
+  const hasFailed = (tier: 'monitor' | 'guardian') => runs[tier].last?.exitCode === 1
+  const todo = [
+    ...(open ? adviceFor(settings, 'gateway', open.last.verdict, open.last.evidence) : []),
+    ...(hasFailed('guardian') ? adviceFor(settings, 'watchers') : []),
+    ...(hasFailed('monitor') ? adviceFor(settings, 'alerts') : []),
+    ...openRollbacks(settings, history).flatMap((one) => one.todo),
+  ]
+  return todo.length > 0 ? todo : ['nothing: no incident goes on, and no alert waits']
+}
+
+/** The newest notice of a config that was put back, as long as the one from before lies there. */
+export function openRollbacks(settings: Settings, { incidents, remarks }: Pick<History, 'incidents' | 'remarks'>) {
+  const steps = [...incidents.flatMap((one) => one.steps), ...remarks]
+  const all = steps.flatMap(({ at, said }) => {
+    const rollback = said.kind === 'notice' ? rollbackOf(settings, said.what) : undefined
+    return rollback?.isOpen ? [{ at, todo: rollback.todo }] : []
+  })
+  return all.slice(-1)
 }
 
 export function everyText<T>(value: T, change: (text: string) => string): T {
@@ -118,8 +144,12 @@ export function sectionsOf(report: Report): Section[] {
   const sections: Section[] = [
     { title: 'Causes', table: { head: ['Cause', 'Incidents', 'Down', 'Means'], rows: causes } },
     { title: 'Beside the incidents', lines: remarks.map(words.lineOf) },
-    { title: 'Runs', table: { head: ['Tier', 'Begun', 'Exit 0', '1', '2', '3', 'Last end'], rows: ends } },
+    {
+      title: 'Runs',
+      table: { head: ['Tier', 'Begun', 'Exit 0', 'Exit 1', 'Exit 2', 'Exit 3', 'Last end'], rows: ends },
+    },
     { title: 'What is not known', lines: unknownsOf(report) },
+    { title: 'What to do next', lines: report.todo },
   ]
   return sections.filter(({ table, lines }) => (table?.rows ?? lines ?? []).length > 0)
 }
@@ -171,7 +201,7 @@ export function asMarkdown(report: Report): string {
 
 function sectionText({ title, table, lines = [] }: Section): string {
   const body = lines.map((line) =>
-    typeof line === 'string' ? `- ${plain(line)}` : lineText(line, words.minuteOf(line.at)),
+    typeof line === 'string' ? item(withCommands(line)) : lineText(line, words.minuteOf(line.at)),
   )
   return [`## ${title}`, '', ...(table ? [tableText(table)] : []), ...body].join('\n')
 }
@@ -180,25 +210,44 @@ function incidentText(incident: ReportedIncident, number: number): string {
   const { begin, verdict, evidence, finding } = incident
   const ending = [words.howItEnded(incident), words.whatItTook(incident)].filter(Boolean).join('; ')
   return [
-    `### ${number}. ${words.minuteOf(begin)} ${verdict}: ${words.howLong(incident)}`,
+    `### ${number}. ${words.minuteOf(begin)} ${verdict}`,
     '',
-    `${ending.slice(0, 1).toUpperCase()}${ending.slice(1)}.`,
-    ...(evidence ? [`Cause: ${code(evidence)}`] : []),
-    ...(finding ? [`The doctor found: ${code(finding)}`] : []),
+    inLines(`${words.howLong(incident)}; ${ending}.`.replace(/^./, (letter) => letter.toUpperCase())),
+    ...(evidence ? [inLines(`Cause: ${code(evidence)}`)] : []),
+    ...(finding ? [inLines(`The doctor found: ${code(finding)}`)] : []),
     '',
     ...words.timelineOf(incident).map((line) => lineText(line, words.secondOf(line.at, begin))),
   ].join('\n')
 }
 
 function lineText({ who, did, quote, again }: words.TimelineLine, time: string): string {
-  return `- ${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`
+  return item(`${time} **${who}** ${did}${quote ? `: ${code(quote)}` : ''}${again ? ` (${again})` : ''}`)
 }
+
+const WIDTH = 80
+/** Of words from a log, none that would begin a list, a heading or a quotation begins a line. */
+function inLines(text: string, indent = ''): string {
+  const glued = text.replace(/ (?=[-+*#>=~]|\d+[.)])/g, '\u00a0')
+  return words.wrapLines(glued, WIDTH - indent.length).join(`\n${indent}`)
+}
+
+const item = (text: string): string => `- ${inLines(text, '  ')}`
+
+/** Text of ours, in which commands stand in backticks. */
+const withCommands = (text: string): string =>
+  text.replace(/[^`]+|`[^`]*`/g, (part) =>
+    part.startsWith('`') && part.length > 1 ? words.gluedCommands(part) : part.replace(/[\\*[\]<>|]/g, ''),
+  )
 
 function tableText({ head, rows }: Table): string {
   const all = [head, head.map(() => '---'), ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')))
   const [titles = [], rule = [], ...others] = words.inColumns(all)
   const dashes = rule.map((cell) => cell.replaceAll(' ', '-'))
-  return [titles, dashes, ...others].map((row) => `| ${row.join(' | ')} |`).join('\n')
+  const lines = [titles, dashes, ...others].map((row) => `| ${row.join(' | ')} |`)
+  if (lines[0]!.length <= WIDTH) return lines.join('\n')
+  // A terminal would tear it apart.
+  const named = (row: string[]) => row.slice(1).map((cell, i) => `${row.length > 2 ? `${head[i + 1]}: ` : ''}${cell}`)
+  return rows.map((row) => item(`**${row[0]!.replaceAll('**', '')}**: ${named(row).join('; ')}`)).join('\n')
 }
 
 /** Text from outside as a code span: nothing in it formats, links, or is HTML. */

@@ -2,15 +2,24 @@
 import { hostname } from 'node:os'
 import { styleText } from 'node:util'
 import { formProblems } from '../alerts/channels.ts'
-import { adviceFor } from '../alerts/compose.ts'
 import { readLedger } from '../alerts/ledger.ts'
 import { readSessions } from '../doctor/memory.ts'
+import { adviceFor } from '../gateway/advice.ts'
 import { examine, isUp } from '../gateway/examine.ts'
 import { deathsWithin, readRecord } from '../gateway/record.ts'
 import { hiding } from '../gateway/secrets.ts'
 import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
 import { type History, lastDays, readHistory } from '../incidents/history.ts'
-import { howItEnded, howLong, inColumns, minuteOf, secondOf, spell } from '../incidents/words.ts'
+import {
+  gluedCommands,
+  howItEnded,
+  howLong,
+  inColumns,
+  minuteOf,
+  secondOf,
+  spell,
+  wrapLines,
+} from '../incidents/words.ts'
 import { cronTiers, readCrontab } from '../services/cron.ts'
 import { domainNotes } from '../services/launchd.ts'
 import { otherInstallations, type Receipt, readReceipt } from '../services/receipt.ts'
@@ -19,7 +28,7 @@ import { ALL_TIERS, oneLine, TIERS, type TierName } from '../tier/contract.ts'
 import { lockHolder } from '../tier/lock.ts'
 import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
-import { everyText } from './report.ts'
+import { everyText, openRollbacks } from './report.ts'
 
 export type Status = Awaited<ReturnType<typeof readStatus>>
 
@@ -46,7 +55,25 @@ export async function readStatus(settings: Settings, now = new Date()) {
   const problems = [
     ...(up ? [] : [`the gateway is not up (${seen.verdict})`]),
     ...(receipt ? tiers.flatMap(problemsOf) : ['nothing is installed; `npm run setup` does that']),
-    ...(alertsWaiting > 0 ? [`${alertsWaiting} alerts wait to be delivered`] : []),
+    ...(alertsWaiting > 0 ? [`${alertsInWords(alertsWaiting)} to be delivered`] : []),
+  ]
+  const paused = pauseReason(settings, now)
+  const gatewayTodo = seen.verdict === 'healthy' ? [] : adviceFor(settings, 'gateway', seen.verdict, seen.evidence)
+  const rollbacks = openRollbacks(settings, history)
+  const todo = [
+    ...gatewayTodo,
+    ...(receipt ? [] : adviceFor(settings, 'not installed')),
+    ...(receipt && tiers.some((tier) => problemsOf(tier).length > 0) ? adviceFor(settings, 'watchers') : []),
+    ...(alertsWaiting > 0 ? adviceFor(settings, 'alerts') : []),
+    ...(up && seen.warnings.length > 0 ? adviceFor(settings, 'warnings') : []),
+    ...rollbacks.flatMap((one) => one.todo),
+    ...(paused ? adviceFor(settings, 'pause') : []),
+  ]
+  /** Nothing is wrong, but a person should know it. */
+  const attention = [
+    ...(seen.warnings.length > 0 ? ['the gateway has a warning'] : []),
+    ...rollbacks.map(({ at }) => `a config was put back at ${minuteOf(at)}, and the one from before is kept`),
+    ...(paused ? ['self-healing is paused'] : []),
   ]
   const status = {
     at: now,
@@ -54,13 +81,15 @@ export async function readStatus(settings: Settings, now = new Date()) {
     profile: settings.profile,
     isWell: problems.length === 0,
     problems,
+    attention,
+    todo,
     gateway: {
       verdict: seen.verdict,
       isUp: up,
       evidence: seen.evidence,
       lastWords: seen.lastWords,
       exitCode: seen.service?.lastExitCode,
-      todo: up ? [] : adviceFor(settings, 'gateway', seen.verdict, seen.evidence),
+      todo: gatewayTodo,
       warnings: seen.warnings.map(({ text }) => text),
       /** Since when it is up or down, and whether it is so for longer than the logs reach back. */
       ...(up
@@ -76,7 +105,7 @@ export async function readStatus(settings: Settings, now = new Date()) {
     },
     installed: receipt && { at: receipt.installedAt, scheduler: receipt.scheduler, root: receipt.root },
     tiers,
-    paused: pauseReason(settings, now),
+    paused,
     doctor: {
       visits: past.filter((at) => at > now.getTime() - DAY_MS).length,
       limit: settings.doctorMaxPerDay,
@@ -179,8 +208,10 @@ async function askRegistrations(settings: Settings, receipt: Receipt | undefined
   }
 }
 
-/** Coloured at a terminal, unless NO_COLOR is set: `styleText` asks both. */
-export function screen(status: Status, { home }: Settings): string[] {
+const alertsInWords = (n: number) => (n === 1 ? '1 alert waits' : `${n} alerts wait`)
+
+/** Coloured at a terminal, unless NO_COLOR is set: `styleText` asks both. @param rows of the terminal: what is least needed is left out */
+export function screen(status: Status, { home }: Settings, rows = Number.POSITIVE_INFINITY): string[] {
   const { at, gateway, doctor, installed, incidents, alertsWaiting, uptimePercent, otherProfiles } = status
   const time = (one: Date) => secondOf(one, at).slice(0, -3)
   const shorter = (line: string) => line.replaceAll(`${home}/`, '~/')
@@ -198,12 +229,14 @@ export function screen(status: Status, { home }: Settings): string[] {
     ['', styleText('dim', identity.filter(Boolean).join(', '))],
     ['supervisor', gateway.supervisor ?? 'not known: it has not been seen healthy'],
     ...gateway.warnings.map((warning) => ['', styleText('yellow', `! ${warning}`)]),
-    ...gateway.todo.map((step) => ['', `➜ ${step}`]),
     ['paused', status.paused ? styleText('yellow', status.paused) : 'no'],
     ['doctor', `${doctor.visits} of ${doctor.limit} sessions in 24 hours${last}`],
     ['restarts', `${counted}${cooling}`],
     ['processes', `${processesEnded.lastHour} ended within the hour, ${processesEnded.last7Days} within 7 days`],
-    ['alerts', alertsWaiting === 0 ? 'none waits' : styleText('red', `${alertsWaiting} wait to be delivered`)],
+    [
+      'alerts',
+      alertsWaiting === 0 ? 'none waits' : styleText('red', `${alertsInWords(alertsWaiting)} to be delivered`),
+    ],
     ['installed', installed ? `${time(new Date(installed.at))}, ${by}` : styleText('red', 'no')],
     ['logs', status.logs],
     ['settings', status.envFile ?? 'defaults (no .env)'],
@@ -216,24 +249,31 @@ export function screen(status: Status, { home }: Settings): string[] {
     ...tierTable(status.tiers, at),
     '',
     styleText('dim', `Last 7 days: ${uptime}${incidents.length > 0 ? '; the last incidents:' : ', no incident'}`),
-    ...incidents.map((one) => {
+    ...incidents.flatMap((one) => {
       const how = `${howLong(one)}, ${howItEnded(one)}`
-      const words = `  ${time(one.begin).padStart(16)}  ${how}: ${one.verdict}: ${one.evidence}`
-      return one.end ? words : styleText('red', words)
+      const words = wrapped(`${how}: ${one.verdict}: ${one.evidence}`, `  ${time(one.begin).padStart(16)}  `, 20)
+      return one.end ? words : words.map((line) => styleText('red', line))
     }),
     ...status.notes.map((note) => styleText('yellow', `note: ${note}`)),
-    '',
-    status.isWell ? styleText('green', 'All is well.') : styleText('red', `Not well: ${status.problems.join('; ')}.`),
-  ]
-  return [styleText('bold', title), '', ...head, ...lines.flatMap((line) => wrapped(shorter(line).trimEnd()))]
+  ].flatMap((line) => wrapped(shorter(line).trimEnd()))
+  const well = status.attention.length > 0 ? `All is up; to know: ${status.attention.join('; ')}.` : 'All is well.'
+  const steps = status.todo.length > 0 ? status.todo.map((step) => `➜ ${step}`) : ['➜ nothing to do']
+  const longest = Number.isFinite(rows) ? (process.stdout.columns ?? 80) - 2 : undefined
+  const end = [
+    status.isWell ? styleText('green', well) : styleText('red', `Not well: ${status.problems.join('; ')}.`),
+    ...steps,
+  ].flatMap((line) => wrapped(gluedCommands(shorter(line), longest), '', 2))
+  const all = [...wrapped(styleText('bold', title)), '', ...head, ...lines]
+  // How it is and what to do next are never cut.
+  const left = rows - end.length - 1
+  return [...all.slice(0, Math.max(left, 0)), ...(left > 0 ? [''] : []), ...end].slice(-rows)
 }
 
-/** As lines that a terminal shows whole; what is read by a program is not cut. */
-function wrapped(text: string, label = '', indent = 4): string[] {
-  const width = Math.max(20, (process.stdout.columns ?? 10_000) - indent)
-  const parts = text.match(new RegExp(`.{1,${width}}(?=\\s|$)|\\S+`, 'g')) ?? ['']
-  return parts.map((part, i) => (i === 0 ? `${label}${part}` : `${' '.repeat(indent)}${part.trimStart()}`))
-}
+/** As lines for this terminal, or one of 80 columns. */
+const wrapped = (text: string, label = '', indent = 4) =>
+  wrapLines(text, (process.stdout.columns ?? 80) - indent).map(
+    (line, i) => (i === 0 ? label : ' '.repeat(indent)) + line,
+  )
 
 function gatewayWords(gateway: Status['gateway'], time: (one: Date) => string, now: Date): string {
   const { verdict, isUp, since, isSinceAtLeast, lastHealthy, evidence } = gateway

@@ -30,7 +30,7 @@ const TICKS = {
   'emergency-recovery-monitor': 'The monitor ticks (in life every 5 minutes, from cron).',
 }
 const LEVELS = new Map(Object.entries(TIERS).map(([tier, { level }]) => [tier, `level ${level}`]))
-const WIDTH = 118
+const WIDTH = 80
 const INDENT = ' '.repeat(20)
 type Colour = 'reset' | 'dim' | 'red' | 'green' | 'yellow'
 
@@ -41,6 +41,13 @@ let actBeganMs = 0
 function print(text: string): void {
   if (!isStopped) process.stdout.write(`${text}\n`)
 }
+
+const tell = (text: string) =>
+  print(
+    wrap(text, WIDTH - 2)
+      .map((line) => `  ${line}`)
+      .join('\n'),
+  )
 
 function heading(text: string, line: '═' | '─'): void {
   print(`\n${chalk.bold(text)}\n${line.repeat(text.length)}`)
@@ -70,7 +77,8 @@ function asShown({ username = 'Webhook', content = '', embeds = [] }: DiscordMes
 }
 
 function wrap(text: string, width: number): string[] {
-  const fitting = new RegExp(`.{1,${width}}(?= |$)|.{${width}}`, 'gu')
+  // A path or an address that is longer stays in one piece.
+  const fitting = new RegExp(`.{1,${width}}(?= |$)|\\S+`, 'gu')
   return text
     .split('\n')
     .flatMap((line) => (line.match(fitting) ?? ['']).map((one, i) => (i > 0 ? one.trimStart() : one)))
@@ -80,14 +88,19 @@ function wrap(text: string, width: number): string[] {
 function tierSays(line: string): void {
   const { tier = '', text = '', severity } = parseLine(line) ?? {}
   const colour = text.startsWith('RECOVERED') ? 'green' : severity === 'INFO' ? 'reset' : 'yellow'
-  if (tier === '' && line.trim()) print(INDENT + line.trim())
+  if (tier === '' && line.trim())
+    print(
+      wrap(line.trim(), WIDTH - 20)
+        .map((one) => INDENT + one)
+        .join('\n'),
+    )
   else if (!/^RUN (started|ended)|^$/.test(text))
     say(LEVELS.get(tier)!, text, /^(DOWN|MANUAL)/.test(text) ? 'red' : colour)
 }
 
 /** Runs a tier's script as it is installed, its lines live in the commentary, and holds it to its exit code. */
 async function tick(box: Sandbox, tier: keyof typeof TICKS, expectedCode: 0 | 1): Promise<void> {
-  print(`  ${TICKS[tier]}`)
+  tell(TICKS[tier])
   let seen = box.events().length
   const running = box.startScript(tier, [], { timeoutMs: 90_000 })
   let rest = ''
@@ -131,7 +144,7 @@ async function play(fault: Fault, happens: string): Promise<void> {
   await fault.check?.(scene)
   const [report] = box.memoryFiles('emergency-recovery-report-')
   if (report) {
-    print(`  The doctor's report, ${report}:`)
+    tell(`The doctor's report, ${report}:`)
     quote(readFileSync(join(box.memoryDir, report), 'utf8'))
   }
   if (!isForHuman) return
@@ -139,9 +152,9 @@ async function play(fault: Fault, happens: string): Promise<void> {
   await tick(box, 'emergency-recovery-monitor', 0)
   const [message] = stage.received().texts
   ok(message && fault.told?.test(message), 'no alert that says what is wrong')
-  print('  What a human now sees in Discord:')
+  tell('What a human now sees in Discord:')
   quote(asShown(JSON.parse(message)))
-  print('  A second tick of the monitor must not repeat it.')
+  tell('A second tick of the monitor must not repeat it.')
   await tick(box, 'emergency-recovery-monitor', 0)
   ok(stage.received().texts.length === 1, 'the alert was sent twice')
 }
@@ -160,7 +173,7 @@ if (spawnSync('tmux', ['-V']).error) {
   process.exit(1)
 }
 heading('openclaw-self-healing: four faults, four levels', '═')
-print('  The gateway is a stand-in with the title, endpoints, signals and exit codes of the real one.')
+tell('The gateway is a stand-in with the title, endpoints, signals and exit codes of the real one.')
 const rows: string[] = []
 let [good, sum] = [0, 0]
 for (const [i, [id, name, happens]] of ACTS.entries()) {

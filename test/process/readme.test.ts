@@ -10,9 +10,28 @@ import { createMachine } from '../support/machine.ts'
 import { projectDir, type Sandbox } from '../support/sandbox.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 
+const README = readFileSync(join(projectDir, 'README.md'), 'utf8')
+const SECTIONS = {
+  tryIt: 'Try it',
+  install: 'Install, update, uninstall',
+  woken: 'It called you at 2 AM: now what',
+}
+/** What is run elsewhere: it takes minutes, changes packages, or is OpenClaw's own. */
+const ELSEWHERE: Record<string, string> = {
+  'npm test': '.ci/run',
+  'npm run setup -- --update': 'test/process/install-answers.test.ts',
+  'npm run report': 'test/process/report-report.test.ts',
+  'openclaw gateway status': 'test/support/openclaw-cli.mjs',
+  'openclaw gateway stop': 'test/process/deliberate-stop.test.ts',
+  'openclaw logs': 'lib/gateway/treat.ts',
+}
+
+/** A line without what is said about it. */
+const commandOf = (line: string) => line.split(/ {2,}/)[0]!
+
 /** The blocks of commands below a heading. */
 function commandsOf(heading: string): string[] {
-  const section = readFileSync(join(projectDir, 'README.md'), 'utf8').split(`\n## ${heading}\n`)[1]?.split('\n## ')[0]
+  const section = README.split(`\n## ${heading}\n`)[1]?.split('\n## ')[0]
   return [...section!.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!)
 }
 
@@ -37,7 +56,7 @@ test('woken at 2 AM: looked and paused, the config that was put back edited and 
   const config = () => readFileSync(box.configPath, 'utf8')
   const putBack = config()
   expect(putBack).not.toContain(BROKEN)
-  const [look, compare, use, goOn, ...others] = commandsOf('It called you at 2 AM: now what')
+  const [look, compare, use, goOn, ...others] = commandsOf(SECTIONS.woken)
   expect(others).toEqual([])
 
   const looked = await paste(box, look!)
@@ -65,20 +84,61 @@ test('installed, updated and uninstalled', async ({ onTestFinished }) => {
   onTestFinished(receiver.close)
   const machine = await createMachine('linux', { settings: { DISCORD_WEBHOOK_URL: receiver.url } })
   onTestFinished(machine.close)
-  const lines = commandsOf('Install, update, uninstall').flatMap((block) => block.trim().split('\n'))
+  const lines = commandsOf(SECTIONS.install).flatMap((block) => block.trim().split('\n'))
   const ran: [string, number | undefined][] = []
-  // npm itself is not tried here: it would change the packages under the running tests.
-  for (const line of lines.filter((command) => !command.startsWith('npm install')))
-    ran.push([line.split(/ {2,}/)[0]!, (await paste(machine, line)).exitCode])
+  for (const line of lines.filter((one) => !(commandOf(one) in ELSEWHERE)))
+    ran.push([commandOf(line), (await paste(machine, line)).exitCode])
   expect(ran).toEqual([
     ['npm run setup -- --dry-run', 0],
     ['npm run setup', 0],
     // The gateway is down: nobody has started one.
     ['npm run status', 1],
     ['sh scripts/run-tier.sh emergency-recovery-monitor --test-alert', 0],
-    ['npm run setup -- --yes', 0],
     ['npm run setup -- --uninstall', 0],
   ])
   expect(receiver.delivered()).toHaveLength(1)
   expect(machine.cronLines()).toEqual([])
+})
+
+test('every command is run, here or in the file that is named', () => {
+  const blocks = [...README.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text]) => text!)
+  const known = Object.values(SECTIONS).flatMap(commandsOf)
+  expect(blocks.filter((block) => !known.includes(block))).toEqual([])
+  const [change, ...runs] = commandsOf(SECTIONS.tryIt).flatMap((block) => block.trim().split('\n').map(commandOf))
+  expect([change, runs]).toEqual(['cd ~/openclaw-self-healing', ['npm run demo', 'npm test']])
+  const console = [...README.matchAll(/^\$ (.*)$/gm)].map(([, command]) => command!)
+  expect(console).toEqual(['npm run status'])
+  const prose = README.replace(/^```[\s\S]*?^```$/gm, '')
+  const inline = [...prose.matchAll(/`((?:npm|openclaw|sh|node|npx|cp|rm) [^`]+)`/g)].map(([, command]) => command!)
+  const inBlocks = blocks.flatMap((block) => block.split('\n').map(commandOf))
+  expect(inline.filter((command) => !inBlocks.includes(command) && !(command in ELSEWHERE))).toEqual([])
+  for (const [command, path] of Object.entries(ELSEWHERE)) {
+    const text = readFileSync(join(projectDir, path), 'utf8')
+    // As one string, or as arguments.
+    expect(text, `${command} in ${path}`).toMatch(new RegExp(command.split(' ').at(-1)!))
+  }
+})
+
+const transcriptOf = (beginning: string) => /[\s\S]*?^```$/m.exec(README.slice(README.indexOf(beginning)))![0]
+
+test('the demo ends as the README shows it, but for the seconds', async ({ sandbox }) => {
+  const box = await sandbox()
+  const { all, exitCode } = await paste(box, 'npm run --silent demo')
+  expect(exitCode, all).toBe(0)
+  const rows = (text: string) =>
+    [...text.matchAll(/^ {2}(\S.*?) +(level \d|a human) +[\d.]+ {2}(\w+)$/gm)].map(([, ...cells]) => cells)
+  expect(rows(all)).toEqual(rows(transcriptOf('  fault ')))
+  expect(rows(all)).toHaveLength(4)
+  // In characters, not in bytes; what is longer is a path or an address.
+  const long = all.split('\n').filter((line) => [...line].length > 80 && !/^\s*(?:│ |▎ )*\S+$/.test(line))
+  expect(long).toEqual([])
+}, 600_000)
+
+test('the status that the README shows has the lines of a real one', async ({ sandbox }) => {
+  const box = await sandbox()
+  const { stdout } = await box.runScript('status')
+  const names = (text: string) => [...text.matchAll(/^([a-z]+) {2,}(?=\S)/gm)].map(([, name]) => name)
+  const real = names(stdout)
+  expect(names(transcriptOf('$ npm run status')).filter((name) => !real.includes(name))).toEqual([])
+  for (const text of [stdout, transcriptOf('$ npm run status')]) expect(text).toMatch(/^Not well: .*[\s\S]*^➜ /m)
 })

@@ -10,6 +10,7 @@ import { formatLine, MARKER, oneLine } from '../../lib/tier/contract.ts'
 import { loadSettings } from '../../lib/tier/settings.ts'
 import { createSandbox, waitFor } from '../support/sandbox.ts'
 import { startStranger } from '../support/stranger.ts'
+import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
 import { at, type PastLogs, pastLogs, WEEK_ENDS, writeWeek } from '../support/week.ts'
 
@@ -38,11 +39,13 @@ test('the table of the article, and every incident with what was seen, what was 
   })
   expect(asPage(report)).toMatch(/<b>15 min<\/b>Mean time to recovery<br>[^/]*up to 17 min felt</)
   const text = asMarkdown(report)
-  expect(text).toMatch(/^### 3\. 2026-11-18 22:05 broken-install: .*18 min .* 20 min/m)
+  expect(text).toMatch(/^### 3\. 2026-11-18 22:05 broken-install\n\nDown for 18 min .* 20 min/m)
   expect(text).toContain("`[openclaw] Cannot find module 'run-command.mjs'; exited with code 1`\n")
-  expect(text).toContain("`An update was interrupted: ˋrun-command.mjsˋ of OpenClaw's package was missing.`")
+  expect(text.replace(/\s+/g, ' ')).toContain(
+    "`An update was interrupted: ˋrun-command.mjsˋ of OpenClaw's package was missing.`",
+  )
   expect(text).toMatch(/^- 22:10:10 \*\*Level 3, doctor\*\* .*Claude Code 2\.1\.330/m)
-  expect(text).toMatch(/\n- 2026-11-19 09:57 to .*paused.*\n- 2026-11-21 00:57 to .*sleep/)
+  expect(text).toMatch(/\n- 2026-11-19 09:57 to [^-]*\S*[\s\S]*paused[\s\S]*\n- 2026-11-21 00:57 to [\s\S]*sleep/)
 })
 
 test('what was escalated is said, what no tier saw is not claimed, and no number is rounded to what is not true', async () => {
@@ -123,8 +126,8 @@ test('what the real tiers do is what report and status say: a crash for Level 1,
   await run('gateway-watchdog')
 
   const text = await run('incident-report', ['--days', '1'])
-  expect(text).toMatch(/^\| watchdog +\| 4 +\| 3 +\| 1 +\| 0 +\| 0 +\|/m)
-  expect(text).toMatch(/^\| \*\*Total failures\*\* +\| 2 +\|$/m)
+  expect(text).toMatch(/^- \*\*watchdog\*\*: Begun: 4; Exit 0: 3; Exit 1: 1; Exit 2: 0; Exit 3: 0;/m)
+  expect(text).toMatch(/\*\*Total failures\*\*(?: +\||:) 2\b/)
   const asJson = JSON.parse(await run('incident-report', ['--json']))
   expect(asJson).toMatchObject({
     figures: { 'Level 2 resolved': '0 (0%)', 'Level 4 alerts': '1 (50%), 1 message delivered' },
@@ -174,4 +177,29 @@ test('flags, settings and files that cannot be used are an exit code and one lin
   for (const name of ['watchdog-', 'healthcheck-'])
     expect(notes).toContainEqual(expect.stringContaining(`${name}${day}.log: only `))
   expect(stdout.length).toBeLessThan(20_000)
+})
+
+test('it ends with what to do next, at the terminal, on the page and as JSON; no line is over 80 columns but a command or a path', async () => {
+  const box = await createSandbox()
+  onTestFinished(box.close)
+  const found = MARKER.down('impostor', 'port 18789 belongs to node (pid 4711, `node x.mjs`), not to the gateway')
+  const log = (...texts: string[]) =>
+    writeTierLog(box.memoryDir, 'watchdog', ...texts.map((text) => ({ text, minutesAgo: 5 })))
+  log(found, MARKER.runEnded('impostor', 1, 2))
+  const text = (await box.runScript('incident-report')).stdout
+  const end = text.split('\n## What to do next\n')[1]!
+  expect(end).toMatch(/^\n- .*`[^`]+4711[^`]*`[\s\S]*\n- do not [^`]*`touch [^`]*self-healing\.paused`[^#]*$/)
+  const isWhole = (line: string) => line.length <= 80 || /^(?: *[-*]? *)\S+$|`[^`]{60,}`|\/\S{50,}/.test(line)
+  expect(text.split('\n').filter((line) => !isWhole(line))).toEqual([])
+  expect(JSON.parse((await box.runScript('incident-report', ['--json'])).stdout).todo).toHaveLength(2)
+  const file = join(box.home, 'page.html')
+  await box.runScript('incident-report', ['--html', file])
+  const page = readFileSync(file, 'utf8')
+  expect(page).toMatch(/not over yet: <b>impostor<\/b>/)
+  expect(page).toMatch(
+    /What to do next<\/h2><ul>\s*<li>.*<code>[^<]*4711[^<]*<\/code>[\s\S]*<\/ul><\/section>\s*<footer>/,
+  )
+
+  log(MARKER.runEnded('healthy', 0, 1))
+  expect((await box.runScript('incident-report')).stdout).toMatch(/What to do next\n\n- nothing: .*\n$/)
 })

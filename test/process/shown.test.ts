@@ -75,7 +75,7 @@ test('words that no rule knows begin the alert in every channel, and stand in st
   expect(incidents).toMatchObject([{ evidence: words }])
 })
 
-test('status fits a terminal of 80 columns, and cuts nothing of the words', async (t) => {
+test('status fits a terminal of 80 columns and 24 lines: nothing of the words is cut, nor of what to do next', async (t) => {
   const { box } = await boxFor(t)
   await box.startGateway({ exitAtBoot: { code: 78, stderr: INVALID } }, 'exit')
   const tmux = async (...args: string[]) => {
@@ -84,7 +84,7 @@ test('status fits a terminal of 80 columns, and cuts nothing of the words', asyn
   }
   t.onTestFinished(async () => void (await tmux('kill-server')))
   const status = [process.execPath, ...typescriptLoader(), join(projectDir, 'scripts', 'status.ts')].join(' ')
-  await tmux('new-session', '-d', '-x', '80', '-y', '50', 'sh', '-c', `NO_COLOR=1 ${status} --watch`)
+  await tmux('new-session', '-d', '-x', '80', '-y', '24', 'sh', '-c', `NO_COLOR=1 ${status} --watch`)
   const screen = await waitFor(async () => {
     const text = await tmux('capture-pane', '-p')
     return text.includes('Not well') ? text : ''

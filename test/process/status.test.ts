@@ -28,7 +28,7 @@ test('of the last words neither a secret nor an escape reaches the screen or the
   const at = new Date().toISOString()
   writeFileSync(gatewayLog, `${at} [gateway] loading configuration…\n${at} Gateway failed to start: ${said}\n`)
   const shown = (await runScript('gateway-watchdog', ['--dry-run'])).stdout + (await status()).stdout + log()
-  expect(shown.match(/Gateway failed to start: no login with \[REDACTED\]/g)).toHaveLength(2)
+  expect(shown.match(/Gateway\s+failed\s+to\s+start:\s+no\s+login\s+with\s+\[REDACTED\]/g)).toHaveLength(2)
   expect(shown).not.toMatch(/[\u0007\u001b\u202e]|Tr0ub4dor|hunter2|MIIEv|MzEf/)
 })
 
@@ -39,6 +39,9 @@ test('without an installation, logs and a gateway it says so, exits 1 and writes
   expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
   expect(stdout).toMatch(/gateway +○ absent/)
   expect(stdout).toMatch(/watchdog +NO .* never +- +-\n/)
+  expect(stdout).not.toContain('known-good')
+  // As it would be pasted: each command in one line.
+  expect(stdout).toMatch(/\nNot well: [\s\S]*\n➜ [\s\S]*`npm run setup`[\s\S]*$/)
   expect(stdout).not.toContain('\u001b')
 
   // Into a pipe --watch writes one check after the other, without control characters.
@@ -98,10 +101,13 @@ test('gateway, tiers, the doctor’s budget, a pause and the last incidents; log
     /paused .*~\/\.openclaw\/self-healing\.paused/,
     /doctor +1 of 4 /,
     /watchdog .* \d\d:\d\d:\d\d +0 \(healthy\)/,
-    /60 s as seen; up to 4 min felt, .* 1: hung: no answer within 5 s red/,
+    /60 s as seen; up to 4 min felt,\s[\s\S]*\s1:\s+hung: no\s+answer\s+within\s+5\s+s\s+red/,
     /alerts\.json/,
   ])
     expect(stdout).toMatch(pattern)
+
+  expect(stdout).toMatch(/\n➜ .*`rm ~\/\.openclaw\/self-healing\.paused`[^\n]*\n[^➜]*$/)
+  expect(stdout.split('\n').filter((line) => line.length > 80 && !/\/\S{50,}/.test(line))).toEqual([])
 
   const asJson = await machine.status('--json')
   expect(asJson.code).toBe(1)
@@ -132,6 +138,7 @@ test('installed, registered and running: exit 0; a tier that is not registered, 
   writeFileSync(join(machine.stateDir, 'watchdog', 'receipt.json'), JSON.stringify(receipt))
   const well = await machine.status()
   expect(well.code, well.stdout).toBe(0)
+  expect(well.stdout).toMatch(/\nAll is well\.\n➜ nothing to do\n$/)
   expect(well.stdout).toMatch(/healthcheck +yes .* ~(?:[\d-]{10} )?\d\d:\d\d:00\n/)
 
   const tmux = async (...args: string[]) => {
@@ -166,5 +173,7 @@ test('installed, registered and running: exit 0; a tier that is not registered, 
   writeFileSync(log, readFileSync(log, 'utf8').replaceAll(/^\[[^\]]+\]/gm, `[${localIso(longAgo)}]`))
   const unwell = await machine.status()
   expect(unwell.code).toBe(1)
-  expect(unwell.stdout).toMatch(/: watchdog is not registered .*; guardian has not run [^;]*\n$/)
+  expect(unwell.stdout).toMatch(
+    /: watchdog\s+is\s+not\s+registered\s[\s\S]*;\s+guardian\s+has\s+not\s+run\s[^;]*\n➜ [\s\S]*`npm run setup`[\s\S]*$/,
+  )
 })

@@ -48,6 +48,18 @@ export function generatedDocs(): { path: string; is: string; shouldBe: string }[
       ),
     ],
     [
+      'docs/verdicts.md',
+      'next',
+      table(
+        ['verdict', 'what you do next', 'what you do not'],
+        Object.entries(TREATMENTS).map(([verdict, { todo }]) => [
+          `**${verdict}**`,
+          inTable(todo[0]!),
+          inTable(todo[1]?.replace(/^do not /, '') ?? ''),
+        ]),
+      ),
+    ],
+    [
       'docs/prometheus.md',
       'metrics',
       table(
@@ -64,6 +76,18 @@ export function generatedDocs(): { path: string; is: string; shouldBe: string }[
     generated('.env.example', () => [ENV_HEAD, ...examples].join('\n')),
   ]
 }
+
+/** As it stands on a machine where nothing is set. */
+const EXAMPLES: Record<string, string> = {
+  ...{ config: '`~/.openclaw/openclaw.json`', knownGood: '', owner: '`ls -l /proc/<its pid>/exe`', pid: '<its pid>' },
+  ...{
+    version: '<version>',
+    folders: '~/.openclaw ~/openclaw/memory',
+    state: '`~/.openclaw`',
+    start: 'its own supervisor',
+  },
+}
+const inTable = (line: string) => line.replace(/\{(\w+)\}/g, (_, name: string) => EXAMPLES[name]!)
 
 const quoted = (text: string) => `\`${text}\``
 

@@ -226,3 +226,15 @@ test('whatever becomes of the logs, no time is lost, none counted twice, and not
     { numRuns: 40 },
   )
 })
+
+test('within one second Level 1 comes before the level that it hands over to, also when that heals it at once', () => {
+  const { settings, logs } = machine()
+  logs.run('watchdog', time('10:05'), { ...down, says: { 0: MARKER.down('hung', 'x'), 0.1: MARKER.escalate(2, 'y') } })
+  const heals = { 0.2: MARKER.down('hung', 'x'), 0.3: DEED.restart('z'), 0.4: MARKER.recovered(2, 0) }
+  logs.run('healthcheck', time('10:05'), { seconds: 0.5, says: heals })
+  const { incidents } = readHistory(settings, HOUR, HOUR.to)
+  expect(incidents).toMatchObject([{ healedBy: 2, end: at(time('10:05')) }])
+  expect(incidents[0]!.steps.map(({ tier }) => tier)).toEqual([
+    ...['watchdog', 'watchdog', 'healthcheck', 'healthcheck', 'healthcheck'],
+  ])
+})
