@@ -6,6 +6,7 @@
  * Exit 2  something is missing, or a flag cannot be used; the command did not run
  *      else the script's own; without a script 0, and npm goes on
  */
+// biome-ignore-all lint/style/useNodejsImportProtocol: Node 12 has to come as far as the sentence about Node
 'use strict'
 const { spawnSync } = require('child_process')
 const fs = require('fs')
@@ -60,9 +61,9 @@ const FOR_USE = /^(?:install\.ts|scripts\/)/
 
 const root = join(__dirname, '..')
 const manifest = JSON.parse(read('package.json'))
-const name = process.env.npm_lifecycle_event || 'start'
-const typed = name === 'test' ? 'npm test' : `npm run ${name}`
 const [script, ...given] = process.argv.slice(2)
+const { npm_lifecycle_event: name = '' } = process.env
+const typed = name === '' ? script : name === 'test' ? 'npm test' : `npm run ${name}`
 
 checkNode()
 const source = script ? read(script) : ''
@@ -174,10 +175,11 @@ function keptByNpm() {
   const flags = Object.keys(process.env).flatMap((key) => {
     const [, words = ''] = /^npm_config_([a-z_]+)$/.exec(key) || []
     const [flag, value] = [words.replace(/_/g, '-'), process.env[key]]
-    if (flag === '' || value === '' || value === 'false' || isSet(flag)) return []
-    const isOurs = takes.has(flag) || flag === 'dry-run' || LETTERS.includes(flag)
-    if (!isOurs && (value !== 'true' || isNpms(flag, npm))) return []
-    return { flag, text: value === 'true' ? `--${flag}` : `--${flag}=${value}` }
+    const isNo = value === '' || value === 'false'
+    if (flag === '' || isSet(flag) || (isNo && takes.has(flag))) return []
+    const isOurs = takes.has(flag) || (!isNo && (flag === 'dry-run' || LETTERS.includes(flag)))
+    if (!isOurs && ((!isNo && value !== 'true') || isNpms(flag, npm))) return []
+    return { flag, text: isNo ? `--no-${flag}` : value === 'true' ? `--${flag}` : `--${flag}=${value}` }
   })
   flags.sort((a, b) => Number(takes.get(a.flag) !== undefined) - Number(takes.get(b.flag) !== undefined))
   const texts = flags.map(({ text }) => text)
@@ -187,14 +189,16 @@ function keptByNpm() {
   return texts
 }
 
-const behind = (flags) => `npm keeps flags that do not stand behind \`--\`: ${typed} -- ${flags}`
+function behind(flags) {
+  return `npm keeps flags that do not stand behind \`--\`: ${typed} -- ${flags}`
+}
 
-/** True for what npm itself knows. Where that cannot be asked (yarn, pnpm), flags are not kept. */
+/** True for what npm itself knows; yarn and pnpm keep no flags. */
 function isNpms(flag, npm) {
   try {
     return flag in createRequire(npm)('@npmcli/config/lib/definitions').definitions
   } catch {
-    return true
+    return !/^npm\//.test(process.env.npm_config_user_agent)
   }
 }
 
