@@ -21,23 +21,16 @@ const PROGRAMS = {
   ps: 'procps',
   shellcheck: 'shellcheck',
   'systemd-nspawn': 'systemd-container',
-  'dbus-daemon': 'dbus-user-session',
+  'dbus-daemon': 'dbus dbus-user-session',
   cron: 'cron',
-  openssl: 'openssl',
   prometheus: 'prometheus',
-  'prometheus-node-exporter': 'prometheus-node-exporter',
-  'prometheus-alertmanager': 'prometheus-alertmanager',
+  'prometheus-node-exporter or node_exporter': 'prometheus-node-exporter',
+  'prometheus-alertmanager or alertmanager': 'prometheus-alertmanager',
   chromium: 'chromium',
 }
 const TIERS = ['tmux', 'curl', 'ps']
 const SYSTEMD = ['systemd-nspawn', 'dbus-daemon', 'cron']
-const REAL = TIERS.concat(SYSTEMD, [
-  'openssl',
-  'prometheus',
-  'prometheus-node-exporter',
-  'prometheus-alertmanager',
-  'chromium',
-])
+const REAL = Object.keys(PROGRAMS).filter((program) => program !== 'shellcheck')
 const NEEDS = {
   demo: ['tmux'],
   test: TIERS,
@@ -74,11 +67,7 @@ if (script) run()
 
 function checkNode() {
   const lowest = /\d+\.\d+/.exec(manifest.engines.node)[0]
-  const number = (version) =>
-    version
-      .split('.')
-      .slice(0, 2)
-      .reduce((major, minor) => major * 1000 + Number(minor), 0)
+  const number = (version) => version.split('.').reduce((sum, part, i) => (i < 2 ? sum * 1000 + Number(part) : sum), 0)
   if (number(process.versions.node) < number(lowest))
     refuse(`needs Node.js ${lowest} or later; this is ${process.versions.node} (${process.execPath})`)
 }
@@ -151,15 +140,16 @@ function whyNot(said) {
 
 function checkSystem() {
   const needed = NEEDS[name] || []
-  const folders = `${process.env.PATH}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter)
-  const missing = needed.filter((program) => !folders.some((folder) => fs.existsSync(join(folder, program))))
   if (needed.includes('systemd-nspawn')) {
     if (process.platform !== 'linux') refuse('needs Linux: it boots small machines with systemd')
-    if (process.getuid() !== 0) refuse(`needs root: it boots small machines with systemd; \`sudo ${typed}\``)
+    if (process.getuid() !== 0) refuse(`needs root, for it boots small machines with systemd: sudo ${typed}`)
   }
-  if (missing.length === 0) return
+  const folders = `${process.env.PATH}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter)
+  const isThere = (program) => folders.some((folder) => fs.existsSync(join(folder, program)))
+  const missing = needed.filter((programs) => !programs.split(' or ').some(isThere))
   const how = process.platform === 'darwin' ? 'brew install' : 'sudo apt-get install'
-  refuse(`needs ${missing.join(', ')}: ${how} ${missing.map((program) => PROGRAMS[program]).join(' ')}`)
+  const packages = missing.map((programs) => PROGRAMS[programs]).join(' ')
+  if (missing.length > 0) refuse(`needs ${missing.join(', ')}, which this machine does not have: ${how} ${packages}`)
 }
 
 /**
