@@ -9,7 +9,7 @@ import { copyCheckout } from '../support/checkout.ts'
 import { createMachine } from '../support/machine.ts'
 import { projectDir } from '../support/sandbox.ts'
 
-const { scripts, version } = JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8'))
+const { engines, scripts, version } = JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8'))
 
 /** A clone. Its npm installs by a link to the packages of this checkout; all else is real. */
 async function clone(onTestFinished: TestContext['onTestFinished'], options: { absent?: string[] } = {}) {
@@ -109,6 +109,8 @@ test('every command but the sum of others begins with the front; a Node that is 
 }) => {
   const without = Object.entries<string>(scripts).filter(([, line]) => !line.startsWith('node scripts/npm.cjs'))
   expect(without.map(([name]) => name)).toEqual(['bench'])
+  const launcher = readFileSync(join(projectDir, 'scripts', 'run-tier.sh'), 'utf8')
+  expect(engines.node).toBe(`>=${/^LOWEST_NODE=(.*)$/m.exec(launcher)?.[1]}.0`)
   const { machine, root, installations } = await clone(onTestFinished)
   const old = join(machine.root, 'old.cjs')
   writeFileSync(old, "Object.defineProperty(process.versions, 'node', { value: '20.18.3' })")
