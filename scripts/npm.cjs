@@ -48,8 +48,11 @@ const NEEDS = {
 }
 /** `--plan` is to npm `-p -l -a -n`. */
 const LETTERS = ['all', 'long', 'parseable']
-/** What npm was told for the command, in the environment, is not meant for the installation. */
-const NOT_AS_THE_COMMAND = ['--no-dry-run', '--no-json', '--no-global', '--loglevel=error', '--no-audit', '--no-fund']
+/** What npm was told for the command is not meant for the installation; without a network npm would try for two minutes. */
+const HOW_TO_INSTALL = [
+  ...['--no-dry-run', '--no-json', '--no-global', '--loglevel=error', '--no-audit', '--no-fund'],
+  ...['--fetch-retries=3', '--fetch-retry-mintimeout=1000', '--fetch-retry-factor=2'],
+]
 const FOR_USE = /^(?:install\.ts|scripts\/)/
 
 const root = join(__dirname, '..')
@@ -89,7 +92,7 @@ function installPackages() {
     process.stderr.write(`Installing the npm packages of package-lock.json into ${join(root, 'node_modules')} …\n`)
     // `npm ci` would take the packages away from under jobs that run.
     const how = fs.existsSync(join(root, 'node_modules')) ? ['install', '--no-save'] : ['ci']
-    how.push(isForUse ? '--omit=dev' : '--include=dev', ...NOT_AS_THE_COMMAND)
+    how.push(isForUse ? '--omit=dev' : '--include=dev', ...HOW_TO_INSTALL)
     const npm = spawnSync('npm', how, { cwd: root, encoding: 'utf8' })
     const said = npm.error ? String(npm.error) : npm.stdout + npm.stderr
     if (npm.status !== 0 || lacksPackages(isForUse)) refuse(`needs npm's packages, and ${whyNot(said)}`)
