@@ -6,7 +6,7 @@ import { currentIncident } from '../incidents/history.ts'
 import { awakeSec } from './awake.ts'
 import { exitAsIn, print } from './by-hand.ts'
 import { EXIT, type ExitCode, MARKER, NEEDS_ATTENTION, oneLine, parseMarker, TIERS, type TierName } from './contract.ts'
-import { type Journal, openJournal } from './journal.ts'
+import { type Journal, openJournal, readTail } from './journal.ts'
 import { isLock, type Lock, lockHolder, longestRunSec, readLock, takeLock } from './lock.ts'
 import { type Meter, openMeter } from './metrics.ts'
 import { pauseReason } from './pause.ts'
@@ -136,7 +136,9 @@ async function runWith(script: TierScript, settings: Settings, flags: Record<str
       if (higher !== undefined) return await standDown(higher)
     }
     if (pause !== undefined && dryRun) journal.info(`dry run: would not act: ${pause}`)
-    for (const problem of settings.envProblems) journal.warn(problem)
+    // Once a day, in the log that begins with it.
+    const said = settings.envProblems.length > 0 ? readTail(journal.path, 4 << 20) : ''
+    for (const problem of settings.envProblems) if (!said.includes(hide(problem))) journal.warn(problem)
     const outcome = await script.main({
       ...{ settings, journal, secrets, hide, dryRun, pause, flags, meter, signal: abort.signal },
       onExit: (cleanup) => {

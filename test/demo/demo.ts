@@ -6,7 +6,6 @@
  * Exit 0 only if every act ended as it should.
  */
 import { ok } from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { chalk } from 'zx'
@@ -168,10 +167,6 @@ for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP:
 // `… | head` closes the pipe early; the acts go on and everything is cleaned up all the same.
 process.stdout.on('error', () => {})
 
-if (spawnSync('tmux', ['-V']).error) {
-  process.stderr.write('demo: tmux is not on the PATH; the doctor needs it (brew install tmux, apt install tmux)\n')
-  process.exit(1)
-}
 heading('openclaw-self-healing: four faults, four levels', '═')
 tell('The gateway is a stand-in with the title, endpoints, signals and exit codes of the real one.')
 const rows: string[] = []

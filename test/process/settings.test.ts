@@ -119,13 +119,13 @@ test('what is no setting is named and not fatal; names of other programs are nev
   ])
 })
 
-test('a misspelt name is said in the log of a tier and by status, and both go on', async ({ onTestFinished }) => {
+test('a misspelt name is said once in the log of a tier, and by status, and both go on', async ({ onTestFinished }) => {
   const box = await createSandbox({ settings: { HEALTH_CHECK_RETRY_DELAI: '5' } })
   onTestFinished(box.close)
   await box.startGateway()
-  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  for (let tick = 0; tick < 2; tick++) expect((await box.runScript('gateway-watchdog')).code).toBe(0)
   const said = 'unknown setting HEALTH_CHECK_RETRY_DELAI, did you mean HEALTH_CHECK_RETRY_DELAY?'
-  expect(box.log('watchdog')).toContain(said)
+  expect(box.log('watchdog').split(said)).toHaveLength(2)
   expect((await box.runScript('status')).stdout.replace(/\s+/g, ' ')).toContain(said)
 })
 
