@@ -28,22 +28,23 @@ const PROGRAMS = {
   'prometheus-alertmanager or alertmanager': 'prometheus-alertmanager',
   chromium: 'chromium',
 }
-const TIERS = ['tmux', 'curl', 'ps']
+const TIERS = ['tmux', 'curl']
+const ASKS_PS = TIERS.concat('ps')
 const SYSTEMD = ['systemd-nspawn', 'dbus-daemon', 'cron']
 const REAL = Object.keys(PROGRAMS).filter((program) => program !== 'shellcheck')
 const NEEDS = {
   demo: ['tmux'],
   test: TIERS,
-  'test:process': TIERS,
+  'test:process': ASKS_PS,
   'test:real': REAL,
-  'test:fire': TIERS,
-  'test:fire:short': TIERS,
+  'test:fire': ASKS_PS,
+  'test:fire:short': ASKS_PS,
   'test:all': REAL,
-  faults: TIERS,
-  'faults:real': TIERS.concat(SYSTEMD),
+  faults: ASKS_PS,
+  'faults:real': ASKS_PS.concat(SYSTEMD),
   'doctor:eval': TIERS,
   'bench:tick': TIERS,
-  'bench:felt': TIERS.concat(SYSTEMD),
+  'bench:felt': ASKS_PS.concat(SYSTEMD),
   shellcheck: ['shellcheck'],
 }
 /** `--plan` is to npm `-p -l -a -n`. */
