@@ -8,7 +8,7 @@
  *      2  unusable flags, settings or surroundings; nothing was touched
  *      3  not done now: another setup is running, Level 2 or 3 is at work, or the answer was no
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { text as readText } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -57,7 +57,7 @@ settings or surroundings (nothing was touched), 3 not done now.`
 const [flag, text] = [{ type: 'boolean' }, { type: 'string' }] as const
 const options = {
   ...{ yes: flag, port: text, 'webhook-stdin': flag, replace: flag, update: flag, profile: text },
-  ...{ 'dry-run': flag, status: flag, uninstall: flag, purge: flag, version: flag },
+  ...{ 'dry-run': flag, status: flag, uninstall: flag, purge: flag },
   help: { type: 'boolean', short: 'h' },
 } as const
 const readFlags = () => parseArgs({ options }).values
@@ -84,7 +84,6 @@ function inLines(error: Error): never {
 async function main(): Promise<ExitCode> {
   const flags = readFlags()
   if (flags.help) return print(HELP)
-  if (flags.version) return print(JSON.parse(readFileSync(`${root}/package.json`, 'utf8')).version)
   const removes = flags.uninstall || flags.purge
   // What stands in `.env` must not prevent an uninstallation.
   const overlooked: string[] = []

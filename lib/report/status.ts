@@ -246,16 +246,16 @@ export function screen(status: Status, { home }: Settings, rows = Number.POSITIV
   const head = facts.flatMap(([name = '', text]) => wrapped(shorter(text!), styleText('dim', name.padEnd(13)), 13))
   const lines = [
     '',
-    ...tierTable(status.tiers, at),
+    ...tierTable(status.tiers, at).flatMap((line) => wrapped(shorter(line).trimEnd())),
     '',
     styleText('dim', `Last 7 days: ${uptime}${incidents.length > 0 ? '; the last incidents:' : ', no incident'}`),
     ...incidents.flatMap((one) => {
-      const how = `${howLong(one)}, ${howItEnded(one)}`
-      const words = wrapped(`${how}: ${one.verdict}: ${one.evidence}`, `  ${time(one.begin).padStart(16)}  `, 20)
+      const how = shorter(`${howLong(one)}, ${howItEnded(one)}: ${one.verdict}: ${one.evidence}`)
+      const words = wrapped(how, `  ${time(one.begin).padStart(16)}  `, 20)
       return one.end ? words : words.map((line) => styleText('red', line))
     }),
-    ...status.notes.map((note) => styleText('yellow', `note: ${note}`)),
-  ].flatMap((line) => wrapped(shorter(line).trimEnd()))
+    ...status.notes.flatMap((note) => wrapped(shorter(styleText('yellow', `note: ${note}`)))),
+  ]
   const well = status.attention.length > 0 ? `All is up; to know: ${status.attention.join('; ')}.` : 'All is well.'
   const steps = status.todo.length > 0 ? status.todo.map((step) => `➜ ${step}`) : ['➜ nothing to do']
   const longest = Number.isFinite(rows) ? (process.stdout.columns ?? 80) - 2 : undefined
@@ -284,9 +284,10 @@ function gatewayWords(gateway: Status['gateway'], time: (one: Date) => string, n
 }
 
 function tierTable(tiers: Status['tiers'], now: Date): string[] {
-  const rows = tiers.map(({ tier, isRegistered, registration, lastRun, exitCode, ended, nextRun }) => [
+  // Why one is not registered stands among what is not well.
+  const rows = tiers.map(({ tier, isRegistered, lastRun, exitCode, ended, nextRun }) => [
     tier,
-    isRegistered ? 'yes' : `${isRegistered === undefined ? '?' : 'NO'} (${registration})`,
+    isRegistered ? 'yes' : isRegistered === undefined ? '?' : 'NO',
     lastRun ? secondOf(lastRun, now) : 'never',
     exitCode === undefined ? ended || '-' : `${exitCode} (${ended})`,
     nextRun ? `~${secondOf(nextRun, now)}` : '-',

@@ -34,7 +34,7 @@ describe.concurrent('setup', () => {
     expect(await refusal(['--update'])).toContain('nothing is installed')
     expect(machine.listing()).toEqual(before)
     expect(tooLong(await machine.succeeds(['-h']))).toEqual([])
-    expect(await machine.succeeds(['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect(await machine.succeeds(['--version'])).toMatch(/^openclaw-self-healing \d+\.\d+\.\d+\n$/)
     if (process.getuid?.() !== 0) return
     // As with sudo.
     chownSync(machine.home, 4711, 4711)
