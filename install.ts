@@ -104,7 +104,8 @@ async function install(settings: Settings, flags: Flags): Promise<ExitCode> {
   const asks = ![flags.yes, flags.port, flags['webhook-stdin'], flags.replace, flags.update, dryRun].some(Boolean)
   const interactive = isTerminal() && asks
   const isFirst = !isInstalled(settings)
-  if (flags.update && isFirst) throw stop(EXIT.unusable, `nothing is installed to be updated: ${command(settings)}`)
+  if (flags.update && isFirst)
+    throw stop(EXIT.unusable, `nothing is installed that could be updated; ${command(settings)} installs`)
 
   // 1. What is here already, and what is missing: before the lock makes our folders.
   const answersByFlag = await readAnswers(settings, flags)
@@ -276,7 +277,7 @@ async function apply(settings: Settings, plan: plans.Plan, interactive: boolean)
     complain(rest ? `rolled back, but for: ${rest}; ${cure}` : 'everything that this run had done was rolled back')
     return rest ? 'partly rolled back' : 'rolled back'
   }
-  say(`\nInstalled. ${command(settings, '--status')} shows how it is going.`)
+  say(`\nInstalled. ${command(settings).replace('setup', 'status')} shows how it is going.`)
   if (plan.change.start.size === 0) return 'done'
   if (await hasRun(settings, startedMs)) say('The watchdog has written its first line.')
   else
@@ -299,9 +300,13 @@ async function remove(found: Settings, flags: Flags, overlooked: string[]): Prom
   const memoryDir = receipt?.memoryDir
   if (receipt && !flags.uninstall)
     throw stop(EXIT.unusable, `it is installed: ${command(found, '--uninstall', '--purge')} removes all of it`)
-  for (const problem of overlooked) say(`note: ${problem}; going by the receipt`)
-  if (purge && overlooked.length > 0 && memoryDir === undefined)
-    throw stop(EXIT.unusable, 'where the logs are is unknown; repair .env, or leave out --purge')
+  for (const problem of overlooked) say(wrapped('note: ', `${problem}${receipt ? '; going by the receipt' : ''}`))
+  const isUnknown = memoryDir === undefined && overlooked.some((problem) => /_DIR=|cannot be read/.test(problem))
+  if (purge && isUnknown)
+    throw stop(
+      EXIT.unusable,
+      `where the logs are is unknown; repair .env${flags.uninstall ? ', or leave out --purge' : ''}`,
+    )
   const settings = { ...found, memoryDir: memoryDir ?? found.memoryDir }
   const plan = await plans.planRemoval(settings, purge)
   if (!plan) return print('not installed: nothing to do')

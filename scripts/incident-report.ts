@@ -9,18 +9,20 @@ import { EXIT, oneLine } from '../lib/tier/contract.ts'
 import { loadSettings, SettingsError } from '../lib/tier/settings.ts'
 import { writeFileAtomic } from '../lib/tier/state.ts'
 
-const HELP = `How the self-healing of the OpenClaw Gateway has been, from its logs alone: failures, who resolved them, uptime,
-mean time to recovery, every incident step by step, and what the logs do not tell.
+const HELP = `How the self-healing of the OpenClaw Gateway has been, from its logs alone:
+failures, who resolved them, uptime, mean time to recovery, every incident step
+by step, and what the logs do not tell.
 
 Flags:
   --days N      the last N days (default 7; up to 366)
-  --html FILE   write one HTML page to FILE, with an uptime strip and a timeline for each incident; without it the report
-                is printed as Markdown
+  --html FILE   write one HTML page to FILE, with an uptime strip and a timeline
+                for each incident; without it the report is printed as Markdown
   --json        print everything as JSON
   --dry-run     write no file; say what would be written
   --help        print this
 
-Exit codes: 0 the report was written, 1 the file cannot be written, 2 unusable flags or settings.`
+Exit codes: 0 the report was written, 1 the file cannot be written,
+2 unusable flags or settings.`
 
 await runByHand('incident-report', async () => {
   const boolean = { type: 'boolean', default: false } as const

@@ -73,7 +73,9 @@ function checkNode() {
   const lowest = /\d+\.\d+/.exec(manifest.engines.node)[0]
   const number = (version) => version.split('.').reduce((sum, part, i) => (i < 2 ? sum * 1000 + Number(part) : sum), 0)
   if (number(process.versions.node) < number(lowest))
-    refuse(`needs Node.js ${lowest} or later; this is ${process.versions.node} (${process.execPath})`)
+    refuse(
+      `needs Node.js ${lowest} or later; this is ${process.versions.node} (${process.execPath}). Get a newer one from nodejs.org, your package manager or nvm`,
+    )
 }
 
 function installPackages() {

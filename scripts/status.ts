@@ -8,16 +8,19 @@ import { print, runByHand } from '../lib/tier/by-hand.ts'
 import { EXIT, type ExitCode } from '../lib/tier/contract.ts'
 import { loadSettings, type Settings } from '../lib/tier/settings.ts'
 
-const HELP = `How openclaw-self-healing and its gateway stand, on one screen: npm run status [-- flags]
+const HELP = `How openclaw-self-healing and its gateway stand, on one screen:
+npm run status [-- flags]
 
 Flags:
-  --watch        check again every 5 seconds, until Ctrl-C
-  --json         as JSON; with --watch one line for each check
-  --profile NAME of that OpenClaw profile, as OPENCLAW_PROFILE in the environment
-  --dry-run      taken, as by every script; nothing is ever changed
-  --help         print this
+  --watch         check again every 5 seconds, until Ctrl-C
+  --json          as JSON; with --watch one line for each check
+  --profile NAME  of that OpenClaw profile, as does OPENCLAW_PROFILE in the
+                  environment
+  --dry-run       taken, as by every script; nothing is ever changed
+  --help          print this
 
-Exit codes: 0 all is well, 1 something is not (the last line says what), 2 unusable flags or settings.`
+Exit codes: 0 all is well, 1 something is not ("Not well" says what),
+2 unusable flags or settings.`
 
 const CHECK_EVERY_MS = 5000
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l'

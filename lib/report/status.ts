@@ -54,7 +54,7 @@ export async function readStatus(settings: Settings, now = new Date()) {
   const alertsWaiting = ledger.outbox.length
   const problems = [
     ...(up ? [] : [`the gateway is not up (${seen.verdict})`]),
-    ...(receipt ? tiers.flatMap(problemsOf) : ['nothing is installed; `npm run setup` does that']),
+    ...(receipt ? tiers.flatMap(problemsOf) : ['nothing is installed']),
     ...(alertsWaiting > 0 ? [`${alertsInWords(alertsWaiting)} to be delivered`] : []),
   ]
   const paused = pauseReason(settings, now)

@@ -21,15 +21,13 @@ type TableValues = {
 type Options = { profile?: string; overlook?: (problem: string) => void }
 export type Settings = ReturnType<typeof loadSettings>
 
-/** Throws `SettingsError` with one line; the uninstallation passes `overlook` and gets the default instead. */
+/** Throws `SettingsError` with one line that names all that is unusable; the uninstallation passes `overlook` and gets the default instead. */
 export function loadSettings(env: NodeJS.ProcessEnv = process.env, options: Options = {}) {
   // Cron entries may lack HOME.
   const home = env.HOME || homedir()
   const profile = readProfile(options.profile, env)
-  const fail = (problem: string) => {
-    if (!options.overlook) throw new SettingsError(problem)
-    options.overlook(problem)
-  }
+  const unusable: string[] = []
+  const fail = options.overlook ?? ((problem: string) => void unusable.push(problem))
   const ownStateDir = profileStateDir(home, profile)
   const { file, values, problems } = readEnvFile(home, profile, env.OPENCLAW_STATE_DIR || ownStateDir, fail)
   const given = (name: string) => env[name] || values[name]
@@ -56,6 +54,7 @@ export function loadSettings(env: NodeJS.ProcessEnv = process.env, options: Opti
   const table = Object.fromEntries(
     Object.entries(ALL_SETTINGS).map(([key, setting]) => [key, key === 'profile' ? profile : read(setting)]),
   ) as TableValues
+  if (unusable.length > 0) throw new SettingsError(unusable.join('; '))
   const misspelt = (names: string[], where?: string) =>
     names.flatMap((name) => misspelling(name) ?? []).map((problem) => `${where}: ${problem}`)
   const ofEnvironment = Object.keys(env).filter((name) => LIKE_OURS.test(name) && !(name in values))
