@@ -37,7 +37,7 @@ function whatNext(settings: Settings, history: History): string[] {
   const { incidents, runs } = history
   const open = incidents.findLast(({ end }) => end === undefined)
   const hasFailed = (tier: 'monitor' | 'guardian') => runs[tier].last?.exitCode === 1
-  const hasLooked = Object.values(runs).some(({ started }) => started > 0)
+  const hasLooked = history.uptime.percent !== undefined || incidents.length > 0
   const todo = [
     ...(hasLooked ? [] : ['no tier has looked in this time: `npm run status` says why']),
     ...(open ? adviceFor(settings, 'gateway', open.last.verdict, open.last.evidence) : []),
