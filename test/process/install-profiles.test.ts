@@ -29,7 +29,7 @@ describe.concurrent('setup for several profiles', () => {
     const machine = await hostWithProfiles(t, 'mac')
     const before = [machine.traces()]
     for (const profile of PROFILES) {
-      const cure = profile === 'default' ? 'setup -- --status' : `--profile ${profile} --status`
+      const cure = profile === 'default' ? '`npm run status`' : `npm run status -- --profile ${profile}`
       expect(await machine.succeeds(['--yes', ...of(profile)])).toContain(cure)
       before.push(machine.traces())
     }
