@@ -93,8 +93,8 @@ async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome
 
   const { configuredChannels, dispatch, noChannel } = await import('../lib/alerts/channels.ts')
   const channels = configuredChannels(settings)
-  const isLate = run.flags.called ? AbortSignal.timeout(30_000) : run.signal
-  const delivery = dispatch({ ...run, signal: AbortSignal.any([run.signal, isLate]) }, ledger, channels)
+  const limit = run.flags.called ? AbortSignal.timeout(30_000) : run.signal
+  const delivery = dispatch({ ...run, signal: AbortSignal.any([run.signal, limit]) }, ledger, channels)
   run.onExit(() => delivery)
   await delivery
   meter.set('alertsWaiting', ledger.outbox.length)
