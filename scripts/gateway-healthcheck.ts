@@ -13,7 +13,6 @@ import { editingSec } from '../lib/gateway/config.ts'
 import { type Examination, isUp } from '../lib/gateway/examine.ts'
 import * as gateway from '../lib/gateway/follow-up.ts'
 import { copyConfig, notePutBackInVain, rollBackConfig, undoRollBack } from '../lib/gateway/known-good.ts'
-import { REFUSALS_EVERY_MS, readRecord } from '../lib/gateway/record.ts'
 import { TREATMENTS } from '../lib/gateway/treat.ts'
 import * as wait from '../lib/gateway/wait.ts'
 import * as level1 from '../lib/gateway/watch-state.ts'
@@ -32,11 +31,10 @@ when it cannot come back by itself.
 Started every 300 s by launchd or systemd; can be run by hand at any time.`,
   main: async (run) => {
     const outcome = await main(run)
-    // A clock that was set back does not put it off without end.
-    const sinceMs = Math.abs(Date.now() - readRecord(run.settings, run.dryRun).value.refusalsLookMs)
-    if (outcome.verdict === 'healthy' && !run.dryRun && sinceMs >= REFUSALS_EVERY_MS)
-      await (await import('../lib/gateway/log-notices.ts')).noticeRefusals(run)
-    // 7. Whatever became of the gateway: the watchers watch each other.
+    // 7. It says that it is healthy: does anybody get an answer?
+    if (outcome.verdict === 'healthy' && !run.dryRun)
+      await (await import('../lib/gateway/silent.ts')).lookForSilence(run)
+    // 8. Whatever became of the gateway: the watchers watch each other.
     await glanceAtPeers(run, 'healthcheck')
     return outcome
   },

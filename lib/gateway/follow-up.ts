@@ -47,7 +47,7 @@ export async function recordHealthy(run: TierRun, seen: Examination, by?: number
   const keepsHash = isEdited || refusal !== undefined || warningOf('unchecked-config') !== undefined
   const isNewProcess = before.pid !== undefined && seen.process !== undefined && seen.process.pid !== before.pid
   const memory = isNewProcess
-    ? await (await import('./log-notices.ts')).noticeOutOfMemory(run, before, seen, nowMs)
+    ? await (await import('./out-of-memory.ts')).noticeOutOfMemory(run, before, seen, nowMs)
     : undefined
   const supervision =
     before.supervisor === undefined || seen.process?.pid !== before.pid

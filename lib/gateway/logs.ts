@@ -27,15 +27,16 @@ export interface Log {
 const TAIL_BYTES = 64 * 1024
 const JOURNAL_LINES = 1000
 
-/** The logs that were written since then; of a unit its journal, too. */
-export async function readGatewayLogs(settings: Settings, sinceMs: number, service: Service | undefined) {
+/** The logs that were written since then; of a unit its journal, too. @param times as much of each as is usual */
+export async function readGatewayLogs(settings: Settings, sinceMs: number, service: Service | undefined, times = 1) {
+  const bytes = TAIL_BYTES * times
   const files = gatewayLogs(settings).map((path) => {
-    const text = readTail(path, TAIL_BYTES)
+    const text = readTail(path, bytes)
     const { size = 0, mtimeMs = 0 } = tried(() => statSync(path)) ?? {}
-    return { lines: linesOf(text, mtimeMs), writtenMs: mtimeMs, isWhole: size <= TAIL_BYTES }
+    return { lines: linesOf(text, mtimeMs), writtenMs: mtimeMs, isWhole: size <= bytes }
   })
   const isUnit = service?.loaded && service.kind !== 'launchd'
-  const all: Log[] = isUnit ? [...files, await readJournal(settings, service, sinceMs)] : files
+  const all: Log[] = isUnit ? [...files, await readJournal(settings, service, sinceMs, JOURNAL_LINES * times)] : files
   return all.filter(({ writtenMs }) => writtenMs >= sinceMs)
 }
 
@@ -48,14 +49,23 @@ export function linesOf(text: string, writtenMs = Date.now()): LogLine[] {
 /** OpenClaw's `logging.file` and its console style `json` write objects, whose message may be several lines. */
 function linesIn(raw: string, writtenMs: number): LogLine[] {
   const json: unknown = raw.startsWith('{') ? tried(() => JSON.parse(raw)) : undefined
-  const { time, message }: Record<string, unknown> = isRecord(json) ? json : {}
+  const { time, message, ...others }: Record<string, unknown> = isRecord(json) ? json : {}
   const ms = timeOf(typeof time === 'string' ? time : raw, writtenMs)
   if (ms === undefined) return [{ text: raw, ms, from: 'output' }]
   // `[ws] ` for `"subsystem":"gateway/ws"`, as in the other styles.
   const subsystem = /"subsystem\\?":\\?"(?:[\w.-]+\/)*([\w.-]+)/.exec(raw)?.[1]
   const of = subsystem ? `[${subsystem}] ` : ''
-  const said = typeof message === 'string' ? of + cleanText(message) : raw.replace(/^\[?\S+?\]? /, '')
+  const spelled = modelDecision(isRecord(others['1']) ? others['1'] : others) ?? message
+  const said = typeof spelled === 'string' ? of + cleanText(spelled) : raw.replace(/^\[?\S+?\]? /, '')
   return said.split('\n').map((text, i) => ({ text, ms, from: i === 0 ? 'logger' : 'output' }))
+}
+
+/** Its objects hold as fields what its other styles say in the message (2026.9.6). */
+function modelDecision(facts: Record<string, unknown>): string | undefined {
+  if (facts.event !== 'model_fallback_decision') return undefined
+  const { decision, reason, candidateProvider, candidateModel, nextCandidateModel, errorPreview } = facts
+  const next = nextCandidateModel ?? 'none'
+  return `model fallback decision: decision=${decision} candidate=${candidateProvider}/${candidateModel} reason=${reason} next=${next} detail=${errorPreview}`
 }
 
 function timeOf(text: string, writtenMs: number): number | undefined {
@@ -67,11 +77,11 @@ function timeOf(text: string, writtenMs: number): number | undefined {
   return Number.isNaN(ms) ? undefined : ms
 }
 
-async function readJournal(settings: Settings, { name, scope }: Service, sinceMs: number): Promise<Log> {
+async function readJournal(settings: Settings, { name, scope }: Service, sinceMs: number, most: number): Promise<Log> {
   const since = new Date(Math.max(sinceMs, Date.now() - 86_400_000)).toISOString().slice(0, 19).replace('T', ' ')
   const $ = shell(settings)
   const { stdout } =
-    await $`journalctl ${scope} -u ${name} --since ${`${since} UTC`} -n ${JOURNAL_LINES} -r -o json --all --output-fields=MESSAGE,_COMM --no-pager`
+    await $`journalctl ${scope} -u ${name} --since ${`${since} UTC`} -n ${most} -r -o json --all --output-fields=MESSAGE,_COMM --no-pager`
   // Newest first: of too much text the end is what is needed.
   const lines = entriesOf(stdout)
     .reverse()
@@ -81,7 +91,7 @@ async function readJournal(settings: Settings, { name, scope }: Service, sinceMs
         from: entry._COMM === 'systemd' ? ('systemd' as const) : line.from,
       })),
     )
-  return { lines, writtenMs: lines.at(-1)?.ms ?? 0, isWhole: lines.length < JOURNAL_LINES }
+  return { lines, writtenMs: lines.at(-1)?.ms ?? 0, isWhole: lines.length < most }
 }
 
 function entriesOf(stdout: string) {

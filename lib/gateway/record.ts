@@ -20,8 +20,6 @@ export function writeRecord(settings: Settings, record: GatewayRecord): void {
   writeState(recordPath(settings), record)
 }
 
-export const REFUSALS_EVERY_MS = 3_600_000
-
 /** Seconds since trouble was first seen; 0: there is none. */
 export function troubleSecOf({ troubleSinceMs }: GatewayRecord): number {
   return troubleSinceMs > 0 ? (Date.now() - troubleSinceMs) / 1000 : 0
@@ -68,9 +66,6 @@ function recordOf(value: Record<string, unknown>) {
     starts: (isRecord(value.starts) ? value.starts : {}) as Record<string, number>,
     outOfMemoryMs: time(value.outOfMemoryMs),
     outOfMemoryToldMs: time(value.outOfMemoryToldMs),
-    refusalsLookMs: time(value.refusalsLookMs),
-    refusalsTold: value.refusalsTold === true,
-    failedRunsTold: value.failedRunsTold === true,
   }
 }
 

@@ -8,6 +8,7 @@ import { adviceFor } from '../gateway/advice.ts'
 import { examine, isUp } from '../gateway/examine.ts'
 import { deathsWithin, readRecord } from '../gateway/record.ts'
 import { hiding } from '../gateway/secrets.ts'
+import { readSilence } from '../gateway/silent.ts'
 import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
 import { type History, lastDays, readHistory } from '../incidents/history.ts'
 import {
@@ -49,6 +50,9 @@ export async function readStatus(settings: Settings, now = new Date()) {
     examine(settings, { httpTimeoutSec: settings.watchdogHealthTimeoutSec, record: record.value, deep: false }),
   ])
   const up = isUp(seen.verdict)
+  const silence = readSilence(settings)
+  const { findings, unknown } = silence.value
+  const warnings = [...seen.warnings, ...(up ? findings : [])].map(({ text }) => text)
   const { lastHealthyMs } = record.value
   const past = sessions.value.map(({ at }) => at).filter((at) => at <= now.getTime())
   const alertsWaiting = ledger.outbox.length
@@ -65,13 +69,13 @@ export async function readStatus(settings: Settings, now = new Date()) {
     ...(receipt ? [] : adviceFor(settings, 'not installed')),
     ...(receipt && tiers.some((tier) => problemsOf(tier).length > 0) ? adviceFor(settings, 'watchers') : []),
     ...(alertsWaiting > 0 ? adviceFor(settings, 'alerts') : []),
-    ...(up && seen.warnings.length > 0 ? adviceFor(settings, 'warnings') : []),
+    ...(up && warnings.length > 0 ? adviceFor(settings, 'warnings') : []),
     ...rollbacks.flatMap((one) => one.todo),
     ...(paused ? adviceFor(settings, 'pause') : []),
   ]
   /** Nothing is wrong, but a person should know it. */
   const attention = [
-    ...(seen.warnings.length > 0 ? ['the gateway has a warning'] : []),
+    ...(warnings.length > 0 ? ['the gateway has a warning'] : []),
     ...rollbacks.map(({ at }) => `a config was put back at ${minuteOf(at)}, and the one from before is kept`),
     ...(paused ? ['self-healing is paused'] : []),
   ]
@@ -90,7 +94,7 @@ export async function readStatus(settings: Settings, now = new Date()) {
       lastWords: seen.lastWords,
       exitCode: seen.service?.lastExitCode,
       todo: gatewayTodo,
-      warnings: seen.warnings.map(({ text }) => text),
+      warnings,
       /** Since when it is up or down, and whether it is so for longer than the logs reach back. */
       ...(up
         ? upSince(history, seen.process && now.getTime() - seen.process.ageSec * 1000)
@@ -122,7 +126,8 @@ export async function readStatus(settings: Settings, now = new Date()) {
       .map(({ steps, ...incident }) => incident),
     uptimePercent: history.uptime.percent,
     notes: [
-      ...[record, watch, sessions].flatMap(({ problem }) => problem ?? []),
+      ...[record, watch, sessions, silence].flatMap(({ problem }) => problem ?? []),
+      ...(unknown ? [`it is not known whether its channels hear: ${unknown}`] : []),
       ...ledgerProblems,
       ...history.notes,
       ...settings.envProblems,

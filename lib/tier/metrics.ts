@@ -34,6 +34,7 @@ export const METRICS = {
   gatewayMemory: gauge('gateway_memory_bytes', L1, "Resident memory of the gateway's process."),
   gatewayMemoryLimit: gauge('gateway_memory_limit_bytes', L1, 'The memory thresholds of the settings.'),
   gatewayWarnings: gauge('gateway_warnings', L1, 'Things that are wrong with a gateway that is up.'),
+  gatewaySilent: gauge('gateway_silent', ['healthcheck'], 'Reasons why a gateway that is up may give no answers.'),
   processDeaths: counter('gateway_process_deaths_total', LADDER, 'Processes of the gateway that ended, also unseen.'),
   incidents: counter('incidents_total', LADDER, 'Outages of the gateway that this tier was the first to see.'),
   restarts: counter('restarts_total', L1_L2, 'Starts and restarts, by result.', 'result', 'done', 'failed'),

@@ -188,11 +188,11 @@ export const up: Fault[] = [
     name: 'alive but silent: its model provider is dead',
     told: /3 runs of its agents failed.*openai/,
     produce: async ({ box }) => {
-      const end = (run: string) =>
-        `embedded run agent end: runId=${run} isError=true model=gpt-5 provider=openai error=LLM request failed.`
-      // A chat that quotes it is no run of its own.
-      const said = ['a', 'b', 'b', 'c'].map((run) => `[agent/embedded] ${end(run)}`)
-      for (const text of [...said, `[whatsapp] inbound: [agent/embedded] ${end('d')}`, `[whatsapp] see\n${end('e')}`])
+      const end = (next: string) =>
+        `model fallback decision: decision=candidate_failed requested=openai/gpt-5 candidate=openai/gpt-5 reason=timeout next=${next} detail=Connection error.`
+      // A run that goes on with another model, or is quoted in a chat, has not failed.
+      const said = ['none', 'none', 'other/m2', 'none'].map((next) => `[model-fallback/decision] ${end(next)}`)
+      for (const text of [...said, `[whatsapp] inbound: ${said[0]}`, `[whatsapp] see\n${said[0]}`])
         appendFileSync(box.gatewayLog, `${new Date().toISOString()} ${text}\n`)
     },
   },

@@ -54,27 +54,6 @@ test('an in-process restart gets the time of a boot, then a warning', async ({ k
   expect(run.stdout + (await tick(box)).stdout).toMatch(/\[WARN\] .*\b3 s/)
 })
 
-test('refused clients of this machine are noticed once, strangers are not', async ({ known }) => {
-  const { box } = await known()
-  const refuse = (remote: string, times: number, before = '') => {
-    const words = `[ws] unauthorized conn=1 peer=x remote=${remote} client=cli cli v1 role=operator auth=token reason=token_mismatch guidance=x`
-    appendFileSync(box.gatewayLog, `${new Date().toISOString()} ${before}${words}\n`.repeat(times))
-  }
-  const noticesOfNextHour = async () => {
-    const record = JSON.parse(readFileSync(recordOf(box), 'utf8'))
-    writeFileSync(recordOf(box), JSON.stringify({ ...record, refusalsLookMs: undefined }))
-    return (await box.runScript('gateway-healthcheck')).stdout.match(/NOTICE .*/g) ?? []
-  }
-  refuse('192.0.2.7', 50)
-  // A chat may say anything.
-  refuse('127.0.0.1', 3, '[whatsapp] inbound: ')
-  refuse('127.0.0.1', 2)
-  expect(await noticesOfNextHour()).toEqual([])
-  refuse('::1', 1)
-  expect(await noticesOfNextHour()).toEqual([expect.stringMatching(/needs attention: .*\b3\b.*cli: token_mismatch/)])
-  expect(await noticesOfNextHour()).toEqual([])
-})
-
 test('an old lack of memory is not the reason of the next crash', async ({ known }) => {
   const { box, pid } = await known()
   const death = (whose: number) =>

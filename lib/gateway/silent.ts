@@ -1,0 +1,309 @@
+/** Alive, but silent: it says that it is healthy, and nobody gets an answer. Read in the gateway's log, now and then asked of
+ * OpenClaw, and told once while it stands. Never a reason for a restart: that mends none of it. */
+import { join } from 'node:path'
+import { minuteOf, spell } from '../incidents/words.ts'
+import { gatewayService, type Service } from '../services/supervisor.ts'
+import { MARKER, NEEDS_ATTENTION, oneLine, wholeWords } from '../tier/contract.ts'
+import type { TierRun } from '../tier/run.ts'
+import type { Settings } from '../tier/settings.ts'
+import { type Answer, shell } from '../tier/shell.ts'
+import { isRecord, readState, shaped, tried, writeState } from '../tier/state.ts'
+import { openclawCommand } from './host.ts'
+import { type LogLine, readGatewayLogs } from './logs.ts'
+import { probe } from './probe.ts'
+
+const FINDING = { from: '' as 'log' | 'openclaw' | 'probe', kind: '', text: '' }
+type Finding = typeof FINDING
+
+/** `quietSec`: how long it has been without a message, while somebody looked; `longestSec`: its longest such pause before. */
+const CHANNEL = { name: '', inboundMs: 0, quietSec: 0, longestSec: 0, trouble: '' }
+type Channel = typeof CHANNEL
+
+/** Times are epoch milliseconds; 0: never. `unknown`: why OpenClaw could not be asked. */
+const NOTHING = { readMs: 0, askedMs: 0, probedMs: 0, findings: [FINDING], channels: [CHANNEL], unknown: '' }
+
+export function readSilence({ watchdogDir }: Settings, keepAside = false) {
+  return readState(
+    join(watchdogDir, 'silence.json'),
+    shaped(NOTHING),
+    { ...NOTHING, findings: [], channels: [] },
+    keepAside,
+  )
+}
+
+const READ_EVERY_MS = 600_000
+/** A command of OpenClaw's takes seconds of CPU. */
+const ASK_EVERY_MS = 3 * 3_600_000
+
+/** Reads, asks and probes what is due of a gateway that is healthy; gives a notice of what is new. */
+export async function lookForSilence(run: TierRun): Promise<void> {
+  const { settings, journal, meter } = run
+  const { value: before, problem } = readSilence(settings, true)
+  if (problem) journal.warn(problem)
+  const nowMs = Date.now()
+  // A clock that was set back does not put it off without end.
+  const isDue = (lastMs: number, everyMs: number) => Math.abs(nowMs - lastMs) >= everyMs
+  const after = { ...before, askedMs: before.askedMs || nowMs, probedMs: before.probedMs || nowMs }
+  const found: Finding[] = []
+  const sources: Finding['from'][] = []
+  const find = (from: Finding['from'], what: Omit<Finding, 'from'>[]) => {
+    sources.push(from)
+    found.push(...what.map((one) => ({ from, ...one })))
+  }
+  const service = await gatewayService(settings)
+
+  if (isDue(before.readMs, READ_EVERY_MS)) {
+    find('log', await readLog(settings, service, before.findings, nowMs))
+    after.readMs = nowMs
+  }
+  const isAsked = settings.quietChannelDays > 0 || settings.credentialDays > 0
+  if (isAsked && isDue(after.askedMs, ASK_EVERY_MS)) {
+    const seen = await askOpenclaw(settings, service, before, nowMs)
+    after.askedMs = nowMs
+    after.unknown = seen.unknown
+    if (seen.unknown) journal.info(`it is not known whether its channels hear: ${seen.unknown}`)
+    else find('openclaw', seen.findings)
+    after.channels = seen.channels
+  }
+  if (settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)) {
+    find('probe', await probeAgent(settings, service))
+    after.probedMs = nowMs
+  }
+
+  const isKnown = ({ kind }: Finding) => before.findings.some((one) => one.kind === kind)
+  const isOver = ({ from, kind }: Finding) => sources.includes(from) && !found.some((one) => one.kind === kind)
+  const why = 'a restart will not fix this'
+  for (const one of found) {
+    if (!isKnown(one)) journal.warn(MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but ${one.text}; ${why}`))
+  }
+  for (const { text } of before.findings.filter(isOver)) journal.info(`no longer: ${text}`)
+  after.findings = [...before.findings.filter(({ from }) => !sources.includes(from)), ...found]
+  meter.set('gatewaySilent', after.findings.length)
+  writeState(join(settings.watchdogDir, 'silence.json'), after)
+}
+
+const WORTH_A_NOTICE = 3
+const HOUR_MS = 3_600_000
+/** Of the log, as much more than for last words: one failed run with its retries writes sixty lines. */
+const LOG_TIMES = 16
+
+/** OpenClaw's words for a refused connection (2026.9.6), from this machine's own addresses only. */
+const REFUSAL =
+  /^\[ws\] unauthorized conn=.* remote=(?:127\.[\d.]+|::1|::ffff:127\.[\d.]+) client=(\S{1,40}) .*reason=((?:device_)?(?:token|password)_mismatch)/
+
+async function readLog(settings: Settings, service: Service, before: readonly Finding[], nowMs: number) {
+  const windowMs = Math.max(settings.failedRunsMin * 60_000, HOUR_MS)
+  const logs = await readGatewayLogs(settings, nowMs - windowMs, service, LOG_TIMES)
+  // Two logs may hold the same lines, as a file and the journal do.
+  const most = <T>(read: (lines: LogLine[]) => T, count: (found: T) => number, ms: number) =>
+    logs
+      .map(({ lines }) => read(lines.filter((one) => one.from === 'logger' && (one.ms ?? 0) >= nowMs - ms)))
+      .sort((one, other) => count(other) - count(one))[0]
+  const findings: Omit<Finding, 'from'>[] = []
+  const refused = most(refusals, ({ length }) => length, HOUR_MS) ?? []
+  if (refused.length >= WORTH_A_NOTICE) {
+    const clients = [...new Set(refused.map(({ client }) => client))].sort().slice(0, 5).join(', ')
+    const who = `tries of this machine's own clients (${clients}: ${refused.at(-1)!.reason})`
+    const text = `it refused ${refused.length} ${who} within the hour; give them the token of its config (gateway.auth)`
+    findings.push({ kind: 'refused clients', text })
+  }
+  const { failedRuns: limit, failedRunsMin } = settings
+  const { count = 0, last } = most(failedRuns, (runs) => runs.count, failedRunsMin * 60_000) ?? {}
+  const kind = 'failed runs'
+  // With one every half an hour it would begin and end again and again.
+  const stands = count > 0 && before.some((one) => one.kind === kind)
+  if (last && limit > 0 && (count >= limit || stands)) {
+    const when = minuteOf(new Date(last.ms)).slice(11)
+    const said = `the last at ${when}${[last.model, last.reason].map((word) => word && `, ${word}`).join('')}: "${last.said}"`
+    const runs = count === 1 ? '1 run' : `${count} runs`
+    findings.push({
+      kind,
+      text: `${runs} of its agents failed within ${failedRunsMin} min (${said}); ${helpFor(last)}`,
+    })
+  }
+  return findings
+}
+
+const refusals = (lines: readonly LogLine[]) =>
+  lines.flatMap(({ text }) => {
+    const [, client = '', reason = ''] = REFUSAL.exec(text) ?? []
+    return client ? [{ client, reason }] : []
+  })
+
+type FailedRun = { ms: number; model: string; reason: string; said: string }
+
+/** The last words about a run of an agent (2026.9.6). A run tries again on its own, and with other models: only when there is no next
+ * one has it failed. A fallback decision that repeats itself is left out of the log and counted in the next one. */
+const DECISION =
+  /^\[(?:[\w.-]+\/)*decision\] model fallback decision: decision=(candidate_failed|candidate_succeeded) .*?\bcandidate=(\S+) reason=(\S+) .*?\bnext=(\S+)(?: detail=(.*?))?(?: \((\d+) duplicates suppressed [^)]*\))?$/
+const TIMED_OUT = /^\[(?:[\w.-]+\/)*embedded\] embedded run timeout: runId=\S+ .*timeoutMs=(\d+)/
+/** Of a run that was not begun, for its credential is disabled for now, there is no decision. */
+const LANE_ERROR =
+  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: lane=session:(\S+) .*?error="(.*)"(?: errorName=\S+)?$/
+const ANSWERED = /^\[(?:[\w.-]+\/)*agent-command\] \[agent\] run \S+ ended with stopReason=(?!error)/
+const DECIDED_WITHIN_MS = 2000
+
+/** The failed runs since the last one that was answered. */
+function failedRuns(lines: readonly LogLine[]): { count: number; last: FailedRun | undefined } {
+  let [count, last]: [number, FailedRun | undefined] = [0, undefined]
+  const decisions = lines.flatMap(({ ms = 0, text }) => (DECISION.test(text) ? [ms] : []))
+  for (const { ms = 0, text } of lines) {
+    const [, decision, model = '', reason = '', next, detail = '', suppressed = 0] = DECISION.exec(text) ?? []
+    const [, limitMs] = TIMED_OUT.exec(text) ?? []
+    const [, session = '', error = ''] = LANE_ERROR.exec(text) ?? []
+    const isFailed = decision === 'candidate_failed' && next === 'none'
+    const isDecided = decisions.some((at) => at >= ms && at - ms < DECIDED_WITHIN_MS)
+    const isUndecided = session !== '' && !session.endsWith(PROBE_SESSION) && !isDecided
+    if (ANSWERED.test(text) || decision === 'candidate_succeeded') [count, last] = [0, undefined]
+    else if (isFailed || limitMs || isUndecided) {
+      count += 1 + Number(suppressed)
+      const waited = `no answer within ${Number(limitMs) / 1000} s`
+      const said = detail || error || (limitMs ? waited : '')
+      // The run before it says why its credential is disabled.
+      const why = { model, reason: reason || (limitMs ? 'timeout' : ''), said: wholeWords(said, 160) }
+      last = { ...(isUndecided && last ? last : why), ms }
+    }
+  }
+  return { count, last }
+}
+
+/** By OpenClaw's reasons for a failover. */
+function helpFor({ model, reason, said }: FailedRun): string {
+  const provider = /^[\w.-]+(?=\/)/.exec(model)?.[0] ?? /provider "([\w.-]+)"/.exec(said)?.[1]
+  const named = provider ?? 'its provider'
+  const isSignIn = /^(?:auth|auth_permanent|session_expired)$/.test(reason) || /temporarily disabled|sign in/.test(said)
+  if (isSignIn)
+    return `see \`openclaw models status\`; a new key or login for ${named}: \`openclaw models auth login${provider ? ` --provider ${provider}` : ''}\``
+  if (reason === 'billing')
+    return `top up the account at ${named}, or choose another model with \`openclaw models set\``
+  if (/^(?:rate_limit|overloaded)$/.test(reason))
+    return `it may pass; a second model helps meanwhile: \`openclaw models fallbacks add\``
+  if (/^model_/.test(reason)) return 'choose a model that is there: `openclaw models list`, `openclaw models set`'
+  if (/^(?:timeout|server_error)$/.test(reason))
+    return `see whether ${named} can be reached from this machine (network, proxy, a model server of your own)`
+  return 'see `openclaw logs` and `openclaw models status`'
+}
+
+type Json = Record<string, unknown>
+const recordsIn = (value: unknown): Json[] => (Array.isArray(value) ? value.filter(isRecord) : [])
+const wordsIn = (value: unknown): string => (typeof value === 'string' ? wholeWords(value, 160) : '')
+const numberIn = (value: unknown): number => (typeof value === 'number' && Number.isFinite(value) ? value : 0)
+
+/** `openclaw channels status --json` and `openclaw models status --json` (2026.9.6; its docs/cli/channels.md, docs/cli/models.md). */
+async function askOpenclaw(settings: Settings, service: Service, before: typeof NOTHING, nowMs: number) {
+  const $ = shell(settings, { timeoutSec: 60 })
+  const openclaw = await openclawCommand(settings, service)
+  const channelsAnswer = await $`${openclaw} channels status --json`
+  const status = jsonOf(channelsAnswer)
+  const failing = (await probe(settings, settings.healthCheckHttpTimeoutSec * 1000)).failing
+  const isSeen = isRecord(status?.channelAccounts)
+  const sinceMs = nowMs - before.askedMs
+  const channels = isSeen ? followChannels(status, failing, before.channels, sinceMs, nowMs) : before.channels
+  const modelsAnswer = await $`${openclaw} models status --json`
+  const { auth } = jsonOf(modelsAnswer) ?? {}
+  const unknown = [
+    isSeen ? '' : (channelsAnswer.failure ?? '`openclaw channels status --json` names no channels'),
+    isRecord(auth) ? '' : (modelsAnswer.failure ?? '`openclaw models status --json` names no credentials'),
+  ].filter(Boolean)
+  const findings = [
+    ...channels.flatMap((one) => channelFindings(settings, one, before.channels)),
+    ...(isRecord(auth) ? credentialFindings(settings, auth, nowMs) : []),
+  ]
+  return { channels, findings, unknown: oneLine(unknown.join('; '), 400) }
+}
+
+const jsonOf = ({ stdout }: Answer): Json | undefined => {
+  const value: unknown = tried(() => JSON.parse(stdout))
+  return isRecord(value) ? value : undefined
+}
+
+/** What is remembered of each channel account that is on. Its times of messages end with the gateway's process. */
+function followChannels(status: Json, failing: string[], before: readonly Channel[], sinceMs: number, nowMs: number) {
+  const issues = recordsIn(status.statusIssues)
+  // Nobody looked while the machine slept.
+  const watchedSec = sinceMs > 0 && sinceMs < 2 * ASK_EVERY_MS ? sinceMs / 1000 : 0
+  return Object.entries(status.channelAccounts as Json).flatMap(([channel, accounts]) =>
+    recordsIn(accounts).flatMap((one): Channel[] => {
+      if (one.enabled === false || one.configured === false) return []
+      const isOnly = recordsIn(accounts).length === 1
+      const name = oneLine(isOnly ? channel : `${channel} (${one.accountId})`, 60)
+      const known = before.find((its) => its.name === name) ?? { ...CHANNEL, name }
+      const issue = issues.find((its) => its.channel === channel && its.accountId === one.accountId)
+      const cut = one.connected === false ? 'it is not connected' : ''
+      // What /readyz says is told already.
+      const trouble = failing.includes(channel) ? '' : wordsIn(issue?.message) || wordsIn(one.lastError) || cut
+      const inboundMs = Math.min(numberIn(one.lastInboundAt), nowMs)
+      if (inboundMs <= known.inboundMs)
+        return [{ ...known, trouble, quietSec: known.inboundMs > 0 ? known.quietSec + watchedSec : 0 }]
+      const longestSec = Math.max(known.longestSec, known.quietSec)
+      return [{ name, inboundMs, quietSec: (nowMs - inboundMs) / 1000, longestSec, trouble }]
+    }),
+  )
+}
+
+function channelFindings({ quietChannelDays }: Settings, channel: Channel, before: readonly Channel[]) {
+  const { name, quietSec, longestSec, trouble } = channel
+  const findings: Omit<Finding, 'from'>[] = []
+  // One that was seen twice does not pass by itself.
+  if (trouble && before.some((one) => one.name === name && one.trouble)) {
+    const text = `its channel ${name} has had this trouble for hours: "${trouble}"; see \`openclaw channels status --probe\``
+    findings.push({ kind: `trouble with ${name}`, text })
+  }
+  if (quietChannelDays > 0 && quietSec >= Math.max(quietChannelDays * 86_400, 2 * longestSec)) {
+    const longest = longestSec >= 3600 ? ` (its longest pause before: ${spell(longestSec)})` : ''
+    const text = `no message has come through its channel ${name} for ${spell(quietSec)}${longest}; if that is unusual, write one, and see \`openclaw channels status --probe\``
+    findings.push({ kind: `quiet ${name}`, text })
+  }
+  return findings
+}
+
+/** Of each provider that is in OpenClaw's order of credentials. An OAuth login is renewed when it is used: its end says nothing. */
+function credentialFindings({ credentialDays }: Settings, auth: Json, nowMs: number): Omit<Finding, 'from'>[] {
+  if (credentialDays === 0) return []
+  const login = (provider: string) => `\`openclaw models auth login --provider ${provider}\``
+  const oauth = isRecord(auth.oauth) ? auth.oauth : {}
+  const ending = recordsIn(oauth.providers).flatMap((one) => {
+    const provider = oneLine(String(one.provider), 60)
+    const used = recordsIn(one.effectiveProfiles)
+    const ends = used.map(({ type, status, expiresAt }) => {
+      if (type !== 'token') return Number.POSITIVE_INFINITY
+      return status === 'expired' ? 0 : numberIn(expiresAt) || Number.POSITIVE_INFINITY
+    })
+    const endMs = Math.max(...ends)
+    if (used.length === 0 || endMs - nowMs >= credentialDays * 86_400_000) return []
+    const when = endMs > nowMs ? `expires at ${minuteOf(new Date(endMs))}` : 'has expired'
+    const text = `its credential for ${provider} ${when}; put a new one in with ${login(provider)}`
+    return [{ kind: `credential for ${provider}`, text }]
+  })
+  const disabled = recordsIn(auth.unusableProfiles).flatMap(({ profileId, kind, reason, recoveryHint }) => {
+    if (kind !== 'disabled') return []
+    // Its second half may be an address.
+    const [first = '', second = ''] = oneLine(String(profileId), 80).split(':')
+    const provider = first === 'inline-api-key' ? second : first
+    const text = `OpenClaw has disabled its credential for ${provider} for now (${wordsIn(reason) || 'no reason given'}): ${wordsIn(recoveryHint) || `see \`openclaw models status\``}`
+    return [{ kind: `disabled credential for ${provider}`, text }]
+  })
+  return [...ending, ...disabled]
+}
+
+const PROBE_SESSION = 'self-healing-probe'
+const PROBE_LIMIT_SEC = 60
+
+/** In a session of its own, so that it stands in nobody's chat; nothing is delivered through a channel. */
+async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[]> {
+  const $ = shell(settings, { timeoutSec: PROBE_LIMIT_SEC + 30 })
+  const openclaw = await openclawCommand(settings, service)
+  const words = ['--message', 'Reply with the one word OK.', '--timeout', PROBE_LIMIT_SEC, '--json']
+  const asked = await $`${openclaw} agent --session-key ${PROBE_SESSION} ${words}`
+  const answer = jsonOf(asked)
+  const payloads = isRecord(answer?.result) ? recordsIn(answer.result.payloads) : []
+  if (asked.code === 0 && payloads.some(({ text, isError }) => typeof text === 'string' && text.trim() && !isError))
+    return []
+  const said = [
+    ...payloads.map(({ text }) => wordsIn(text)),
+    isRecord(answer?.error) ? wordsIn(answer.error.message) : '',
+  ]
+  const why = said.find(Boolean) ?? oneLine(asked.failure ?? 'an empty answer', 160)
+  const text = `its agent was asked for one word and gave none: "${why}"; see \`openclaw models status\``
+  return [{ kind: 'no answer to the probe', text }]
+}
