@@ -104,7 +104,8 @@ function installPackages() {
   process.removeListener('exit', release)
 }
 
-/** True when a package of the lock file is not there in its version. npm notes at the end of an installation what is. */
+/** True when a package of the lock file is not there in its version. npm notes at the end of an installation what is. Other
+ * versions are exchanged by the setup itself, beside the jobs that run. */
 function lacksPackages(isForUse) {
   const [wanted, there] = ['package-lock.json', 'node_modules/.package-lock.json'].map((path) => {
     return fs.existsSync(join(root, path)) ? JSON.parse(read(path)).packages : {}
@@ -112,7 +113,8 @@ function lacksPackages(isForUse) {
   return Object.keys(wanted).some((path) => {
     const { optional, dev, devOptional, version } = wanted[path]
     if (path === '' || optional || (isForUse && (dev || devOptional))) return false
-    return !there[path] || there[path].version !== version || !fs.existsSync(join(root, path))
+    const isOther = script !== 'install.ts' && there[path] && there[path].version !== version
+    return !there[path] || isOther || !fs.existsSync(join(root, path))
   })
 }
 

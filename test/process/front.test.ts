@@ -83,6 +83,20 @@ test('what the tests need is installed with the packages for development; one th
   ])
 })
 
+test('packages of another version are exchanged by the setup, and not by a look at its plan', async ({
+  onTestFinished,
+}) => {
+  const { root, run, installations } = await clone(onTestFinished)
+  expect((await run('run setup -- --dry-run')).code).toBe(0)
+  const lock = join(root, 'package-lock.json')
+  const newer = JSON.parse(readFileSync(lock, 'utf8'))
+  newer.packages['node_modules/dotenv'].version = '999.0.0'
+  writeFileSync(lock, JSON.stringify(newer))
+  const plan = await run('run --silent setup -- --dry-run')
+  expect(plan).toMatchObject({ code: 0, stdout: expect.stringMatching(/npm ci: .*dotenv/) })
+  expect(installations()).toHaveLength(1)
+})
+
 test('two at once: one installs, the other waits for it', async ({ onTestFinished }) => {
   const { root, run, installations } = await clone(onTestFinished)
   const runs = await Promise.all([run('run setup -- --dry-run'), run('run setup -- --help')])
