@@ -183,6 +183,9 @@ function keptByNpm() {
   const texts = flags.map(({ text }) => text)
   if (flags.some(({ flag }) => LETTERS.includes(flag)))
     refuse(`would run with other flags than you gave; ${behind('…')}`)
+  // Which value is whose is not known any more.
+  if (flags.filter(({ flag, text }) => takes.get(flag) && text === `--${flag}`).length > 1)
+    refuse(`cannot tell what belongs to ${texts.join(' ')}; ${behind('…')}`)
   if (flags.length > 0 && takes.size === 0) refuse(`did not get ${texts.join(' ')}; ${behind(`${texts.join(' ')} …`)}`)
   return texts
 }

@@ -6,6 +6,7 @@
 #
 # A Node upgrade could end all watchers silently together: so each start searches a Node that works, and a tier that cannot
 # start is logged and sent to every channel, once an hour per cause. With --cannot-start it only reports what it reads.
+# `status`, for people (and `npm run status -- --fleet` elsewhere), changes nothing.
 #
 # Exit 1  the tier could not be started
 #      2  unusable arguments
@@ -41,10 +42,11 @@ main() {
     emergency-recovery) tier=$script ;;
     emergency-recovery-monitor) tier=monitor ;;
     watchdog-guardian) tier=guardian ;;
-    *) refuse 'usage: sh run-tier.sh gateway-watchdog|gateway-healthcheck|emergency-recovery|emergency-recovery-monitor|watchdog-guardian [flags]' ;;
+    status) tier=$script ;;
+    *) refuse 'usage: sh run-tier.sh gateway-watchdog|gateway-healthcheck|emergency-recovery|emergency-recovery-monitor|watchdog-guardian|status [flags]' ;;
   esac
   shift
-  case " $* " in *' --dry-run '*) dry_run=yes ;; *) dry_run= ;; esac
+  case "$tier $* " in 'status '* | *' --dry-run '*) dry_run=yes ;; *) dry_run= ;; esac
   [ -z "$only_report" ] || cannot_start "$(cat)"
   [ "$tier ${1:-}" != 'watchdog --pulse' ] || { shift && pulse; }
 

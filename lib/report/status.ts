@@ -31,7 +31,7 @@ import { pauseReason } from '../tier/pause.ts'
 import type { Settings } from '../tier/settings.ts'
 import { everyText, openRollbacks } from './report.ts'
 
-export type Status = Awaited<ReturnType<typeof readStatus>>
+type Status = Awaited<ReturnType<typeof readStatus>>
 
 const DAY_MS = 86_400_000
 /** Two missed runs, and half of one for busy machines. */
