@@ -27,6 +27,8 @@ const PROGRAMS = {
   'prometheus-node-exporter or node_exporter': 'prometheus-node-exporter',
   'prometheus-alertmanager or alertmanager': 'prometheus-alertmanager',
   chromium: 'chromium',
+  ssh: 'openssh-client',
+  sshd: 'openssh-server',
 }
 const TIERS = ['tmux', 'curl']
 const ASKS_PS = TIERS.concat('ps')

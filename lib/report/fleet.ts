@@ -56,7 +56,7 @@ function readAnswer(
   settings: Settings,
 ): Omit<Machine, 'host' | 'isWell'> {
   const clean = (text: string) => oneLine(redact(text, settings.secrets), 1000)
-  const lastLine = clean(cleanText(stderr.slice(-10_000)).trim().split('\n').at(-1) ?? '')
+  const lastLine = clean(/([^\n]*?)\.?\s*$/.exec(cleanText(stderr.slice(-10_000)))?.[1] ?? '')
   const [, said, exitCode] = new RegExp(`^${BEGIN}\\n([\\s\\S]*)\\n${END} (\\d+)$`, 'm').exec(stdout) ?? []
   if (said === undefined) {
     // Without the command, which is always the same.
