@@ -82,7 +82,7 @@ test('well, down, refused, a key that is not let in, a host key that nobody has 
   const hosts = [
     host('alpha', ofAlpha!.port),
     // What a command over ssh could stumble on.
-    `${host('beta', ofBeta!.port)} RemoteCommand tmux attach\n RequestTTY yes\n LocalForward ${silentPort} localhost:1\n`,
+    `${host('beta', ofBeta!.port)} RemoteCommand tmux attach\n RequestTTY yes\n LocalForward 127.0.0.1:${silentPort} localhost:1\n ExitOnForwardFailure yes\n`,
     host('gone', await freePort()),
     host('locked', ofAlpha!.port, otherKey),
     host('stranger', ofAlpha!.port, key, none),
