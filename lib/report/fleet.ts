@@ -97,6 +97,7 @@ export function fleetScreen(machines: Machine[], { profile }: Settings, now = ne
     ['machine', 'gateway', 'for', '7 days', 'doctor', 'last incident'],
     ...machines.map(cellsOf),
   ]).map((cells) => cells.join('  ').trimEnd())
+  const words = machines.flatMap(wordsOf).flatMap(wrapped)
   const table = rows.flatMap((row) =>
     (row.length > columns ? wrapped(row) : [row]).map((line) =>
       line.replace(/[●○✕] \S+/, (mark) => styleText(mark.startsWith('●') ? 'green' : 'red', mark)),
@@ -108,7 +109,7 @@ export function fleetScreen(machines: Machine[], { profile }: Settings, now = ne
     ...(head.length > columns ? wrapped(head) : [head]).map((line) => styleText('dim', line)),
     ...table,
     '',
-    ...machines.flatMap((machine) => wordsOf(machine).flatMap(wrapped)),
+    ...(words.length > 0 ? [...words, ''] : []),
     styleText(well === machines.length ? 'green' : 'red', `Well: ${well} of ${machines.length}.`),
   ]
 }

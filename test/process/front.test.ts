@@ -169,6 +169,10 @@ test('of flags that npm keeps none makes a command do something else than what w
     ['run report --days 3', 2],
     ['run report --html page.html --dry-run', 0],
     ['run learned approve 0123456789ab --dry-run', 2],
+    ['run status nowhere', 2],
+    ['run status --fleet nowhere --profile work', 2],
+    ['run status --profile work --fleet nowhere', 2],
+    ['run status --fleet nowhere --profile=work', 1],
     ['test --retry 1', 2],
   ]
   const ran: typeof harmless = []
