@@ -13,7 +13,16 @@ const at = (name: string) => join(projectDir, 'prometheus', name)
 const rules = readFileSync(at('alerts.yml'), 'utf8')
 const ruleTests = readFileSync(at('alerts.test.yml'), 'utf8')
 const dashboard = readFileSync(join(projectDir, 'grafana', 'openclaw-self-healing.json'), 'utf8')
-const panels = JSON.parse(dashboard).panels as { title: string; id: number; targets?: { expr: string }[] }[]
+interface Panel {
+  title: string
+  id: number
+  gridPos: Record<'x' | 'y' | 'w' | 'h', number>
+  targets?: { expr: string; legendFormat: string }[]
+}
+const { panels, templating } = JSON.parse(dashboard) as {
+  panels: Panel[]
+  templating: { list: { name: string; definition?: string }[] }
+}
 
 /** A panel's queries, with Grafana's variables filled in, for machines that are seconds old. */
 const queriesOf = ({ targets = [] }: (typeof panels)[number]) =>
@@ -52,6 +61,16 @@ test('every alert rule has a unit test in which it fires; rules and dashboard na
   expect(new Set(namesIn(rules + dashboard))).toEqual(new Set(known))
   for (const name of namesIn(ruleTests)) expect(known).toContain(name)
   expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
+})
+
+test('no panel of the dashboard covers another, and every variable is declared', () => {
+  const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) => {
+    expect(x + w).toBeLessThanOrEqual(24)
+    return Array.from({ length: w * h }, (_, i) => `${x + (i % w)} ${y + Math.floor(i / w)}`)
+  })
+  expect(new Set(cells).size).toBe(cells.length)
+  const used = [...dashboard.matchAll(/\$\{?(\w+)/g)].flatMap(([, name]) => (name!.startsWith('__') ? [] : [name]))
+  expect(new Set(used)).toEqual(new Set(templating.list.map(({ name }) => name)))
 })
 
 test('the dashboard shows a pause while the watchdog sees it, whatever tiers say that have not run since', async () => {
@@ -236,10 +255,21 @@ test('outages and what the levels do about them reach Prometheus, its alerts and
   ] as const)
     await becomes(() => query(`sum by (${label}) (openclaw_self_healing_${name}) > 0`, label), expected)
 
-  // Every panel of the dashboard has something to show.
+  // Every panel of the dashboard has something to show, and the labels of its legend; so has every list of values.
+  const show = async (promql: string, labels: string[]) => {
+    const ask = async () => Object.keys(await query(promql, ...labels))
+    await expect.poll(ask, { timeout: 60_000 }).not.toEqual([])
+    expect(await ask(), promql).not.toContainEqual(expect.stringMatching(/\bundefined\b/))
+  }
   for (const panel of panels)
-    for (const promql of queriesOf(panel))
-      await expect.poll(async () => Object.keys(await query(promql)), { timeout: 60_000 }).not.toEqual([])
+    for (const [i, promql] of queriesOf(panel).entries())
+      await show(
+        promql,
+        [...panel.targets![i]!.legendFormat.matchAll(/\{\{(\w+)\}\}/g)].map(([, label]) => label!),
+      )
+  for (const { definition = '' } of templating.list)
+    for (const [, metric, label] of definition.matchAll(/^label_values\((.*), (\w+)\)$/g))
+      await show(metric!.replaceAll('$instance', '.*'), [label!])
   // Prometheus's own linter has nothing to say about what the tiers wrote.
   for (const name of readdirSync(folder))
     await expectContent('promtool check metrics', readFileSync(join(folder, name), 'utf8'))
