@@ -17,9 +17,19 @@ const CONNECT_SEC = 10
 /** Nobody is there to answer a question, and no terminal, forwarding, remote command or master connection is needed. */
 const OPTIONS = ['BatchMode=yes', `ConnectTimeout=${CONNECT_SEC}`, 'ClearAllForwardings=yes', 'RemoteCommand=none']
 const FLAGS = ['-T', '-a', '-x', ...[...OPTIONS, 'ControlMaster=no'].flatMap((option) => ['-o', option])]
-const [BEGIN, END] = ['openclaw-self-healing: status begins', 'openclaw-self-healing: status ends, exit']
+const [BEGIN, END] = ['openclaw-self-healing: status begins', 'openclaw-self-healing: status ends']
 const NO_ANSWER = 'no answer: '
 const MAX_SHOWN = 3
+/** Of a status; a real one has a few thousand. */
+const MAX_CHARS = 200_000
+/** Where the terminal is too narrow for all columns. */
+const LAYOUTS = [
+  [0, 1, 2, 3, 4, 5],
+  [0, 1, 2, 3, 5],
+  [0, 1, 2, 3],
+  [0, 1, 2],
+  [0, 1],
+]
 
 /** What ssh could take for a flag, or never for a destination. */
 export const isHost = (word: string): boolean => /^[^\s\p{C}-][^\s\p{C}]*$/u.test(word)
@@ -47,7 +57,7 @@ ask() {
 }
 printf '\\n%s\\n' '${BEGIN}'
 ask </dev/null
-printf '\\n%s %s\\n' '${END}' $?
+printf '\\n%s\\n' '${END}'
 `
 
 /** Between the two lines: before and behind them a login may print what it likes. */
@@ -57,23 +67,24 @@ function readAnswer(
 ): Omit<Machine, 'host' | 'isWell'> {
   const clean = (text: string) => oneLine(redact(text, settings.secrets), 1000)
   const lastLine = clean(/([^\n]*?)\.?\s*$/.exec(cleanText(stderr.slice(-10_000)))?.[1] ?? '')
-  const [, said, exitCode] = new RegExp(`^${BEGIN}\\n([\\s\\S]*)\\n${END} (\\d+)$`, 'm').exec(stdout) ?? []
-  if (said === undefined) {
+  const [begin, end] = [stdout.indexOf(`${BEGIN}\n`), stdout.lastIndexOf(`\n${END}`)]
+  if (begin < 0 || end < begin) {
     // Without the command, which is always the same.
     const how = clean(failure.replace(/^`.*?`: ([^:]*).*/s, '$1')) || 'it did not run what it was asked to'
     return { problem: `${NO_ANSWER}${code === null || missing || lastLine === '' ? how : lastLine}` }
   }
+  const said = stdout.slice(begin + BEGIN.length, end)
   const [first = '', root = ''] = /^(none|gone)(?: (.*))?$/.exec(said.trim())?.slice(1) ?? []
   if (first === 'none') {
     const whose = settings.profile === DEFAULT_PROFILE ? '' : ` for the profile ${settings.profile}`
     return { problem: `nothing is installed there${whose}: \`npm run setup\` there does it` }
   }
   if (first === 'gone') return { problem: clean(`its scripts are not where they were installed (${root})`) }
-  const status = tried(() => everyText(JSON.parse(said), clean))
+  const status = said.length > MAX_CHARS ? undefined : tried(() => everyText(JSON.parse(said), clean))
   if (isRecord(status) && isRecord(status.gateway) && typeof status.gateway.verdict === 'string') return { status }
   if (/^usage: sh run-tier\.sh/m.test(stderr))
     return { problem: 'an older version, which cannot be asked: update it, then `npm run setup -- --update` there' }
-  return { problem: `no status that can be read: ${lastLine || `exit ${exitCode}`}` }
+  return { problem: ['no status that can be read', lastLine].filter(Boolean).join(': ') }
 }
 
 /** What another machine says is of the expected kind, or left out. */
@@ -93,21 +104,26 @@ export function fleetScreen(machines: Machine[], { profile }: Settings, now = ne
   const well = machines.filter(({ isWell }) => isWell).length
   const which = profile === DEFAULT_PROFILE ? '' : `, profile ${profile}`
   const count = machines.length === 1 ? '1 machine' : `${machines.length} machines`
-  const [head = '', ...rows] = inColumns([
+  const cells = inColumns([
     ['machine', 'gateway', 'for', '7 days', 'doctor', 'last incident'],
     ...machines.map(cellsOf),
-  ]).map((cells) => cells.join('  ').trimEnd())
-  const words = machines.flatMap(wordsOf).flatMap(wrapped)
-  const table = rows.flatMap((row) =>
-    (row.length > columns ? wrapped(row) : [row]).map((line) =>
-      line.replace(/[●○✕] \S+/, (mark) => styleText(mark.startsWith('●') ? 'green' : 'red', mark)),
+  ])
+  const tables = LAYOUTS.map((shown) =>
+    cells.map((row) =>
+      shown
+        .map((i) => row[i])
+        .join('  ')
+        .trimEnd(),
     ),
   )
+  const table = tables.find((lines) => lines.every((line) => line.length <= columns)) ?? tables.at(-1)!
+  const [head = '', ...rows] = table
+  const words = machines.flatMap(wordsOf).flatMap(wrapped)
   return [
     styleText('bold', `OpenClaw self-healing on ${count}${which}, ${minuteOf(now)}:${secondOf(now, now).slice(-2)}`),
     '',
-    ...(head.length > columns ? wrapped(head) : [head]).map((line) => styleText('dim', line)),
-    ...table,
+    styleText('dim', head),
+    ...rows.map((row) => row.replace(/[●○✕] \S+/, (mark) => styleText(mark.startsWith('●') ? 'green' : 'red', mark))),
     '',
     ...(words.length > 0 ? [...words, ''] : []),
     styleText(well === machines.length ? 'green' : 'red', `Well: ${well} of ${machines.length}.`),
