@@ -104,6 +104,7 @@ export function fleetScreen(machines: Machine[], { profile }: Settings, now = ne
   const well = machines.filter(({ isWell }) => isWell).length
   const which = profile === DEFAULT_PROFILE ? '' : `, profile ${profile}`
   const count = machines.length === 1 ? '1 machine' : `${machines.length} machines`
+  const title = `OpenClaw self-healing on ${count}${which}, ${minuteOf(now)}:${secondOf(now, now).slice(-2)}`
   const cells = inColumns([
     ['machine', 'gateway', 'for', '7 days', 'doctor', 'last incident'],
     ...machines.map(cellsOf),
@@ -120,7 +121,7 @@ export function fleetScreen(machines: Machine[], { profile }: Settings, now = ne
   const [head = '', ...rows] = table
   const words = machines.flatMap(wordsOf).flatMap(wrapped)
   return [
-    styleText('bold', `OpenClaw self-healing on ${count}${which}, ${minuteOf(now)}:${secondOf(now, now).slice(-2)}`),
+    ...wrapped(title).map((line) => styleText('bold', line)),
     '',
     styleText('dim', head),
     ...rows.map((row) => row.replace(/[●○✕] \S+/, (mark) => styleText(mark.startsWith('●') ? 'green' : 'red', mark))),
