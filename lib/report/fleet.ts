@@ -1,7 +1,7 @@
 /** How several machines stand: each is asked over ssh for its `status --json`, all at once; and as lines. Changes nothing. */
 import { styleText } from 'node:util'
 import { gluedCommands, inColumns, minuteOf, secondOf, spell, wrapLines } from '../incidents/words.ts'
-import { cleanText, oneLine } from '../tier/contract.ts'
+import { oneLine } from '../tier/contract.ts'
 import { DEFAULT_PROFILE, profileSuffix } from '../tier/profile.ts'
 import { redact } from '../tier/redact.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -36,7 +36,9 @@ export const isHost = (word: string): boolean => /^[^\s\p{C}-][^\s\p{C}]*$/u.tes
 
 /** Never asks for a password or a host key, and takes 30 s at most. @param hosts as in ~/.ssh/config */
 export function readFleet(settings: Settings, hosts: string[]): Promise<Machine[]> {
-  const options = { timeoutSec: LIMIT_SEC, input: scriptFor(settings.profile) }
+  // The ssh to a jump host in between is not told of BatchMode.
+  const env = { ...settings.childEnv, SSH_ASKPASS_REQUIRE: 'never' }
+  const options = { timeoutSec: LIMIT_SEC, input: scriptFor(settings.profile), env }
   const ask = async (host: string) => {
     const answer = await shell(settings, options)`ssh ${FLAGS} -- ${host} ${'sh -s'}`
     const read = readAnswer(answer, settings)
@@ -65,13 +67,18 @@ function readAnswer(
   { code, missing, stdout, stderr, failure = '' }: Answer,
   settings: Settings,
 ): Omit<Machine, 'host' | 'isWell'> {
-  const clean = (text: string) => oneLine(redact(text, settings.secrets), 1000)
-  const lastLine = clean(/([^\n]*?)\.?\s*$/.exec(cleanText(stderr.slice(-10_000)))?.[1] ?? '')
+  const clean = (text: string, maxChars = 1000) => oneLine(redact(text, settings.secrets), maxChars)
+  // Of a host behind another the last line only says that the connection was closed.
+  const lines = stderr
+    .slice(-4000)
+    .trim()
+    .split(/\s*\n\s*/)
+  const lastWords = clean(lines.slice(-3).join(' / '), 300).replace(/\.$/, '')
   const [begin, end] = [stdout.indexOf(`${BEGIN}\n`), stdout.lastIndexOf(`\n${END}`)]
   if (begin < 0 || end < begin) {
     // Without the command, which is always the same.
     const how = clean(failure.replace(/^`.*?`: ([^:]*).*/s, '$1')) || 'it did not run what it was asked to'
-    return { problem: `${NO_ANSWER}${code === null || missing || lastLine === '' ? how : lastLine}` }
+    return { problem: `${NO_ANSWER}${code === null || missing || lastWords === '' ? how : lastWords}` }
   }
   const said = stdout.slice(begin + BEGIN.length, end)
   const [first = '', root = ''] = /^(none|gone)(?: (.*))?$/.exec(said.trim())?.slice(1) ?? []
@@ -80,11 +87,11 @@ function readAnswer(
     return { problem: `nothing is installed there${whose}: \`npm run setup\` there does it` }
   }
   if (first === 'gone') return { problem: clean(`its scripts are not where they were installed (${root})`) }
-  const status = said.length > MAX_CHARS ? undefined : tried(() => everyText(JSON.parse(said), clean))
+  const status = said.length > MAX_CHARS ? undefined : tried(() => everyText(JSON.parse(said), (text) => clean(text)))
   if (isRecord(status) && isRecord(status.gateway) && typeof status.gateway.verdict === 'string') return { status }
   if (/^usage: sh run-tier\.sh/m.test(stderr))
     return { problem: 'an older version, which cannot be asked: update it, then `npm run setup -- --update` there' }
-  return { problem: ['no status that can be read', lastLine].filter(Boolean).join(': ') }
+  return { problem: ['no status that can be read', lastWords].filter(Boolean).join(': ') }
 }
 
 /** What another machine says is of the expected kind, or left out. */

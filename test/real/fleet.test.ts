@@ -87,21 +87,34 @@ test('well, down, refused, a key that is not let in, a host key that nobody has 
     host('locked', ofAlpha!.port, otherKey),
     host('stranger', ofAlpha!.port, key, none),
     host('silent', silentPort),
+    `${host('behind', ofAlpha!.port)} ProxyJump stranger\n`,
+    `${host('beyond', ofBeta!.port)} ProxyJump alpha\n`,
   ]
   writeFileSync(join(desk.root, 'ssh_config'), hosts.map((one) => one + others).join(''))
   // ssh reads the home folder from the passwd file, whatever HOME is.
   desk.addTool('ssh', `exec '${which.sync('ssh')}' -F '${desk.root}/ssh_config' "$@"`)
 
-  const all = ['alpha', 'beta', 'gone', 'locked', 'stranger', 'silent', `ssh://127.0.0.1:${ofAlpha!.port}`]
+  const all = [
+    'alpha',
+    'beta',
+    'gone',
+    'locked',
+    'stranger',
+    'silent',
+    'behind',
+    'beyond',
+    `ssh://127.0.0.1:${ofAlpha!.port}`,
+  ]
   const { code, stdout, stderr } = await desk.runScript('status', ['--fleet', ...all])
   expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
   expect(stdout).toMatch(/^alpha +● healthy /m)
-  expect(stdout).toMatch(/^beta +○ misconfigured /m)
+  for (const name of ['beta', 'beyond']) expect(stdout).toMatch(new RegExp(`^${name} +○ misconfigured `, 'm'))
   for (const [name, why] of [
     ['gone', 'Connection refused'],
     ['locked', 'Permission denied'],
     ['stranger', 'Host key verification failed'],
     ['silent', 'timed out'],
+    ['behind', 'Host key verification failed'],
     [all.at(-1), 'Host key verification failed'],
   ]) {
     expect(stdout).toMatch(new RegExp(`^${name} +✕ `, 'm'))
