@@ -10,7 +10,7 @@ import { isRecord, tried } from '../tier/state.ts'
 import { everyText } from './report.ts'
 
 /** `problem`: why there is no status; in `status` any field may be missing, or be of another kind. */
-export type Machine = { host: string; isWell: boolean; problem?: string; status?: Record<string, unknown> }
+type Machine = { host: string; isWell: boolean; problem?: string; status?: Record<string, unknown> }
 
 const LIMIT_SEC = 30
 const CONNECT_SEC = 10

@@ -1,9 +1,10 @@
 /** `npm run status -- --fleet`: several HOMEs behind a stand-in for ssh, which hands its command to a shell of that HOME. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect } from 'vitest'
 import { test } from '../support/boxes.ts'
+import { copyCheckout } from '../support/checkout.ts'
 import { installIn, writeReceipt } from '../support/fleet.ts'
 import { projectDir, type Sandbox, waitFor } from '../support/sandbox.ts'
 import { typescriptLoader } from '../support/script-process.ts'
@@ -96,28 +97,42 @@ test('one table of all machines; what is wrong and what to do follows; exit 0 on
   ])
 })
 
-test('a machine without an installation, one whose scripts are gone, an older one, a profile', async ({ sandbox }) => {
-  const [here, bare, moved, old, work] = await Promise.all([sandbox(), sandbox(), sandbox(), sandbox(), sandbox()])
-  const { fleet, plan } = desk(here!)
-  for (const [host, box] of Object.entries({ bare, moved, old, work })) plan(host, runIn(box!))
-  writeReceipt(moved!, "/srv/it's away")
-  const root = join(old!.root, 'old version')
+test('without an installation, its scripts gone or damaged, an older one, settings that are unusable, a profile', async ({
+  sandbox,
+}) => {
+  const make = () => Promise.all([sandbox(), sandbox(), sandbox(), sandbox()])
+  const [[here, bare, moved, old], [work, damaged, unusable]] = await Promise.all([make(), make()])
+  const { fleet, plan } = desk(here)
+  for (const [host, box] of Object.entries({ bare, moved, old, work, damaged, unusable })) plan(host, runIn(box))
+  const checkout = copyCheckout(join(damaged.root, 'checkout'))
+  rmSync(join(checkout.root, 'scripts', 'status.ts'))
+  writeReceipt(damaged, checkout.root)
+  writeReceipt(unusable)
+  unusable.writeEnvFile('HEALTH_CHECK_RETRY_DELAY=abc\n')
+  writeReceipt(moved, "/srv/it's away")
+  const root = join(old.root, 'old version')
   mkdirSync(join(root, 'scripts'), { recursive: true })
   const refuses = "printf '%s\\n' 'usage: sh run-tier.sh gateway-watchdog|gateway-healthcheck [flags]' >&2; exit 2\n"
   writeFileSync(join(root, 'scripts', 'run-tier.sh'), refuses)
-  writeReceipt(old!, root)
-  writeReceipt(work!, projectDir, 'work')
+  writeReceipt(old, root)
+  writeReceipt(work, projectDir, 'work')
 
-  const { code, stdout } = await fleet('bare', 'moved', 'old', 'work')
+  const { code, stdout } = await fleet('bare', 'moved', 'old', 'work', 'damaged', 'unusable')
   expect(code).toBe(1)
   expect(stdout).toMatch(/\nbare: nothing is installed there/)
   expect(stdout).toMatch(/\nmoved: .*\(\/srv\/it's away\)/)
   expect(stdout).toMatch(/\nold: an older version/)
   expect(stdout).toMatch(/\nwork: nothing is installed there/)
+  expect(stdout).toMatch(/\ndamaged: [^➜]*\/scripts\/status\.ts\s+is\s+missing/)
+  expect(stdout).toMatch(/\nunusable: [^➜]*HEALTH_CHECK_RETRY_DELAY="abc"/)
   const ofProfile = JSON.parse((await fleet('work', 'bare', '--profile', 'work', '--json')).stdout)
   expect(ofProfile).toMatchObject([{ status: { profile: 'work' } }, { problem: expect.stringContaining('work') }])
   // Asking leaves nothing behind.
-  expect(existsSync(join(bare!.stateDir, 'watchdog'))).toBe(false)
+  expect(existsSync(join(bare.stateDir, 'watchdog'))).toBe(false)
+  expect([damaged, unusable].flatMap(({ stateDir }) => readdirSync(join(stateDir, 'watchdog')))).toEqual([
+    'receipt.json',
+    'receipt.json',
+  ])
 })
 
 test('what a login prints is no status, and what a machine says is only text', async ({ sandbox }) => {
