@@ -133,6 +133,7 @@ test('without an installation, its scripts gone or damaged, an older one, settin
     'receipt.json',
     'receipt.json',
   ])
+  expect([...damaged.memoryFiles(), ...unusable.memoryFiles()]).toEqual([])
 })
 
 test('what a login prints is no status, and what a machine says is only text', async ({ sandbox }) => {
