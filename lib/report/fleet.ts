@@ -160,7 +160,14 @@ function cellsOf({ host, status }: Machine): string[] {
 /** What is wrong there and what to do next, as paragraphs; nothing of a machine that is well. */
 function wordsOf({ host, isWell, problem, status }: Machine): string[] {
   const attention = textsOf(status?.attention).join('; ')
-  if (isWell) return attention ? [styleText('yellow', `${host}: all is up; to know: ${attention}.`)] : []
+  const gateway = isRecord(status?.gateway) ? status.gateway : {}
+  const warnings = textsOf(gateway.warnings).slice(0, MAX_SHOWN)
+  if (isWell) {
+    const known = attention
+      ? [`${host}: all is up; to know: ${attention}.`, ...warnings.map((text) => `! ${text}`)]
+      : []
+    return known.map((line) => styleText('yellow', line))
+  }
   const problems = status ? textsOf(status.problems) : [problem ?? '']
   const more = problems.length - MAX_SHOWN
   const wrong = problems.slice(0, MAX_SHOWN).join('; ') || 'it does not say that all is well'

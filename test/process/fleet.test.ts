@@ -188,10 +188,12 @@ test('a machine that never answers is waited for half a minute, and the others a
   const here = await sandbox()
   const { fleet, plan, calls } = desk(here)
   plan('asleep', "trap '' TERM HUP; sleep 600; sleep 600")
-  plan('sure', says('{"isWell": true, "gateway": {"verdict": "healthy", "isUp": true}}'))
+  const gateway = { verdict: 'healthy', isUp: true, warnings: ['3 runs failed'] }
+  plan('sure', says(JSON.stringify({ isWell: true, gateway, attention: ['the gateway has a warning'] })))
   const { code, stdout } = await fleet('asleep', 'sure')
   expect(code).toBe(1)
   expect(stdout).toMatch(row('sure', '● healthy'))
+  expect(stdout).toMatch(/^sure: .*the gateway has a warning\.\n! 3 runs failed$/m)
   expect(stdout).toMatch(/^asleep: .*30 s/m)
   expect(here.processes()).toEqual([])
 
