@@ -9,7 +9,7 @@ const CALLS_LAUNCHER = /\/scripts\/run-tier\.sh'? ([a-z-]+)/
 
 const inWords = ({ failure = '', stderr }: Answer) =>
   /operation not permitted|interrupted system call/i.test(stderr)
-    ? `${failure}; macOS asks for consent the first time; System Settings > Privacy & Security > Full Disk Access must list the terminal`
+    ? `${failure}; on a Mac: it asks for consent the first time, and System Settings > Privacy & Security > Full Disk Access must list the terminal`
     : failure
 
 /** As latin1, for it may hold any bytes; `''`: there is none. */
