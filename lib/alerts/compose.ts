@@ -10,6 +10,7 @@ import { readTail } from '../tier/journal.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Alert, blank, clockTime } from './alert.ts'
+import { earlierOnes, isOnGithub, issueOf } from './github.ts'
 import type { News } from './news.ts'
 
 const MAX_WHYS = 10
@@ -29,7 +30,10 @@ export async function composeAlerts(settings: Settings, news: News[], history: H
   const undo = notices.flatMap((what) => rollbackOf(settings, what)?.todo ?? []).slice(-3)
   const todo = undo.length > 0 ? undo : needsAttention ? adviceFor(settings, 'warnings') : [NOTHING]
   const notice = { ...blank('notice', title, now), whys, todo: todo.map(hide) }
-  const alerts = news.flatMap((one) => (one.kind === 'notice' ? [] : [compose(settings, one, history, hide, now)]))
+  const alerts = news.flatMap((one) => {
+    if (one.kind !== 'notice') return [compose(settings, one, history, hide, now)]
+    return one.recovery && isOnGithub(settings) ? recurred(settings, one.recovery, now) : []
+  })
   return whys.length > 0 ? [...alerts, notice] : alerts
 }
 
@@ -63,7 +67,9 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
     ...{ flapping: `${needs}: it fails again and again`, resolved: back, steady: 'is steady again' },
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
-  const alert = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead: leadOf(news, incident, now) }
+  const lead = leadOf(news, incident, now)
+  const issue = issueFor(settings, news, incident, `${subject.replace(/ on$/, '')} ${words}${means}`, lead, now)
+  const alert = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead, ...(issue && { issue }) }
   if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
   const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []
@@ -85,6 +91,48 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   }
 }
 
+/** What GitHub is told of it: not that it still lasts, and nothing of a disk on which it cannot be written down that it was told. */
+function issueFor(
+  settings: Settings,
+  { scope, kind, at, calls }: CaseNews,
+  incident: Incident | undefined,
+  title: string,
+  lead: string,
+  now: Date,
+) {
+  if (kind === 'reminder' || scope === 'disk' || !isOnGithub(settings)) return undefined
+  const whys = calls.map(({ why }) => why).join('\n')
+  const deeds = incident ? deedsOf(incident) : []
+  const earlier = incident && kind !== 'resolved' && kind !== 'steady' ? earlierOnes(settings, incident, now) : []
+  return issueOf(
+    settings,
+    {
+      ...{
+        kind: kind === 'steady' ? 'resolved' : kind,
+        scope,
+        what: `${at.toISOString()} ${whys}`,
+        title,
+        lead,
+        deeds,
+      },
+      incident: incident && { ...incident, earlier },
+    },
+    incident ?? { verdict: scope, evidence: whys },
+  )
+}
+
+/** For GitHub: it healed, and not for the first time. */
+function recurred(settings: Settings, incident: Incident, now: Date): Alert[] {
+  const earlier = earlierOnes(settings, incident, now)
+  if (earlier.length === 0) return []
+  const kind = 'recurred'
+  const title = `OpenClaw Gateway keeps failing: ${TREATMENTS[incident.verdict as Verdict]?.means ?? incident.verdict}`
+  const told = { kind, scope: 'gateway', what: incident.begin.toISOString(), title, deeds: [] } as const
+  const lead = `The incident ${howItEnded(incident)}: ${howLong(incident)}.`
+  const issue = issueOf(settings, { ...told, lead, incident: { ...incident, earlier } }, incident)
+  return [{ ...blank(kind, title, now), scope: 'gateway', lead, issue }]
+}
+
 function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident | undefined, now: Date): string {
   if (kind === 'steady') return `No failure since ${clockTime(at, now)}.`
   if (kind === 'flapping')
@@ -98,17 +146,22 @@ function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident 
 }
 
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
-function whatEachLevelDid({ steps }: Incident, brief: Hide, now: Date): Alert['tried'] {
-  return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
-    const own = steps.filter((step) => step.tier === tier)
-    const isLast = (kinds: string[]) => own.findLast(({ said }) => kinds.includes(said.kind))
-    const step = isLast(['manual', 'escalate']) ?? isLast(['down']) ?? own.at(-1)
-    if (!step) return { who: whoIs(tier), what: 'was not called' }
-    const { who, did, quote } = lineOf(step)
+function whatEachLevelDid(incident: Incident, brief: Hide, now: Date): Alert['tried'] {
+  return deedsOf(incident).map(({ who, did, quote, own }) => {
+    if (own.length === 0) return { who, what: did }
     const from = clockTime(own[0]!.at, now)
     const to = clockTime(new Date(Math.max(...own.map(({ until }) => until.getTime()))), now)
     const what = quote ? `${did}: ${quote}` : did
     return { who: `${who}, ${from === to ? from : `${from} to ${to}`}`, what: oneLine(brief(what), 300) }
+  })
+}
+
+function deedsOf({ steps }: Incident) {
+  return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
+    const own = steps.filter((step) => step.tier === tier)
+    const isLast = (kinds: string[]) => own.findLast(({ said }) => kinds.includes(said.kind))
+    const step = isLast(['manual', 'escalate']) ?? isLast(['down']) ?? own.at(-1)
+    return step ? { ...lineOf(step), own } : { who: whoIs(tier), did: 'was not called', quote: '', own }
   })
 }
 
