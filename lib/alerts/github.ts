@@ -180,7 +180,7 @@ export function githubChannel(settings: Settings): Channel {
 
 function contentOf(issue: NonNullable<Alert['issue']>, kind: Alert['kind'], hide: (text: string) => string) {
   const marker = markerFor(issue, kind)
-  const body = `${cut(hide(issue.text), MAX.body - marker.length - 2)}\n\n${marker}`
+  const body = `${cut(hide(issue.text), MAX.body - MAX.title - marker.length - 10)}\n\n${marker}`
   return { title: cut(safeLine(hide(issue.title), MAX.title), MAX.title), body, labels: [LABEL] }
 }
 
@@ -207,14 +207,15 @@ function client({ githubIssuesToken }: Settings, { timeoutSec, signal }: Limits)
       throw new Refusal({ ...answer, why: `${answer.why}; ${MEANS[answer.status] ?? 'this is not accepted'}` })
     if (answer.kind === 'later' && /^HTTP 30[178] .*Moved Permanently/.test(answer.why))
       throw new Refusal({ kind: 'gone', status: 301, why: `${answer.why}; ${MOVED}` })
-    if (answer.kind !== 'delivered') throw new Refusal(answer)
+    const arrived = method === 'GET' ? 'no' : 'perhaps'
+    if (answer.kind === 'later') throw new Refusal(method === 'GET' ? { ...answer, arrived } : answer)
     const json = tried(() => JSON.parse(answer.text) as T)
     if (json === undefined || json === null || !isWell(json))
       throw new Refusal({
         kind: 'later',
         why: `${answer.why}: not an answer of GitHub`,
         waitSec: 0,
-        arrived: 'perhaps',
+        arrived,
       })
     return { json, hasMore: answer.hasMore }
   }
@@ -254,7 +255,7 @@ async function file(
     const since = new Date(Date.now() - 7 * DAY_MS).toISOString()
     if ((await all<Comment>(`${comments}?since=${since}`, isComment)).some(({ body }) => isSaid(body)))
       return `#${one.number} says so`
-    await call<Comment>('POST', `${url}${comments}`, isComment, { body: content.body })
+    await call<Comment>('POST', `${url}${comments}`, isComment, { body: `**${content.title}**\n\n${content.body}` })
     return `a comment on #${one.number}`
   }
 
