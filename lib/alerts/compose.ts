@@ -68,7 +68,7 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
   const lead = leadOf(news, incident, now)
-  const issue = issueFor(settings, news, incident, `${subject.replace(/ on$/, '')} ${words}${means}`, lead, now)
+  const issue = issueFor(settings, news, incident, `${subject.replace(/ on$/, '')} ${words}`, lead, now)
   const alert = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead, ...(issue && { issue }) }
   if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
@@ -126,7 +126,7 @@ function recurred(settings: Settings, incident: Incident, now: Date): Alert[] {
   const earlier = earlierOnes(settings, incident, now)
   if (earlier.length === 0) return []
   const kind = 'recurred'
-  const title = `OpenClaw Gateway keeps failing: ${TREATMENTS[incident.verdict as Verdict]?.means ?? incident.verdict}`
+  const title = 'OpenClaw Gateway keeps failing'
   const told = { kind, scope: 'gateway', what: incident.begin.toISOString(), title, deeds: [] } as const
   const lead = `The incident ${howItEnded(incident)}: ${howLong(incident)}.`
   const issue = issueOf(settings, { ...told, lead, incident: { ...incident, earlier } }, incident)

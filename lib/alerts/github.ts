@@ -75,7 +75,7 @@ interface Told {
   deeds: readonly { who: string; did: string }[]
 }
 
-/** `failing` undefined, e.g. of the watchers: the reason of the call is the key. */
+/** `failing` is the key. */
 export function issueOf(settings: Settings, told: Told, failing: Failing): NonNullable<Alert['issue']> {
   const { kind, scope, what, title, lead, incident, deeds } = told
   const place = `${machineOf(settings)}-${scope}`
@@ -84,6 +84,7 @@ export function issueOf(settings: Settings, told: Told, failing: Failing): NonNu
   const often = incident?.earlier.length ?? 0
   const last = often > 0 ? `, last ${utc(incident!.earlier.at(-1)!.begin)}` : ''
   const isOver = kind === 'resolved' || kind === 'recurred'
+  const means = kind === 'resolved' ? undefined : TREATMENTS[failing.verdict as Verdict]?.means
   const todo = isOver ? [] : todoOf(failing)
   const parts = [
     begin && kind !== 'resolved' ? `${begin}${healthy}. Verdict: ${plain(incident.verdict)}.` : '',
@@ -102,7 +103,7 @@ export function issueOf(settings: Settings, told: Told, failing: Failing): NonNu
     place,
     key,
     entry: hash(`${place} ${kind} ${what}`),
-    title: `${title} (machine ${machineOf(settings)})`,
+    title: `${title}${means ? `: ${means}` : ''} (machine ${machineOf(settings)})`,
     text,
   }
 }
@@ -252,7 +253,9 @@ async function file(
     type Comment = { id: number; body?: string | null }
     const isComment = ({ id }: Comment) => Number.isSafeInteger(id)
     if (isSaid(one.body)) return `#${one.number} says so`
-    const since = new Date(Date.now() - 7 * DAY_MS).toISOString()
+    // By GitHub's clock, a week back.
+    const updatedMs = Date.parse(one.updated_at ?? '') || 0
+    const since = new Date(Math.max(0, updatedMs - 7 * DAY_MS)).toISOString()
     if ((await all<Comment>(`${comments}?since=${since}`, isComment)).some(({ body }) => isSaid(body)))
       return `#${one.number} says so`
     await call<Comment>('POST', `${url}${comments}`, isComment, { body: `**${content.title}**\n\n${content.body}` })
@@ -271,14 +274,17 @@ async function file(
   const isOpen = ({ state }: Issue) => state === 'open'
 
   if (kind === 'resolved') {
-    // Everything that is open about this gateway is over; what a human has closed stays as it is.
-    const over = ours.filter((one) => isOpen(one) && !one.marker.isHealed && hasLabel(one))
+    // Everything that is open about this gateway is over; what a human has closed stays as it is. That it failed again and
+    // again is for a human to close.
+    const over = ours.filter(
+      (one) => isOpen(one) && hasLabel(one) && (!one.marker.isHealed || one.marker.key === issue.key),
+    )
     const said: string[] = []
     for (const one of over) {
       said.push(await say(one))
-      await change(one, { state: 'closed', state_reason: 'completed' })
+      if (!one.marker.isHealed) await change(one, { state: 'closed', state_reason: 'completed' })
     }
-    return said.length === 0 ? 'no open issue of it' : `${said.join(', ')}, closed`
+    return said.join(', ') || 'no open issue of it'
   }
   const ageOf = (time: string | null | undefined) => Date.now() - Date.parse(time ?? '')
   const same = ours.filter(({ marker }) => marker.key === issue.key)
@@ -291,7 +297,7 @@ async function file(
     const { number } = (await call<Issue>('POST', `${url}/issues`, isIssue, content)).json
     return `#${number} opened`
   }
-  const isUnwanted = !isOpen(target) && target.state_reason !== 'completed' && target.state_reason !== null
+  const isUnwanted = !isOpen(target) && ['not_planned', 'duplicate'].includes(target.state_reason ?? '')
   // Once a day is often enough for what heals itself.
   if (kind === 'recurred' && (isUnwanted || (isOpen(target) && ageOf(target.updated_at) < DAY_MS)))
     return `#${target.number} is about it`
@@ -319,7 +325,7 @@ interface Repository {
 async function check(settings: Settings, url: string, limits: Limits): Promise<{ isTaken: boolean; said: string }> {
   const call = client(settings, limits)
   const told = { kind: 'failure', scope: 'gateway', what: 'test', lead: '', incident: undefined } as const
-  const title = 'OpenClaw Gateway needs you: its config keeps it from starting'
+  const title = 'OpenClaw Gateway needs you'
   const deeds = [{ who: 'Level 3, doctor', did: 'called a human' }]
   const failing = { verdict: 'misconfigured', evidence: 'Invalid config' }
   const shown = contentOf(issueOf(settings, { ...told, title, deeds }, failing), 'failure', await hiding(settings))

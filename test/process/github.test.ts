@@ -101,7 +101,7 @@ test('the same failure comes back to its issue, another one gets its own, and wh
 })
 
 test('what heals itself is filed when it comes again, at most once a day, and stays open', async (t) => {
-  const { github, says, tick, states, counts } = await scene(t, ALONE)
+  const { github, says, tick, editLedger, states, counts } = await scene(t, ALONE)
   const heal = (minutesAgo: number, evidence: string) => {
     says('watchdog', minutesAgo, MARKER.down('absent', evidence))
     says('watchdog', minutesAgo - 1, MARKER.recovered(1, 18))
@@ -116,11 +116,32 @@ test('what heals itself is filed when it comes again, at most once a day, and st
   heal(10, 'no process; exit code 9')
   await tick(0, 0)
   expect([states(), counts()]).toEqual([['open'], [1, 0]])
-  github.issues[0]!.updated_at = new Date(Date.now() - 2 * 86_400_000).toISOString()
+  Object.assign(github.issues[0]!, { updated_at: new Date(Date.now() - 2 * 86_400_000).toISOString() })
+  editLedger(({ book }) => (book.histories = []))
+  heal(7, 'no process; exit code 9')
+  await tick(0)
+  expect(github.commentsOf(1)).toEqual([expect.stringContaining('came 3 times before')])
   says('watchdog', 3, MARKER.down('absent', 'no process; exit code 9'))
   says('watchdog', 2, MARKER.manual('x'))
   await tick(0)
+  // A human was called for it, and it is over: that is said where the failure has its issue, which a human closes.
+  expect(counts()).toEqual([1, 2])
+  says('healthcheck', 0, MARKER.recovered(2, 60))
+  await tick(0)
+  expect([states(), counts()]).toEqual([['open'], [1, 3]])
+})
+
+test('without the right to set labels nothing is filed twice, and nothing is closed', async (t) => {
+  const { github, breaks, fail, heals, tick, states, counts } = await scene(t, ALONE)
+  github.situation.mayPush = false
+  breaks()
+  await tick(0)
+  fail('it cannot be reinstalled', 1)
+  await tick(0)
   expect(counts()).toEqual([1, 1])
+  heals()
+  await tick(0)
+  expect([states(), counts()]).toEqual([['open'], [1, 1]])
 })
 
 for (const [what, kill, comments] of [
@@ -319,7 +340,7 @@ test('answers that are not of GitHub, or come late, harm nothing', async (t) => 
   }
   for (const answer of [
     bodies[1]!,
-    bodies[2]!,
+    bodies[5]!,
     { status: 200, body: '[null]' },
     { status: 200, body: '[{"body":1}]' },
   ]) {
