@@ -108,11 +108,20 @@ export function issueOf(settings: Settings, told: Told, failing: Failing): NonNu
   }
 }
 
-/** The words of our own tables, without what the gateway's fill into them. */
+/** For what stands in braces in the table: nothing of this machine. */
+const ANY: Record<string, string> = {
+  ...{ config: '`openclaw.json`', knownGood: '', owner: '`lsof` or `ss`', pid: 'PID', version: 'VERSION' },
+  ...{ folders: 'FOLDER', state: 'its folder', start: 'its own supervisor' },
+}
+
+/** The words of our own tables alone. */
 function todoOf({ verdict, evidence }: Failing): string[] {
   const reason = REASONS.find(({ pattern, ...its }) => (its.verdict ?? verdict) === verdict && pattern.test(evidence))
-  const lines = TREATMENTS[verdict as Verdict]?.todo.map((line) => line.replace(' above, and more', '')) ?? []
-  return [...(reason ? [reason.advice] : []), ...lines.filter((line) => !line.includes('{'))]
+  const lines =
+    TREATMENTS[verdict as Verdict]?.todo.map((line) =>
+      line.replace(' above, and more', '').replace(/\{(\w+)\}/g, (_, name) => ANY[name] ?? '…'),
+    ) ?? []
+  return [...(reason ? [reason.advice] : []), ...lines]
 }
 
 const utc = (at: Date) => `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`

@@ -8,6 +8,7 @@ import { localStamp, MARKER } from '../../lib/tier/contract.ts'
 import { GITHUB_TOKEN, KEEPER, REFUSALS, REPOSITORY, startGithubApi } from '../support/github-api.ts'
 import { MONITOR, monitorScene } from '../support/monitor-scene.ts'
 import { addProfile } from '../support/profiles.ts'
+import { projectDir } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -45,6 +46,9 @@ test('an incident is one issue, however often Level 4 runs; what is new is a com
     /Down since [\d-]{10} \d\d:\d\d UTC[\s\S]*Level 3, doctor: called a human[\s\S]*correct its config/,
   )
   expect(issue!.body).toMatch(/<!-- openclaw-self-healing place=\S+ key=\S+ entry=\S+ -->$/)
+  const masked = (text: string) => text.replace(/\b[0-9a-f]{8,16}\b|[\d-]{10} \d\d:\d\d/g, '#')
+  const page = readFileSync(join(projectDir, 'docs', 'alerts.md'), 'utf8')
+  expect(masked(page)).toContain(`\n${masked(`${issue!.title}\n\n${issue!.body}`)}\n`)
   expect(github.labels).toEqual(['openclaw-self-healing'])
 
   // A reminder says nothing new.
