@@ -8,7 +8,7 @@ import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS, type Verdict } from '../gateway/treat.ts'
 import { type Incident, lastDays, readHistory } from '../incidents/history.ts'
 import type { Settings } from '../tier/settings.ts'
-import { tried } from '../tier/state.ts'
+import { readWhole, tried } from '../tier/state.ts'
 import { type Alert, type Channel, cut, type Scope, safeLine } from './alert.ts'
 import { hash } from './ledger.ts'
 import { type Answer, type Limits, request } from './post.ts'
@@ -23,36 +23,35 @@ const MAX_PAGES = 5
 /** A hundred issues with bodies as long as GitHub takes them would be more; one of ours has about 2 KB. */
 const MAX_ANSWER_CHARS = 8_000_000
 
-const PLACES = {
+const FORMS = {
   repository: /^[A-Za-z0-9][\w-]{0,38}\/(?!\.{1,2}$)[\w.-]{1,100}$/,
-  token: /^(?:github_pat_\w{20,}|gh[a-z]_\w{20,})$/,
+  token: /^(?:github_pat_\w{20,}|gh[a-z]_\w{20,}|[0-9a-f]{40})$/,
   /** A token must not go over a network as it is. */
   api: /^https:\/\/|^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\])(?=[:/]|$)/i,
 }
 
 export function githubProblems({ githubRepository, githubIssuesToken, githubApiUrl }: Settings): string[] {
   if (!githubRepository && !githubIssuesToken) return []
-  const [set, other] = githubRepository
-    ? ['GITHUB_REPOSITORY', 'GITHUB_ISSUES_TOKEN']
-    : ['GITHUB_ISSUES_TOKEN', 'GITHUB_REPOSITORY']
-  if (!githubRepository || !githubIssuesToken) return [`${set} is set without ${other}: nothing is filed on GitHub`]
-  const nothing = '; until then nothing is filed on GitHub'
-  return [
-    ...(PLACES.repository.test(githubRepository) ? [] : [`GITHUB_REPOSITORY is no owner/name${nothing}`]),
-    ...(PLACES.api.test(githubApiUrl) ? [] : [`GITHUB_API_URL does not begin with https://${nothing}`]),
-    ...(PLACES.token.test(githubIssuesToken)
-      ? []
-      : ["GITHUB_ISSUES_TOKEN is no token of GitHub's; one looks like github_pat_11A…"]),
-  ]
+  const problems = [
+    [githubRepository, FORMS.repository, 'GITHUB_REPOSITORY is not set, or is no owner/name'],
+    [
+      githubIssuesToken,
+      FORMS.token,
+      'GITHUB_ISSUES_TOKEN is not set, or is no token, which looks like github_pat_11A…',
+    ],
+    [githubApiUrl, FORMS.api, 'GITHUB_API_URL does not begin with https://'],
+  ] as const
+  return problems.flatMap(([value, form, what]) => (form.test(value) ? [] : [`${what}: nothing is filed on GitHub`]))
 }
 
-export function isOnGithub({ githubRepository, githubIssuesToken, githubApiUrl }: Settings): boolean {
-  return githubIssuesToken !== '' && PLACES.repository.test(githubRepository) && PLACES.api.test(githubApiUrl)
-}
+export const isOnGithub = (settings: Settings): boolean =>
+  settings.githubRepository !== '' && githubProblems(settings).length === 0
 
-/** Of a gateway on this machine, without telling which. */
+/** Of a gateway on this machine, without telling which. A name alone is often the same on two, a Mac's changes with its network.
+ * https://www.freedesktop.org/software/systemd/man/latest/machine-id.html: to be hashed before it is shown. */
 function machineOf({ stateDir }: Settings): string {
-  return hash(`${hostname().split('.')[0]} ${stateDir}`).slice(0, 8)
+  const id = tried(() => readWhole('/etc/machine-id').trim()) || hostname().split('.')[0]
+  return hash(`${LABEL} ${id} ${stateDir}`).slice(0, 8)
 }
 
 type Failing = { verdict: string; evidence: string }
