@@ -4,13 +4,14 @@ import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS, type Verdict } from '../gateway/treat.ts'
 import type { History, Incident } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
-import { howItEnded, howLong, lineOf, spell, whoIs } from '../incidents/words.ts'
+import { howItEnded, howLong, spell } from '../incidents/words.ts'
 import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Alert, blank, clockTime } from './alert.ts'
-import { earlierOnes, isOnGithub, issueOf } from './github.ts'
+import { isOnGithub } from './github.ts'
+import { deedsOf, earlierOnes, issueOf } from './issue.ts'
 import type { News } from './news.ts'
 
 const MAX_WHYS = 10
@@ -67,9 +68,12 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
     ...{ flapping: `${needs}: it fails again and again`, resolved: back, steady: 'is steady again' },
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
-  const lead = leadOf(news, incident, now)
-  const issue = issueFor(settings, news, incident, `${subject.replace(/ on$/, '')} ${words}`, lead, now)
-  const alert = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead, ...(issue && { issue }) }
+  const told = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead: leadOf(news, incident, now) }
+  // Not on GitHub: that it still lasts, and a disk on which it cannot be written down what was filed.
+  const isFiled = isOnGithub(settings) && kind !== 'reminder' && scope !== 'disk'
+  const what = `${at.toISOString()} ${calls.map(({ why }) => why).join('\n')}`
+  const heading = `${subject.replace(/ on$/, '')} ${words}`
+  const alert = { ...told, ...(isFiled && { issue: issueOf(settings, told, heading, what, incident, now) }) }
   if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
   const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []
@@ -91,46 +95,13 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   }
 }
 
-/** What GitHub is told of it: not that it still lasts, and nothing of a disk on which it cannot be written down that it was told. */
-function issueFor(
-  settings: Settings,
-  { scope, kind, at, calls }: CaseNews,
-  incident: Incident | undefined,
-  title: string,
-  lead: string,
-  now: Date,
-) {
-  if (kind === 'reminder' || scope === 'disk' || !isOnGithub(settings)) return undefined
-  const whys = calls.map(({ why }) => why).join('\n')
-  const deeds = incident ? deedsOf(incident) : []
-  const earlier = incident && kind !== 'resolved' && kind !== 'steady' ? earlierOnes(settings, incident, now) : []
-  return issueOf(
-    settings,
-    {
-      ...{
-        kind: kind === 'steady' ? 'resolved' : kind,
-        scope,
-        what: `${at.toISOString()} ${whys}`,
-        title,
-        lead,
-        deeds,
-      },
-      incident: incident && { ...incident, earlier },
-    },
-    incident ?? { verdict: scope, evidence: whys },
-  )
-}
-
 /** For GitHub: it healed, and not for the first time. */
 function recurred(settings: Settings, incident: Incident, now: Date): Alert[] {
-  const earlier = earlierOnes(settings, incident, now)
-  if (earlier.length === 0) return []
-  const kind = 'recurred'
-  const title = 'OpenClaw Gateway keeps failing'
-  const told = { kind, scope: 'gateway', what: incident.begin.toISOString(), title, deeds: [] } as const
+  if (earlierOnes(settings, incident, now).length === 0) return []
+  const [kind, title] = ['recurred', 'OpenClaw Gateway keeps failing'] as const
   const lead = `The incident ${howItEnded(incident)}: ${howLong(incident)}.`
-  const issue = issueOf(settings, { ...told, lead, incident: { ...incident, earlier } }, incident)
-  return [{ ...blank(kind, title, now), scope: 'gateway', lead, issue }]
+  const alert = { ...blank(kind, title, now), scope: 'gateway' as const, lead }
+  return [{ ...alert, issue: issueOf(settings, alert, title, incident.begin.toISOString(), incident, now) }]
 }
 
 function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident | undefined, now: Date): string {
@@ -153,15 +124,6 @@ function whatEachLevelDid(incident: Incident, brief: Hide, now: Date): Alert['tr
     const to = clockTime(new Date(Math.max(...own.map(({ until }) => until.getTime()))), now)
     const what = quote ? `${did}: ${quote}` : did
     return { who: `${who}, ${from === to ? from : `${from} to ${to}`}`, what: oneLine(brief(what), 300) }
-  })
-}
-
-function deedsOf({ steps }: Incident) {
-  return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
-    const own = steps.filter((step) => step.tier === tier)
-    const isLast = (kinds: string[]) => own.findLast(({ said }) => kinds.includes(said.kind))
-    const step = isLast(['manual', 'escalate']) ?? isLast(['down']) ?? own.at(-1)
-    return step ? { ...lineOf(step), own } : { who: whoIs(tier), did: 'was not called', quote: '', own }
   })
 }
 

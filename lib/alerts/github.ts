@@ -1,26 +1,19 @@
-/** GitHub issues as a channel. One issue for each failure, kept for its return; what is filed is made of our own words alone, as a
- * repository may be public: no words of the gateway, no log, no name of a machine, no path.
- * https://docs.github.com/en/rest/issues/issues, …/rest/issues/comments and …/rest/users/users#get-the-authenticated-user */
-import { hostname } from 'node:os'
-import { fingerprintOf } from '../doctor/memory.ts'
-import { REASONS } from '../gateway/reasons.ts'
+/** GitHub issues as a channel: one for each failure of a gateway, kept for its return. Each piece of news is filed once, whenever
+ * a run is killed. https://docs.github.com/en/rest/issues/issues, …/rest/issues/comments, …/rest/users/users#get-the-authenticated-user */
 import { hiding } from '../gateway/secrets.ts'
-import { TREATMENTS, type Verdict } from '../gateway/treat.ts'
-import { type Incident, lastDays, readHistory } from '../incidents/history.ts'
 import type { Settings } from '../tier/settings.ts'
-import { readWhole, tried } from '../tier/state.ts'
-import { type Alert, type Channel, cut, type Scope, safeLine } from './alert.ts'
-import { hash } from './ledger.ts'
+import { tried } from '../tier/state.ts'
+import { type Alert, type Channel, cut, safeLine } from './alert.ts'
+import { issueOf, LABEL, markerFor, markerIn } from './issue.ts'
 import { type Answer, type Limits, request } from './post.ts'
 
-const LABEL = 'openclaw-self-healing'
 const MAX = { title: 256, body: 65_536 }
-/** A failure that returns later than that gets a new issue. */
-const REOPENED_DAYS = 30
 const DAY_MS = 86_400_000
-/** Of 100 issues each, the last updated ones first. */
+/** A failure that returns later than that gets a new issue. */
+const REOPENED_MS = 30 * DAY_MS
+/** Of 100 each. */
 const MAX_PAGES = 5
-/** A hundred issues with bodies as long as GitHub takes them would be more; one of ours has about 2 KB. */
+/** More than a hundred issues with bodies as long as GitHub takes them. */
 const MAX_ANSWER_CHARS = 8_000_000
 
 const FORMS = {
@@ -47,93 +40,6 @@ export function githubProblems({ githubRepository, githubIssuesToken, githubApiU
 export const isOnGithub = (settings: Settings): boolean =>
   settings.githubRepository !== '' && githubProblems(settings).length === 0
 
-/** Of a gateway on this machine, without telling which. A name alone is often the same on two, a Mac's changes with its network.
- * https://www.freedesktop.org/software/systemd/man/latest/machine-id.html: to be hashed before it is shown. */
-function machineOf({ stateDir }: Settings): string {
-  const id = tried(() => readWhole('/etc/machine-id').trim()) || hostname().split('.')[0]
-  return hash(`${LABEL} ${id} ${stateDir}`).slice(0, 8)
-}
-
-type Failing = { verdict: string; evidence: string }
-
-/** The earlier incidents that were this same failure, as far back as logs are kept. */
-export function earlierOnes(settings: Settings, incident: Incident, now: Date): Incident[] {
-  const key = fingerprintOf(incident)
-  const { incidents } = readHistory(settings, lastDays(settings.logRetentionDays, now), now)
-  return incidents.filter((one) => one.begin < incident.begin && fingerprintOf(one) === key)
-}
-
-interface Told {
-  kind: Alert['kind']
-  scope: Scope
-  /** What makes this piece of news the same one when it is told again. */
-  what: string
-  title: string
-  lead: string
-  incident: (Incident & { earlier: readonly Incident[] }) | undefined
-  deeds: readonly { who: string; did: string }[]
-}
-
-/** `failing` is the key. */
-export function issueOf(settings: Settings, told: Told, failing: Failing): NonNullable<Alert['issue']> {
-  const { kind, scope, what, title, lead, incident, deeds } = told
-  const place = `${machineOf(settings)}-${scope}`
-  const begin = incident && `Down since ${utc(incident.begin)}`
-  const healthy = incident?.lastHealthy ? `, last healthy ${utc(incident.lastHealthy)}` : ''
-  const often = incident?.earlier.length ?? 0
-  const last = often > 0 ? `, last ${utc(incident!.earlier.at(-1)!.begin)}` : ''
-  const isOver = kind === 'resolved' || kind === 'recurred'
-  const means = kind === 'resolved' ? undefined : TREATMENTS[failing.verdict as Verdict]?.means
-  const todo = isOver ? [] : todoOf(failing)
-  const parts = [
-    begin && kind !== 'resolved' ? `${begin}${healthy}. Verdict: ${plain(incident.verdict)}.` : '',
-    plain(lead),
-    often > 0
-      ? `The same failure came ${often === 1 ? 'once' : `${often} times`} before, as the logs have it${last}.`
-      : '',
-    kind === 'recurred' ? 'It was healed. Close this issue when its cause is gone.' : '',
-    list('What was tried', isOver ? [] : deeds.map(({ who, did }) => `${plain(who)}: ${plain(did)}`)),
-    list('What to do', todo),
-    `Machine ${machineOf(settings)}. Its log, and the words of its gateway, are not sent here; \`npm run status\` there has them.`,
-  ]
-  const text = parts.filter(Boolean).join('\n\n')
-  const key = hash(fingerprintOf(failing))
-  return {
-    place,
-    key,
-    entry: hash(`${place} ${kind} ${what}`),
-    title: `${title}${means ? `: ${means}` : ''} (machine ${machineOf(settings)})`,
-    text,
-  }
-}
-
-/** For what stands in braces in the table: nothing of this machine. */
-const ANY: Record<string, string> = {
-  ...{ config: '`openclaw.json`', knownGood: '', owner: '`lsof` or `ss`', pid: 'PID', version: 'VERSION' },
-  ...{ folders: 'FOLDER', state: 'its folder', start: 'its own supervisor' },
-}
-
-/** The words of our own tables alone. */
-function todoOf({ verdict, evidence }: Failing): string[] {
-  const reason = REASONS.find(({ pattern, ...its }) => (its.verdict ?? verdict) === verdict && pattern.test(evidence))
-  const lines =
-    TREATMENTS[verdict as Verdict]?.todo.map((line) =>
-      line.replace(' above, and more', '').replace(/\{(\w+)\}/g, (_, name) => ANY[name] ?? '…'),
-    ) ?? []
-  return [...(reason ? [reason.advice] : []), ...lines]
-}
-
-const utc = (at: Date) => `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`
-const list = (title: string, items: string[]) =>
-  items.length === 0 ? '' : `**${title}**\n${items.map((item) => `- ${item}`).join('\n')}`
-
-/** Text in which nothing is markup, a mention, a reference to an issue or a link. */
-function plain(text: string): string {
-  const quiet = safeLine(text, 1000).replace(/@(?=\w)|#(?=\d)|\bGH-(?=\d)/gi, '$&\u200b')
-  const noLinks = quiet.replace(/:\/\//g, ':\u200b//').replace(/\bwww\./gi, 'www\u200b.')
-  return noLinks.replace(/[\\`*_~|[\]<>&]/g, (c) => (/[<>&]/.test(c) ? `&#${c.charCodeAt(0)};` : `\\${c}`))
-}
-
 interface Issue {
   number: number
   state: string
@@ -145,18 +51,16 @@ interface Issue {
   labels?: ({ name?: string } | string)[]
   pull_request?: object
 }
-type Marker = { place: string; key: string; entry: string; isHealed: boolean }
+type Comment = Pick<Issue, 'body'> & { id: number }
+type Repository = { private?: boolean; has_issues?: boolean; archived?: boolean }
 
-const markerFor = ({ place, key, entry }: NonNullable<Alert['issue']>, kind: Alert['kind']) =>
-  `<!-- ${LABEL} place=${place} key=${key} entry=${entry}${kind === 'recurred' ? ' healed' : ''} -->`
-const MARKER = new RegExp(`<!-- ${LABEL} place=([\\w-]+) key=(\\w+) entry=(\\w+)( healed)? -->\\s*$`)
+const isIssue = ({ number, state }: Issue) => Number.isSafeInteger(number) && typeof state === 'string'
+const isComment = ({ id }: Comment) => Number.isSafeInteger(id)
+const isUser = ({ login }: { login?: string }) => typeof login === 'string' && login !== ''
+const isRepository = ({ has_issues }: Repository) => typeof has_issues === 'boolean'
+const isAnything = () => true
 
-function markerIn(body: string | null | undefined): Marker | undefined {
-  const [, place, key, entry, healed] = MARKER.exec(body ?? '') ?? []
-  return place && key && entry ? { place, key, entry, isHealed: healed !== undefined } : undefined
-}
-
-/** An answer other than that it was done. */
+/** Anything but that it was done. */
 class Refusal extends Error {
   readonly answer: Answer
   constructor(answer: Answer) {
@@ -165,32 +69,9 @@ class Refusal extends Error {
   }
 }
 
-export function githubChannel(settings: Settings): Channel {
-  const { githubRepository: repository, githubIssuesToken: token, githubApiUrl } = settings
-  const url = `${githubApiUrl.replace(/\/+$/, '')}/repos/${repository}`
-  const within = async (work: () => Promise<string>): Promise<Answer> => {
-    try {
-      return { kind: 'delivered', why: await work(), text: '', hasMore: false }
-    } catch (error) {
-      if (error instanceof Refusal) return error.answer
-      throw error
-    }
-  }
-  return {
-    name: 'GitHub',
-    url,
-    account: token,
-    payload: ({ issue, kind }) => (issue ? contentOf(issue, kind, (text) => text) : {}),
-    file: (alert, limits) => within(() => file(settings, url, alert, limits)),
-    check: (limits) => check(settings, url, limits),
-    todo: `check GITHUB_REPOSITORY and GITHUB_ISSUES_TOKEN`,
-  }
-}
-
-function contentOf(issue: NonNullable<Alert['issue']>, kind: Alert['kind'], hide: (text: string) => string) {
-  const marker = markerFor(issue, kind)
-  const body = `${cut(hide(issue.text), MAX.body - MAX.title - marker.length - 10)}\n\n${marker}`
-  return { title: cut(safeLine(hide(issue.title), MAX.title), MAX.title), body, labels: [LABEL] }
+/** Goes on after what is refused for good. */
+function ifAllowed(error: unknown): void {
+  if (!(error instanceof Refusal) || error.answer.kind !== 'gone') throw error
 }
 
 /** What to do about a status, as the documentation of the endpoints explains it. */
@@ -202,161 +83,152 @@ const MEANS: Record<number, string> = {
 }
 const MOVED = 'the repository was renamed or moved: put its new name into GITHUB_REPOSITORY'
 
+export function githubChannel(settings: Settings): Channel {
+  const { githubRepository, githubIssuesToken, githubApiUrl } = settings
+  const api = githubApiUrl.replace(/\/+$/, '')
+  return {
+    ...{ name: 'GitHub', url: `${api}/repos/${githubRepository}`, account: githubIssuesToken, todo: '' },
+    payload: ({ issue }) => ({ ...issue }),
+    async file(alert, limits) {
+      try {
+        return { kind: 'delivered', why: await file(settings, api, alert, limits), text: '', hasMore: false }
+      } catch (error) {
+        if (error instanceof Refusal) return error.answer
+        throw error
+      }
+    },
+    check: (limits) => check(settings, api, limits),
+  }
+}
+
+async function contentOf(settings: Settings, issue: NonNullable<Alert['issue']>, kind: Alert['kind']) {
+  const hide = await hiding(settings)
+  const text = cut(hide(issue.text), MAX.body - 1000)
+  return {
+    title: safeLine(hide(issue.title), MAX.title),
+    body: `${text}\n\n${markerFor(issue, kind)}`,
+    labels: [LABEL],
+  }
+}
+
 function client({ githubIssuesToken }: Settings, { timeoutSec, signal }: Limits) {
   const headers = {
     ...{ Accept: 'application/vnd.github+json', 'X-GitHub-Api-Version': '2022-11-28', 'User-Agent': LABEL },
     ...{ Authorization: `Bearer ${githubIssuesToken}`, 'Content-Type': 'application/json' },
   }
   /** Throws a refusal, also when the answer is not of the form that it must have. */
-  return async <T>(method: string, url: string, isWell: (json: T) => boolean, body?: object) => {
-    if (signal?.aborted) throw new Refusal({ kind: 'later', why: 'no time was left', waitSec: 0, arrived: 'no' })
+  async function call<T>(method: string, url: string, isWell: (json: T) => boolean, body?: object) {
+    const arrived = method === 'GET' ? 'no' : 'perhaps'
+    if (signal?.aborted) throw new Refusal({ kind: 'later', why: 'no time was left', waitSec: 0, arrived })
     const sent = { method, headers, ...(body && { body: JSON.stringify(body) }) }
     const answer = await request(url, sent, timeoutSec, MAX_ANSWER_CHARS)
+    const { why } = answer
     if (answer.kind === 'gone')
-      throw new Refusal({ ...answer, why: `${answer.why}; ${MEANS[answer.status] ?? 'this is not accepted'}` })
-    if (answer.kind === 'later' && /^HTTP 30[178] .*Moved Permanently/.test(answer.why))
-      throw new Refusal({ kind: 'gone', status: 301, why: `${answer.why}; ${MOVED}` })
-    const arrived = method === 'GET' ? 'no' : 'perhaps'
+      throw new Refusal({ ...answer, why: `${why}; ${MEANS[answer.status] ?? 'this is not accepted'}` })
+    if (answer.kind === 'later' && /^HTTP 30[178] .*Moved Permanently/.test(why))
+      throw new Refusal({ kind: 'gone', status: 301, why: `${why}; ${MOVED}` })
     if (answer.kind === 'later') throw new Refusal(method === 'GET' ? { ...answer, arrived } : answer)
     const json = tried(() => JSON.parse(answer.text) as T)
-    if (json === undefined || json === null || !isWell(json))
-      throw new Refusal({
-        kind: 'later',
-        why: `${answer.why}: not an answer of GitHub`,
-        waitSec: 0,
-        arrived,
-      })
-    return { json, hasMore: answer.hasMore }
+    if (json !== undefined && json !== null && isWell(json)) return { json, hasMore: answer.hasMore }
+    throw new Refusal({ kind: 'later', why: `${why}: not an answer of GitHub`, waitSec: 0, arrived })
   }
-}
-
-/** Files it, or adds it to the issue that is there. What was filed already, e.g. by a run that was killed, is not filed again. */
-async function file(
-  settings: Settings,
-  url: string,
-  { issue, kind, downSince }: Alert,
-  limits: Limits,
-): Promise<string> {
-  if (!issue) return 'nothing to be filed'
-  const call = client(settings, limits)
-  const content = contentOf(issue, kind, await hiding(settings))
-  const isIssue = (one: Issue) => Number.isSafeInteger(one.number) && typeof one.state === 'string'
-
-  async function all<T>(path: string, isWell: (one: T) => boolean): Promise<T[]> {
+  /** https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api */
+  async function list<T>(url: string, isWell: (one: T) => boolean): Promise<T[]> {
+    const isList = (json: T[]) => Array.isArray(json) && json.every((one) => one !== null && isWell(one))
     const found: T[] = []
     for (let page = 1; page <= MAX_PAGES; page++) {
-      const separator = path.includes('?') ? '&' : '?'
-      const isList = (json: T[]) => Array.isArray(json) && json.every((one) => one !== null && isWell(one))
-      const { json, hasMore } = await call<T[]>('GET', `${url}${path}${separator}per_page=100&page=${page}`, isList)
+      const { json, hasMore } = await call<T[]>('GET', `${url}&per_page=100&page=${page}`, isList)
       found.push(...json)
       if (!hasMore) break
     }
     return found
   }
-  const change = (one: Issue, fields: object) => call<Issue>('PATCH', `${url}/issues/${one.number}`, isIssue, fields)
+  return { call, list }
+}
+
+/** Files it, or adds it to the issue that is there. Returns what was done. */
+async function file(settings: Settings, api: string, { issue, kind, downSince }: Alert, limits: Limits) {
+  if (!issue) return 'nothing to be filed'
+  const { call, list } = client(settings, limits)
+  const repository = `${api}/repos/${settings.githubRepository}`
+  const content = await contentOf(settings, issue, kind)
+  const change = ({ number }: Issue, fields: object) =>
+    call<Issue>('PATCH', `${repository}/issues/${number}`, isIssue, fields)
+
   /** Unless it is said there. */
-  async function say(one: Issue): Promise<string> {
-    const isSaid = (body?: string | null) => markerIn(body)?.entry === issue!.entry
-    const comments = `/issues/${one.number}/comments`
-    type Comment = { id: number; body?: string | null }
-    const isComment = ({ id }: Comment) => Number.isSafeInteger(id)
-    if (isSaid(one.body)) return `#${one.number} says so`
+  async function say({ number, body, updated_at: updatedAt }: Issue): Promise<string> {
+    const isSaid = (one: Pick<Issue, 'body'>) => markerIn(one.body)?.entry === issue!.entry
+    const comments = `${repository}/issues/${number}/comments`
     // By GitHub's clock, a week back.
-    const updatedMs = Date.parse(one.updated_at ?? '') || 0
-    const since = new Date(Math.max(0, updatedMs - 7 * DAY_MS)).toISOString()
-    if ((await all<Comment>(`${comments}?since=${since}`, isComment)).some(({ body }) => isSaid(body)))
-      return `#${one.number} says so`
-    await call<Comment>('POST', `${url}${comments}`, isComment, { body: `**${content.title}**\n\n${content.body}` })
-    return `a comment on #${one.number}`
+    const since = new Date(Math.max(0, (Date.parse(updatedAt ?? '') || 0) - 7 * DAY_MS)).toISOString()
+    if (isSaid({ body: body ?? '' }) || (await list<Comment>(`${comments}?since=${since}`, isComment)).some(isSaid))
+      return `#${number} says so`
+    await call<Comment>('POST', comments, isComment, { body: `**${content.title}**\n\n${content.body}` })
+    return `a comment on #${number}`
   }
 
-  // Only what this token's own user wrote is trusted: anybody can write a marker into an issue of a public repository.
-  const isUser = ({ login }: { login: string }) => typeof login === 'string' && login !== ''
-  const { login } = (await call('GET', url.replace(/\/repos\/.*/, '/user'), isUser)).json
-  const path = `/issues?creator=${encodeURIComponent(login)}&state=all&sort=updated&direction=desc`
-  const ours = (await all<Issue>(path, isIssue))
+  // Only what this token's own user wrote is trusted: in a public repository anybody can write a marker.
+  const { login } = (await call<{ login: string }>('GET', `${api}/user`, isUser)).json
+  const own = `creator=${encodeURIComponent(login)}&state=all&sort=updated&direction=desc`
+  const ours = (await list<Issue>(`${repository}/issues?${own}`, isIssue))
     .filter((one) => one.user?.login === login && !one.pull_request)
-    .flatMap((one) =>
-      [markerIn(one.body)].flatMap((marker) => (marker?.place === issue.place ? { ...one, marker } : [])),
-    )
-  const isOpen = ({ state }: Issue) => state === 'open'
+    .map((one) => ({ ...one, marker: markerIn(one.body), isOpen: one.state === 'open' }))
+    .filter(({ marker }) => marker?.place === issue.place)
+  const same = ours.filter(({ marker }) => marker?.key === issue.key)
 
   if (kind === 'resolved') {
-    // Everything that is open about this gateway is over; what a human has closed stays as it is. That it failed again and
-    // again is for a human to close.
-    const over = ours.filter(
-      (one) => isOpen(one) && hasLabel(one) && (!one.marker.isHealed || one.marker.key === issue.key),
-    )
+    // What is open about this gateway is over. What a human has closed stays as it is, and that it fails again and again a human closes.
+    const hasLabel = ({ labels = [] }: Issue) =>
+      labels.some((label) => (typeof label === 'string' ? label : label.name) === LABEL)
     const said: string[] = []
-    for (const one of over) {
-      said.push(await say(one))
-      if (!one.marker.isHealed) await change(one, { state: 'closed', state_reason: 'completed' })
+    for (const one of ours.filter((one) => one.isOpen && hasLabel(one))) {
+      const isHealed = one.marker?.isHealed
+      if (!isHealed || same.includes(one)) said.push(await say(one))
+      if (!isHealed) await change(one, { state: 'closed', state_reason: 'completed' })
     }
     return said.join(', ') || 'no open issue of it'
   }
   const ageOf = (time: string | null | undefined) => Date.now() - Date.parse(time ?? '')
-  const same = ours.filter(({ marker }) => marker.key === issue.key)
-  const closed = same.find((one) => ageOf(one.closed_at) < REOPENED_DAYS * DAY_MS)
-  const ofIncident = (one: Issue) => isOpen(one) || (one.closed_at ?? '') >= (downSince ?? '9')
-  const before = same.find(isOpen) ?? (kind === 'update' ? (ours.find(isOpen) ?? ours.find(ofIncident)) : undefined)
-  const target = before ?? closed
+  const closedMeanwhile = ({ closed_at: closedAt }: Issue) => (closedAt ?? '') >= (downSince ?? '9')
+  const ofIncident = kind === 'update' ? (ours.find(({ isOpen }) => isOpen) ?? ours.find(closedMeanwhile)) : undefined
+  const isRecent = (one: Issue) => ageOf(one.closed_at) < REOPENED_MS
+  const target = same.find(({ isOpen }) => isOpen) ?? ofIncident ?? same.find(isRecent)
   if (!target) {
-    await call('POST', `${url}/labels`, () => true, LABEL_FIELDS).catch(ignoreRefusal)
-    const { number } = (await call<Issue>('POST', `${url}/issues`, isIssue, content)).json
-    return `#${number} opened`
+    const label = { name: LABEL, color: 'b60205', description: 'Filed by the self-healing of an OpenClaw Gateway' }
+    await call('POST', `${repository}/labels`, isAnything, label).catch(ifAllowed)
+    return `#${(await call<Issue>('POST', `${repository}/issues`, isIssue, content)).json.number} opened`
   }
-  const isUnwanted = !isOpen(target) && ['not_planned', 'duplicate'].includes(target.state_reason ?? '')
+  const { isOpen } = target
+  const isUnwanted = !isOpen && ['not_planned', 'duplicate'].includes(target.state_reason ?? '')
   // Once a day is often enough for what heals itself.
-  if (kind === 'recurred' && (isUnwanted || (isOpen(target) && ageOf(target.updated_at) < DAY_MS)))
+  if (kind === 'recurred' && (isUnwanted || (isOpen && ageOf(target.updated_at) < DAY_MS)))
     return `#${target.number} is about it`
-  const isReopened = !isOpen(target) && !isUnwanted && kind !== 'update'
-  if (isReopened) await change(target, { state: 'open' })
-  return `${await say(target)}${isReopened ? ', reopened' : ''}`
+  if (!isOpen && !isUnwanted && kind !== 'update') await change(target, { state: 'open' })
+  return say(target)
 }
 
-const LABEL_FIELDS = { name: LABEL, color: 'b60205', description: 'Filed by the self-healing of an OpenClaw Gateway' }
-/** It is there already (422), or the token may not make labels. */
-function ignoreRefusal(error: unknown): void {
-  if (!(error instanceof Refusal) || error.answer.kind === 'later') throw error
-}
-const hasLabel = ({ labels = [] }: Issue) =>
-  labels.some((label) => (typeof label === 'string' ? label : label.name) === LABEL)
-
-interface Repository {
-  full_name?: string
-  private?: boolean
-  has_issues?: boolean
-  archived?: boolean
-}
-
-/** Looks whether an issue could be filed, and shows one. Files nothing: an issue without a title is refused. */
-async function check(settings: Settings, url: string, limits: Limits): Promise<{ isTaken: boolean; said: string }> {
-  const call = client(settings, limits)
-  const told = { kind: 'failure', scope: 'gateway', what: 'test', lead: '', incident: undefined } as const
-  const title = 'OpenClaw Gateway needs you'
-  const deeds = [{ who: 'Level 3, doctor', did: 'called a human' }]
-  const failing = { verdict: 'misconfigured', evidence: 'Invalid config' }
-  const shown = contentOf(issueOf(settings, { ...told, title, deeds }, failing), 'failure', await hiding(settings))
-  const example = `this is how one would look:\n${shown.title}\n\n${shown.body}`
+/** Looks whether an issue could be filed, and shows one. Files nothing: without a title it is refused (422), if the token may write. */
+async function check(settings: Settings, api: string, limits: Limits) {
+  const { call } = client(settings, limits)
+  const repository = `${api}/repos/${settings.githubRepository}`
+  const now = new Date()
+  const told = { kind: 'failure', scope: 'gateway', lead: 'An example: nothing is down.' } as const
+  const incident = { begin: now, lastHealthy: now, verdict: 'misconfigured', evidence: 'Invalid config', steps: [] }
+  const issue = issueOf(settings, told, 'OpenClaw Gateway needs you', '', incident, now)
+  const { title, body } = await contentOf(settings, issue, told.kind)
+  const refused = (why: string) => ({ isTaken: false, said: `GitHub would not take issues: ${why}` })
   try {
-    const isRepository = ({ has_issues }: Repository) => typeof has_issues === 'boolean'
-    const { json } = await call<Repository>('GET', url, isRepository)
-    const faults = [
-      json.has_issues ? '' : MEANS[410]!,
-      json.archived ? 'the repository is archived: nothing can be filed' : '',
-    ]
-    const fault = faults.find(Boolean)
-    if (fault) return { isTaken: false, said: `GitHub would not take issues: ${fault}` }
-    await call('POST', `${url}/issues`, () => true, { labels: [LABEL] }).catch((error) => {
-      if (!(error instanceof Refusal) || error.answer.kind !== 'gone' || error.answer.status !== 422) throw error
+    const { json } = await call<Repository>('GET', repository, isRepository)
+    if (!json.has_issues) return refused(MEANS[410]!)
+    if (json.archived) return refused('the repository is archived')
+    await call('POST', `${repository}/issues`, isAnything, { labels: [LABEL] }).catch((error) => {
+      if (error?.answer?.status !== 422) throw error
     })
-    const who = json.private ? 'private' : 'PUBLIC: everybody can read what is filed'
-    return {
-      isTaken: true,
-      said: `GitHub: ${settings.githubRepository} (${who}) would take issues; none was filed; ${example}`,
-    }
+    const readers = json.private ? 'private' : 'PUBLIC: everybody can read what is filed'
+    const said = `GitHub: ${settings.githubRepository} (${readers}) would take issues such as this one; none was filed:`
+    return { isTaken: true, said: `${said}\n${title}\n\n${body}` }
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error
-    return { isTaken: false, said: `GitHub would not take issues: ${error.answer.why}; ${example}` }
+    if (error instanceof Refusal) return refused(error.answer.why)
+    throw error
   }
 }

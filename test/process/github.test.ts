@@ -112,7 +112,7 @@ test('what heals itself is filed when it comes again, at most once a day, and st
   heal(20, 'no process; exit code 9')
   await tick(0)
   expect(github.issues[0]!.title).toMatch(/keeps failing: there is no process/)
-  expect(github.issues[0]!.body).toMatch(/ended by level 1[\s\S]*came once before/)
+  expect(github.issues[0]!.body).toMatch(/came once before[\s\S]*ended by level 1/)
   heal(10, 'no process; exit code 9')
   await tick(0, 0)
   expect([states(), counts()]).toEqual([['open'], [1, 0]])
