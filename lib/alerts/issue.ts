@@ -107,7 +107,7 @@ function plain(text: string): string {
   return quiet.replace(/[\\`*_~|[\]<>&]/g, (c) => (/[<>&]/.test(c) ? `&#${c.charCodeAt(0)};` : `\\${c}`))
 }
 
-const MARKER = new RegExp(`<!-- ${LABEL} place=([\\w-]+) key=(\\w+) entry=(\\w+)( healed)? -->\\s*$`)
+const MARKER = new RegExp(`<!-- ${LABEL} place=([\\w-]+) key=(\\w+) entry=(\\w+)( healed)? -->`)
 
 export const markerFor = ({ place, key, entry }: NonNullable<Alert['issue']>, kind: Alert['kind']) =>
   `<!-- ${LABEL} place=${place} key=${key} entry=${entry}${kind === 'recurred' ? ' healed' : ''} -->`

@@ -99,5 +99,5 @@ function resetOf(headers: Headers): number | undefined {
   if (headers.get('x-ratelimit-remaining') !== '0') return undefined
   const nowMs = Date.parse(headers.get('date') ?? '') || Date.now()
   const sec = Number.parseFloat(headers.get('x-ratelimit-reset') ?? '') - nowMs / 1000
-  return Number.isFinite(sec) ? Math.max(1, sec) : undefined
+  return Number.isFinite(sec) ? Math.max(1, sec) : 60
 }

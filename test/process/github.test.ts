@@ -47,7 +47,8 @@ test('an incident is one issue, however often Level 4 runs; what is new is a com
   expect(masked(page)).toContain(`\n${masked(`${issue!.title}\n\n${issue!.body}`)}\n`)
   expect(github.labels).toEqual(['openclaw-self-healing'])
 
-  // A reminder says nothing new.
+  // A human adds to it. A reminder says nothing new.
+  issue!.body += '\n\nMy config again.'
   const twoHoursAgo = new Date(Date.now() - 2 * 3_600_000).toISOString()
   editLedger(({ book }) => (book.cases[0]!.openedAt = twoHoursAgo))
   await tick(0)
@@ -147,6 +148,7 @@ test('without the right to set labels nothing is filed twice, and nothing is clo
 for (const [what, kill, comments] of [
   ['its issue', NEW_ISSUE, 0],
   ['its end', COMMENT, 1],
+  ['the comment on its end, not the closing,', /^PATCH/, 1],
 ] as const)
   test(`killed after GitHub took ${what} and before that was noted, Level 4 files nothing twice`, async (t) => {
     const { github, sandbox, breaks, heals, tick, states, counts } = await scene(t, ALONE)
@@ -155,7 +157,7 @@ for (const [what, kill, comments] of [
       await tick(0)
       heals()
     }
-    github.answerNext(kill, 'hang', true)
+    github.answerNext(kill, 'hang', kill.source !== '^PATCH')
     const killed = sandbox.startScript(MONITOR)
     await waitFor(() => github.requests.some(({ status }) => status === 0), 'the request')
     killed.child.kill('SIGKILL')
