@@ -23,8 +23,11 @@ const FORMS = {
   api: /^https:\/\/|^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\])(?=[:/]|$)/i,
 }
 
-export function githubProblems({ githubRepository, githubIssuesToken, githubApiUrl }: Settings): string[] {
-  if (!githubRepository && !githubIssuesToken) return []
+export function githubProblems(settings: Settings): string[] {
+  const { githubRepository, githubIssuesToken, githubApiUrl, fromEnvironment } = settings
+  // GitHub's runners set it for everything that they start.
+  const isMeant = githubRepository !== '' && !fromEnvironment.includes('GITHUB_REPOSITORY')
+  if (!isMeant && !githubIssuesToken) return []
   const problems = [
     [githubRepository, FORMS.repository, 'GITHUB_REPOSITORY is not set, or is no owner/name'],
     [
@@ -38,7 +41,7 @@ export function githubProblems({ githubRepository, githubIssuesToken, githubApiU
 }
 
 export const isOnGithub = (settings: Settings): boolean =>
-  settings.githubRepository !== '' && githubProblems(settings).length === 0
+  settings.githubIssuesToken !== '' && githubProblems(settings).length === 0
 
 interface Issue {
   number: number

@@ -1,10 +1,9 @@
 /** What an issue says. It is made of our own words alone, as its repository may be public: no words of the gateway, no log, no name
  * of a machine, no path. In its last line stands what Level 4 finds it by. */
 import { hostname } from 'node:os'
-import { fingerprintOf } from '../doctor/memory.ts'
 import { REASONS } from '../gateway/reasons.ts'
 import { TREATMENTS, type Verdict } from '../gateway/treat.ts'
-import { type Incident, lastDays, readHistory } from '../incidents/history.ts'
+import { type Failure, fingerprintOf, type Incident, lastDays, readHistory } from '../incidents/history.ts'
 import { lineOf, whoIs } from '../incidents/words.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readWhole, tried } from '../tier/state.ts'
@@ -13,8 +12,7 @@ import { hash } from './ledger.ts'
 
 export const LABEL = 'openclaw-self-healing'
 
-type Failing = Pick<Incident, 'verdict' | 'evidence'>
-type Known = Failing & Pick<Incident, 'begin' | 'lastHealthy' | 'steps'>
+type Known = Failure & Pick<Incident, 'begin' | 'lastHealthy' | 'steps'>
 
 /** The earlier incidents that were this same failure, as far back as logs are kept. */
 export function earlierOnes(settings: Settings, incident: Known, now: Date): Incident[] {
@@ -87,7 +85,7 @@ const ANY: Record<string, string> = {
 }
 
 /** The words of our own tables alone. */
-function todoOf({ verdict, evidence }: Failing): string[] {
+function todoOf({ verdict, evidence }: Failure): string[] {
   const reason = REASONS.find(({ pattern, ...its }) => (its.verdict ?? verdict) === verdict && pattern.test(evidence))
   const lines = TREATMENTS[verdict as Verdict]?.todo ?? []
   const filled = lines.map((line) =>

@@ -284,6 +284,9 @@ test('--test-alert and --dry-run show what would be filed, say what is wrong, an
     expect(said).not.toContain(GITHUB_TOKEN)
     return said
   }
+  sandbox.writeEnvFile({})
+  const inRunner = await run(1, ['--test-alert'], { env: { GITHUB_REPOSITORY: REPOSITORY } })
+  expect(inRunner).not.toContain('GITHUB')
   const tokens = ['', 'ghx wrong', `${GITHUB_TOKEN}\\nx`, `${GITHUB_TOKEN}é`]
   for (const token of tokens)
     expect(await misset({ GITHUB_ISSUES_TOKEN: token })).toMatch(/GITHUB_ISSUES_TOKEN is not set, or/)
