@@ -79,8 +79,12 @@ async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome
   if (run.dryRun) {
     const { bodyOf, headline } = await import('../lib/alerts/alert.ts')
     const shown = { now, id: '', mayBeRepetition: false }
-    for (const { alert } of ledger.outbox)
-      journal.info(`dry run: would send:\n${headline(alert, 300)}\n${bodyOf(alert, shown, 8000)}`)
+    for (const { alert } of ledger.outbox) {
+      const { kind, issue } = alert
+      if (kind !== 'recurred')
+        journal.info(`dry run: would send:\n${headline(alert, 300)}\n${bodyOf(alert, shown, 8000)}`)
+      if (issue) journal.info(`dry run: would file on GitHub:\n${issue.title}\n\n${issue.text}`)
+    }
     return ledger.outbox.length === 0 ? QUIET : KEPT
   }
   meter.set('alertsWaiting', ledger.outbox.length)
@@ -91,7 +95,8 @@ async function deliver(run: TierRun, ledger: Ledger, now: Date): Promise<Outcome
   }
   if (ledger.outbox.length === 0) return QUIET
 
-  const { configuredChannels, dispatch, noChannel } = await import('../lib/alerts/channels.ts')
+  const { configuredChannels, noChannel } = await import('../lib/alerts/channels.ts')
+  const { dispatch } = await import('../lib/alerts/outbox.ts')
   const channels = configuredChannels(settings)
   const limit = run.flags.called ? AbortSignal.timeout(30_000) : run.signal
   const delivery = dispatch({ ...run, signal: AbortSignal.any([run.signal, limit]) }, ledger, channels)

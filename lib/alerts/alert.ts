@@ -2,15 +2,17 @@
 import { secondOf, spell } from '../incidents/words.ts'
 import { cleanText, oneLine } from '../tier/contract.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
+import type { Answer, Limits } from './post.ts'
 
 export type Scope = 'gateway' | 'watchers' | 'disk'
 
 const SIGNS = {
   ...{ failure: '🚨', update: '🚨', reminder: '⏰', flapping: '🚨', several: '🚨' },
-  ...{ resolved: '✅', notice: 'ℹ️', test: '🔔', digest: '📊' },
+  ...{ resolved: '✅', notice: 'ℹ️', recurred: 'ℹ️', test: '🔔', digest: '📊' },
 }
 
-/** `update`: another reason in a known incident. `several`: alerts that had to wait. Times are ISO. */
+/** `update`: another reason in a known incident. `several`: alerts that had to wait. `recurred`: healed, not for the first
+ * time; for GitHub alone. Times are ISO. */
 export const ALERT = {
   ...{ kind: 'failure' as keyof typeof SIGNS, writtenAt: '', host: '', title: '', lead: '' },
   ...{ whys: [''], tried: [{ who: '', what: '' }], todo: [''] },
@@ -18,6 +20,8 @@ export const ALERT = {
 export const DETAILS = {
   ...{ scope: '' as Scope, downSince: '', lastHealthy: '', verdict: '', evidence: '', finding: '' },
   log: { path: '', lines: [''] },
+  /** What a repository's readers may know of it: without the gateway's words, names and paths. See github.ts. */
+  issue: { place: '', key: '', entry: '', title: '', text: '' },
 }
 export type Alert = typeof ALERT & { [Name in keyof typeof DETAILS]?: (typeof DETAILS)[Name] | undefined }
 
@@ -63,6 +67,9 @@ export interface Channel {
   headers?: Record<string, string>
   payload(alert: Alert, circumstances: Circumstances): object
   bare?(text: string): object
+  /** Instead of `payload`, each alert by itself; and instead of a test. */
+  file?(alert: Alert, limits: Limits): Promise<Answer>
+  check?(limits: Limits): Promise<{ isTaken: boolean; said: string }>
   /** What a human does when the service refuses everything. */
   todo: string
 }

@@ -1,6 +1,4 @@
-/** The channels to the human: those whose settings are present, what each is sent, and how the outbox goes through them. */
-import { DEED } from '../tier/contract.ts'
-import type { TierRun } from '../tier/run.ts'
+/** The channels to the human: those whose settings are present, and what each is sent. */
 import type { Settings } from '../tier/settings.ts'
 import {
   type Alert,
@@ -15,13 +13,12 @@ import {
   factsOf,
   headline,
   isUrgent,
-  mergeAlerts,
   partsThatFit,
   reasonsOf,
   safeLine,
 } from './alert.ts'
-import { composeChannelGone, composeTestAlert } from './compose.ts'
-import { type Delivery, hash, type Ledger, NO_PROBLEM, NOT_TRIED, queued, saveLedger } from './ledger.ts'
+import { composeTestAlert } from './compose.ts'
+import { githubChannel, githubProblems, isOnGithub } from './github.ts'
 import { type Answer, type Limits, post } from './post.ts'
 
 export function configuredChannels(settings: Settings): Channel[] {
@@ -33,8 +30,12 @@ export function configuredChannels(settings: Settings): Channel[] {
     botToken && chatId && telegramChannel(settings.telegramApiUrl, botToken, chatId),
     settings.ntfyUrl && ntfyChannel(settings.ntfyUrl, settings.ntfyToken),
     settings.alertWebhookUrl && webhookChannel(settings.alertWebhookUrl),
-  ].filter((channel) => channel !== '')
+    isOnGithub(settings) && githubChannel(settings),
+  ].filter((channel) => typeof channel === 'object')
 }
+
+/** On GitHub only what is worth an issue; what was healed, again, is told nowhere else. */
+export const isFor = ({ file }: Channel, { kind, issue }: Alert) => (file ? issue !== undefined : kind !== 'recurred')
 
 export function noChannel(settings: Settings): string {
   const file = settings.envFile ?? `${settings.stateDir}/.env`
@@ -83,10 +84,11 @@ export function formProblems(settings: Settings): string[] {
     TELEGRAM_BOT_TOKEN: settings.telegramChatId && settings.telegramBotToken,
     NTFY_URL: settings.ntfyUrl,
   }
-  return (Object.keys(FORMS) as (keyof typeof FORMS)[]).flatMap((name) => {
+  const ofForms = (Object.keys(FORMS) as (keyof typeof FORMS)[]).flatMap((name) => {
     const problem = values[name] && formProblem(name, values[name])
     return problem ? [`${name} is ${problem}`] : []
   })
+  return [...ofForms, ...githubProblems(settings)]
 }
 
 /** Sends a test through every channel. Returns what each said to it. */
@@ -95,6 +97,7 @@ export async function sendTest(settings: Settings, signal?: AbortSignal) {
   const circumstances = { now, id: `test-${now.getTime()}`, mayBeRepetition: false }
   const limits = { timeoutSec: settings.alertTimeoutSec, signal }
   const answers = configuredChannels(settings).map(async (channel) => {
+    if (channel.check) return channel.check(limits)
     const { kind, why } = await send(channel, composeTestAlert(settings, now), circumstances, limits)
     const isTaken = kind === 'delivered'
     return { isTaken, said: `${channel.name} ${isTaken ? 'took' : 'did not take'} the test: ${why}` }
@@ -105,6 +108,7 @@ export async function sendTest(settings: Settings, signal?: AbortSignal) {
 /** `gone`: neither the message nor plain words are accepted. */
 export async function send(channel: Channel, alert: Alert, circumstances: Circumstances, limits: Limits) {
   const { url, bare, todo } = channel
+  if (channel.file) return channel.file(alert, limits)
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': circumstances.id, ...channel.headers }
   const attempt = (payload: object) => post(url, { body: JSON.stringify(payload), headers }, limits)
   let answer: Answer = await attempt(channel.payload(alert, circumstances))
@@ -117,7 +121,7 @@ export async function send(channel: Channel, alert: Alert, circumstances: Circum
 
 /** Mattermost, Rocket.Chat, Google Chat and the like show `text`, programs read the rest. */
 function webhookChannel(url: string): Channel {
-  const payload: Channel['payload'] = (alert, circumstances) => {
+  const payload: Channel['payload'] = ({ issue: _, ...alert }, circumstances) => {
     const { id, mayBeRepetition } = circumstances
     const text = `${headline(alert, 200)}\n${bodyOf(alert, circumstances, 3799)}`
     return { version: 1, id, ...alert, urgent: isUrgent(alert), mayBeRepetition, text }
@@ -262,86 +266,4 @@ function ntfyChannel(topicUrl: string, token: string): Channel {
     },
     todo: 'check NTFY_URL (server and topic) and NTFY_TOKEN',
   }
-}
-
-/** By the tries: a service that takes messages without saying so must not get one every five minutes. */
-const UNCERTAIN_PAUSES_SEC = [0, 0, 900, 3600]
-const LONGEST_PAUSE_SEC = 6 * 3600
-/** A 404 may have been a mistake. */
-const GONE_PAUSE_SEC = 3600
-/** An incident's reminder is among the newest. */
-const MAX_WAITING = 50
-
-/** Sends through all channels; when one turns out to be gone, the others report that. Keeps `ledger` up to date, here and on disk. */
-export async function dispatch(run: TierRun, ledger: Ledger, channels: readonly Channel[]): Promise<void> {
-  const { settings, journal, meter, signal } = run
-  const dropped = ledger.outbox.length - MAX_WAITING
-  if (dropped > 0) journal.error(`${dropped} alerts dropped: more than ${MAX_WAITING} wait to be delivered`)
-  ledger.outbox = ledger.outbox.slice(-MAX_WAITING)
-  const news: Alert[] = []
-  do {
-    ledger.outbox.push(...news.splice(0).map(queued))
-    await Promise.all(channels.map(sendThrough))
-    ledger.outbox = ledger.outbox.filter(({ deliveries }) => {
-      const open = channels.filter(({ name }) => !deliveries[name]?.done)
-      return open.length === channels.length || !open.every((channel) => stateOf(channel).isGone)
-    })
-    saveLedger(settings, ledger)
-  } while (news.length > 0 && channels.some((channel) => !stateOf(channel).isGone))
-
-  function stateOf({ name, url, account = '' }: Channel) {
-    const state = ledger.channels[name]
-    const fingerprint = hash(`${url} ${account}`)
-    return state?.fingerprint === fingerprint ? state : { ...NO_PROBLEM, fingerprint }
-  }
-
-  async function sendThrough(channel: Channel): Promise<void> {
-    const { name } = channel
-    const before = stateOf(channel)
-    const deliveryOf = ({ deliveries }: Ledger['outbox'][number]) => deliveries[name] ?? NOT_TRIED
-    const due = ledger.outbox.filter((one) => !deliveryOf(one).done && !isWaiting(deliveryOf(one)))
-    if (due.length === 0 || isWaiting(before) || signal.aborted) return
-    const tried = due.map(deliveryOf)
-    const note = (deliveries: Delivery[]) => {
-      for (const [i, one] of due.entries()) one.deliveries[name] = deliveries[i]!
-      saveLedger(settings, ledger)
-    }
-    const now = new Date()
-    const [ids, alerts] = [due.map(({ id }) => id), due.map((one) => one.alert)]
-    const alert = mergeAlerts(alerts, now)
-    const mayBeRepetition = tried.some(({ uncertainTries }) => uncertainTries > 0)
-    const id = ids.join('+').slice(0, 200)
-
-    // Killed while it sends, it is not known whether it arrived.
-    note(tried.map(uncertain))
-    const limits = { timeoutSec: settings.alertTimeoutSec, signal }
-    const answer = await send(channel, alert, { now, mayBeRepetition, id }, limits)
-    meter.add('alertDeliveries', { channel: name, result: answer.kind })
-    const waitSec = answer.kind === 'later' ? answer.waitSec : answer.kind === 'gone' ? GONE_PAUSE_SEC : 0
-    ledger.channels[name] = { ...before, notBeforeMs: inFuture(waitSec), isGone: answer.kind === 'gone' }
-    if (answer.kind === 'delivered') {
-      note(tried.map((one) => ({ ...one, done: true })))
-      journal.info((alert.kind === 'digest' ? DEED.deliveredDigest : DEED.delivered)(name, alert.title))
-      return
-    }
-    note(answer.kind === 'later' && answer.arrived === 'perhaps' ? tried.map(uncertain) : tried)
-    if (answer.kind === 'gone' && !before.isGone) news.push(composeChannelGone(name, answer.why, now))
-    journal.error(`alert NOT delivered to ${name}: ${answer.why}; kept for a later run`)
-  }
-}
-
-function uncertain({ done, uncertainTries }: Delivery): Delivery {
-  const tries = uncertainTries + 1
-  return { done, uncertainTries: tries, notBeforeMs: inFuture(UNCERTAIN_PAUSES_SEC[tries] ?? LONGEST_PAUSE_SEC) }
-}
-
-/** A time further ahead than any pause is from a wrong clock. */
-function isWaiting({ notBeforeMs }: { notBeforeMs: number }): boolean {
-  const leftMs = notBeforeMs - Date.now()
-  return leftMs > 0 && leftMs <= LONGEST_PAUSE_SEC * 1000
-}
-
-/** Without a pause no time at all: it would become one when the clock is set back. */
-function inFuture(pauseSec: number): number {
-  return pauseSec > 0 ? Date.now() + pauseSec * 1000 : 0
 }

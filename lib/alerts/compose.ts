@@ -4,12 +4,14 @@ import { hiding } from '../gateway/secrets.ts'
 import { TREATMENTS, type Verdict } from '../gateway/treat.ts'
 import type { History, Incident } from '../incidents/history.ts'
 import { rootCauseOf } from '../incidents/learnings.ts'
-import { howItEnded, howLong, lineOf, spell, whoIs } from '../incidents/words.ts'
+import { howItEnded, howLong, spell } from '../incidents/words.ts'
 import { localIso, NEEDS_ATTENTION, oneLine, parseLine } from '../tier/contract.ts'
 import { readTail } from '../tier/journal.ts'
 import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Alert, blank, clockTime } from './alert.ts'
+import { isOnGithub } from './github.ts'
+import { deedsOf, earlierOnes, issueOf } from './issue.ts'
 import type { News } from './news.ts'
 
 const MAX_WHYS = 10
@@ -29,7 +31,10 @@ export async function composeAlerts(settings: Settings, news: News[], history: H
   const undo = notices.flatMap((what) => rollbackOf(settings, what)?.todo ?? []).slice(-3)
   const todo = undo.length > 0 ? undo : needsAttention ? adviceFor(settings, 'warnings') : [NOTHING]
   const notice = { ...blank('notice', title, now), whys, todo: todo.map(hide) }
-  const alerts = news.flatMap((one) => (one.kind === 'notice' ? [] : [compose(settings, one, history, hide, now)]))
+  const alerts = news.flatMap((one) => {
+    if (one.kind !== 'notice') return [compose(settings, one, history, hide, now)]
+    return one.recovery && isOnGithub(settings) ? recurred(settings, one.recovery, now) : []
+  })
   return whys.length > 0 ? [...alerts, notice] : alerts
 }
 
@@ -63,7 +68,12 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
     ...{ flapping: `${needs}: it fails again and again`, resolved: back, steady: 'is steady again' },
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
-  const alert = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead: leadOf(news, incident, now) }
+  const told = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead: leadOf(news, incident, now) }
+  // Not on GitHub: that it still lasts, and a disk on which it cannot be written down what was filed.
+  const isFiled = isOnGithub(settings) && kind !== 'reminder' && scope !== 'disk'
+  const what = `${at.toISOString()} ${calls.map(({ why }) => why).join('\n')}`
+  const heading = `${subject.replace(/ on$/, '')} ${words}`
+  const alert = { ...told, ...(isFiled && { issue: issueOf(settings, told, heading, what, incident, now) }) }
   if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
   const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []
@@ -85,6 +95,15 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   }
 }
 
+/** For GitHub: it healed, and not for the first time. */
+function recurred(settings: Settings, incident: Incident, now: Date): Alert[] {
+  if (earlierOnes(settings, incident, now).length === 0) return []
+  const [kind, title] = ['recurred', 'OpenClaw Gateway keeps failing'] as const
+  const lead = `The incident ${howItEnded(incident)}: ${howLong(incident)}.`
+  const alert = { ...blank(kind, title, now), scope: 'gateway' as const, lead }
+  return [{ ...alert, issue: issueOf(settings, alert, title, incident.begin.toISOString(), incident, now) }]
+}
+
 function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident | undefined, now: Date): string {
   if (kind === 'steady') return `No failure since ${clockTime(at, now)}.`
   if (kind === 'flapping')
@@ -98,13 +117,9 @@ function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident 
 }
 
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */
-function whatEachLevelDid({ steps }: Incident, brief: Hide, now: Date): Alert['tried'] {
-  return (['watchdog', 'healthcheck', 'emergency-recovery'] as const).map((tier) => {
-    const own = steps.filter((step) => step.tier === tier)
-    const isLast = (kinds: string[]) => own.findLast(({ said }) => kinds.includes(said.kind))
-    const step = isLast(['manual', 'escalate']) ?? isLast(['down']) ?? own.at(-1)
-    if (!step) return { who: whoIs(tier), what: 'was not called' }
-    const { who, did, quote } = lineOf(step)
+function whatEachLevelDid(incident: Incident, brief: Hide, now: Date): Alert['tried'] {
+  return deedsOf(incident).map(({ who, did, quote, own }) => {
+    if (own.length === 0) return { who, what: did }
     const from = clockTime(own[0]!.at, now)
     const to = clockTime(new Date(Math.max(...own.map(({ until }) => until.getTime()))), now)
     const what = quote ? `${did}: ${quote}` : did

@@ -68,6 +68,7 @@ function checkLedger(value: unknown, path: string): Ledger | undefined {
   const ledger = like(LEDGER, value)
   for (const { alert } of ledger.outbox) {
     if (!alert.log?.path) delete alert.log
+    if (!alert.issue?.entry) delete alert.issue
     for (const name of Object.keys(DETAILS) as (keyof typeof DETAILS)[]) if (alert[name] === '') delete alert[name]
   }
   ledger.outbox = ledger.outbox.filter(({ id, alert }) => id && alert.title)

@@ -22,7 +22,7 @@ export type Happening =
 
 /** `calls`: what a human has not heard of. `failedAt`: of what is flapping. */
 export type News =
-  | { kind: 'notice'; scope: Scope; what: string }
+  | { kind: 'notice'; scope: Scope; what: string; recovery?: Incident }
   | (OfAnIncident & { kind: 'failure' | 'update' | 'reminder' | 'flapping' | 'resolved' | 'steady' })
 type OfAnIncident = { scope: Scope; at: Date; calls: Call[]; open?: Case; failedAt?: string[] }
 type Book = Ledger['book']
@@ -69,7 +69,7 @@ function take(book: Book, one: Happening, news: News[]): void {
     const { healedBy, downSec } = one.recovery
     const by = typeof healedBy === 'number' ? `level ${healedBy}` : 'itself or by hand'
     const what = `recovered by ${by} after ${Math.round(downSec)} s`
-    if (!flaps.isFlapping) news.push({ kind: 'notice', scope, what })
+    if (!flaps.isFlapping) news.push({ kind: 'notice', scope, what, recovery: one.recovery })
   }
 }
 

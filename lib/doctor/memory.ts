@@ -1,9 +1,9 @@
 /** What is remembered of doctors. How often one was called: a budget per day, and no second one for a failure that the first left
  * unchanged. And remedies: the calls that healed one failure twice. Approved, Level 2 makes them before it calls a doctor. */
-import { createHash } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { readConfig } from '../gateway/config.ts'
+import { type Failure, fingerprintOf } from '../incidents/history.ts'
 import { localIso, oneLine } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readState, shaped, writeState } from '../tier/state.ts'
@@ -12,8 +12,6 @@ import { describeCall, type InstrumentCall, isTreatment } from './session.ts'
 
 const SESSIONS = [{ at: 0, failure: '' }]
 type PastSession = (typeof SESSIONS)[number]
-
-export type Failure = { verdict: string; evidence: string }
 
 const DAY_MS = 86_400_000
 
@@ -29,14 +27,6 @@ export function noteSession(settings: Settings, past: readonly PastSession[], on
 
 export function failureKey(settings: Settings, seen: Failure): string {
   return `${fingerprintOf(seen)} ${readConfig(settings)?.hash ?? 'no config'}`
-}
-
-/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
-export function fingerprintOf({ verdict, evidence }: Failure): string {
-  // How it ended is not known of every start, and a crash loop is seen at different moments.
-  const passing = / \(it (?:exited|was killed)[^()]*(?:\(\d+\))?\)$|\d+ processes ended within .*$/
-  const words = evidence.replace(passing, '').replace(/\d+/g, '#')
-  return createHash('sha256').update(`${verdict}\n${words}`).digest('hex').slice(0, 12)
 }
 
 export function whyNoDoctor(settings: Settings, sessions: readonly PastSession[], failure: string, nowMs: number) {

@@ -1,4 +1,5 @@
 /** The one reader of the tiers' logs: when an incident begins and ends, who ended it, and what is known of every minute. */
+import { createHash } from 'node:crypto'
 import { awakeSec } from '../tier/awake.ts'
 import { ALL_TIERS, type Marker, TIERS, type TierName } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
@@ -41,6 +42,16 @@ const newIncident = (begin: Date, lastHealthy: Date | undefined) => ({
   alerts: 0,
   steps: [] as Step[],
 })
+
+export type Failure = Pick<Incident, 'verdict' | 'evidence'>
+
+/** What makes a failure the same one: its verdict and its last words, without the numbers that differ every time. */
+export function fingerprintOf({ verdict, evidence }: Failure): string {
+  // How it ended is not known of every start, and a crash loop is seen at different moments.
+  const passing = / \(it (?:exited|was killed)[^()]*(?:\(\d+\))?\)$|\d+ processes ended within .*$/
+  const words = evidence.replace(passing, '').replace(/\d+/g, '#')
+  return createHash('sha256').update(`${verdict}\n${words}`).digest('hex').slice(0, 12)
+}
 
 export type Condition = 'up' | 'down' | 'stopped' | 'unknown'
 

@@ -15,7 +15,7 @@ export async function digestDue(settings: Settings, journal: Journal, ledger: Le
   const sent = Date.parse(ledger.digestUntil)
   if (sent >= end.getTime() && sent <= now.getTime()) return []
   ledger.digestUntil = end.toISOString()
-  if (configuredChannels(settings).length > 0) return [await composeDigest(settings, end, now)]
+  if (configuredChannels(settings).some(({ file }) => !file)) return [await composeDigest(settings, end, now)]
   journal.warn(`WEEKLY_DIGEST is on, but ${noChannel(settings)}`)
   return []
 }

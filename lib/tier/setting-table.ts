@@ -138,6 +138,8 @@ export const SETTINGS = {
   slackWebhookUrl: secretUrl('SLACK_WEBHOOK_URL', '', "Slack's incoming webhook"),
   telegramBotToken: secret('TELEGRAM_BOT_TOKEN', '', "Telegram's bot; used together with the chat"),
   telegramChatId: text('TELEGRAM_CHAT_ID', '', 'the chat that the bot writes to'),
+  githubRepository: text('GITHUB_REPOSITORY', '', 'where incidents are filed as issues: owner/name on GitHub'),
+  githubIssuesToken: secret('GITHUB_ISSUES_TOKEN', '', 'its token, fine-grained, with Issues: read and write'),
   ntfyUrl: secretUrl('NTFY_URL', '', "the topic's URL, e.g. `https://ntfy.sh/my-topic`"),
   ntfyToken: secret('NTFY_TOKEN', '', 'access token, when the topic needs one'),
   alertWebhookUrl: secretUrl('ALERT_WEBHOOK_URL', '', 'any other receiver: alerts are posted there as JSON'),
@@ -162,6 +164,7 @@ const CONSTANTS = {
   alertWindowMin: minutes('EMERGENCY_ALERT_WINDOW', '30', 'an older failure has passed or was sent'),
   alertTimeoutSec: timeout('ALERT_HTTP_TIMEOUT', '10', 'the next run comes in 5 minutes anyway'),
   telegramApiUrl: url('TELEGRAM_API_URL', 'https://api.telegram.org', 'only a Bot API server of your own differs'),
+  githubApiUrl: url('GITHUB_API_URL', 'https://api.github.com', 'only GitHub Enterprise Server has another'),
   guardianMaxRevivals: count('GUARDIAN_MAX_REVIVALS', '3', 'in a row: one more would not help'),
 } as const satisfies Record<string, Setting<unknown>>
 

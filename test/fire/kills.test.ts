@@ -7,6 +7,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
 import { MARKER } from '../../lib/tier/contract.ts'
+import { startGithubApi } from '../support/github-api.ts'
 import { createSandbox, type Sandbox } from '../support/sandbox.ts'
 import { writeTierLog } from '../support/tier-logs.ts'
 import { startWebhookReceiver } from '../support/webhook-receiver.ts'
@@ -70,8 +71,10 @@ const SCENES: Record<string, (t: TestContext) => Promise<Scene>> = {
 
   async 'emergency-recovery-monitor'(t) {
     const receiver = await startWebhookReceiver()
+    const github = await startGithubApi()
     t.onTestFinished(receiver.close)
-    const box = await sandbox(t, { DISCORD_WEBHOOK_URL: receiver.url })
+    t.onTestFinished(github.close)
+    const box = await sandbox(t, { DISCORD_WEBHOOK_URL: receiver.url, ...github.settings })
     // Letters: the same reason with another number would be the same failure.
     const reason = (n: number) => `reason ${String(n).replace(/\d/g, (digit) => 'abcdefghij'[Number(digit)]!)} of many`
     const before = (n: number) => {
@@ -88,6 +91,8 @@ const SCENES: Record<string, (t: TestContext) => Promise<Scene>> = {
       // Killed between Discord's answer and the note of it: that cannot be known, and the second message says so.
       expect(again.length).toBeLessThan(2)
       for (const message of again) expect(message).toMatch(/repetition/)
+      // There it can be known.
+      expect([github.issues.length, github.comments.length]).toEqual([n, 0])
     }
     return { box, before, after }
   },

@@ -6,6 +6,8 @@ import { listen, type ScriptedAnswer } from '../support/webhook-receiver.ts'
 
 const WHAT = { body: '{}', headers: {} }
 const SHORT_SEC = 2
+/** Twenty minutes before 1795000000. */
+const OUT_OF_REQUESTS = { 'x-ratelimit-remaining': '0', date: new Date(1_794_998_800_000).toUTCString() }
 const PERHAPS = { kind: 'later', arrived: 'perhaps' }
 
 /** A service that gives these answers one after the other; the last one again and again. */
@@ -34,6 +36,14 @@ test.each<[said: object, status: number, body?: string, headers?: Record<string,
   [{ kind: 'later', waitSec: 65 }, 429, '', { 'retry-after': '65' }],
   [{ kind: 'later', waitSec: 60 }, 429, '', { 'retry-after': 'soon' }],
   [{ kind: 'later', waitSec: 3600 }, 429, '', { 'retry-after': '31536000' }],
+  // GitHub's limits, the first by its own clock; without them it is a refusal.
+  [{ kind: 'later', waitSec: 1200 }, 403, '', { ...OUT_OF_REQUESTS, 'x-ratelimit-reset': '1795000000' }],
+  [{ kind: 'later', waitSec: 3600 }, 429, '', { ...OUT_OF_REQUESTS, 'x-ratelimit-reset': '1895000000' }],
+  [{ kind: 'later', waitSec: 60 }, 403, '', { ...OUT_OF_REQUESTS, 'x-ratelimit-reset': 'soon' }],
+  [{ kind: 'later', waitSec: 90 }, 403, '', { 'retry-after': '90' }],
+  [{ kind: 'later', waitSec: 60 }, 403, '{"message":"You have exceeded a secondary rate limit."}'],
+  [{ kind: 'gone', status: 403 }, 403, '{"message":"Resource not accessible by personal access token"}'],
+  [{ kind: 'gone', status: 404 }, 404, '', OUT_OF_REQUESTS],
   [{ kind: 'later', arrived: 'no' }, 500],
   [{ kind: 'later', arrived: 'no' }, 502, '<html>Bad Gateway</html>'],
   // The service behind that gateway may have taken it.

@@ -1,9 +1,9 @@
 /** Written-down evidence, and the verdict on it. */
 import { expect, test } from 'vitest'
-import { fingerprintOf } from '../../lib/doctor/memory.ts'
 import { type Absence, type Evidence, judge } from '../../lib/gateway/judge.ts'
 import type { Probe } from '../../lib/gateway/probe.ts'
 import { REASONS } from '../../lib/gateway/reasons.ts'
+import { fingerprintOf } from '../../lib/incidents/history.ts'
 import type { Service } from '../../lib/services/supervisor.ts'
 import type { Settings } from '../../lib/tier/settings.ts'
 
