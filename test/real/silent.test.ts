@@ -10,6 +10,7 @@ import { execa } from 'execa'
 import { expect, onTestFinished, test } from 'vitest'
 import { startModelApi, type Turn } from '../support/model-api.ts'
 import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
+import { slowly } from './patient-machine.ts'
 import { useRealOpenClaw } from './real-sandbox.ts'
 
 const HOUR_MS = 3_600_000
@@ -118,7 +119,7 @@ test('failed runs of agents, a channel that falls quiet, a token that expires, a
   // The provider is well again. A chat is answered, and so is the probe, when OpenClaw tries its credential again.
   turn = { text: 'OK' }
   const answers = async () => (await openclaw('agent', '--session-key', 's', '--message', 'hi')).exitCode === 0
-  await waitFor(answers, 'an answer after the pause of its credential', 300_000)
+  await slowly(answers, 'an answer after the pause of its credential', 700_000)
   telegram.write('the words of a chat')
   await waitFor(() => telegram.sent.includes('OK'), 'the answer in the chat', 120_000)
   expect(await toldAfter(box, 3 * HOUR_MS)).toEqual([expect.stringMatching(/anthropic expires at \d{4}-/)])
@@ -134,4 +135,4 @@ test('failed runs of agents, a channel that falls quiet, a token that expires, a
   expect(box.processes()).toContain(pid)
   expect(readFileSync(box.configPath, 'utf8')).toContain('acme')
   expect(box.log('healthcheck')).not.toMatch(/the words of a chat|restart:|DOWN/)
-}, 900_000)
+}, 1_500_000)
