@@ -18,6 +18,8 @@ const ANSWERS = {
   status: describe,
   doctor: describe,
   'gateway stability latest': describe,
+  'channels status': () => print(JSON.stringify({ channelOrder: [], channelAccounts: {}, statusIssues: [] })),
+  'models status': () => print(JSON.stringify({ auth: { oauth: { providers: [] }, unusableProfiles: [] } })),
 }
 
 /** A test's own answers, for the cases where the real one answers something else: `{"gateway restart": {"code": 2}}`. */
