@@ -13,8 +13,8 @@ const DAY_MS = 86_400_000
 const REOPENED_MS = 30 * DAY_MS
 /** Of 100 each. */
 const MAX_PAGES = 5
-/** More than a hundred issues with bodies as long as GitHub takes them. */
-const MAX_ANSWER_CHARS = 8_000_000
+/** A hundred comments of strangers, as long as GitHub takes them, each character escaped as `\u0000`. */
+const MAX_ANSWER_CHARS = 41_000_000
 
 const FORMS = {
   repository: /^[A-Za-z0-9][\w-]{0,38}\/(?!\.{1,2}$)[\w.-]{1,100}$/,

@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { expect, test as inTurn, type TestContext } from 'vitest'
+import { hash } from '../../lib/alerts/ledger.ts'
+import { fingerprintOf } from '../../lib/incidents/history.ts'
 import { localStamp, MARKER } from '../../lib/tier/contract.ts'
 import { GITHUB_TOKEN, KEEPER, REFUSALS, REPOSITORY, startGithubApi } from '../support/github-api.ts'
 import { MONITOR, monitorScene } from '../support/monitor-scene.ts'
@@ -334,6 +336,41 @@ test('only what is ours is touched: by the author, the label and the machine', a
     'open',
     'open',
   ])
+})
+
+test('what GitHub may have taken is asked for at once, and what came after it waits: nothing stays open', async (t) => {
+  const { github, breaks, heals, tick, states } = await scene(t, { ...ALONE, ALERT_HTTP_TIMEOUT: '2' })
+  breaks()
+  for (let i = 0; i < 3; i++) {
+    github.answerNext(NEW_ISSUE, 'hang')
+    await tick(1)
+  }
+  heals()
+  await tick(0, 0)
+  expect(states()).toEqual(['closed completed'])
+})
+
+test('comments of strangers, as many and as long as they like, stop nothing', async (t) => {
+  const { github, breaks, heals, tick, states } = await scene(t, ALONE)
+  breaks()
+  await tick(0)
+  const one = { issue: 1, body: '\n'.repeat(65_536), user: { login: 'stranger' }, updated_at: new Date().toISOString() }
+  for (let id = 1; id <= 120; id++) github.comments.push({ ...one, id })
+  heals()
+  await tick(0)
+  expect(states()).toEqual(['closed completed'])
+})
+
+test('the times of an issue are UTC, and nobody can guess the words behind its hashes', async (t) => {
+  const { github, heals, breaks, tick } = await scene(t, ALONE)
+  const evidence = 'Invalid config: gateway.port'
+  for (const minutesAgo of [28, 22, 16, 10]) {
+    breaks(minutesAgo, evidence)
+    if (minutesAgo > 10) heals(minutesAgo - 5)
+  }
+  await tick(0)
+  expect(github.heard()).toMatch(/fails again and again[\s\S]*Failed 4 times since [\d-]{10} \d\d:\d\d UTC/)
+  expect(github.heard()).not.toContain(hash(fingerprintOf({ verdict: 'misconfigured', evidence })))
 })
 
 test('answers that are not of GitHub, or come late, harm nothing', async (t) => {
