@@ -224,6 +224,7 @@ async function check(settings: Settings, api: string, limits: Limits) {
     const { json } = await call<Repository>('GET', repository, isRepository)
     if (!json.has_issues) return refused(MEANS[410]!)
     if (json.archived) return refused('the repository is archived')
+    await call('GET', `${api}/user`, isUser)
     await call('POST', `${repository}/issues`, isAnything, { labels: [LABEL] }).catch((error) => {
       if (error?.answer?.status !== 422) throw error
     })

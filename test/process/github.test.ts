@@ -268,7 +268,8 @@ test('--test-alert and --dry-run show what would be filed, say what is wrong, an
     [{ hasIssues: false }, 1, /issues are disabled/],
     [{ hasIssues: true, isArchived: true }, 1, /archived/],
     [{ isArchived: false, mayWrite: false }, 1, /Issues: read and write/],
-    [{ isGone: true }, 1, /check GITHUB_REPOSITORY/],
+    [{ mayWrite: true, isApp: true }, 1, /not accessible by integration/],
+    [{ isApp: false, isGone: true }, 1, /check GITHUB_REPOSITORY/],
   ] as const) {
     Object.assign(github.situation, change)
     expect(await run(code, ['--test-alert'])).toMatch(words)
@@ -301,7 +302,7 @@ test('--test-alert and --dry-run show what would be filed, say what is wrong, an
   expect(await misset({ GITHUB_ISSUES_TOKEN: `github_pat_${'x'.repeat(60)}` })).toMatch(
     /Bad credentials.*GITHUB_ISSUES_TOKEN/,
   )
-  expect(github.requests.filter(({ path }) => !path.startsWith(`/repos/${REPOSITORY}`))).toEqual([])
+  expect(github.requests.filter(({ path }) => path !== '/user' && !path.startsWith(`/repos/${REPOSITORY}`))).toEqual([])
 })
 
 test('only what is ours is touched: by the author, the label and the machine', async (t) => {

@@ -34,7 +34,7 @@ export interface StoredComment {
 /** What a test may change: what the token may do, and what the repository is. */
 const SITUATION = {
   ...{ isPrivate: true, hasIssues: true, isArchived: false, mayWrite: true, mayPush: true, isGone: false },
-  movedTo: '',
+  ...{ movedTo: '', isApp: false },
 }
 
 const now = () => `${new Date().toISOString().slice(0, 19)}Z`
@@ -106,7 +106,11 @@ export async function startGithubApi() {
     if (headers.accept !== 'application/vnd.github+json') problems.push('no media type of GitHub')
     if (headers['x-github-api-version'] !== '2022-11-28') problems.push('no version of the API')
     if (headers.authorization !== `Bearer ${GITHUB_TOKEN}`) return refusal(401, 'Bad credentials')
-    if (path === '/user') return reply(200, { login: KEEPER, id: 1 })
+    // An app's own token, such as that of a workflow, has no user.
+    if (path === '/user')
+      return situation.isApp
+        ? refusal(403, 'Resource not accessible by integration')
+        : reply(200, { login: KEEPER, id: 1 })
     const root = `/repos/${REPOSITORY}`
     if (situation.isGone || !(path === root || path.startsWith(`${root}/`))) return refusal(404, 'Not Found')
     if (situation.movedTo)
