@@ -11,6 +11,8 @@ const MAX = { title: 256, body: 65_536 }
 const DAY_MS = 86_400_000
 /** A failure that returns later than that gets a new issue. */
 const REOPENED_MS = 30 * DAY_MS
+/** What a failure is, its words say, and those may differ each time: others wrote them. */
+const MAX_NEW_A_DAY = 5
 /** Of 100 each. */
 const MAX_PAGES = 5
 /** A hundred comments of strangers, as long as GitHub takes them, each character escaped as `\u0000`. */
@@ -47,6 +49,7 @@ interface Issue {
   number: number
   state: string
   state_reason?: string | null
+  created_at?: string
   closed_at?: string | null
   updated_at?: string
   body?: string | null
@@ -195,7 +198,9 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
   const closedMeanwhile = ({ closed_at: closedAt }: Issue) => (closedAt ?? '') >= (downSince ?? '9')
   const ofIncident = kind === 'update' ? (ours.find(({ isOpen }) => isOpen) ?? ours.find(closedMeanwhile)) : undefined
   const isRecent = (one: Issue) => ageOf(one.closed_at) < REOPENED_MS
-  const target = same.find(({ isOpen }) => isOpen) ?? ofIncident ?? same.find(isRecent)
+  const newToday = ours.filter((one) => ageOf(one.created_at) < DAY_MS)
+  const instead = newToday.length < MAX_NEW_A_DAY ? undefined : newToday[0]
+  const target = same.find(({ isOpen }) => isOpen) ?? ofIncident ?? same.find(isRecent) ?? instead
   if (!target) {
     const label = { name: LABEL, color: 'b60205', description: 'Filed by the self-healing of an OpenClaw Gateway' }
     await call('POST', `${repository}/labels`, isAnything, label).catch(ifAllowed)

@@ -362,6 +362,29 @@ test('comments of strangers, as many and as long as they like, stop nothing', as
   expect(states()).toEqual(['closed completed'])
 })
 
+test('whatever words a failure has, a gateway opens no more than five issues a day', async (t) => {
+  const { github, breaks, heals, tick, states, counts } = await scene(t, ALONE)
+  breaks(28)
+  await tick(0)
+  heals(24)
+  await tick(0)
+  const [first] = github.issues
+  const withKey = (key: string) => first!.body.replace(/key=\w+/, `key=${key}`)
+  for (const key of ['b', 'c', 'd']) github.addIssue({ ...first!, body: withKey(key) })
+  breaks(20, 'Invalid config: the fifth')
+  await tick(0)
+  heals(16)
+  await tick(0)
+  expect(counts()).toEqual([5, 2])
+  breaks(12, 'Invalid config: the sixth')
+  await tick(0)
+  expect(counts()).toEqual([5, 3])
+  expect(states().filter((state) => state.startsWith('open'))).toHaveLength(1)
+  heals(8)
+  await tick(0)
+  expect(states()).toEqual(Array(5).fill('closed completed'))
+})
+
 test('the times of an issue are UTC, and nobody can guess the words behind its hashes', async (t) => {
   const { github, heals, breaks, tick } = await scene(t, ALONE)
   const evidence = 'Invalid config: gateway.port'
