@@ -261,7 +261,7 @@ test('secrets, chats, names and paths stay on the machine', async (t) => {
 test('--test-alert and --dry-run show what would be filed, say what is wrong, and file nothing', async (t) => {
   const { github, breaks, run, sandbox } = await scene(t, ALONE)
   expect(await run(0, ['--test-alert'])).toMatch(
-    /GitHub: keeper\/home-server \(private\)[\s\S]*none was filed[\s\S]*needs you: its config[\s\S]*What to do[\s\S]*<!-- openclaw-self-healing/,
+    /GitHub alone wakes nobody[\s\S]*GitHub: keeper\/home-server \(private\)[\s\S]*none was filed[\s\S]*needs you: its config[\s\S]*What to do[\s\S]*<!-- openclaw-self-healing/,
   )
   for (const [change, code, words] of [
     [{ isPrivate: false }, 0, /PUBLIC: everybody can read/],
@@ -340,11 +340,13 @@ test('only what is ours is touched: by the author, the label and the machine', a
 })
 
 test('what GitHub may have taken is asked for at once, and what came after it waits: nothing stays open', async (t) => {
-  const { github, breaks, heals, tick, states } = await scene(t, { ...ALONE, ALERT_HTTP_TIMEOUT: '2' })
+  const { github, breaks, heals, tick, states, read } = await scene(t, { ALERT_HTTP_TIMEOUT: '2' })
   breaks()
   for (let i = 0; i < 3; i++) {
     github.answerNext(NEW_ISSUE, 'hang')
     await tick(1)
+    // The others neither wait for it nor hear it again.
+    expect(read()).toHaveLength(1)
   }
   heals()
   await tick(0, 0)

@@ -161,11 +161,9 @@ export async function startGithubApi() {
   function listIssues(at: URL): Reply {
     const { searchParams: asked } = at
     const state = asked.get('state') ?? 'open'
-    const wanted = (asked.get('labels') ?? '').split(',').filter(Boolean)
     const found = issues
       .filter((one) => state === 'all' || one.state === state)
       .filter((one) => !asked.get('creator') || one.user.login === asked.get('creator'))
-      .filter((one) => wanted.every((name) => one.labels.some((label) => label.name === name)))
     const key = asked.get('sort') === 'updated' ? 'updated_at' : 'created_at'
     return page(
       found.toSorted((a, b) => b[key].localeCompare(a[key]) || b.number - a.number),
@@ -220,10 +218,6 @@ export async function startGithubApi() {
     commentsOf: (number: number) => comments.filter(({ issue }) => issue === number).map(({ body }) => body),
     /** Everything that ever came, as text. */
     heard: () => requests.map(({ method, path, text }) => `${method} ${path} ${text}`).join('\n'),
-    /** How many issues were asked to be made. */
-    posts: () =>
-      requests.filter(({ method, path, status }) => method === 'POST' && /\/issues$/.test(path) && status === 201)
-        .length,
     /** The next request that matches (`POST /repos/…/issues`) is answered so; `isTaken`: and done all the same. */
     answerNext: (when: RegExp, answer: ScriptedAnswer, isTaken = false) =>
       void scripted.push({ when, answer, isTaken }),
