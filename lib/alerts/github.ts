@@ -211,7 +211,8 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
   // Once a day is often enough for what heals itself.
   if (kind === 'recurred' && (isUnwanted || (isOpen && ageOf(target.updated_at) < DAY_MS)))
     return `#${target.number} is about it`
-  if (!isOpen && !isUnwanted && kind !== 'update') await change(target, { state: 'open' })
+  const isKept = isUnwanted || (kind === 'update' && closedMeanwhile(target))
+  if (!isOpen && !isKept) await change(target, { state: 'open' })
   return say(target)
 }
 

@@ -387,6 +387,23 @@ test('whatever words a failure has, a gateway opens no more than five issues a d
   expect(states()).toEqual(Array(5).fill('closed completed'))
 })
 
+test('what is new in an incident whose beginning GitHub did not take opens the issue of that failure again', async (t) => {
+  const { github, breaks, heals, fail, tick, states, editLedger } = await scene(t)
+  breaks(20)
+  await tick(0)
+  heals(15)
+  await tick(0)
+  Object.assign(github.issues[0]!, { closed_at: new Date(Date.now() - 5 * 86_400_000).toISOString() })
+  github.situation.isGone = true
+  breaks(10)
+  await tick(0)
+  github.situation.isGone = false
+  editLedger((ledger) => Object.assign(ledger.channels.GitHub!, { isGone: false, notBeforeMs: 0 }))
+  fail('it cannot be reinstalled', 1)
+  await tick(0)
+  expect([states(), github.comments.length]).toEqual([['open reopened'], 2])
+})
+
 test('the times of an issue are UTC, and nobody can guess the words behind its hashes', async (t) => {
   const { github, heals, breaks, tick } = await scene(t, ALONE)
   const evidence = 'Invalid config: gateway.port'
