@@ -3,11 +3,10 @@
 import { hiding } from '../gateway/secrets.ts'
 import type { Settings } from '../tier/settings.ts'
 import { tried } from '../tier/state.ts'
-import { type Alert, type Channel, cut, safeLine } from './alert.ts'
+import type { Alert, Channel } from './alert.ts'
 import { issueOf, LABEL, markerFor, markerIn } from './issue.ts'
 import { type Answer, type Limits, request } from './post.ts'
 
-const MAX = { title: 256, body: 65_536 }
 const DAY_MS = 86_400_000
 /** A failure that returns later than that gets a new issue. */
 const REOPENED_MS = 30 * DAY_MS
@@ -109,12 +108,7 @@ export function githubChannel(settings: Settings): Channel {
 
 async function contentOf(settings: Settings, issue: NonNullable<Alert['issue']>, kind: Alert['kind']) {
   const hide = await hiding(settings)
-  const text = cut(hide(issue.text), MAX.body - 1000)
-  return {
-    title: safeLine(hide(issue.title), MAX.title),
-    body: `${text}\n\n${markerFor(issue, kind)}`,
-    labels: [LABEL],
-  }
+  return { title: hide(issue.title), body: `${hide(issue.text)}\n\n${markerFor(issue, kind)}`, labels: [LABEL] }
 }
 
 function client({ githubIssuesToken }: Settings, { timeoutSec, signal }: Limits) {
