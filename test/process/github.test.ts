@@ -404,6 +404,23 @@ test('what is new in an incident whose beginning GitHub did not take opens the i
   expect([states(), github.comments.length]).toEqual([['open reopened'], 2])
 })
 
+test('while GitHub takes nothing, what heals itself again and again waits once, and drops no call for a human', async (t) => {
+  const { github, says, tick, counts, ledgerPath } = await scene(t, ALONE)
+  for (const [minutesAgo, code] of [
+    [29, 0],
+    [20, 1],
+    [11, 1],
+  ] as const) {
+    says('watchdog', minutesAgo, MARKER.down('absent', 'no process; exit code 7'))
+    says('watchdog', minutesAgo - 1, MARKER.recovered(1, 18))
+    if (code > 0) github.answerNext(/GET \/user/, REFUSALS.unavailable)
+    await tick(code)
+  }
+  expect(JSON.parse(readFileSync(ledgerPath, 'utf8')).outbox).toHaveLength(1)
+  await tick(0, 0)
+  expect(counts()).toEqual([1, 0])
+})
+
 test('the times of an issue are UTC, and nobody can guess the words behind its hashes', async (t) => {
   const { github, heals, breaks, tick } = await scene(t, ALONE)
   const evidence = 'Invalid config: gateway.port'
