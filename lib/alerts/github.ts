@@ -53,7 +53,7 @@ interface Issue {
   updated_at?: string
   body?: string | null
   user?: { login?: string } | null
-  labels?: ({ name?: string } | string)[]
+  labels?: { name?: string }[]
   pull_request?: object
 }
 type Comment = Pick<Issue, 'body'> & { id: number }
@@ -96,7 +96,8 @@ export function githubChannel(settings: Settings): Channel {
     payload: ({ issue }) => ({ ...issue }),
     async file(alert, limits) {
       try {
-        return { kind: 'delivered', why: await file(settings, api, alert, limits), text: '', hasMore: false }
+        if (alert.issue) await file(settings, api, alert, alert.issue, limits)
+        return { kind: 'delivered', why: '', text: '', hasMore: false }
       } catch (error) {
         if (error instanceof Refusal) return error.answer
         throw error
@@ -106,7 +107,8 @@ export function githubChannel(settings: Settings): Channel {
   }
 }
 
-async function contentOf(settings: Settings, issue: NonNullable<Alert['issue']>, kind: Alert['kind']) {
+type Filed = NonNullable<Alert['issue']>
+async function contentOf(settings: Settings, issue: Filed, kind: Alert['kind']) {
   const hide = await hiding(settings)
   return { title: hide(issue.title), body: `${hide(issue.text)}\n\n${markerFor(issue, kind)}`, labels: [LABEL] }
 }
@@ -146,9 +148,8 @@ function client({ githubIssuesToken }: Settings, { timeoutSec, signal }: Limits)
   return { call, list }
 }
 
-/** Files it, or adds it to the issue that is there. Returns what was done. */
-async function file(settings: Settings, api: string, { issue, kind, downSince }: Alert, limits: Limits) {
-  if (!issue) return 'nothing to be filed'
+/** Files it, or adds it to the issue that is there. */
+async function file(settings: Settings, api: string, { kind, downSince }: Alert, issue: Filed, limits: Limits) {
   const { call, list } = client(settings, limits)
   const repository = `${api}/repos/${settings.githubRepository}`
   const content = await contentOf(settings, issue, kind)
@@ -156,15 +157,14 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
     call<Issue>('PATCH', `${repository}/issues/${number}`, isIssue, fields)
 
   /** Unless it is said there. */
-  async function say({ number, body, updated_at: updatedAt }: Issue): Promise<string> {
-    const isSaid = (one: Pick<Issue, 'body'>) => markerIn(one.body)?.entry === issue!.entry
+  async function say({ number, body, updated_at: updatedAt }: Issue) {
+    const isSaid = (one: Pick<Issue, 'body'>) => markerIn(one.body)?.entry === issue.entry
     const comments = `${repository}/issues/${number}/comments`
     // By GitHub's clock, a week back.
     const since = new Date(Math.max(0, (Date.parse(updatedAt ?? '') || 0) - 7 * DAY_MS)).toISOString()
     if (isSaid({ body: body ?? '' }) || (await list<Comment>(`${comments}?since=${since}`, isComment)).some(isSaid))
-      return `#${number} says so`
+      return
     await call<Comment>('POST', comments, isComment, { body: `**${content.title}**\n\n${content.body}` })
-    return `a comment on #${number}`
   }
 
   // Only what this token's own user wrote is trusted: in a public repository anybody can write a marker.
@@ -178,15 +178,13 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
 
   if (kind === 'resolved') {
     // What is open about this gateway is over. What a human has closed stays as it is, and that it fails again and again a human closes.
-    const hasLabel = ({ labels = [] }: Issue) =>
-      labels.some((label) => (typeof label === 'string' ? label : label.name) === LABEL)
-    const said: string[] = []
+    const hasLabel = ({ labels = [] }: Issue) => labels.some(({ name }) => name === LABEL)
     for (const one of ours.filter((one) => one.isOpen && hasLabel(one))) {
       const isHealed = one.marker?.isHealed
-      if (!isHealed || same.includes(one)) said.push(await say(one))
+      if (!isHealed || same.includes(one)) await say(one)
       if (!isHealed) await change(one, { state: 'closed', state_reason: 'completed' })
     }
-    return said.join(', ') || 'no open issue of it'
+    return
   }
   const ageOf = (time: string | null | undefined) => Date.now() - Date.parse(time ?? '')
   const closedMeanwhile = ({ closed_at: closedAt }: Issue) => (closedAt ?? '') >= (downSince ?? '9')
@@ -198,16 +196,16 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
   if (!target) {
     const label = { name: LABEL, color: 'b60205', description: 'Filed by the self-healing of an OpenClaw Gateway' }
     await call('POST', `${repository}/labels`, isAnything, label).catch(ifAllowed)
-    return `#${(await call<Issue>('POST', `${repository}/issues`, isIssue, content)).json.number} opened`
+    await call<Issue>('POST', `${repository}/issues`, isIssue, content)
+    return
   }
   const { isOpen } = target
   const isUnwanted = !isOpen && ['not_planned', 'duplicate'].includes(target.state_reason ?? '')
   // Once a day is often enough for what heals itself.
-  if (kind === 'recurred' && (isUnwanted || (isOpen && ageOf(target.updated_at) < DAY_MS)))
-    return `#${target.number} is about it`
+  if (kind === 'recurred' && (isUnwanted || (isOpen && ageOf(target.updated_at) < DAY_MS))) return
   const isKept = isUnwanted || (kind === 'update' && closedMeanwhile(target))
   if (!isOpen && !isKept) await change(target, { state: 'open' })
-  return say(target)
+  await say(target)
 }
 
 /** Looks whether an issue could be filed, and shows one. Files nothing: without a title it is refused (422), if the token may write. */
