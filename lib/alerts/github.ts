@@ -188,7 +188,11 @@ async function file(settings: Settings, api: string, { kind, downSince }: Alert,
   }
   const ageOf = (time: string | null | undefined) => Date.now() - Date.parse(time ?? '')
   const closedMeanwhile = ({ closed_at: closedAt }: Issue) => (closedAt ?? '') >= (downSince ?? '9')
-  const ofIncident = kind === 'update' ? (ours.find(({ isOpen }) => isOpen) ?? ours.find(closedMeanwhile)) : undefined
+  const isLasting = (one: (typeof ours)[number]) => one.isOpen && !one.marker?.isHealed
+  const ofIncident =
+    kind === 'update'
+      ? (ours.find(isLasting) ?? ours.find(closedMeanwhile) ?? ours.find(({ isOpen }) => isOpen))
+      : undefined
   const isRecent = (one: Issue) => ageOf(one.closed_at) < REOPENED_MS
   const newToday = ours.filter((one) => ageOf(one.created_at) < DAY_MS)
   const instead = newToday.length < MAX_NEW_A_DAY ? undefined : newToday[0]

@@ -421,6 +421,24 @@ test('while GitHub takes nothing, what heals itself again and again waits once, 
   expect(counts()).toEqual([1, 0])
 })
 
+test('what is new in an incident stands in its own issue, not in that of what heals itself', async (t) => {
+  const { github, breaks, fail, says, tick } = await scene(t, ALONE)
+  for (const minutesAgo of [29, 24]) {
+    says('watchdog', minutesAgo, MARKER.down('absent', 'no process; exit code 7'))
+    says('watchdog', minutesAgo - 1, MARKER.recovered(1, 18))
+  }
+  await tick(0)
+  breaks(15)
+  await tick(0)
+  expect(github.issues).toHaveLength(2)
+  // A human writes something there.
+  Object.assign(github.issues[0]!, { updated_at: new Date(Date.now() + 60_000).toISOString() })
+  says('watchdog', 3, MARKER.down('broken-install', 'ERR_MODULE_NOT_FOUND'))
+  fail('the package is damaged', 2)
+  await tick(0)
+  expect([github.commentsOf(1).length, github.commentsOf(2).length]).toEqual([0, 1])
+})
+
 test('the times of an issue are UTC, and nobody can guess the words behind its hashes', async (t) => {
   const { github, heals, breaks, tick } = await scene(t, ALONE)
   const evidence = 'Invalid config: gateway.port'
