@@ -74,11 +74,6 @@ class Refusal extends Error {
   }
 }
 
-/** Goes on after what is refused for good. */
-function ifAllowed(error: unknown): void {
-  if (!(error instanceof Refusal) || error.answer.kind !== 'gone') throw error
-}
-
 /** What to do about a status, as the documentation of the endpoints explains it. */
 const MEANS: Record<number, string> = {
   401: 'the token is wrong, expired or revoked: make a new one and put it into GITHUB_ISSUES_TOKEN',
@@ -199,7 +194,10 @@ async function file(settings: Settings, api: string, { kind, downSince }: Alert,
   const target = same.find(({ isOpen }) => isOpen) ?? ofIncident ?? same.find(isRecent) ?? instead
   if (!target) {
     const label = { name: LABEL, color: 'b60205', description: 'Filed by the self-healing of an OpenClaw Gateway' }
-    await call('POST', `${repository}/labels`, isAnything, label).catch(ifAllowed)
+    // It is there already, or the token may not make one.
+    await call('POST', `${repository}/labels`, isAnything, label).catch((error) => {
+      if (error?.answer?.kind !== 'gone') throw error
+    })
     await call<Issue>('POST', `${repository}/issues`, isIssue, content)
     return
   }
