@@ -68,7 +68,10 @@ async function monitor(run: TierRun): Promise<Outcome> {
   const alerts = [...((await composer?.composeAlerts(settings, news, history, now)) ?? []), ...(week ?? [])]
   for (const { title, evidence, lead, whys } of alerts)
     journal.warn(`to be sent: ${[title, evidence, lead, ...whys].filter(Boolean).join(' / ')}`)
-  ledger.outbox.push(...alerts.map(queued))
+  // Of what heals itself again and again, one that waits is enough.
+  const waits = ({ kind, issue }: (typeof alerts)[number]) =>
+    kind === 'recurred' && ledger.outbox.some(({ alert }) => alert.kind === kind && alert.issue?.key === issue?.key)
+  ledger.outbox.push(...alerts.filter((one) => !waits(one)).map(queued))
   Object.assign(ledger, { told }, pause === undefined && { readAt: now.toISOString(), book })
   return deliver(run, ledger, now)
 }

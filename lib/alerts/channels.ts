@@ -76,6 +76,9 @@ export function formProblem(name: keyof typeof FORMS, value: string): string | u
 export const webhookSetting = (url: string) =>
   (['DISCORD_WEBHOOK_URL', 'SLACK_WEBHOOK_URL'] as const).find((name) => formProblem(name, url) === undefined)
 
+const GITHUB_ALONE =
+  'GitHub alone wakes nobody, and cannot tell of a full disk or of its own expired token: set another channel, too'
+
 /** A warning for each channel that is configured: behind another address may be a proxy, or a service that speaks Slack's form. */
 export function formProblems(settings: Settings): string[] {
   const values = {
@@ -88,7 +91,8 @@ export function formProblems(settings: Settings): string[] {
     const problem = values[name] && formProblem(name, values[name])
     return problem ? [`${name} is ${problem}`] : []
   })
-  return [...ofForms, ...githubProblems(settings)]
+  const isAlone = isOnGithub(settings) && ![...Object.values(values), settings.alertWebhookUrl].some(Boolean)
+  return [...ofForms, ...githubProblems(settings), ...(isAlone ? [GITHUB_ALONE] : [])]
 }
 
 /** Sends a test through every channel. Returns what each said to it. */

@@ -11,7 +11,7 @@ import { DEFAULT_PROFILE, hostOf } from '../tier/profile.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Alert, blank, clockTime } from './alert.ts'
 import { isOnGithub } from './github.ts'
-import { deedsOf, earlierOnes, issueOf } from './issue.ts'
+import { deedsOf, earlierOnes, issueOf, utc } from './issue.ts'
 import type { News } from './news.ts'
 
 const MAX_WHYS = 10
@@ -68,12 +68,14 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
     ...{ flapping: `${needs}: it fails again and again`, resolved: back, steady: 'is steady again' },
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
-  const told = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead: leadOf(news, incident, now) }
+  const lead = leadOf(news, incident, (at) => clockTime(at, now))
+  const told = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead }
   // Not on GitHub: that it still lasts, and a disk on which it cannot be written down what was filed.
   const isFiled = isOnGithub(settings) && kind !== 'reminder' && scope !== 'disk'
   const what = `${at.toISOString()} ${calls.map(({ why }) => why).join('\n')}`
   const heading = `${subject.replace(/ on$/, '')} ${words}`
-  const alert = { ...told, ...(isFiled && { issue: issueOf(settings, told, heading, what, incident, now) }) }
+  const file = () => issueOf(settings, { ...told, lead: leadOf(news, incident, utc) }, heading, what, incident, now)
+  const alert = { ...told, ...(isFiled && { issue: file() }) }
   if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
   const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []
@@ -104,16 +106,17 @@ function recurred(settings: Settings, incident: Incident, now: Date): Alert[] {
   return [{ ...alert, issue: issueOf(settings, alert, title, incident.begin.toISOString(), incident, now) }]
 }
 
-function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident | undefined, now: Date): string {
-  if (kind === 'steady') return `No failure since ${clockTime(at, now)}.`
+type Clock = (at: Date | string) => string
+function leadOf({ kind, at, open, failedAt = [] }: CaseNews, incident: Incident | undefined, clock: Clock): string {
+  if (kind === 'steady') return `No failure since ${clock(at)}.`
   if (kind === 'flapping')
-    return `Failed ${failedAt.length} times since ${clockTime(failedAt[0] ?? '', now)}. No more messages about its coming and going until it has been steady for two hours; a call for another reason, and that it stays down, are still sent.`
+    return `Failed ${failedAt.length} times since ${clock(failedAt[0] ?? '')}. No more messages about its coming and going until it has been steady for two hours; a call for another reason, and that it stays down, are still sent.`
   if (kind === 'resolved' && incident) return `The incident ${howItEnded(incident)}: ${howLong(incident)}.`
   const openSec = (at.getTime() - Date.parse(open?.openedAt ?? '')) / 1000
   if (kind === 'resolved') return `${spell(openSec)} after the alert.`
   if (kind !== 'reminder') return ''
   const neededSec = openSec - (incident?.unwatchedSec ?? 0)
-  return `It has needed you for ${spell(neededSec)}, last seen ${clockTime(open?.lastSeenAt ?? '', now)}.`
+  return `It has needed you for ${spell(neededSec)}, last seen ${clock(open?.lastSeenAt ?? '')}.`
 }
 
 /** One entry for each level, lowest first: `Level 1, watchdog, 02:14 to 02:20` and what it came to. */

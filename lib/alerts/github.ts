@@ -3,18 +3,19 @@
 import { hiding } from '../gateway/secrets.ts'
 import type { Settings } from '../tier/settings.ts'
 import { tried } from '../tier/state.ts'
-import { type Alert, type Channel, cut, safeLine } from './alert.ts'
+import type { Alert, Channel } from './alert.ts'
 import { issueOf, LABEL, markerFor, markerIn } from './issue.ts'
 import { type Answer, type Limits, request } from './post.ts'
 
-const MAX = { title: 256, body: 65_536 }
 const DAY_MS = 86_400_000
 /** A failure that returns later than that gets a new issue. */
 const REOPENED_MS = 30 * DAY_MS
+/** What a failure is, its words say, and those may differ each time: others wrote them. */
+const MAX_NEW_A_DAY = 5
 /** Of 100 each. */
 const MAX_PAGES = 5
-/** More than a hundred issues with bodies as long as GitHub takes them. */
-const MAX_ANSWER_CHARS = 8_000_000
+/** A hundred comments of strangers, as long as GitHub takes them, each character escaped as `\u0000`. */
+const MAX_ANSWER_CHARS = 41_000_000
 
 const FORMS = {
   repository: /^[A-Za-z0-9][\w-]{0,38}\/(?!\.{1,2}$)[\w.-]{1,100}$/,
@@ -47,11 +48,12 @@ interface Issue {
   number: number
   state: string
   state_reason?: string | null
+  created_at?: string
   closed_at?: string | null
   updated_at?: string
   body?: string | null
   user?: { login?: string } | null
-  labels?: ({ name?: string } | string)[]
+  labels?: { name?: string }[]
   pull_request?: object
 }
 type Comment = Pick<Issue, 'body'> & { id: number }
@@ -72,11 +74,6 @@ class Refusal extends Error {
   }
 }
 
-/** Goes on after what is refused for good. */
-function ifAllowed(error: unknown): void {
-  if (!(error instanceof Refusal) || error.answer.kind !== 'gone') throw error
-}
-
 /** What to do about a status, as the documentation of the endpoints explains it. */
 const MEANS: Record<number, string> = {
   401: 'the token is wrong, expired or revoked: make a new one and put it into GITHUB_ISSUES_TOKEN',
@@ -94,7 +91,8 @@ export function githubChannel(settings: Settings): Channel {
     payload: ({ issue }) => ({ ...issue }),
     async file(alert, limits) {
       try {
-        return { kind: 'delivered', why: await file(settings, api, alert, limits), text: '', hasMore: false }
+        if (alert.issue) await file(settings, api, alert, alert.issue, limits)
+        return { kind: 'delivered', why: '', text: '', hasMore: false }
       } catch (error) {
         if (error instanceof Refusal) return error.answer
         throw error
@@ -104,14 +102,10 @@ export function githubChannel(settings: Settings): Channel {
   }
 }
 
-async function contentOf(settings: Settings, issue: NonNullable<Alert['issue']>, kind: Alert['kind']) {
+type Filed = NonNullable<Alert['issue']>
+async function contentOf(settings: Settings, issue: Filed, kind: Alert['kind']) {
   const hide = await hiding(settings)
-  const text = cut(hide(issue.text), MAX.body - 1000)
-  return {
-    title: safeLine(hide(issue.title), MAX.title),
-    body: `${text}\n\n${markerFor(issue, kind)}`,
-    labels: [LABEL],
-  }
+  return { title: hide(issue.title), body: `${hide(issue.text)}\n\n${markerFor(issue, kind)}`, labels: [LABEL] }
 }
 
 function client({ githubIssuesToken }: Settings, { timeoutSec, signal }: Limits) {
@@ -149,9 +143,8 @@ function client({ githubIssuesToken }: Settings, { timeoutSec, signal }: Limits)
   return { call, list }
 }
 
-/** Files it, or adds it to the issue that is there. Returns what was done. */
-async function file(settings: Settings, api: string, { issue, kind, downSince }: Alert, limits: Limits) {
-  if (!issue) return 'nothing to be filed'
+/** Files it, or adds it to the issue that is there. */
+async function file(settings: Settings, api: string, { kind, downSince }: Alert, issue: Filed, limits: Limits) {
   const { call, list } = client(settings, limits)
   const repository = `${api}/repos/${settings.githubRepository}`
   const content = await contentOf(settings, issue, kind)
@@ -159,15 +152,14 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
     call<Issue>('PATCH', `${repository}/issues/${number}`, isIssue, fields)
 
   /** Unless it is said there. */
-  async function say({ number, body, updated_at: updatedAt }: Issue): Promise<string> {
-    const isSaid = (one: Pick<Issue, 'body'>) => markerIn(one.body)?.entry === issue!.entry
+  async function say({ number, body, updated_at: updatedAt }: Issue) {
+    const isSaid = (one: Pick<Issue, 'body'>) => markerIn(one.body)?.entry === issue.entry
     const comments = `${repository}/issues/${number}/comments`
     // By GitHub's clock, a week back.
     const since = new Date(Math.max(0, (Date.parse(updatedAt ?? '') || 0) - 7 * DAY_MS)).toISOString()
     if (isSaid({ body: body ?? '' }) || (await list<Comment>(`${comments}?since=${since}`, isComment)).some(isSaid))
-      return `#${number} says so`
+      return
     await call<Comment>('POST', comments, isComment, { body: `**${content.title}**\n\n${content.body}` })
-    return `a comment on #${number}`
   }
 
   // Only what this token's own user wrote is trusted: in a public repository anybody can write a marker.
@@ -181,33 +173,41 @@ async function file(settings: Settings, api: string, { issue, kind, downSince }:
 
   if (kind === 'resolved') {
     // What is open about this gateway is over. What a human has closed stays as it is, and that it fails again and again a human closes.
-    const hasLabel = ({ labels = [] }: Issue) =>
-      labels.some((label) => (typeof label === 'string' ? label : label.name) === LABEL)
-    const said: string[] = []
+    const hasLabel = ({ labels = [] }: Issue) => labels.some(({ name }) => name === LABEL)
     for (const one of ours.filter((one) => one.isOpen && hasLabel(one))) {
       const isHealed = one.marker?.isHealed
-      if (!isHealed || same.includes(one)) said.push(await say(one))
+      if (!isHealed || same.includes(one)) await say(one)
       if (!isHealed) await change(one, { state: 'closed', state_reason: 'completed' })
     }
-    return said.join(', ') || 'no open issue of it'
+    return
   }
   const ageOf = (time: string | null | undefined) => Date.now() - Date.parse(time ?? '')
   const closedMeanwhile = ({ closed_at: closedAt }: Issue) => (closedAt ?? '') >= (downSince ?? '9')
-  const ofIncident = kind === 'update' ? (ours.find(({ isOpen }) => isOpen) ?? ours.find(closedMeanwhile)) : undefined
+  const isLasting = (one: (typeof ours)[number]) => one.isOpen && !one.marker?.isHealed
+  const ofIncident =
+    kind === 'update'
+      ? (ours.find(isLasting) ?? ours.find(closedMeanwhile) ?? ours.find(({ isOpen }) => isOpen))
+      : undefined
   const isRecent = (one: Issue) => ageOf(one.closed_at) < REOPENED_MS
-  const target = same.find(({ isOpen }) => isOpen) ?? ofIncident ?? same.find(isRecent)
+  const newToday = ours.filter((one) => ageOf(one.created_at) < DAY_MS)
+  const instead = newToday.length < MAX_NEW_A_DAY ? undefined : newToday[0]
+  const target = same.find(({ isOpen }) => isOpen) ?? ofIncident ?? same.find(isRecent) ?? instead
   if (!target) {
     const label = { name: LABEL, color: 'b60205', description: 'Filed by the self-healing of an OpenClaw Gateway' }
-    await call('POST', `${repository}/labels`, isAnything, label).catch(ifAllowed)
-    return `#${(await call<Issue>('POST', `${repository}/issues`, isIssue, content)).json.number} opened`
+    // It is there already, or the token may not make one.
+    await call('POST', `${repository}/labels`, isAnything, label).catch((error) => {
+      if (error?.answer?.kind !== 'gone') throw error
+    })
+    await call<Issue>('POST', `${repository}/issues`, isIssue, content)
+    return
   }
   const { isOpen } = target
   const isUnwanted = !isOpen && ['not_planned', 'duplicate'].includes(target.state_reason ?? '')
   // Once a day is often enough for what heals itself.
-  if (kind === 'recurred' && (isUnwanted || (isOpen && ageOf(target.updated_at) < DAY_MS)))
-    return `#${target.number} is about it`
-  if (!isOpen && !isUnwanted && kind !== 'update') await change(target, { state: 'open' })
-  return say(target)
+  if (kind === 'recurred' && (isUnwanted || (isOpen && ageOf(target.updated_at) < DAY_MS))) return
+  const isKept = isUnwanted || (kind === 'update' && closedMeanwhile(target))
+  if (!isOpen && !isKept) await change(target, { state: 'open' })
+  await say(target)
 }
 
 /** Looks whether an issue could be filed, and shows one. Files nothing: without a title it is refused (422), if the token may write. */
@@ -224,6 +224,7 @@ async function check(settings: Settings, api: string, limits: Limits) {
     const { json } = await call<Repository>('GET', repository, isRepository)
     if (!json.has_issues) return refused(MEANS[410]!)
     if (json.archived) return refused('the repository is archived')
+    await call('GET', `${api}/user`, isUser)
     await call('POST', `${repository}/issues`, isAnything, { labels: [LABEL] }).catch((error) => {
       if (error?.answer?.status !== 422) throw error
     })

@@ -40,7 +40,8 @@ export function issueOf(
   incident: Known | undefined,
   now: Date,
 ): NonNullable<Alert['issue']> {
-  const machine = machineOf(settings)
+  const hashed = hashedHere(settings)
+  const machine = hashed('').slice(0, 8)
   const place = `${machine}-${scope}`
   // Of the watchers there is no incident. The times differ.
   const failing = incident ?? { verdict: `${scope}`, evidence: what.replace(/^\S+/, '') }
@@ -55,7 +56,7 @@ export function issueOf(
     `Machine ${machine}. Its log, and the words of its gateway, are not sent here; \`npm run status\` there has them.`,
   ]
   return {
-    ...{ place, key: hash(fingerprintOf(failing)), entry: hash(`${place} ${kind} ${what}`) },
+    ...{ place, key: hashed(fingerprintOf(failing)), entry: hashed(`${scope} ${kind} ${what}`) },
     title: `${title}${means ? `: ${means}` : ''} (machine ${machine})`,
     text: parts.filter(Boolean).join('\n\n'),
   }
@@ -71,11 +72,12 @@ function factsOf({ begin, lastHealthy, verdict }: Known, earlier: readonly Incid
   ]
 }
 
-/** Of a gateway on this machine, without telling which. A name alone is often the same on two, a Mac's changes with its network.
- * https://www.freedesktop.org/software/systemd/man/latest/machine-id.html: to be hashed before it is shown. */
-function machineOf({ stateDir }: Settings): string {
-  const id = tried(() => readWhole('/etc/machine-id').trim()) || hostname().split('.')[0]
-  return hash(`${LABEL} ${id} ${stateDir}`).slice(0, 8)
+/** Of words about a gateway on this machine: nobody elsewhere can try which words they were. A name alone is often the same on two,
+ * a Mac's changes with its network. https://www.freedesktop.org/software/systemd/man/latest/machine-id.html: to be hashed before
+ * it is shown, and `uninitialized` on some. */
+function hashedHere({ stateDir }: Settings): (words: string) => string {
+  const id = tried(() => /^[0-9a-f]{32}$/m.exec(readWhole('/etc/machine-id'))?.[0]) ?? hostname().split('.')[0]
+  return (words) => hash(`${LABEL} ${id} ${stateDir} ${words}`)
 }
 
 /** For what stands in braces in the table: nothing of this machine. */
@@ -94,7 +96,7 @@ function todoOf({ verdict, evidence }: Failure): string[] {
   return [...(reason ? [reason.advice] : []), ...filled]
 }
 
-const utc = (at: Date) => `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`
+export const utc = (at: Date | string) => `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 const inPlain = ({ who, did }: { who: string; did: string }) => `${plain(who)}: ${plain(did)}`
 const listOf = (title: string, items: string[]) =>
   items.length === 0 ? [] : [`**${title}**\n${items.map((item) => `- ${item}`).join('\n')}`]

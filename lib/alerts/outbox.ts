@@ -42,7 +42,8 @@ export async function dispatch(run: TierRun, ledger: Ledger, channels: readonly 
   async function sendThrough(channel: Channel): Promise<void> {
     const due = ledger.outbox.filter((one) => {
       const delivery = one.deliveries[channel.name] ?? NOT_TRIED
-      return isFor(channel, one.alert) && !delivery.done && !isWaiting(delivery)
+      // Filing looks first what is there, and an end must not come before its beginning.
+      return isFor(channel, one.alert) && !delivery.done && (channel.file || !isWaiting(delivery))
     })
     for (const batch of channel.file ? due.map((one) => [one]) : [due]) if (!(await deliver(channel, batch))) return
   }

@@ -4,6 +4,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { expect, test as inTurn, type TestContext } from 'vitest'
+import { hash } from '../../lib/alerts/ledger.ts'
+import { fingerprintOf } from '../../lib/incidents/history.ts'
 import { localStamp, MARKER } from '../../lib/tier/contract.ts'
 import { GITHUB_TOKEN, KEEPER, REFUSALS, REPOSITORY, startGithubApi } from '../support/github-api.ts'
 import { MONITOR, monitorScene } from '../support/monitor-scene.ts'
@@ -259,14 +261,15 @@ test('secrets, chats, names and paths stay on the machine', async (t) => {
 test('--test-alert and --dry-run show what would be filed, say what is wrong, and file nothing', async (t) => {
   const { github, breaks, run, sandbox } = await scene(t, ALONE)
   expect(await run(0, ['--test-alert'])).toMatch(
-    /GitHub: keeper\/home-server \(private\)[\s\S]*none was filed[\s\S]*needs you: its config[\s\S]*What to do[\s\S]*<!-- openclaw-self-healing/,
+    /GitHub alone wakes nobody[\s\S]*GitHub: keeper\/home-server \(private\)[\s\S]*none was filed[\s\S]*needs you: its config[\s\S]*What to do[\s\S]*<!-- openclaw-self-healing/,
   )
   for (const [change, code, words] of [
     [{ isPrivate: false }, 0, /PUBLIC: everybody can read/],
     [{ hasIssues: false }, 1, /issues are disabled/],
     [{ hasIssues: true, isArchived: true }, 1, /archived/],
     [{ isArchived: false, mayWrite: false }, 1, /Issues: read and write/],
-    [{ isGone: true }, 1, /check GITHUB_REPOSITORY/],
+    [{ mayWrite: true, isApp: true }, 1, /not accessible by integration/],
+    [{ isApp: false, isGone: true }, 1, /check GITHUB_REPOSITORY/],
   ] as const) {
     Object.assign(github.situation, change)
     expect(await run(code, ['--test-alert'])).toMatch(words)
@@ -299,7 +302,7 @@ test('--test-alert and --dry-run show what would be filed, say what is wrong, an
   expect(await misset({ GITHUB_ISSUES_TOKEN: `github_pat_${'x'.repeat(60)}` })).toMatch(
     /Bad credentials.*GITHUB_ISSUES_TOKEN/,
   )
-  expect(github.requests.filter(({ path }) => !path.startsWith(`/repos/${REPOSITORY}`))).toEqual([])
+  expect(github.requests.filter(({ path }) => path !== '/user' && !path.startsWith(`/repos/${REPOSITORY}`))).toEqual([])
 })
 
 test('only what is ours is touched: by the author, the label and the machine', async (t) => {
@@ -334,6 +337,118 @@ test('only what is ours is touched: by the author, the label and the machine', a
     'open',
     'open',
   ])
+})
+
+test('what GitHub may have taken is asked for at once, and what came after it waits: nothing stays open', async (t) => {
+  const { github, breaks, heals, tick, states, read } = await scene(t, { ALERT_HTTP_TIMEOUT: '2' })
+  breaks()
+  for (let i = 0; i < 3; i++) {
+    github.answerNext(NEW_ISSUE, 'hang')
+    await tick(1)
+    // The others neither wait for it nor hear it again.
+    expect(read()).toHaveLength(1)
+  }
+  heals()
+  await tick(0, 0)
+  expect(states()).toEqual(['closed completed'])
+})
+
+test('comments of strangers, as many and as long as they like, stop nothing', async (t) => {
+  const { github, breaks, heals, tick, states } = await scene(t, ALONE)
+  breaks()
+  await tick(0)
+  const one = { issue: 1, body: '\n'.repeat(65_536), user: { login: 'stranger' }, updated_at: new Date().toISOString() }
+  for (let id = 1; id <= 120; id++) github.comments.push({ ...one, id })
+  heals()
+  await tick(0)
+  expect(states()).toEqual(['closed completed'])
+})
+
+test('whatever words a failure has, a gateway opens no more than five issues a day', async (t) => {
+  const { github, breaks, heals, tick, states, counts } = await scene(t, ALONE)
+  breaks(28)
+  await tick(0)
+  heals(24)
+  await tick(0)
+  const [first] = github.issues
+  const withKey = (key: string) => first!.body.replace(/key=\w+/, `key=${key}`)
+  for (const key of ['b', 'c', 'd']) github.addIssue({ ...first!, body: withKey(key) })
+  breaks(20, 'Invalid config: the fifth')
+  await tick(0)
+  heals(16)
+  await tick(0)
+  expect(counts()).toEqual([5, 2])
+  breaks(12, 'Invalid config: the sixth')
+  await tick(0)
+  expect(counts()).toEqual([5, 3])
+  expect(states().filter((state) => state.startsWith('open'))).toHaveLength(1)
+  heals(8)
+  await tick(0)
+  expect(states()).toEqual(Array(5).fill('closed completed'))
+})
+
+test('what is new in an incident whose beginning GitHub did not take opens the issue of that failure again', async (t) => {
+  const { github, breaks, heals, fail, tick, states, editLedger } = await scene(t)
+  breaks(20)
+  await tick(0)
+  heals(15)
+  await tick(0)
+  Object.assign(github.issues[0]!, { closed_at: new Date(Date.now() - 5 * 86_400_000).toISOString() })
+  github.situation.isGone = true
+  breaks(10)
+  await tick(0)
+  github.situation.isGone = false
+  editLedger((ledger) => Object.assign(ledger.channels.GitHub!, { isGone: false, notBeforeMs: 0 }))
+  fail('it cannot be reinstalled', 1)
+  await tick(0)
+  expect([states(), github.comments.length]).toEqual([['open reopened'], 2])
+})
+
+test('while GitHub takes nothing, what heals itself again and again waits once, and drops no call for a human', async (t) => {
+  const { github, says, tick, counts, ledgerPath } = await scene(t, ALONE)
+  for (const [minutesAgo, code] of [
+    [29, 0],
+    [20, 1],
+    [11, 1],
+  ] as const) {
+    says('watchdog', minutesAgo, MARKER.down('absent', 'no process; exit code 7'))
+    says('watchdog', minutesAgo - 1, MARKER.recovered(1, 18))
+    if (code > 0) github.answerNext(/GET \/user/, REFUSALS.unavailable)
+    await tick(code)
+  }
+  expect(JSON.parse(readFileSync(ledgerPath, 'utf8')).outbox).toHaveLength(1)
+  await tick(0, 0)
+  expect(counts()).toEqual([1, 0])
+})
+
+test('what is new in an incident stands in its own issue, not in that of what heals itself', async (t) => {
+  const { github, breaks, fail, says, tick } = await scene(t, ALONE)
+  for (const minutesAgo of [29, 24]) {
+    says('watchdog', minutesAgo, MARKER.down('absent', 'no process; exit code 7'))
+    says('watchdog', minutesAgo - 1, MARKER.recovered(1, 18))
+  }
+  await tick(0)
+  breaks(15)
+  await tick(0)
+  expect(github.issues).toHaveLength(2)
+  // A human writes something there.
+  Object.assign(github.issues[0]!, { updated_at: new Date(Date.now() + 60_000).toISOString() })
+  says('watchdog', 3, MARKER.down('broken-install', 'ERR_MODULE_NOT_FOUND'))
+  fail('the package is damaged', 2)
+  await tick(0)
+  expect([github.commentsOf(1).length, github.commentsOf(2).length]).toEqual([0, 1])
+})
+
+test('the times of an issue are UTC, and nobody can guess the words behind its hashes', async (t) => {
+  const { github, heals, breaks, tick } = await scene(t, ALONE)
+  const evidence = 'Invalid config: gateway.port'
+  for (const minutesAgo of [28, 22, 16, 10]) {
+    breaks(minutesAgo, evidence)
+    if (minutesAgo > 10) heals(minutesAgo - 5)
+  }
+  await tick(0)
+  expect(github.heard()).toMatch(/fails again and again[\s\S]*Failed 4 times since [\d-]{10} \d\d:\d\d UTC/)
+  expect(github.heard()).not.toContain(hash(fingerprintOf({ verdict: 'misconfigured', evidence })))
 })
 
 test('answers that are not of GitHub, or come late, harm nothing', async (t) => {

@@ -34,7 +34,7 @@ export interface StoredComment {
 /** What a test may change: what the token may do, and what the repository is. */
 const SITUATION = {
   ...{ isPrivate: true, hasIssues: true, isArchived: false, mayWrite: true, mayPush: true, isGone: false },
-  movedTo: '',
+  ...{ movedTo: '', isApp: false },
 }
 
 const now = () => `${new Date().toISOString().slice(0, 19)}Z`
@@ -106,7 +106,11 @@ export async function startGithubApi() {
     if (headers.accept !== 'application/vnd.github+json') problems.push('no media type of GitHub')
     if (headers['x-github-api-version'] !== '2022-11-28') problems.push('no version of the API')
     if (headers.authorization !== `Bearer ${GITHUB_TOKEN}`) return refusal(401, 'Bad credentials')
-    if (path === '/user') return reply(200, { login: KEEPER, id: 1 })
+    // An app's own token, such as that of a workflow, has no user.
+    if (path === '/user')
+      return situation.isApp
+        ? refusal(403, 'Resource not accessible by integration')
+        : reply(200, { login: KEEPER, id: 1 })
     const root = `/repos/${REPOSITORY}`
     if (situation.isGone || !(path === root || path.startsWith(`${root}/`))) return refusal(404, 'Not Found')
     if (situation.movedTo)
@@ -157,11 +161,9 @@ export async function startGithubApi() {
   function listIssues(at: URL): Reply {
     const { searchParams: asked } = at
     const state = asked.get('state') ?? 'open'
-    const wanted = (asked.get('labels') ?? '').split(',').filter(Boolean)
     const found = issues
       .filter((one) => state === 'all' || one.state === state)
       .filter((one) => !asked.get('creator') || one.user.login === asked.get('creator'))
-      .filter((one) => wanted.every((name) => one.labels.some((label) => label.name === name)))
     const key = asked.get('sort') === 'updated' ? 'updated_at' : 'created_at'
     return page(
       found.toSorted((a, b) => b[key].localeCompare(a[key]) || b.number - a.number),
@@ -216,10 +218,6 @@ export async function startGithubApi() {
     commentsOf: (number: number) => comments.filter(({ issue }) => issue === number).map(({ body }) => body),
     /** Everything that ever came, as text. */
     heard: () => requests.map(({ method, path, text }) => `${method} ${path} ${text}`).join('\n'),
-    /** How many issues were asked to be made. */
-    posts: () =>
-      requests.filter(({ method, path, status }) => method === 'POST' && /\/issues$/.test(path) && status === 201)
-        .length,
     /** The next request that matches (`POST /repos/…/issues`) is answered so; `isTaken`: and done all the same. */
     answerNext: (when: RegExp, answer: ScriptedAnswer, isTaken = false) =>
       void scripted.push({ when, answer, isTaken }),
