@@ -9,10 +9,10 @@ import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import { isRecord, readState, shaped, tried, writeState } from '../tier/state.ts'
 import { openclawCommand } from './host.ts'
-import { type LogLine, readGatewayLogs } from './logs.ts'
+import { readGatewayLogs } from './logs.ts'
 import { probe } from './probe.ts'
 
-const FINDING = { from: '' as 'log' | 'openclaw' | 'probe', kind: '', text: '' }
+const FINDING = { from: '' as 'log' | 'channels' | 'credentials' | 'probe', kind: '', text: '' }
 type Finding = typeof FINDING
 
 /** `quietSec`: how long it has been without a message, while somebody looked; `longestSec`: its longest such pause before. */
@@ -30,6 +30,8 @@ export function readSilence({ watchdogDir }: Settings, keepAside = false) {
     keepAside,
   )
 }
+
+export const NOT_KNOWN = 'it is not known how its channels and credentials are: '
 
 const READ_EVERY_MS = 600_000
 /** A command of OpenClaw's takes seconds of CPU. */
@@ -61,8 +63,9 @@ export async function lookForSilence(run: TierRun): Promise<void> {
     const seen = await askOpenclaw(settings, service, before, nowMs)
     after.askedMs = nowMs
     after.unknown = seen.unknown
-    if (seen.unknown) journal.info(`it is not known whether its channels hear: ${seen.unknown}`)
-    else find('openclaw', seen.findings)
+    if (seen.unknown) journal.info(`${NOT_KNOWN}${seen.unknown}`)
+    if (seen.ofChannels) find('channels', seen.ofChannels)
+    if (seen.ofCredentials) find('credentials', seen.ofCredentials)
     after.channels = seen.channels
   }
   if (settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)) {
@@ -70,22 +73,29 @@ export async function lookForSilence(run: TierRun): Promise<void> {
     after.probedMs = nowMs
   }
 
-  const isKnown = ({ kind }: Finding) => before.findings.some((one) => one.kind === kind)
-  const isOver = ({ from, kind }: Finding) => sources.includes(from) && !found.some((one) => one.kind === kind)
-  const why = 'a restart will not fix this'
-  for (const one of found) {
-    if (!isKnown(one)) journal.warn(MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but ${one.text}; ${why}`))
-  }
-  for (const { text } of before.findings.filter(isOver)) journal.info(`no longer: ${text}`)
-  after.findings = [...before.findings.filter(({ from }) => !sources.includes(from)), ...found]
-  meter.set('gatewaySilent', after.findings.length)
+  const isOn = { log: true, channels: isAsked, credentials: isAsked, probe: settings.probeAgent }
+  const isStill = ({ from }: Finding) => isOn[from] && !sources.includes(from)
+  after.findings = [...before.findings.filter(isStill), ...found]
+  if (!isAsked) after.unknown = ''
+  // First: what cannot be remembered would be told at each run.
   writeState(join(settings.watchdogDir, 'silence.json'), after)
+  meter.set('gatewaySilent', after.findings.length)
+  const isIn = (list: Finding[], { kind }: Finding) => list.some((one) => one.kind === kind)
+  for (const one of found) {
+    const notice = `${NEEDS_ATTENTION}the gateway is up, but ${one.text}; a restart will not fix this`
+    if (!isIn(before.findings, one)) journal.warn(MARKER.notice(notice))
+  }
+  for (const one of before.findings) if (!isIn(after.findings, one)) journal.info(`no longer: ${one.text}`)
 }
 
 const WORTH_A_NOTICE = 3
 const HOUR_MS = 3_600_000
 /** Of the log, as much more than for last words: one failed run with its retries writes sixty lines. */
 const LOG_TIMES = 16
+/** Of a line: a longer one is no line of OpenClaw's own, and may be made to take minutes. */
+const MOST_CHARS = 2000
+
+type Entry = { ms: number; text: string }
 
 /** OpenClaw's words for a refused connection (2026.9.6), from this machine's own addresses only. */
 const REFUSAL =
@@ -94,13 +104,16 @@ const REFUSAL =
 async function readLog(settings: Settings, service: Service, before: readonly Finding[], nowMs: number) {
   const windowMs = Math.max(settings.failedRunsMin * 60_000, HOUR_MS)
   const logs = await readGatewayLogs(settings, nowMs - windowMs, service, LOG_TIMES)
+  const entries = logs.map(({ lines }) =>
+    lines.flatMap(({ from, ms = 0, text }) =>
+      from === 'logger' && ms <= nowMs ? [{ ms, text: text.slice(0, MOST_CHARS) }] : [],
+    ),
+  )
   // Two logs may hold the same lines, as a file and the journal do.
-  const most = <T>(read: (lines: LogLine[]) => T, count: (found: T) => number, ms: number) =>
-    logs
-      .map(({ lines }) => read(lines.filter((one) => one.from === 'logger' && (one.ms ?? 0) >= nowMs - ms)))
-      .sort((one, other) => count(other) - count(one))[0]
+  const most = <T>(read: (entries: Entry[]) => T, count: (found: T) => number, fromMs: number) =>
+    entries.map((all) => read(all.filter(({ ms }) => ms >= fromMs))).sort((one, other) => count(other) - count(one))[0]
   const findings: Omit<Finding, 'from'>[] = []
-  const refused = most(refusals, ({ length }) => length, HOUR_MS) ?? []
+  const refused = most(refusals, ({ length }) => length, nowMs - HOUR_MS) ?? []
   if (refused.length >= WORTH_A_NOTICE) {
     const clients = [...new Set(refused.map(({ client }) => client))].sort().slice(0, 5).join(', ')
     const who = `tries of this machine's own clients (${clients}: ${refused.at(-1)!.reason})`
@@ -108,7 +121,10 @@ async function readLog(settings: Settings, service: Service, before: readonly Fi
     findings.push({ kind: 'refused clients', text })
   }
   const { failedRuns: limit, failedRunsMin } = settings
-  const { count = 0, last } = most(failedRuns, (runs) => runs.count, failedRunsMin * 60_000) ?? {}
+  // Standard error may have a log of its own, without the answers.
+  const answers = entries.flat().flatMap(({ ms, text }) => (ANSWERED.test(text) ? [ms + 1] : []))
+  const fromMs = answers.reduce((one, other) => Math.max(one, other), nowMs - failedRunsMin * 60_000)
+  const { count = 0, last } = most(failedRuns, (runs) => runs.count, fromMs) ?? {}
   const kind = 'failed runs'
   // With one every half an hour it would begin and end again and again.
   const stands = count > 0 && before.some((one) => one.kind === kind)
@@ -124,8 +140,8 @@ async function readLog(settings: Settings, service: Service, before: readonly Fi
   return findings
 }
 
-const refusals = (lines: readonly LogLine[]) =>
-  lines.flatMap(({ text }) => {
+const refusals = (entries: readonly Entry[]) =>
+  entries.flatMap(({ text }) => {
     const [, client = '', reason = ''] = REFUSAL.exec(text) ?? []
     return client ? [{ client, reason }] : []
   })
@@ -135,34 +151,31 @@ type FailedRun = { ms: number; model: string; reason: string; said: string }
 /** The last words about a run of an agent (2026.9.6). A run tries again on its own, and with other models: only when there is no next
  * one has it failed. A fallback decision that repeats itself is left out of the log and counted in the next one. */
 const DECISION =
-  /^\[(?:[\w.-]+\/)*decision\] model fallback decision: decision=(candidate_failed|candidate_succeeded) .*?\bcandidate=(\S+) reason=(\S+) .*?\bnext=(\S+)(?: detail=(.*?))?(?: \((\d+) duplicates suppressed [^)]*\))?$/
+  /^\[(?:[\w.-]+\/)*decision\] model fallback decision: decision=candidate_failed(?: requested=\S+)? candidate=(\S{1,80})\S* reason=(\S{1,40})\S*(?: \w+=\S+)*? next=(\S+)(?: detail=(.*?))?(?: \((\d{1,3}) duplicates suppressed [^)]*\))?$/
 const TIMED_OUT = /^\[(?:[\w.-]+\/)*embedded\] embedded run timeout: runId=\S+ .*timeoutMs=(\d+)/
 /** Of a run that was not begun, for its credential is disabled for now, there is no decision. */
 const LANE_ERROR =
-  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: lane=session:(\S+) .*?error="(.*)"(?: errorName=\S+)?$/
-const ANSWERED = /^\[(?:[\w.-]+\/)*agent-command\] \[agent\] run \S+ ended with stopReason=(?!error)/
+  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: lane=session:(\S+) durationMs=\d+ error="(.*?)"?(?: errorName=\S+)?$/
+const ANSWERED =
+  /^\[(?:[\w.-]+\/)*(?:agent-command\] \[agent\] run \S+ ended with stopReason=(?!error)|decision\] model fallback decision: decision=candidate_succeeded )/
 const DECIDED_WITHIN_MS = 2000
 
-/** The failed runs since the last one that was answered. */
-function failedRuns(lines: readonly LogLine[]): { count: number; last: FailedRun | undefined } {
+function failedRuns(entries: readonly Entry[]): { count: number; last: FailedRun | undefined } {
   let [count, last]: [number, FailedRun | undefined] = [0, undefined]
-  const decisions = lines.flatMap(({ ms = 0, text }) => (DECISION.test(text) ? [ms] : []))
-  for (const { ms = 0, text } of lines) {
-    const [, decision, model = '', reason = '', next, detail = '', suppressed = 0] = DECISION.exec(text) ?? []
+  const decisions = entries.flatMap(({ ms, text }) => (DECISION.test(text) ? [ms] : []))
+  for (const { ms, text } of entries) {
+    const [, model = '', reason = '', next, detail = '', suppressed = 0] = DECISION.exec(text) ?? []
     const [, limitMs] = TIMED_OUT.exec(text) ?? []
     const [, session = '', error = ''] = LANE_ERROR.exec(text) ?? []
-    const isFailed = decision === 'candidate_failed' && next === 'none'
     const isDecided = decisions.some((at) => at >= ms && at - ms < DECIDED_WITHIN_MS)
     const isUndecided = session !== '' && !session.endsWith(PROBE_SESSION) && !isDecided
-    if (ANSWERED.test(text) || decision === 'candidate_succeeded') [count, last] = [0, undefined]
-    else if (isFailed || limitMs || isUndecided) {
-      count += 1 + Number(suppressed)
-      const waited = `no answer within ${Number(limitMs) / 1000} s`
-      const said = detail || error || (limitMs ? waited : '')
-      // The run before it says why its credential is disabled.
-      const why = { model, reason: reason || (limitMs ? 'timeout' : ''), said: wholeWords(said, 160) }
-      last = { ...(isUndecided && last ? last : why), ms }
-    }
+    if (next !== 'none' && !limitMs && !isUndecided) continue
+    count += 1 + Number(suppressed)
+    const waited = `no answer within ${Number(limitMs) / 1000} s`
+    const said = detail || error || (limitMs ? waited : '')
+    // The run before it says why its credential is disabled.
+    const why = { model, reason: reason || (limitMs ? 'timeout' : ''), said: wholeWords(said, 160) }
+    last = { ...(isUndecided && last ? last : why), ms }
   }
   return { count, last }
 }
@@ -173,7 +186,7 @@ function helpFor({ model, reason, said }: FailedRun): string {
   const named = provider ?? 'its provider'
   const isSignIn = /^(?:auth|auth_permanent|session_expired)$/.test(reason) || /temporarily disabled|sign in/.test(said)
   if (isSignIn)
-    return `see \`openclaw models status\`; a new key or login for ${named}: \`openclaw models auth login${provider ? ` --provider ${provider}` : ''}\``
+    return `see \`openclaw models status\`; a new key or login for ${named}: \`openclaw models auth login${provider ? ` --provider ${provider}` : ''}\`, or in the config, if its key stands there`
   if (reason === 'billing')
     return `top up the account at ${named}, or choose another model with \`openclaw models set\``
   if (/^(?:rate_limit|overloaded)$/.test(reason))
@@ -205,11 +218,9 @@ async function askOpenclaw(settings: Settings, service: Service, before: typeof 
     isSeen ? '' : (channelsAnswer.failure ?? '`openclaw channels status --json` names no channels'),
     isRecord(auth) ? '' : (modelsAnswer.failure ?? '`openclaw models status --json` names no credentials'),
   ].filter(Boolean)
-  const findings = [
-    ...channels.flatMap((one) => channelFindings(settings, one, before.channels)),
-    ...(isRecord(auth) ? credentialFindings(settings, auth, nowMs) : []),
-  ]
-  return { channels, findings, unknown: oneLine(unknown.join('; '), 400) }
+  const ofChannels = isSeen ? channels.flatMap((one) => channelFindings(settings, one, before.channels)) : undefined
+  const ofCredentials = isRecord(auth) ? credentialFindings(settings, auth, nowMs) : undefined
+  return { channels, ofChannels, ofCredentials, unknown: wholeWords(unknown.join('; '), 400) }
 }
 
 const jsonOf = ({ stdout }: Answer): Json | undefined => {
@@ -219,7 +230,8 @@ const jsonOf = ({ stdout }: Answer): Json | undefined => {
 
 /** What is remembered of each channel account that is on. Its times of messages end with the gateway's process. */
 function followChannels(status: Json, failing: string[], before: readonly Channel[], sinceMs: number, nowMs: number) {
-  const issues = recordsIn(status.statusIssues)
+  // Of the kind `config` are opinions, as of a channel that anybody may write to.
+  const issues = recordsIn(status.statusIssues).filter(({ kind }) => kind !== 'config')
   // Nobody looked while the machine slept.
   const watchedSec = sinceMs > 0 && sinceMs < 2 * ASK_EVERY_MS ? sinceMs / 1000 : 0
   return Object.entries(status.channelAccounts as Json).flatMap(([channel, accounts]) =>
@@ -227,7 +239,8 @@ function followChannels(status: Json, failing: string[], before: readonly Channe
       if (one.enabled === false || one.configured === false) return []
       const isOnly = recordsIn(accounts).length === 1
       const name = oneLine(isOnly ? channel : `${channel} (${one.accountId})`, 60)
-      const known = before.find((its) => its.name === name) ?? { ...CHANNEL, name }
+      // One from the future was seen while the clock was ahead.
+      const known = before.find((its) => its.name === name && its.inboundMs <= nowMs) ?? { ...CHANNEL, name }
       const issue = issues.find((its) => its.channel === channel && its.accountId === one.accountId)
       const cut = one.connected === false ? 'it is not connected' : ''
       // What /readyz says is told already.
@@ -303,7 +316,9 @@ async function probeAgent(settings: Settings, service: Service): Promise<Omit<Fi
     ...payloads.map(({ text }) => wordsIn(text)),
     isRecord(answer?.error) ? wordsIn(answer.error.message) : '',
   ]
-  const why = said.find(Boolean) ?? oneLine(asked.failure ?? 'an empty answer', 160)
+  // Without the command, which may be longer than its answer.
+  const failure = asked.failure?.replace(/^`.*?`: /s, '')
+  const why = said.find(Boolean) ?? wholeWords(failure ?? 'an empty answer', 160)
   const text = `its agent was asked for one word and gave none: "${why}"; see \`openclaw models status\``
   return [{ kind: 'no answer to the probe', text }]
 }

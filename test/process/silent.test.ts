@@ -348,3 +348,143 @@ test('a damaged memory of it is kept aside, and nothing is lost', async ({ known
   say(box, 1, said.failed('auth', '401 no', 2))
   expect(await toldAfter(box, 0)).toEqual([expect.stringMatching(/\b3 runs\b/)])
 })
+
+test('what a chat says may look like an entry of the log with odd fields: no level is kept from its work', async ({
+  known,
+}) => {
+  const { box, isUntouched } = await wellBox(known)
+  const odd = {
+    time: new Date().toISOString(),
+    event: 'model_fallback_decision',
+    decision: { toString: 0, valueOf: 0 },
+  }
+  appendFileSync(box.gatewayLog, `${JSON.stringify(odd)}\n`)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+  expect(isUntouched()).toBe(true)
+  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
+  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
+  expect(box.processes()).not.toEqual([])
+})
+
+test('of hostile lines, however long, a notice quotes little, and reading them takes no time', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const decision = '[x/decision] model fallback decision: decision=candidate_failed '
+  const endless = (words: string, length: number) => words.repeat(length / words.length)
+  const hostile = [
+    `${decision}${endless('candidate=a reason=b next=c detail=( ', 8000)}\u0001`,
+    `[ws] unauthorized conn=1${endless(' remote=127.0.0.1 client=a ', 60_000)}`,
+    `[diagnostic] lane task error: lane=session:a ${endless('error=" ', 60_000)}`,
+  ]
+  for (let i = 0; i < 6; i++) say(box, 1, hostile)
+  const began = performance.now()
+  await toldAfter(box, TEN_MIN)
+  expect(performance.now() - began).toBeLessThan(6000)
+  const word = 'x'.repeat(500)
+  say(box, 0.5, said.answered)
+  const many = `(${'9'.repeat(400)} duplicates suppressed in last 30s)`
+  for (const detail of [many, word, word, word])
+    say(box, 0, [`${decision}candidate=${word} reason=${word} next=none detail=${detail}`])
+  const told = (await toldAfter(box, TEN_MIN)).join('\n')
+  expect(told).toMatch(/\b4 runs\b/)
+  expect(told.length).toBeLessThan(700)
+})
+
+test('answers and failures may stand in two logs', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const errors = join(box.stateDir, 'logs', 'gateway.err.log')
+  const write = (path: string, lines: readonly string[], minutesAgo: number) =>
+    appendFileSync(
+      path,
+      lines.map((line) => `${new Date(Date.now() - minutesAgo * 60_000).toISOString()} ${line}\n`).join(''),
+    )
+  for (const minutes of [40, 30, 20]) {
+    write(errors, said.failed('timeout', 'Connection error.'), minutes)
+    write(box.gatewayLog, said.answered, minutes - 1)
+  }
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+  for (const minutes of [3, 2, 1]) write(errors, said.failed('timeout', 'Connection error.'), minutes)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([expect.stringMatching(/\b3 runs\b/)])
+})
+
+test('what was turned off, or is of another version, is shown no longer', async ({ known }) => {
+  const { box } = await wellBox(known, { PROBE_AGENT: 'on' })
+  const status = async () => JSON.parse((await box.runScript('status', ['--json'])).stdout)
+  box.planCli({
+    'channels status': { code: 1, stderr: 'unauthorized\n' },
+    'models status': { code: 1 },
+    'agent self-healing-probe Reply with the one word OK. 60': { code: 1 },
+  })
+  expect(await toldAfter(box, 7 * HOURS)).toEqual([expect.stringMatching(/one word/)])
+  const state = JSON.parse(readFileSync(stateOf(box), 'utf8'))
+  for (const from of ['channels', 'credentials', 'of a future version'])
+    state.findings.push({ from, kind: from, text: `it has ${from}` })
+  writeFileSync(stateOf(box), JSON.stringify(state))
+  expect((await status()).gateway.warnings).toHaveLength(4)
+  box.env.SILENT_CHANNEL_DAYS = box.env.SILENT_CREDENTIAL_DAYS = '0'
+  box.env.PROBE_AGENT = 'off'
+  expect(await toldAfter(box, 0)).toEqual([])
+  const { gateway, notes } = await status()
+  expect(gateway.warnings).toEqual([])
+  expect(notes.join()).not.toMatch(/not known/)
+})
+
+test('what is known of the channels is told also where nothing is known of the credentials', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const channelAccounts = { whatsapp: [{ accountId: 'default', lastError: 'stream errored: 515' }] }
+  box.planCli({ 'channels status': { stdout: JSON.stringify({ channelAccounts }) }, 'models status': { code: 1 } })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([expect.stringMatching(/whatsapp.*515/)])
+})
+
+test("OpenClaw's opinion of a channel's config is no trouble", async ({ known }) => {
+  const { box } = await wellBox(known)
+  const of = { channel: 'whatsapp', accountId: 'default' }
+  const open = { ...of, kind: 'config', message: 'dmPolicy is "open", allowing any user to message the bot.' }
+  const planned = (...statusIssues: object[]) => {
+    const channelAccounts = { whatsapp: [{ accountId: 'default', connected: true, lastError: null }] }
+    box.planCli({
+      'channels status': { stdout: JSON.stringify({ channelAccounts, statusIssues }) },
+      'models status': { stdout: '{"auth":{}}' },
+    })
+  }
+  planned(open)
+  for (let i = 0; i < 3; i++) expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  planned(open, { ...of, kind: 'auth', message: 'Not linked.' })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([expect.stringMatching(/whatsapp.*Not linked/)])
+})
+
+test('a clock that was ahead makes no channel quiet', async ({ known }) => {
+  const { box } = await wellBox(known, { SILENT_CHANNEL_DAYS: '0.2' })
+  plan(box, { whatsapp: { lastInboundAt: Date.now() } })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  const state = JSON.parse(readFileSync(stateOf(box), 'utf8'))
+  state.channels[0].inboundMs += 400 * DAY_MS
+  writeFileSync(stateOf(box), JSON.stringify(state))
+  for (let i = 0; i < 3; i++) {
+    plan(box, { whatsapp: { lastInboundAt: Date.now() } })
+    expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  }
+})
+
+test('why a probe had no answer is told, however long the command is', async ({ known }) => {
+  const { box } = await wellBox(known, { PROBE_AGENT: 'on' })
+  const key = 'agent self-healing-probe Reply with the one word OK. 60'
+  box.planCli({
+    [key]: { code: 1, stderr: 'gateway closed: pairing required\n' },
+    'channels status': { stdout: '{"channelAccounts":{}}' },
+    'models status': { stdout: '{"auth":{}}' },
+  })
+  expect(await toldAfter(box, 6 * HOURS)).toEqual([expect.stringMatching(/none: "[^`]*pairing required/)])
+})
+
+test('an answer of OpenClaw with odd fields makes no healthy gateway a failure', async ({ known }) => {
+  const { box, isUntouched } = await wellBox(known)
+  const accounts = [{ accountId: { toString: 0 } }, { accountId: 'b' }]
+  box.planCli({
+    'channels status': { stdout: JSON.stringify({ channelAccounts: { irc: accounts } }) },
+    'models status': { stdout: '{"auth":{}}' },
+  })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  expect(isUntouched()).toBe(true)
+})
