@@ -8,6 +8,7 @@ import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import { isRecord, readState, shaped, tried, writeState } from '../tier/state.ts'
+import { ofProfile } from './advice.ts'
 import { openclawCommand } from './host.ts'
 import { readGatewayLogs } from './logs.ts'
 import { probe } from './probe.ts'
@@ -50,7 +51,7 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   const sources: Finding['from'][] = []
   const find = (from: Finding['from'], what: Omit<Finding, 'from'>[]) => {
     sources.push(from)
-    found.push(...what.map((one) => ({ from, ...one })))
+    found.push(...what.map(({ kind, text }) => ({ from, kind, text: ofProfile(settings, text) })))
   }
   const service = await gatewayService(settings)
 

@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type MakeKnown, test } from '../support/boxes.ts'
+import { addProfile } from '../support/profiles.ts'
 import type { Sandbox } from '../support/sandbox.ts'
 
 const DAY_MS = 86_400_000
@@ -487,4 +488,16 @@ test('an answer of OpenClaw with odd fields makes no healthy gateway a failure',
   })
   expect(await toldAfter(box, 3 * HOURS)).toEqual([])
   expect(isUntouched()).toBe(true)
+})
+
+test('of a profile its own commands are named', async ({ sandbox }) => {
+  const box = await sandbox()
+  const work = await addProfile(box, 'work')
+  await work.startGateway()
+  expect((await work.run('gateway-watchdog')).code).toBe(0)
+  const lines = said.failed('auth', '401 no', 2).map((line) => `${new Date().toISOString()} ${line}\n`)
+  appendFileSync(join(work.stateDir, 'logs', 'gateway.log'), lines.join(''))
+  expect((await work.run('gateway-healthcheck')).stdout).toMatch(
+    /NOTICE .*`openclaw --profile work models status`.*`openclaw --profile work models auth login --provider acme`/,
+  )
 })
