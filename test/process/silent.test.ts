@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type MakeKnown, test } from '../support/boxes.ts'
 import { addProfile } from '../support/profiles.ts'
-import type { Sandbox } from '../support/sandbox.ts'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
 
 const DAY_MS = 86_400_000
 const stateOf = (box: Sandbox) => join(box.stateDir, 'watchdog', 'silence.json')
@@ -500,4 +500,19 @@ test('of a profile its own commands are named', async ({ sandbox }) => {
   expect((await work.run('gateway-healthcheck')).stdout).toMatch(
     /NOTICE .*`openclaw --profile work models status`.*`openclaw --profile work models auth login --provider acme`/,
   )
+})
+
+test('while its agent is asked and gives no answer, Level 1 restarts a gateway that dies', async ({ known }) => {
+  const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
+  const { box } = await wellBox(known, settings)
+  box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
+  letTimePass(box, 6 * HOURS)
+  const level2 = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
+  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
+  const level1 = await box.runScript('gateway-watchdog')
+  expect(level1.stdout).toMatch(/RECOVERED by level 1/)
+  expect(level2.child.exitCode).toBe(null)
+  level2.child.kill('SIGTERM')
+  await level2.finished
 })
