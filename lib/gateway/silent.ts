@@ -70,7 +70,8 @@ export async function lookForSilence(run: TierRun): Promise<void> {
     after.channels = seen.channels
   }
   if (settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)) {
-    find('probe', await probeAgent(settings, service))
+    const seen = await probeAgent(settings, service)
+    if (seen) find('probe', seen)
     after.probedMs = nowMs
   }
 
@@ -304,7 +305,7 @@ const PROBE_SESSION = 'self-healing-probe'
 const PROBE_LIMIT_SEC = 60
 
 /** In a session of its own, so that it stands in nobody's chat; nothing is delivered through a channel. */
-async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[]> {
+async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[] | undefined> {
   const $ = shell(settings, { timeoutSec: PROBE_LIMIT_SEC + 30 })
   const openclaw = await openclawCommand(settings, service)
   const words = ['--message', 'Reply with the one word OK.', '--timeout', PROBE_LIMIT_SEC, '--json']
@@ -313,6 +314,8 @@ async function probeAgent(settings: Settings, service: Service): Promise<Omit<Fi
   const payloads = isRecord(answer?.result) ? recordsIn(answer.result.payloads) : []
   if (asked.code === 0 && payloads.some(({ text, isError }) => typeof text === 'string' && text.trim() && !isError))
     return []
+  // It may have died meanwhile, which is Level 1's.
+  if ((await probe(settings, settings.healthCheckHttpTimeoutSec * 1000)).kind !== 'live') return undefined
   const said = [
     ...payloads.map(({ text }) => wordsIn(text)),
     isRecord(answer?.error) ? wordsIn(answer.error.message) : '',

@@ -1,4 +1,5 @@
 /** Alive but silent: what the gateway's log, its channels and its credentials say of a gateway that is healthy; told once, never a restart. */
+import { execFileSync } from 'node:child_process'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
@@ -62,7 +63,7 @@ function say(box: Sandbox, minutesAgo: number, lines: readonly string[]): void {
 async function wellBox(known: MakeKnown, settings: Record<string, string> = {}) {
   const { box, pid } = await known({ settings })
   expect(await toldAfter(box, 0)).toEqual([])
-  return { box, isUntouched: () => box.restarts() === 0 && box.processes().includes(pid) }
+  return { box, pid, isUntouched: () => box.restarts() === 0 && box.processes().includes(pid) }
 }
 
 test('three failed runs are told once, with what was said and what helps, and again only after an answer', async ({
@@ -353,7 +354,7 @@ test('a damaged memory of it is kept aside, and nothing is lost', async ({ known
 test('what a chat says may look like an entry of the log with odd fields: no level is kept from its work', async ({
   known,
 }) => {
-  const { box, isUntouched } = await wellBox(known)
+  const { box, pid, isUntouched } = await wellBox(known)
   const odd = {
     time: new Date().toISOString(),
     event: 'model_fallback_decision',
@@ -362,9 +363,8 @@ test('what a chat says may look like an entry of the log with odd fields: no lev
   appendFileSync(box.gatewayLog, `${JSON.stringify(odd)}\n`)
   expect(await toldAfter(box, TEN_MIN)).toEqual([])
   expect(isUntouched()).toBe(true)
-  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
-  expect((await box.runScript('gateway-watchdog')).code).toBe(0)
-  expect(box.processes()).not.toEqual([])
+  process.kill(pid, 'SIGKILL')
+  expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/RECOVERED by level 1/)
 })
 
 test('of hostile lines, however long, a notice quotes little, and reading them takes no time', async ({ known }) => {
@@ -504,15 +504,27 @@ test('of a profile its own commands are named', async ({ sandbox }) => {
 
 test('while its agent is asked and gives no answer, Level 1 restarts a gateway that dies', async ({ known }) => {
   const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
-  const { box } = await wellBox(known, settings)
+  const { box, pid } = await wellBox(known, settings)
   box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
   letTimePass(box, 6 * HOURS)
   const level2 = box.startScript('gateway-healthcheck')
   await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
-  for (const pid of box.processes()) process.kill(pid, 'SIGKILL')
+  process.kill(pid, 'SIGKILL')
   const level1 = await box.runScript('gateway-watchdog')
   expect(level1.stdout).toMatch(/RECOVERED by level 1/)
   expect(level2.child.exitCode).toBe(null)
   level2.child.kill('SIGTERM')
   await level2.finished
+})
+
+test('a gateway that died while its agent was asked is no silent one', async ({ known }) => {
+  const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
+  const { box, pid } = await wellBox(known, settings)
+  box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
+  letTimePass(box, 6 * HOURS)
+  const level2 = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
+  process.kill(pid, 'SIGKILL')
+  process.kill(-Number(execFileSync('pgrep', ['-P', `${level2.pid}`])), 'SIGKILL')
+  expect((await level2.finished).stdout).not.toContain('NOTICE')
 })
