@@ -12,6 +12,7 @@ import { ofProfile } from './advice.ts'
 import { openclawCommand } from './host.ts'
 import { readGatewayLogs } from './logs.ts'
 import { probe } from './probe.ts'
+import { knownSecrets } from './secrets.ts'
 
 const FINDING = { from: '' as 'log' | 'channels' | 'credentials' | 'probe', kind: '', text: '' }
 type Finding = typeof FINDING
@@ -51,9 +52,11 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   const sources: Finding['from'][] = []
   const find = (from: Finding['from'], what: Omit<Finding, 'from'>[]) => {
     sources.push(from)
-    found.push(...what.map(({ kind, text }) => ({ from, kind, text: ofProfile(settings, text) })))
+    found.push(...what.map(({ kind, text }) => ({ from, kind, text: run.hide(ofProfile(settings, text)) })))
   }
   const service = await gatewayService(settings)
+  // An error may quote the key that it refuses.
+  run.secrets.push(...(await knownSecrets(settings)))
 
   if (isDue(before.readMs, READ_EVERY_MS)) {
     find('log', await readLog(settings, service, before.findings, nowMs))
@@ -63,7 +66,7 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   if (isAsked && isDue(after.askedMs, ASK_EVERY_MS)) {
     const seen = await askOpenclaw(settings, service, before, nowMs)
     after.askedMs = nowMs
-    after.unknown = seen.unknown
+    after.unknown = run.hide(seen.unknown)
     if (seen.unknown) journal.info(`${NOT_KNOWN}${seen.unknown}`)
     if (seen.ofChannels) find('channels', seen.ofChannels)
     if (seen.ofCredentials) find('credentials', seen.ofCredentials)

@@ -528,3 +528,18 @@ test('a gateway that died while its agent was asked is no silent one', async ({ 
   process.kill(-Number(execFileSync('pgrep', ['-P', `${level2.pid}`])), 'SIGKILL')
   expect((await level2.finished).stdout).not.toContain('NOTICE')
 })
+
+test('a key of its config that an error quotes stands in no notice, log or status', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const apiKey = 'zebra-horse-battery-7781'
+  box.writeConfig({ models: { providers: { acme: { apiKey } } } })
+  say(box, 1, said.failed('auth', `401 no such key: ${apiKey}`, 2))
+  box.planCli({
+    'channels status': { code: 1, stderr: `no: ${apiKey}\n` },
+    'models status': { code: 1, stderr: `no: ${apiKey}\n` },
+  })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([expect.stringMatching(/no such key: \[REDACTED\]/)])
+  say(box, 0, said.answered)
+  await toldAfter(box, TEN_MIN)
+  expect(box.log('healthcheck') + (await box.runScript('status', ['--json'])).stdout).not.toContain(apiKey)
+})
