@@ -117,9 +117,11 @@ async function readLog(settings: Settings, service: Service, before: readonly Fi
   // Two logs may hold the same lines, as a file and the journal do.
   const most = <T>(read: (entries: Entry[]) => T, count: (found: T) => number, fromMs: number) =>
     entries.map((all) => read(all.filter(({ ms }) => ms >= fromMs))).sort((one, other) => count(other) - count(one))[0]
+  // With one every half an hour it would begin and end again and again.
+  const stands = (kind: string) => before.some((one) => one.kind === kind)
   const findings: Omit<Finding, 'from'>[] = []
   const refused = most(refusals, ({ length }) => length, nowMs - HOUR_MS) ?? []
-  if (refused.length >= WORTH_A_NOTICE) {
+  if (refused.length >= (stands('refused clients') ? 1 : WORTH_A_NOTICE)) {
     const clients = [...new Set(refused.map(({ client }) => client))].sort().slice(0, 5).join(', ')
     const who = `tries of this machine's own clients (${clients}: ${refused.at(-1)!.reason})`
     const text = `it refused ${refused.length} ${who} within the hour; give them the token of its config (gateway.auth)`
@@ -131,9 +133,7 @@ async function readLog(settings: Settings, service: Service, before: readonly Fi
   const fromMs = answers.reduce((one, other) => Math.max(one, other), nowMs - failedRunsMin * 60_000)
   const { count = 0, last } = most(failedRuns, (runs) => runs.count, fromMs) ?? {}
   const kind = 'failed runs'
-  // With one every half an hour it would begin and end again and again.
-  const stands = count > 0 && before.some((one) => one.kind === kind)
-  if (last && limit > 0 && (count >= limit || stands)) {
+  if (last && limit > 0 && count >= (stands(kind) ? 1 : limit)) {
     const when = minuteOf(new Date(last.ms)).slice(11)
     const said = `the last at ${when}${[last.model, last.reason].map((word) => word && `, ${word}`).join('')}: "${last.said}"`
     const runs = count === 1 ? '1 run' : `${count} runs`

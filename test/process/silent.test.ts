@@ -543,3 +543,18 @@ test('a key of its config that an error quotes stands in no notice, log or statu
   await toldAfter(box, TEN_MIN)
   expect(box.log('healthcheck') + (await box.runScript('status', ['--json'])).stdout).not.toContain(apiKey)
 })
+
+test('a client that tries every 25 minutes is told of once', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const refusedAt = (...minutes: number[]) => {
+    writeFileSync(box.gatewayLog, '')
+    for (const one of minutes)
+      say(box, one, ['[ws] unauthorized conn=1 peer=x remote=::1 client=cli cli v1 auth=token reason=token_mismatch'])
+  }
+  refusedAt(55, 30, 5)
+  expect(await toldAfter(box, TEN_MIN)).toHaveLength(1)
+  refusedAt(65, 40, 15)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+  refusedAt(52, 27, 2)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+})
