@@ -158,9 +158,9 @@ type FailedRun = { ms: number; model: string; reason: string; said: string }
 const DECISION =
   /^\[(?:[\w.-]+\/)*decision\] model fallback decision: decision=candidate_failed(?: requested=\S+)? candidate=(\S{1,80})\S* reason=(\S{1,40})\S*(?: \w+=\S+)*? next=(\S+)(?: detail=(.*?))?(?: \((\d{1,3}) duplicates suppressed [^)]*\))?$/
 const TIMED_OUT = /^\[(?:[\w.-]+\/)*embedded\] embedded run timeout: runId=\S+ .*timeoutMs=(\d+)/
-/** Of a run that was not begun, for its credential is disabled for now, there is no decision. */
+/** Of a run that was not begun, for its credential is disabled for now, there is no decision. One that was aborted was stopped by a person. */
 const LANE_ERROR =
-  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: lane=session:(\S+) durationMs=\d+ error="(.*?)"?(?: errorName=\S+)?$/
+  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: (?!.* errorName=AbortError$)lane=session:(\S+) durationMs=\d+ error="(.*?)"?(?: errorName=\S+)?$/
 const ANSWERED =
   /^\[(?:[\w.-]+\/)*(?:agent-command\] \[agent\] run \S+ ended with stopReason=(?!error)|decision\] model fallback decision: decision=candidate_succeeded )/
 const DECIDED_WITHIN_MS = 2000

@@ -50,6 +50,9 @@ const said = {
     '[diagnostic] lane task error: lane=main durationMs=23 error="Inline API key for provider "acme" is temporarily disabled after a provider auth/billing failure. Retry after about 1 minute, or switch to a different auth profile/API key." errorName=Error',
     '[diagnostic] lane task error: lane=session:agent:main:main durationMs=26 error="Inline API key for provider "acme" is temporarily disabled after a provider auth/billing failure. Retry after about 1 minute, or switch to a different auth profile/API key." errorName=Error',
   ],
+  stopped: [
+    '[diagnostic] lane task error: lane=session:agent:main:main durationMs=26 error="Operation aborted" errorName=AbortError',
+  ],
   timedOut: ['[agent/embedded] embedded run timeout: runId=07c98c1c sessionId=cd673e87 timeoutMs=59992'],
   answered: ['[agents/agent-command] [agent] run 38e3df18 ended with stopReason=stop'],
 }
@@ -124,12 +127,13 @@ test('its logs that are objects say the same', async ({ known }) => {
   ])
 })
 
-test('no fault: two failed runs, one with many tries, another model that answers, an answer after them, a chat that quotes it', async ({
+test('no fault: two failed runs, one with many tries, another model that answers, runs that were stopped, an answer after them, a chat that quotes it', async ({
   known,
 }) => {
   const { box } = await wellBox(known)
   for (const minutes of [70, 65, 30, 3]) say(box, minutes, said.failed('timeout', 'Connection error.'))
   for (let i = 0; i < 8; i++) say(box, 2, said.retried('b2c79bff'))
+  for (let i = 0; i < 3; i++) say(box, 2, said.stopped)
   say(box, 1, said.fellBack.slice(0, 2))
   const quoted = said.failed('auth', '401 sk')
   for (let i = 0; i < 3; i++) say(box, 1, [`[whatsapp] inbound: ${quoted[3]}`, `[telegram] see\n${quoted[3]}`])
