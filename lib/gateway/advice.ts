@@ -14,8 +14,8 @@ export type Trouble = 'gateway' | 'watchers' | 'disk' | 'alerts' | 'pause' | 'wa
 /** At most three lines; the last says what not to do. A verdict that is not in the table (of a later version) is an unknown one. */
 export function adviceFor(settings: Settings, trouble: Trouble, verdict = '', evidence = ''): string[] {
   const { memoryDir, watchdogDir, envFile, stateDir } = settings
-  const [profile, show] = [settings.profile, (path: string) => inShell(settings, path)]
-  const flag = profile === DEFAULT_PROFILE ? '' : ` --profile ${profile}`
+  const show = (path: string) => inShell(settings, path)
+  const flag = flagFor(settings)
   const pause = show(pausePath(settings))
   const lines = {
     gateway: () => forVerdict(settings, verdict in TREATMENTS ? (verdict as Verdict) : 'unknown', evidence, pause),
@@ -41,8 +41,14 @@ export function adviceFor(settings: Settings, trouble: Trouble, verdict = '', ev
       `install self-healing with \`npm run setup${flag && ` --${flag}`}\`; until then nothing is healed`,
     ],
   }[trouble]()
-  return lines.map((line) => line.replaceAll('`openclaw ', `\`openclaw${flag} `))
+  return lines.map((line) => ofProfile(settings, line))
 }
+
+const flagFor = ({ profile }: Settings) => (profile === DEFAULT_PROFILE ? '' : ` --profile ${profile}`)
+
+/** With the flag of its profile in each command of OpenClaw's. */
+export const ofProfile = (settings: Settings, line: string): string =>
+  line.replaceAll('`openclaw ', `\`openclaw${flagFor(settings)} `)
 
 function forVerdict(settings: Settings, verdict: Verdict, evidence: string, pause: string): string[] {
   const show = (path: string) => inShell(settings, path)
@@ -84,7 +90,7 @@ function whoHasPort({ gatewayPort }: Settings, pid: string | undefined): string 
 /** What a notice asks for: how to see what was put back, and how to undo it. `isOpen`: there is something left to be undone. */
 export function rollbackOf(settings: Settings, notice: string): { todo: string[]; isOpen: boolean } | undefined {
   if (!notice.includes('config rolled back: ')) return undefined
-  const flag = settings.profile === DEFAULT_PROFILE ? '' : ` --profile ${settings.profile}`
+  const flag = flagFor(settings)
   const path = /the broken one is kept as (.+?)(?: \(|$)/.exec(notice)?.[1]
   const kept = path
     ? inShell(settings, path)

@@ -60,12 +60,16 @@ function linesIn(raw: string, writtenMs: number): LogLine[] {
   return said.split('\n').map((text, i) => ({ text, ms, from: i === 0 ? 'logger' : 'output' }))
 }
 
+const DECISION_FIELDS = 'decision reason candidateProvider candidateModel nextCandidateModel errorPreview'.split(' ')
+
 /** Its objects hold as fields what its other styles say in the message (2026.9.6). */
 function modelDecision(facts: Record<string, unknown>): string | undefined {
   if (facts.event !== 'model_fallback_decision') return undefined
-  const { decision, reason, candidateProvider, candidateModel, nextCandidateModel, errorPreview } = facts
-  const next = nextCandidateModel ?? 'none'
-  return `model fallback decision: decision=${decision} candidate=${candidateProvider}/${candidateModel} reason=${reason} next=${next} detail=${errorPreview}`
+  // A chat may have written the object: a field may be anything.
+  const [decision, reason, provider, model, next, detail] = DECISION_FIELDS.map((name) =>
+    typeof facts[name] === 'string' ? facts[name] : '',
+  )
+  return `model fallback decision: decision=${decision} candidate=${provider}/${model} reason=${reason} next=${next || 'none'} detail=${detail}`
 }
 
 function timeOf(text: string, writtenMs: number): number | undefined {

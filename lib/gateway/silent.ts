@@ -8,11 +8,13 @@ import type { TierRun } from '../tier/run.ts'
 import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import { isRecord, readState, shaped, tried, writeState } from '../tier/state.ts'
+import { ofProfile } from './advice.ts'
 import { openclawCommand } from './host.ts'
-import { type LogLine, readGatewayLogs } from './logs.ts'
+import { readGatewayLogs } from './logs.ts'
 import { probe } from './probe.ts'
+import { knownSecrets } from './secrets.ts'
 
-const FINDING = { from: '' as 'log' | 'openclaw' | 'probe', kind: '', text: '' }
+const FINDING = { from: '' as 'log' | 'channels' | 'credentials' | 'probe', kind: '', text: '' }
 type Finding = typeof FINDING
 
 /** `quietSec`: how long it has been without a message, while somebody looked; `longestSec`: its longest such pause before. */
@@ -31,6 +33,8 @@ export function readSilence({ watchdogDir }: Settings, keepAside = false) {
   )
 }
 
+export const NOT_KNOWN = 'it is not known how its channels and credentials are: '
+
 const READ_EVERY_MS = 600_000
 /** A command of OpenClaw's takes seconds of CPU. */
 const ASK_EVERY_MS = 3 * 3_600_000
@@ -48,9 +52,11 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   const sources: Finding['from'][] = []
   const find = (from: Finding['from'], what: Omit<Finding, 'from'>[]) => {
     sources.push(from)
-    found.push(...what.map((one) => ({ from, ...one })))
+    found.push(...what.map(({ kind, text }) => ({ from, kind, text: run.hide(ofProfile(settings, text)) })))
   }
   const service = await gatewayService(settings)
+  // An error may quote the key that it refuses.
+  run.secrets.push(...(await knownSecrets(settings)))
 
   if (isDue(before.readMs, READ_EVERY_MS)) {
     find('log', await readLog(settings, service, before.findings, nowMs))
@@ -60,32 +66,41 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   if (isAsked && isDue(after.askedMs, ASK_EVERY_MS)) {
     const seen = await askOpenclaw(settings, service, before, nowMs)
     after.askedMs = nowMs
-    after.unknown = seen.unknown
-    if (seen.unknown) journal.info(`it is not known whether its channels hear: ${seen.unknown}`)
-    else find('openclaw', seen.findings)
+    after.unknown = run.hide(seen.unknown)
+    if (seen.unknown) journal.info(`${NOT_KNOWN}${seen.unknown}`)
+    if (seen.ofChannels) find('channels', seen.ofChannels)
+    if (seen.ofCredentials) find('credentials', seen.ofCredentials)
     after.channels = seen.channels
   }
   if (settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)) {
-    find('probe', await probeAgent(settings, service))
+    const seen = await probeAgent(settings, service)
+    if (seen) find('probe', seen)
     after.probedMs = nowMs
   }
 
-  const isKnown = ({ kind }: Finding) => before.findings.some((one) => one.kind === kind)
-  const isOver = ({ from, kind }: Finding) => sources.includes(from) && !found.some((one) => one.kind === kind)
-  const why = 'a restart will not fix this'
-  for (const one of found) {
-    if (!isKnown(one)) journal.warn(MARKER.notice(`${NEEDS_ATTENTION}the gateway is up, but ${one.text}; ${why}`))
-  }
-  for (const { text } of before.findings.filter(isOver)) journal.info(`no longer: ${text}`)
-  after.findings = [...before.findings.filter(({ from }) => !sources.includes(from)), ...found]
-  meter.set('gatewaySilent', after.findings.length)
+  const isOn = { log: true, channels: isAsked, credentials: isAsked, probe: settings.probeAgent }
+  const isStill = ({ from }: Finding) => isOn[from] && !sources.includes(from)
+  after.findings = [...before.findings.filter(isStill), ...found]
+  if (!isAsked) after.unknown = ''
+  // First: what cannot be remembered would be told at each run.
   writeState(join(settings.watchdogDir, 'silence.json'), after)
+  meter.set('gatewaySilent', after.findings.length)
+  const isIn = (list: Finding[], { kind }: Finding) => list.some((one) => one.kind === kind)
+  for (const one of found) {
+    const notice = `${NEEDS_ATTENTION}the gateway is up, but ${one.text}; a restart will not fix this`
+    if (!isIn(before.findings, one)) journal.warn(MARKER.notice(notice))
+  }
+  for (const one of before.findings) if (!isIn(after.findings, one)) journal.info(`no longer: ${one.text}`)
 }
 
 const WORTH_A_NOTICE = 3
 const HOUR_MS = 3_600_000
 /** Of the log, as much more than for last words: one failed run with its retries writes sixty lines. */
 const LOG_TIMES = 16
+/** Of a line: a longer one is no line of OpenClaw's own, and may be made to take minutes. */
+const MOST_CHARS = 2000
+
+type Entry = { ms: number; text: string }
 
 /** OpenClaw's words for a refused connection (2026.9.6), from this machine's own addresses only. */
 const REFUSAL =
@@ -94,25 +109,31 @@ const REFUSAL =
 async function readLog(settings: Settings, service: Service, before: readonly Finding[], nowMs: number) {
   const windowMs = Math.max(settings.failedRunsMin * 60_000, HOUR_MS)
   const logs = await readGatewayLogs(settings, nowMs - windowMs, service, LOG_TIMES)
+  const entries = logs.map(({ lines }) =>
+    lines.flatMap(({ from, ms = 0, text }) =>
+      from === 'logger' && ms <= nowMs ? [{ ms, text: text.slice(0, MOST_CHARS) }] : [],
+    ),
+  )
   // Two logs may hold the same lines, as a file and the journal do.
-  const most = <T>(read: (lines: LogLine[]) => T, count: (found: T) => number, ms: number) =>
-    logs
-      .map(({ lines }) => read(lines.filter((one) => one.from === 'logger' && (one.ms ?? 0) >= nowMs - ms)))
-      .sort((one, other) => count(other) - count(one))[0]
+  const most = <T>(read: (entries: Entry[]) => T, count: (found: T) => number, fromMs: number) =>
+    entries.map((all) => read(all.filter(({ ms }) => ms >= fromMs))).sort((one, other) => count(other) - count(one))[0]
+  // With one every half an hour it would begin and end again and again.
+  const stands = (kind: string) => before.some((one) => one.kind === kind)
   const findings: Omit<Finding, 'from'>[] = []
-  const refused = most(refusals, ({ length }) => length, HOUR_MS) ?? []
-  if (refused.length >= WORTH_A_NOTICE) {
+  const refused = most(refusals, ({ length }) => length, nowMs - HOUR_MS) ?? []
+  if (refused.length >= (stands('refused clients') ? 1 : WORTH_A_NOTICE)) {
     const clients = [...new Set(refused.map(({ client }) => client))].sort().slice(0, 5).join(', ')
     const who = `tries of this machine's own clients (${clients}: ${refused.at(-1)!.reason})`
     const text = `it refused ${refused.length} ${who} within the hour; give them the token of its config (gateway.auth)`
     findings.push({ kind: 'refused clients', text })
   }
   const { failedRuns: limit, failedRunsMin } = settings
-  const { count = 0, last } = most(failedRuns, (runs) => runs.count, failedRunsMin * 60_000) ?? {}
+  // Standard error may have a log of its own, without the answers.
+  const answers = entries.flat().flatMap(({ ms, text }) => (ANSWERED.test(text) ? [ms + 1] : []))
+  const fromMs = answers.reduce((one, other) => Math.max(one, other), nowMs - failedRunsMin * 60_000)
+  const { count = 0, last } = most(failedRuns, (runs) => runs.count, fromMs) ?? {}
   const kind = 'failed runs'
-  // With one every half an hour it would begin and end again and again.
-  const stands = count > 0 && before.some((one) => one.kind === kind)
-  if (last && limit > 0 && (count >= limit || stands)) {
+  if (last && limit > 0 && count >= (stands(kind) ? 1 : limit)) {
     const when = minuteOf(new Date(last.ms)).slice(11)
     const said = `the last at ${when}${[last.model, last.reason].map((word) => word && `, ${word}`).join('')}: "${last.said}"`
     const runs = count === 1 ? '1 run' : `${count} runs`
@@ -124,8 +145,8 @@ async function readLog(settings: Settings, service: Service, before: readonly Fi
   return findings
 }
 
-const refusals = (lines: readonly LogLine[]) =>
-  lines.flatMap(({ text }) => {
+const refusals = (entries: readonly Entry[]) =>
+  entries.flatMap(({ text }) => {
     const [, client = '', reason = ''] = REFUSAL.exec(text) ?? []
     return client ? [{ client, reason }] : []
   })
@@ -135,34 +156,31 @@ type FailedRun = { ms: number; model: string; reason: string; said: string }
 /** The last words about a run of an agent (2026.9.6). A run tries again on its own, and with other models: only when there is no next
  * one has it failed. A fallback decision that repeats itself is left out of the log and counted in the next one. */
 const DECISION =
-  /^\[(?:[\w.-]+\/)*decision\] model fallback decision: decision=(candidate_failed|candidate_succeeded) .*?\bcandidate=(\S+) reason=(\S+) .*?\bnext=(\S+)(?: detail=(.*?))?(?: \((\d+) duplicates suppressed [^)]*\))?$/
+  /^\[(?:[\w.-]+\/)*decision\] model fallback decision: decision=candidate_failed(?: requested=\S+)? candidate=(\S{1,80})\S* reason=(\S{1,40})\S*(?: \w+=\S+)*? next=(\S+)(?: detail=(.*?))?(?: \((\d{1,3}) duplicates suppressed [^)]*\))?$/
 const TIMED_OUT = /^\[(?:[\w.-]+\/)*embedded\] embedded run timeout: runId=\S+ .*timeoutMs=(\d+)/
-/** Of a run that was not begun, for its credential is disabled for now, there is no decision. */
+/** Of a run that was not begun, for its credential is disabled for now, there is no decision. One that was aborted was stopped by a person. */
 const LANE_ERROR =
-  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: lane=session:(\S+) .*?error="(.*)"(?: errorName=\S+)?$/
-const ANSWERED = /^\[(?:[\w.-]+\/)*agent-command\] \[agent\] run \S+ ended with stopReason=(?!error)/
+  /^\[(?:[\w.-]+\/)*diagnostic\] lane task error: (?!.* errorName=AbortError$)lane=session:(\S+) durationMs=\d+ error="(.*?)"?(?: errorName=\S+)?$/
+const ANSWERED =
+  /^\[(?:[\w.-]+\/)*(?:agent-command\] \[agent\] run \S+ ended with stopReason=(?!error)|decision\] model fallback decision: decision=candidate_succeeded )/
 const DECIDED_WITHIN_MS = 2000
 
-/** The failed runs since the last one that was answered. */
-function failedRuns(lines: readonly LogLine[]): { count: number; last: FailedRun | undefined } {
+function failedRuns(entries: readonly Entry[]): { count: number; last: FailedRun | undefined } {
   let [count, last]: [number, FailedRun | undefined] = [0, undefined]
-  const decisions = lines.flatMap(({ ms = 0, text }) => (DECISION.test(text) ? [ms] : []))
-  for (const { ms = 0, text } of lines) {
-    const [, decision, model = '', reason = '', next, detail = '', suppressed = 0] = DECISION.exec(text) ?? []
+  const decisions = entries.flatMap(({ ms, text }) => (DECISION.test(text) ? [ms] : []))
+  for (const { ms, text } of entries) {
+    const [, model = '', reason = '', next, detail = '', suppressed = 0] = DECISION.exec(text) ?? []
     const [, limitMs] = TIMED_OUT.exec(text) ?? []
     const [, session = '', error = ''] = LANE_ERROR.exec(text) ?? []
-    const isFailed = decision === 'candidate_failed' && next === 'none'
     const isDecided = decisions.some((at) => at >= ms && at - ms < DECIDED_WITHIN_MS)
     const isUndecided = session !== '' && !session.endsWith(PROBE_SESSION) && !isDecided
-    if (ANSWERED.test(text) || decision === 'candidate_succeeded') [count, last] = [0, undefined]
-    else if (isFailed || limitMs || isUndecided) {
-      count += 1 + Number(suppressed)
-      const waited = `no answer within ${Number(limitMs) / 1000} s`
-      const said = detail || error || (limitMs ? waited : '')
-      // The run before it says why its credential is disabled.
-      const why = { model, reason: reason || (limitMs ? 'timeout' : ''), said: wholeWords(said, 160) }
-      last = { ...(isUndecided && last ? last : why), ms }
-    }
+    if (next !== 'none' && !limitMs && !isUndecided) continue
+    count += 1 + Number(suppressed)
+    const waited = `no answer within ${Number(limitMs) / 1000} s`
+    const said = detail || error || (limitMs ? waited : '')
+    // The run before it says why its credential is disabled.
+    const why = { model, reason: reason || (limitMs ? 'timeout' : ''), said: wholeWords(said, 160) }
+    last = { ...(isUndecided && last ? last : why), ms }
   }
   return { count, last }
 }
@@ -173,7 +191,7 @@ function helpFor({ model, reason, said }: FailedRun): string {
   const named = provider ?? 'its provider'
   const isSignIn = /^(?:auth|auth_permanent|session_expired)$/.test(reason) || /temporarily disabled|sign in/.test(said)
   if (isSignIn)
-    return `see \`openclaw models status\`; a new key or login for ${named}: \`openclaw models auth login${provider ? ` --provider ${provider}` : ''}\``
+    return `see \`openclaw models status\`; a new key or login for ${named}: \`openclaw models auth login${provider ? ` --provider ${provider}` : ''}\`, or in the config, if its key stands there`
   if (reason === 'billing')
     return `top up the account at ${named}, or choose another model with \`openclaw models set\``
   if (/^(?:rate_limit|overloaded)$/.test(reason))
@@ -205,11 +223,9 @@ async function askOpenclaw(settings: Settings, service: Service, before: typeof 
     isSeen ? '' : (channelsAnswer.failure ?? '`openclaw channels status --json` names no channels'),
     isRecord(auth) ? '' : (modelsAnswer.failure ?? '`openclaw models status --json` names no credentials'),
   ].filter(Boolean)
-  const findings = [
-    ...channels.flatMap((one) => channelFindings(settings, one, before.channels)),
-    ...(isRecord(auth) ? credentialFindings(settings, auth, nowMs) : []),
-  ]
-  return { channels, findings, unknown: oneLine(unknown.join('; '), 400) }
+  const ofChannels = isSeen ? channels.flatMap((one) => channelFindings(settings, one, before.channels)) : undefined
+  const ofCredentials = isRecord(auth) ? credentialFindings(settings, auth, nowMs) : undefined
+  return { channels, ofChannels, ofCredentials, unknown: wholeWords(unknown.join('; '), 400) }
 }
 
 const jsonOf = ({ stdout }: Answer): Json | undefined => {
@@ -219,7 +235,8 @@ const jsonOf = ({ stdout }: Answer): Json | undefined => {
 
 /** What is remembered of each channel account that is on. Its times of messages end with the gateway's process. */
 function followChannels(status: Json, failing: string[], before: readonly Channel[], sinceMs: number, nowMs: number) {
-  const issues = recordsIn(status.statusIssues)
+  // Of the kind `config` are opinions, as of a channel that anybody may write to.
+  const issues = recordsIn(status.statusIssues).filter(({ kind }) => kind !== 'config')
   // Nobody looked while the machine slept.
   const watchedSec = sinceMs > 0 && sinceMs < 2 * ASK_EVERY_MS ? sinceMs / 1000 : 0
   return Object.entries(status.channelAccounts as Json).flatMap(([channel, accounts]) =>
@@ -227,7 +244,8 @@ function followChannels(status: Json, failing: string[], before: readonly Channe
       if (one.enabled === false || one.configured === false) return []
       const isOnly = recordsIn(accounts).length === 1
       const name = oneLine(isOnly ? channel : `${channel} (${one.accountId})`, 60)
-      const known = before.find((its) => its.name === name) ?? { ...CHANNEL, name }
+      // One from the future was seen while the clock was ahead.
+      const known = before.find((its) => its.name === name && its.inboundMs <= nowMs) ?? { ...CHANNEL, name }
       const issue = issues.find((its) => its.channel === channel && its.accountId === one.accountId)
       const cut = one.connected === false ? 'it is not connected' : ''
       // What /readyz says is told already.
@@ -290,7 +308,7 @@ const PROBE_SESSION = 'self-healing-probe'
 const PROBE_LIMIT_SEC = 60
 
 /** In a session of its own, so that it stands in nobody's chat; nothing is delivered through a channel. */
-async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[]> {
+async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[] | undefined> {
   const $ = shell(settings, { timeoutSec: PROBE_LIMIT_SEC + 30 })
   const openclaw = await openclawCommand(settings, service)
   const words = ['--message', 'Reply with the one word OK.', '--timeout', PROBE_LIMIT_SEC, '--json']
@@ -299,11 +317,15 @@ async function probeAgent(settings: Settings, service: Service): Promise<Omit<Fi
   const payloads = isRecord(answer?.result) ? recordsIn(answer.result.payloads) : []
   if (asked.code === 0 && payloads.some(({ text, isError }) => typeof text === 'string' && text.trim() && !isError))
     return []
+  // It may have died meanwhile, which is Level 1's.
+  if ((await probe(settings, settings.healthCheckHttpTimeoutSec * 1000)).kind !== 'live') return undefined
   const said = [
     ...payloads.map(({ text }) => wordsIn(text)),
     isRecord(answer?.error) ? wordsIn(answer.error.message) : '',
   ]
-  const why = said.find(Boolean) ?? oneLine(asked.failure ?? 'an empty answer', 160)
+  // Without the command, which may be longer than its answer.
+  const failure = asked.failure?.replace(/^`.*?`: /s, '')
+  const why = said.find(Boolean) ?? wholeWords(failure ?? 'an empty answer', 160)
   const text = `its agent was asked for one word and gave none: "${why}"; see \`openclaw models status\``
   return [{ kind: 'no answer to the probe', text }]
 }

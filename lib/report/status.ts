@@ -8,7 +8,7 @@ import { adviceFor } from '../gateway/advice.ts'
 import { examine, isUp } from '../gateway/examine.ts'
 import { deathsWithin, readRecord } from '../gateway/record.ts'
 import { hiding } from '../gateway/secrets.ts'
-import { readSilence } from '../gateway/silent.ts'
+import { NOT_KNOWN, readSilence } from '../gateway/silent.ts'
 import { cooldownLeftSec, readWatchState } from '../gateway/watch-state.ts'
 import { type History, lastDays, readHistory } from '../incidents/history.ts'
 import {
@@ -127,7 +127,7 @@ export async function readStatus(settings: Settings, now = new Date()) {
     uptimePercent: history.uptime.percent,
     notes: [
       ...[record, watch, sessions, silence].flatMap(({ problem }) => problem ?? []),
-      ...(unknown ? [`it is not known whether its channels hear: ${unknown}`] : []),
+      ...(unknown ? [`${NOT_KNOWN}${unknown}`] : []),
       ...ledgerProblems,
       ...history.notes,
       ...settings.envProblems,

@@ -1,9 +1,11 @@
 /** Alive but silent: what the gateway's log, its channels and its credentials say of a gateway that is healthy; told once, never a restart. */
+import { execFileSync } from 'node:child_process'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type MakeKnown, test } from '../support/boxes.ts'
-import type { Sandbox } from '../support/sandbox.ts'
+import { addProfile } from '../support/profiles.ts'
+import { type Sandbox, waitFor } from '../support/sandbox.ts'
 
 const DAY_MS = 86_400_000
 const stateOf = (box: Sandbox) => join(box.stateDir, 'watchdog', 'silence.json')
@@ -48,6 +50,9 @@ const said = {
     '[diagnostic] lane task error: lane=main durationMs=23 error="Inline API key for provider "acme" is temporarily disabled after a provider auth/billing failure. Retry after about 1 minute, or switch to a different auth profile/API key." errorName=Error',
     '[diagnostic] lane task error: lane=session:agent:main:main durationMs=26 error="Inline API key for provider "acme" is temporarily disabled after a provider auth/billing failure. Retry after about 1 minute, or switch to a different auth profile/API key." errorName=Error',
   ],
+  stopped: [
+    '[diagnostic] lane task error: lane=session:agent:main:main durationMs=26 error="Operation aborted" errorName=AbortError',
+  ],
   timedOut: ['[agent/embedded] embedded run timeout: runId=07c98c1c sessionId=cd673e87 timeoutMs=59992'],
   answered: ['[agents/agent-command] [agent] run 38e3df18 ended with stopReason=stop'],
 }
@@ -61,7 +66,7 @@ function say(box: Sandbox, minutesAgo: number, lines: readonly string[]): void {
 async function wellBox(known: MakeKnown, settings: Record<string, string> = {}) {
   const { box, pid } = await known({ settings })
   expect(await toldAfter(box, 0)).toEqual([])
-  return { box, isUntouched: () => box.restarts() === 0 && box.processes().includes(pid) }
+  return { box, pid, isUntouched: () => box.restarts() === 0 && box.processes().includes(pid) }
 }
 
 test('three failed runs are told once, with what was said and what helps, and again only after an answer', async ({
@@ -122,12 +127,13 @@ test('its logs that are objects say the same', async ({ known }) => {
   ])
 })
 
-test('no fault: two failed runs, one with many tries, another model that answers, an answer after them, a chat that quotes it', async ({
+test('no fault: two failed runs, one with many tries, another model that answers, runs that were stopped, an answer after them, a chat that quotes it', async ({
   known,
 }) => {
   const { box } = await wellBox(known)
   for (const minutes of [70, 65, 30, 3]) say(box, minutes, said.failed('timeout', 'Connection error.'))
   for (let i = 0; i < 8; i++) say(box, 2, said.retried('b2c79bff'))
+  for (let i = 0; i < 3; i++) say(box, 2, said.stopped)
   say(box, 1, said.fellBack.slice(0, 2))
   const quoted = said.failed('auth', '401 sk')
   for (let i = 0; i < 3; i++) say(box, 1, [`[whatsapp] inbound: ${quoted[3]}`, `[telegram] see\n${quoted[3]}`])
@@ -347,4 +353,212 @@ test('a damaged memory of it is kept aside, and nothing is lost', async ({ known
   writeFileSync(stateOf(box), '{ "readMs": ')
   say(box, 1, said.failed('auth', '401 no', 2))
   expect(await toldAfter(box, 0)).toEqual([expect.stringMatching(/\b3 runs\b/)])
+})
+
+test('what a chat says may look like an entry of the log with odd fields: no level is kept from its work', async ({
+  known,
+}) => {
+  const { box, pid, isUntouched } = await wellBox(known)
+  const odd = {
+    time: new Date().toISOString(),
+    event: 'model_fallback_decision',
+    decision: { toString: 0, valueOf: 0 },
+  }
+  appendFileSync(box.gatewayLog, `${JSON.stringify(odd)}\n`)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+  expect(isUntouched()).toBe(true)
+  process.kill(pid, 'SIGKILL')
+  expect((await box.runScript('gateway-watchdog')).stdout).toMatch(/RECOVERED by level 1/)
+})
+
+test('of hostile lines, however long, a notice quotes little, and reading them takes no time', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const decision = '[x/decision] model fallback decision: decision=candidate_failed '
+  const endless = (words: string, length: number) => words.repeat(length / words.length)
+  const hostile = [
+    `${decision}${endless('candidate=a reason=b next=c detail=( ', 8000)}\u0001`,
+    `[ws] unauthorized conn=1${endless(' remote=127.0.0.1 client=a ', 60_000)}`,
+    `[diagnostic] lane task error: lane=session:a ${endless('error=" ', 60_000)}`,
+  ]
+  for (let i = 0; i < 6; i++) say(box, 1, hostile)
+  const began = performance.now()
+  await toldAfter(box, TEN_MIN)
+  expect(performance.now() - began).toBeLessThan(6000)
+  const word = 'x'.repeat(500)
+  say(box, 0.5, said.answered)
+  const many = `(${'9'.repeat(400)} duplicates suppressed in last 30s)`
+  for (const detail of [many, word, word, word])
+    say(box, 0, [`${decision}candidate=${word} reason=${word} next=none detail=${detail}`])
+  const told = (await toldAfter(box, TEN_MIN)).join('\n')
+  expect(told).toMatch(/\b4 runs\b/)
+  expect(told.length).toBeLessThan(700)
+})
+
+test('answers and failures may stand in two logs', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const errors = join(box.stateDir, 'logs', 'gateway.err.log')
+  const write = (path: string, lines: readonly string[], minutesAgo: number) =>
+    appendFileSync(
+      path,
+      lines.map((line) => `${new Date(Date.now() - minutesAgo * 60_000).toISOString()} ${line}\n`).join(''),
+    )
+  for (const minutes of [40, 30, 20]) {
+    write(errors, said.failed('timeout', 'Connection error.'), minutes)
+    write(box.gatewayLog, said.answered, minutes - 1)
+  }
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+  for (const minutes of [3, 2, 1]) write(errors, said.failed('timeout', 'Connection error.'), minutes)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([expect.stringMatching(/\b3 runs\b/)])
+})
+
+test('what was turned off, or is of another version, is shown no longer', async ({ known }) => {
+  const { box } = await wellBox(known, { PROBE_AGENT: 'on' })
+  const status = async () => JSON.parse((await box.runScript('status', ['--json'])).stdout)
+  box.planCli({
+    'channels status': { code: 1, stderr: 'unauthorized\n' },
+    'models status': { code: 1 },
+    'agent self-healing-probe Reply with the one word OK. 60': { code: 1 },
+  })
+  expect(await toldAfter(box, 7 * HOURS)).toEqual([expect.stringMatching(/one word/)])
+  const state = JSON.parse(readFileSync(stateOf(box), 'utf8'))
+  for (const from of ['channels', 'credentials', 'of a future version'])
+    state.findings.push({ from, kind: from, text: `it has ${from}` })
+  writeFileSync(stateOf(box), JSON.stringify(state))
+  expect((await status()).gateway.warnings).toHaveLength(4)
+  box.env.SILENT_CHANNEL_DAYS = box.env.SILENT_CREDENTIAL_DAYS = '0'
+  box.env.PROBE_AGENT = 'off'
+  expect(await toldAfter(box, 0)).toEqual([])
+  const { gateway, notes } = await status()
+  expect(gateway.warnings).toEqual([])
+  expect(notes.join()).not.toMatch(/not known/)
+})
+
+test('what is known of the channels is told also where nothing is known of the credentials', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const channelAccounts = { whatsapp: [{ accountId: 'default', lastError: 'stream errored: 515' }] }
+  box.planCli({ 'channels status': { stdout: JSON.stringify({ channelAccounts }) }, 'models status': { code: 1 } })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([expect.stringMatching(/whatsapp.*515/)])
+})
+
+test("OpenClaw's opinion of a channel's config is no trouble", async ({ known }) => {
+  const { box } = await wellBox(known)
+  const of = { channel: 'whatsapp', accountId: 'default' }
+  const open = { ...of, kind: 'config', message: 'dmPolicy is "open", allowing any user to message the bot.' }
+  const planned = (...statusIssues: object[]) => {
+    const channelAccounts = { whatsapp: [{ accountId: 'default', connected: true, lastError: null }] }
+    box.planCli({
+      'channels status': { stdout: JSON.stringify({ channelAccounts, statusIssues }) },
+      'models status': { stdout: '{"auth":{}}' },
+    })
+  }
+  planned(open)
+  for (let i = 0; i < 3; i++) expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  planned(open, { ...of, kind: 'auth', message: 'Not linked.' })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([expect.stringMatching(/whatsapp.*Not linked/)])
+})
+
+test('a clock that was ahead makes no channel quiet', async ({ known }) => {
+  const { box } = await wellBox(known, { SILENT_CHANNEL_DAYS: '0.2' })
+  plan(box, { whatsapp: { lastInboundAt: Date.now() } })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  const state = JSON.parse(readFileSync(stateOf(box), 'utf8'))
+  state.channels[0].inboundMs += 400 * DAY_MS
+  writeFileSync(stateOf(box), JSON.stringify(state))
+  for (let i = 0; i < 3; i++) {
+    plan(box, { whatsapp: { lastInboundAt: Date.now() } })
+    expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  }
+})
+
+test('why a probe had no answer is told, however long the command is', async ({ known }) => {
+  const { box } = await wellBox(known, { PROBE_AGENT: 'on' })
+  const key = 'agent self-healing-probe Reply with the one word OK. 60'
+  box.planCli({
+    [key]: { code: 1, stderr: 'gateway closed: pairing required\n' },
+    'channels status': { stdout: '{"channelAccounts":{}}' },
+    'models status': { stdout: '{"auth":{}}' },
+  })
+  expect(await toldAfter(box, 6 * HOURS)).toEqual([expect.stringMatching(/none: "[^`]*pairing required/)])
+})
+
+test('an answer of OpenClaw with odd fields makes no healthy gateway a failure', async ({ known }) => {
+  const { box, isUntouched } = await wellBox(known)
+  const accounts = [{ accountId: { toString: 0 } }, { accountId: 'b' }]
+  box.planCli({
+    'channels status': { stdout: JSON.stringify({ channelAccounts: { irc: accounts } }) },
+    'models status': { stdout: '{"auth":{}}' },
+  })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  expect(isUntouched()).toBe(true)
+})
+
+test('of a profile its own commands are named', async ({ sandbox }) => {
+  const box = await sandbox()
+  const work = await addProfile(box, 'work')
+  await work.startGateway()
+  expect((await work.run('gateway-watchdog')).code).toBe(0)
+  const lines = said.failed('auth', '401 no', 2).map((line) => `${new Date().toISOString()} ${line}\n`)
+  appendFileSync(join(work.stateDir, 'logs', 'gateway.log'), lines.join(''))
+  expect((await work.run('gateway-healthcheck')).stdout).toMatch(
+    /NOTICE .*`openclaw --profile work models status`.*`openclaw --profile work models auth login --provider acme`/,
+  )
+})
+
+test('while its agent is asked and gives no answer, Level 1 restarts a gateway that dies', async ({ known }) => {
+  const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
+  const { box, pid } = await wellBox(known, settings)
+  box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
+  letTimePass(box, 6 * HOURS)
+  const level2 = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
+  process.kill(pid, 'SIGKILL')
+  const level1 = await box.runScript('gateway-watchdog')
+  expect(level1.stdout).toMatch(/RECOVERED by level 1/)
+  expect(level2.child.exitCode).toBe(null)
+  level2.child.kill('SIGTERM')
+  await level2.finished
+})
+
+test('a gateway that died while its agent was asked is no silent one', async ({ known }) => {
+  const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
+  const { box, pid } = await wellBox(known, settings)
+  box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
+  letTimePass(box, 6 * HOURS)
+  const level2 = box.startScript('gateway-healthcheck')
+  await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
+  process.kill(pid, 'SIGKILL')
+  process.kill(-Number(execFileSync('pgrep', ['-P', `${level2.pid}`])), 'SIGKILL')
+  expect((await level2.finished).stdout).not.toContain('NOTICE')
+})
+
+test('a key of its config that an error quotes stands in no notice, log or status', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const apiKey = 'zebra-horse-battery-7781'
+  box.writeConfig({ models: { providers: { acme: { apiKey } } } })
+  say(box, 1, said.failed('auth', `401 no such key: ${apiKey}`, 2))
+  box.planCli({
+    'channels status': { code: 1, stderr: `no: ${apiKey}\n` },
+    'models status': { code: 1, stderr: `no: ${apiKey}\n` },
+  })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([expect.stringMatching(/no such key: \[REDACTED\]/)])
+  say(box, 0, said.answered)
+  await toldAfter(box, TEN_MIN)
+  expect(box.log('healthcheck') + (await box.runScript('status', ['--json'])).stdout).not.toContain(apiKey)
+})
+
+test('a client that tries every 25 minutes is told of once', async ({ known }) => {
+  const { box } = await wellBox(known)
+  const refusedAt = (...minutes: number[]) => {
+    writeFileSync(box.gatewayLog, '')
+    for (const one of minutes)
+      say(box, one, ['[ws] unauthorized conn=1 peer=x remote=::1 client=cli cli v1 auth=token reason=token_mismatch'])
+  }
+  refusedAt(55, 30, 5)
+  expect(await toldAfter(box, TEN_MIN)).toHaveLength(1)
+  refusedAt(65, 40, 15)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
+  refusedAt(52, 27, 2)
+  expect(await toldAfter(box, TEN_MIN)).toEqual([])
 })
