@@ -48,6 +48,11 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   // A clock that was set back does not put it off without end.
   const isDue = (lastMs: number, everyMs: number) => Math.abs(nowMs - lastMs) >= everyMs
   const after = { ...before, askedMs: before.askedMs || nowMs, probedMs: before.probedMs || nowMs }
+  const isAsked = settings.quietChannelDays > 0 || settings.credentialDays > 0
+  const isToRead = isDue(before.readMs, READ_EVERY_MS)
+  const isToAsk = isAsked && isDue(after.askedMs, ASK_EVERY_MS)
+  const isToProbe = settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)
+  if (!isToRead && !isToAsk && !isToProbe) return
   const found: Finding[] = []
   const sources: Finding['from'][] = []
   const find = (from: Finding['from'], what: Omit<Finding, 'from'>[]) => {
@@ -58,12 +63,11 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   // An error may quote the key that it refuses.
   run.secrets.push(...(await knownSecrets(settings)))
 
-  if (isDue(before.readMs, READ_EVERY_MS)) {
+  if (isToRead) {
     find('log', await readLog(settings, service, before.findings, nowMs))
     after.readMs = nowMs
   }
-  const isAsked = settings.quietChannelDays > 0 || settings.credentialDays > 0
-  if (isAsked && isDue(after.askedMs, ASK_EVERY_MS)) {
+  if (isToAsk) {
     const seen = await askOpenclaw(settings, service, before, nowMs)
     after.askedMs = nowMs
     after.unknown = run.hide(seen.unknown)
@@ -72,7 +76,7 @@ export async function lookForSilence(run: TierRun): Promise<void> {
     if (seen.ofCredentials) find('credentials', seen.ofCredentials)
     after.channels = seen.channels
   }
-  if (settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)) {
+  if (isToProbe) {
     const seen = await probeAgent(settings, service)
     if (seen) find('probe', seen)
     after.probedMs = nowMs
