@@ -31,11 +31,11 @@ when it cannot come back by itself.
 Started every 300 s by launchd or systemd; can be run by hand at any time.`,
   main: async (run) => {
     const outcome = await main(run)
-    // 7. It says that it is healthy: does anybody get an answer?
+    // 7. It says that it is healthy: does it also answer?
     if (outcome.verdict === 'healthy' && !run.dryRun) {
-      const { lookForSilence } = await import('../lib/gateway/silent.ts')
-      // A look that fails makes no healthy gateway a failure.
-      await lookForSilence(run).catch((error: unknown) => run.journal.error(`not known whether it answers: ${error}`))
+      const { checkForSilence } = await import('../lib/gateway/silent.ts')
+      // A check that fails makes no healthy gateway a failure.
+      await checkForSilence(run).catch((error: unknown) => run.journal.error(`not known whether it answers: ${error}`))
     }
     // 8. Whatever became of the gateway: the watchers watch each other.
     await glanceAtPeers(run, 'healthcheck')

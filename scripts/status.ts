@@ -34,7 +34,7 @@ const LEAVE = '\u001b[?7h\u001b[?25h\u001b[?1049l'
 const [TO_THE_TOP, END_OF_LINE, REST_OF_SCREEN] = ['\u001b[H', '\u001b[K', '\u001b[J']
 
 /** One check, for a screen of so many rows. */
-type Look = () => Promise<{ isWell: boolean; show: (rows?: number) => string[] }>
+type Check = () => Promise<{ isWell: boolean; show: (rows?: number) => string[] }>
 
 await runByHand('status', async () => {
   const boolean = { type: 'boolean', default: false } as const
@@ -52,21 +52,21 @@ await runByHand('status', async () => {
   const json = (what: unknown) => [
     cleanText(JSON.stringify(what, (_, value) => value ?? null, flags.watch ? undefined : 2)),
   ]
-  const lookHere: Look = async () => {
+  const checkHere: Check = async () => {
     const status = await readStatus(settings)
     return { isWell: status.isWell, show: (rows) => (flags.json ? json(status) : screen(status, settings, rows)) }
   }
-  const lookAround: Look = async () => {
+  const checkFleet: Check = async () => {
     const machines = await readFleet(settings, hosts)
     const isWell = machines.every((machine) => machine.isWell)
     return { isWell, show: (rows) => (flags.json ? json(machines) : fleetScreen(machines, settings).slice(0, rows)) }
   }
   process.on('exit', endRunningCommands)
-  return check(flags.fleet ? lookAround : lookHere, flags.watch, process.stdout.isTTY && !flags.json)
+  return show(flags.fleet ? checkFleet : checkHere, flags.watch, process.stdout.isTTY && !flags.json)
 })
 
 /** Once, or again until SIGINT, SIGTERM or SIGHUP, redrawing a terminal; the exit code is that of the last check. */
-async function check(look: Look, isRepeated: boolean, isTerminal: boolean): Promise<ExitCode> {
+async function show(check: Check, isRepeated: boolean, isTerminal: boolean): Promise<ExitCode> {
   const inPlace = isRepeated && isTerminal
   if (inPlace) {
     process.stdout.write(ENTER)
@@ -74,7 +74,7 @@ async function check(look: Look, isRepeated: boolean, isTerminal: boolean): Prom
   }
   const ended = Promise.race(['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(process, signal)))
   for (let code: ExitCode = EXIT.down; ; ) {
-    const seen = await Promise.race([look(), ended])
+    const seen = await Promise.race([check(), ended])
     if (Array.isArray(seen)) process.exit(code)
     code = seen.isWell ? EXIT.healthy : EXIT.down
     const lines = seen.show(inPlace ? process.stdout.rows : undefined)

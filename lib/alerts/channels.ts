@@ -34,7 +34,7 @@ export function configuredChannels(settings: Settings): Channel[] {
   ].filter((channel) => typeof channel === 'object')
 }
 
-/** On GitHub only what is worth an issue; what was healed, again, is told nowhere else. */
+/** On GitHub only what is worth an issue; what was healed, again, goes nowhere else. */
 export const isFor = ({ file }: Channel, { kind, issue }: Alert) => (file ? issue !== undefined : kind !== 'recurred')
 
 export function noChannel(settings: Settings): string {
@@ -77,7 +77,7 @@ export const webhookSetting = (url: string) =>
   (['DISCORD_WEBHOOK_URL', 'SLACK_WEBHOOK_URL'] as const).find((name) => formProblem(name, url) === undefined)
 
 const GITHUB_ALONE =
-  'GitHub alone wakes nobody, and cannot tell of a full disk or of its own expired token: set another channel, too'
+  'GitHub alone wakes no person, and cannot report a full disk or of its own expired token: set another channel, too'
 
 /** A warning for each channel that is configured: behind another address may be a proxy, or a service that speaks Slack's form. */
 export function formProblems(settings: Settings): string[] {

@@ -69,13 +69,13 @@ function compose(settings: Settings, news: CaseNews, { incidents }: History, hid
   }[kind]
   const title = `${subject} ${hostOf(settings.profile)} ${words}${means}`
   const lead = leadOf(news, incident, (at) => clockTime(at, now))
-  const told = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead }
+  const base = { ...blank(isGood ? 'resolved' : kind, title, now), scope, lead }
   // Not on GitHub: that it still lasts, and a disk on which it cannot be written down what was filed.
   const isFiled = isOnGithub(settings) && kind !== 'reminder' && scope !== 'disk'
   const what = `${at.toISOString()} ${calls.map(({ why }) => why).join('\n')}`
   const heading = `${subject.replace(/ on$/, '')} ${words}`
-  const file = () => issueOf(settings, { ...told, lead: leadOf(news, incident, utc) }, heading, what, incident, now)
-  const alert = { ...told, ...(isFiled && { issue: file() }) }
+  const file = () => issueOf(settings, { ...base, lead: leadOf(news, incident, utc) }, heading, what, incident, now)
+  const alert = { ...base, ...(isFiled && { issue: file() }) }
   if (isGood) return { ...alert, todo: [NOTHING] }
   const brief = (why: string) => hide(incident ? why.replace(`${verdict}: ${evidence}`, verdict) : why)
   const earlier = incident?.steps.flatMap(({ said }) => (said.kind === 'manual' ? [said.why] : [])) ?? []

@@ -210,15 +210,15 @@ async function file(settings: Settings, api: string, { kind, downSince }: Alert,
   await say(target)
 }
 
-/** Looks whether an issue could be filed, and shows one. Files nothing: without a title it is refused (422), if the token may write. */
+/** Checks whether an issue could be filed, and shows one. Files nothing: without a title it is refused (422), if the token may write. */
 async function check(settings: Settings, api: string, limits: Limits) {
   const { call } = client(settings, limits)
   const repository = `${api}/repos/${settings.githubRepository}`
   const now = new Date()
-  const told = { kind: 'failure', scope: 'gateway', lead: 'An example: nothing is down.' } as const
+  const example = { kind: 'failure', scope: 'gateway', lead: 'An example: nothing is down.' } as const
   const incident = { begin: now, lastHealthy: now, verdict: 'misconfigured', evidence: 'Invalid config', steps: [] }
-  const issue = issueOf(settings, told, 'OpenClaw Gateway needs you', '', incident, now)
-  const { title, body } = await contentOf(settings, issue, told.kind)
+  const issue = issueOf(settings, example, 'OpenClaw Gateway needs you', '', incident, now)
+  const { title, body } = await contentOf(settings, issue, example.kind)
   const refused = (why: string) => ({ isTaken: false, said: `GitHub would not take issues: ${why}` })
   try {
     const { json } = await call<Repository>('GET', repository, isRepository)

@@ -31,7 +31,7 @@ export function deedsOf({ steps }: Pick<Incident, 'steps'>) {
   })
 }
 
-/** @param what makes this piece of news the same one when it is told again */
+/** @param what makes this piece of news the same one when it comes again */
 export function issueOf(
   settings: Settings,
   { kind, scope, lead }: Pick<Alert, 'kind' | 'scope' | 'lead'>,
@@ -72,7 +72,7 @@ function factsOf({ begin, lastHealthy, verdict }: Known, earlier: readonly Incid
   ]
 }
 
-/** Of words about a gateway on this machine: nobody elsewhere can try which words they were. A name alone is often the same on two,
+/** Of words about a gateway on this machine: elsewhere it cannot be tried which words they were. A name alone is often the same on two,
  * a Mac's changes with its network. https://www.freedesktop.org/software/systemd/man/latest/machine-id.html: to be hashed before
  * it is shown, and `uninitialized` on some. */
 function hashedHere({ stateDir }: Settings): (words: string) => string {

@@ -1,4 +1,4 @@
-/** How the outbox goes through the channels: what each takes, what waits, and what is told when one is gone. */
+/** How the outbox goes through the channels: what each takes, what waits, and what is reported when one is gone. */
 import { DEED } from '../tier/contract.ts'
 import type { TierRun } from '../tier/run.ts'
 import { type Alert, type Channel, mergeAlerts } from './alert.ts'
@@ -42,7 +42,7 @@ export async function dispatch(run: TierRun, ledger: Ledger, channels: readonly 
   async function sendThrough(channel: Channel): Promise<void> {
     const due = ledger.outbox.filter((one) => {
       const delivery = one.deliveries[channel.name] ?? NOT_TRIED
-      // Filing looks first what is there, and an end must not come before its beginning.
+      // Filing first reads what is there, and an end must not come before its beginning.
       return isFor(channel, one.alert) && !delivery.done && (channel.file || !isWaiting(delivery))
     })
     for (const batch of channel.file ? due.map((one) => [one]) : [due]) if (!(await deliver(channel, batch))) return

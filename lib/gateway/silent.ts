@@ -1,5 +1,5 @@
-/** Alive, but silent: it says that it is healthy, and nobody gets an answer. Read in the gateway's log, now and then asked of
- * OpenClaw, and told once while it stands. Never a reason for a restart: that mends none of it. */
+/** Alive, but silent: it says that it is healthy, and gives no answers. Read in the gateway's log, now and then asked of
+ * OpenClaw, and reported once while it stands. Never a reason for a restart: that mends none of it. */
 import { join } from 'node:path'
 import { minuteOf, spell } from '../incidents/words.ts'
 import { gatewayService, type Service } from '../services/supervisor.ts'
@@ -17,7 +17,7 @@ import { knownSecrets } from './secrets.ts'
 const FINDING = { from: '' as 'log' | 'channels' | 'credentials' | 'probe', kind: '', text: '' }
 type Finding = typeof FINDING
 
-/** `quietSec`: how long it has been without a message, while somebody looked; `longestSec`: its longest such pause before. */
+/** `quietSec`: how long it has been without a message, as far as it was watched; `longestSec`: its longest such pause before. */
 const CHANNEL = { name: '', inboundMs: 0, quietSec: 0, longestSec: 0, trouble: '' }
 type Channel = typeof CHANNEL
 
@@ -40,7 +40,7 @@ const READ_EVERY_MS = 600_000
 const ASK_EVERY_MS = 3 * 3_600_000
 
 /** Reads, asks and probes what is due of a gateway that is healthy; gives a notice of what is new. */
-export async function lookForSilence(run: TierRun): Promise<void> {
+export async function checkForSilence(run: TierRun): Promise<void> {
   const { settings, journal, meter } = run
   const { value: before, problem } = readSilence(settings, true)
   if (problem) journal.warn(problem)
@@ -86,7 +86,7 @@ export async function lookForSilence(run: TierRun): Promise<void> {
   const isStill = ({ from }: Finding) => isOn[from] && !sources.includes(from)
   after.findings = [...before.findings.filter(isStill), ...found]
   if (!isAsked) after.unknown = ''
-  // First: what cannot be remembered would be told at each run.
+  // First: what cannot be remembered would be reported at each run.
   writeState(join(settings.watchdogDir, 'silence.json'), after)
   meter.set('gatewaySilent', after.findings.length)
   const isIn = (list: Finding[], { kind }: Finding) => list.some((one) => one.kind === kind)
@@ -241,7 +241,7 @@ const jsonOf = ({ stdout }: Answer): Json | undefined => {
 function followChannels(status: Json, failing: string[], before: readonly Channel[], sinceMs: number, nowMs: number) {
   // Of the kind `config` are opinions, as of a channel that anybody may write to.
   const issues = recordsIn(status.statusIssues).filter(({ kind }) => kind !== 'config')
-  // Nobody looked while the machine slept.
+  // While the machine slept, nothing was watched.
   const watchedSec = sinceMs > 0 && sinceMs < 2 * ASK_EVERY_MS ? sinceMs / 1000 : 0
   return Object.entries(status.channelAccounts as Json).flatMap(([channel, accounts]) =>
     recordsIn(accounts).flatMap((one): Channel[] => {
@@ -252,7 +252,7 @@ function followChannels(status: Json, failing: string[], before: readonly Channe
       const known = before.find((its) => its.name === name && its.inboundMs <= nowMs) ?? { ...CHANNEL, name }
       const issue = issues.find((its) => its.channel === channel && its.accountId === one.accountId)
       const cut = one.connected === false ? 'it is not connected' : ''
-      // What /readyz says is told already.
+      // What /readyz says is reported already.
       const trouble = failing.includes(channel) ? '' : wordsIn(issue?.message) || wordsIn(one.lastError) || cut
       const inboundMs = Math.min(numberIn(one.lastInboundAt), nowMs)
       if (inboundMs <= known.inboundMs)
@@ -311,7 +311,7 @@ function credentialFindings({ credentialDays }: Settings, auth: Json, nowMs: num
 const PROBE_SESSION = 'self-healing-probe'
 const PROBE_LIMIT_SEC = 60
 
-/** In a session of its own, so that it stands in nobody's chat; nothing is delivered through a channel. */
+/** In a session of its own, so that it stands in no person's chat; nothing is delivered through a channel. */
 async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[] | undefined> {
   const $ = shell(settings, { timeoutSec: PROBE_LIMIT_SEC + 30 })
   const openclaw = await openclawCommand(settings, service)

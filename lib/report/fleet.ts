@@ -14,7 +14,7 @@ type Machine = { host: string; isWell: boolean; problem?: string; status?: Recor
 
 const LIMIT_SEC = 30
 const CONNECT_SEC = 10
-/** Nobody is there to answer a question, and no terminal, forwarding, remote command or master connection is needed. */
+/** No question can be answered, and no terminal, forwarding, remote command or master connection is needed. */
 const OPTIONS = ['BatchMode=yes', `ConnectTimeout=${CONNECT_SEC}`, 'ClearAllForwardings=yes', 'RemoteCommand=none']
 const FLAGS = ['-T', '-a', '-x', ...[...OPTIONS, 'ControlMaster=no'].flatMap((option) => ['-o', option])]
 const [BEGIN, END] = ['openclaw-self-healing: status begins', 'openclaw-self-healing: status ends']
@@ -36,7 +36,7 @@ export const isHost = (word: string): boolean => /^[^\s\p{C}-][^\s\p{C}]*$/u.tes
 
 /** Never asks for a password or a host key, and takes 30 s at most. @param hosts as in ~/.ssh/config */
 export function readFleet(settings: Settings, hosts: string[]): Promise<Machine[]> {
-  // The ssh to a jump host in between is not told of BatchMode.
+  // The ssh to a jump host in between does not know of BatchMode.
   const env = { ...settings.childEnv, SSH_ASKPASS_REQUIRE: 'never' }
   const options = { timeoutSec: LIMIT_SEC, input: scriptFor(settings.profile), env }
   const ask = async (host: string) => {

@@ -98,17 +98,21 @@ export const SETTINGS = {
   crashLoopMin: minutes('OPENCLAW_CRASH_LOOP_MINUTES', '10', 'if they end within this time'),
   flappingDeaths: processes('OPENCLAW_FLAPPING_DEATHS', '5', 'so many that end unasked within an hour are a warning'),
   // Alive, but silent
-  failedRuns: whole('runs', 0, 1000)('SILENT_FAILED_RUNS', '3', 'so many failed runs of its agents are told; 0: never'),
+  failedRuns: whole('runs', 0, 1000)(
+    'SILENT_FAILED_RUNS',
+    '3',
+    'so many failed runs of its agents cause a notice; 0: never',
+  ),
   failedRunsMin: minutes('SILENT_FAILED_RUNS_MINUTES', '60', 'if they failed within this time'),
   quietChannelDays: number('days', 0)(
     'SILENT_CHANNEL_DAYS',
     '3',
-    'a channel without a message for so long is told; 0: never',
+    'a channel without a message for so long causes a notice; 0: never',
   ),
   credentialDays: number('days', 0)(
     'SILENT_CREDENTIAL_DAYS',
     '3',
-    'a token that expires within this time is told; 0: never',
+    'a token that expires within this time causes a notice; 0: never',
   ),
   probeAgent: onOff('PROBE_AGENT', 'off', 'whether its agent is asked for one word now and then, which costs tokens'),
   probeAgentHours: hours('PROBE_AGENT_HOURS', '6', 'how often it is asked'),

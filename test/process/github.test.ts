@@ -261,7 +261,7 @@ test('secrets, chats, names and paths stay on the machine', async (t) => {
 test('--test-alert and --dry-run show what would be filed, say what is wrong, and file nothing', async (t) => {
   const { github, breaks, run, sandbox } = await scene(t, ALONE)
   expect(await run(0, ['--test-alert'])).toMatch(
-    /GitHub alone wakes nobody[\s\S]*GitHub: keeper\/home-server \(private\)[\s\S]*none was filed[\s\S]*needs you: its config[\s\S]*What to do[\s\S]*<!-- openclaw-self-healing/,
+    /GitHub alone wakes no person[\s\S]*GitHub: keeper\/home-server \(private\)[\s\S]*none was filed[\s\S]*needs you: its config[\s\S]*What to do[\s\S]*<!-- openclaw-self-healing/,
   )
   for (const [change, code, words] of [
     [{ isPrivate: false }, 0, /PUBLIC: everybody can read/],

@@ -506,7 +506,8 @@ test('of a profile its own commands are named', async ({ sandbox }) => {
   )
 })
 
-test('while its agent is asked and gives no answer, Level 1 restarts a gateway that dies', async ({ known }) => {
+/** A gateway that dies while Level 2 waits for an answer of its agent. */
+async function diesWhileAsked(known: MakeKnown) {
   const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
   const { box, pid } = await wellBox(known, settings)
   box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
@@ -514,6 +515,11 @@ test('while its agent is asked and gives no answer, Level 1 restarts a gateway t
   const level2 = box.startScript('gateway-healthcheck')
   await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
   process.kill(pid, 'SIGKILL')
+  return { box, level2 }
+}
+
+test('while its agent is asked and gives no answer, Level 1 restarts a gateway that dies', async ({ known }) => {
+  const { box, level2 } = await diesWhileAsked(known)
   const level1 = await box.runScript('gateway-watchdog')
   expect(level1.stdout).toMatch(/RECOVERED by level 1/)
   expect(level2.child.exitCode).toBe(null)
@@ -522,13 +528,7 @@ test('while its agent is asked and gives no answer, Level 1 restarts a gateway t
 })
 
 test('a gateway that died while its agent was asked is no silent one', async ({ known }) => {
-  const settings = { PROBE_AGENT: 'on', SILENT_CHANNEL_DAYS: '0', SILENT_CREDENTIAL_DAYS: '0' }
-  const { box, pid } = await wellBox(known, settings)
-  box.planCli({ 'agent self-healing-probe Reply with the one word OK. 60': { hangs: true } })
-  letTimePass(box, 6 * HOURS)
-  const level2 = box.startScript('gateway-healthcheck')
-  await waitFor(() => box.openclawCalls().some((call) => call.startsWith('agent ')), 'the probe')
-  process.kill(pid, 'SIGKILL')
+  const { level2 } = await diesWhileAsked(known)
   process.kill(-Number(execFileSync('pgrep', ['-P', `${level2.pid}`])), 'SIGKILL')
   expect((await level2.finished).stdout).not.toContain('NOTICE')
 })
