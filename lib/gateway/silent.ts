@@ -39,19 +39,22 @@ const READ_EVERY_MS = 600_000
 /** A command of OpenClaw's takes seconds of CPU. */
 const ASK_EVERY_MS = 3 * 3_600_000
 
-/** Reads, asks and probes what is due of a gateway that is healthy; gives a notice of what is new. */
+/**
+ * Reads, asks and probes what is due of a gateway that is healthy; gives a notice of what is new. A dry run reads and
+ * asks at once, says what it would give, and does not probe: that costs tokens.
+ */
 export async function checkForSilence(run: TierRun): Promise<void> {
-  const { settings, journal, meter } = run
-  const { value: before, problem } = readSilence(settings, true)
+  const { settings, journal, meter, dryRun } = run
+  const { value: before, problem } = readSilence(settings, !dryRun)
   if (problem) journal.warn(problem)
   const nowMs = Date.now()
   // A clock that was set back does not put it off without end.
   const isDue = (lastMs: number, everyMs: number) => Math.abs(nowMs - lastMs) >= everyMs
   const after = { ...before, askedMs: before.askedMs || nowMs, probedMs: before.probedMs || nowMs }
   const isAsked = settings.quietChannelDays > 0 || settings.credentialDays > 0
-  const isToRead = isDue(before.readMs, READ_EVERY_MS)
-  const isToAsk = isAsked && isDue(after.askedMs, ASK_EVERY_MS)
-  const isToProbe = settings.probeAgent && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)
+  const isToRead = dryRun || isDue(before.readMs, READ_EVERY_MS)
+  const isToAsk = isAsked && (dryRun || isDue(after.askedMs, ASK_EVERY_MS))
+  const isToProbe = settings.probeAgent && !dryRun && isDue(after.probedMs, settings.probeAgentHours * 3_600_000)
   if (!isToRead && !isToAsk && !isToProbe) return
   const found: Finding[] = []
   const sources: Finding['from'][] = []
@@ -87,12 +90,13 @@ export async function checkForSilence(run: TierRun): Promise<void> {
   after.findings = [...before.findings.filter(isStill), ...found]
   if (!isAsked) after.unknown = ''
   // First: what cannot be remembered would be reported at each run.
-  writeState(join(settings.watchdogDir, 'silence.json'), after)
+  if (!dryRun) writeState(join(settings.watchdogDir, 'silence.json'), after)
   meter.set('gatewaySilent', after.findings.length)
   const isIn = (list: Finding[], { kind }: Finding) => list.some((one) => one.kind === kind)
-  for (const one of found) {
+  for (const one of found.filter((one) => !isIn(before.findings, one))) {
     const notice = `${NEEDS_ATTENTION}the gateway is up, but ${one.text}; a restart will not fix this`
-    if (!isIn(before.findings, one)) journal.warn(MARKER.notice(notice))
+    if (dryRun) journal.info(`dry run: would report: ${notice}`)
+    else journal.warn(MARKER.notice(notice))
   }
   for (const one of before.findings) if (!isIn(after.findings, one)) journal.info(`no longer: ${one.text}`)
 }

@@ -100,6 +100,17 @@ test.for([
   expect(await toldAfter(box, TEN_MIN)).toEqual([expect.stringMatching(told)])
 })
 
+test('--dry-run says what it would report, and keeps nothing of it', async ({ known }) => {
+  const { box } = await wellBox(known)
+  for (const minutes of [50, 20, 2]) say(box, minutes, said.failed('auth', '401 Incorrect API key provided'))
+  const before = readFileSync(stateOf(box), 'utf8')
+  const run = await box.runScript('gateway-healthcheck', ['--dry-run'])
+  expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(/dry run: .*\b3 runs\b.*acme/) })
+  expect(run.stdout).not.toContain('NOTICE')
+  expect(readFileSync(stateOf(box), 'utf8')).toBe(before)
+  expect(await toldAfter(box, TEN_MIN)).toHaveLength(1)
+})
+
 test('its logs that are objects say the same', async ({ known }) => {
   const { box } = await wellBox(known)
   const facts = {
