@@ -61,6 +61,8 @@ export default defineConfig(({ mode }) => ({
       project('real', ['test/{real,prometheus}/*.test.ts', 'test/faults/real-*.test.ts'], {
         globalSetup: ['test/real/parts.ts'],
         maxConcurrency: 4,
+        // Of several boots, each of which may take minutes on a busy machine.
+        testTimeout: 1_200_000,
         // On a busy machine OpenClaw may give a boot up by itself: it gives its lease 5 s (2026.9.6).
         retry: { count: 1, condition: /state lease heartbeat did not become ready/ },
         sequence: { groupOrder: 1 },

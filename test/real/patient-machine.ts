@@ -8,6 +8,7 @@ import { projectDir } from '../support/sandbox.ts'
 import { letTimePass } from '../support/time-passing.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { node24Bin, openclawBin } from './parts.ts'
+import { WITHOUT_HEARTBEAT } from './real-sandbox.ts'
 
 export const CHECKOUT = '/srv/openclaw-self-healing'
 const PORT = 18789
@@ -55,7 +56,7 @@ export async function bootPatientMachine(
     mkdirSync(folder, { mode: 0o700 })
     chownSync(folder, USER.uid, USER.uid)
     const auth = { mode: 'token', token: 'of-no-use-elsewhere' }
-    const config = { gateway: { mode: 'local', port, bind: 'loopback', auth } }
+    const config = { gateway: { mode: 'local', port, bind: 'loopback', auth }, ...WITHOUT_HEARTBEAT }
     writeOwn(join(folder, 'openclaw.json'), `${JSON.stringify(config, null, 2)}\n`)
     writeEnv({}, folder)
   }

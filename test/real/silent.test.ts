@@ -11,7 +11,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { startModelApi, type Turn } from '../support/model-api.ts'
 import { createSandbox, type Sandbox, waitFor } from '../support/sandbox.ts'
 import { slowly } from './patient-machine.ts'
-import { useRealOpenClaw } from './real-sandbox.ts'
+import { useRealOpenClaw, WITHOUT_HEARTBEAT } from './real-sandbox.ts'
 
 const HOUR_MS = 3_600_000
 const MINUTES = { timeoutMs: 300_000 }
@@ -83,6 +83,7 @@ test('failed runs of agents, a channel that falls quiet, a token that expires, a
   }
   const config = {
     gateway: { mode: 'local', port: box.port, bind: 'loopback', auth: { mode: 'token', token: 'a'.repeat(24) } },
+    ...WITHOUT_HEARTBEAT,
     models: { providers: { acme } },
     agents: { defaults: { model: { primary: 'acme/m1' } } },
     channels: {
