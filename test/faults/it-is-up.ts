@@ -152,6 +152,11 @@ export const up: Fault[] = [
     // On the machine that has no network but itself. The gateway gives a channel two minutes.
     systemd: {
       produce: async (scene) => {
+        // A stop would wait minutes for a channel that the config no longer names and that is being restarted.
+        scene.onClose(async () => {
+          await scene.signal('SIGKILL')
+          await scene.systemctl('stop', 'openclaw-gateway.service')
+        })
         addTelegram(scene)
         const ready = () => scene.machine.tries('curl', '-sm', '5', `http://127.0.0.1:${scene.port}/readyz`)
         await slowly(async () => (await ready()).stdout.includes('"failing":["telegram"]'), 'the dead channel', 300_000)
