@@ -5,7 +5,7 @@ import { wholeWords } from '../tier/contract.ts'
 import type { Settings } from '../tier/settings.ts'
 import { readGatewayLogs } from './logs.ts'
 
-/** The probe's own; whether it was answered is known from its answer. */
+/** The session of the probe, which reports its failures itself. */
 export const PROBE_SESSION = 'self-healing-probe'
 
 const WORTH_A_NOTICE = 3
@@ -14,6 +14,9 @@ const HOUR_MS = 3_600_000
 const LOG_TIMES = 16
 /** Of a line: a longer one is no line of OpenClaw's own, and may be made to take minutes. */
 const MOST_CHARS = 2000
+
+/** What is reported of a gateway that is healthy; there is one of a kind. */
+export type Found = { kind: string; text: string }
 
 type Entry = { ms: number; text: string }
 
@@ -30,7 +33,7 @@ export async function readFailures(
   service: Service,
   stands: (kind: string) => boolean,
   nowMs: number,
-): Promise<{ kind: string; text: string }[]> {
+): Promise<Found[]> {
   const windowMs = Math.max(settings.failedRunsMin * 60_000, HOUR_MS)
   const logs = await readGatewayLogs(settings, nowMs - windowMs, service, LOG_TIMES)
   const entries = logs.map(({ lines }) =>
@@ -41,7 +44,7 @@ export async function readFailures(
   // Two logs may hold the same lines, as a file and the journal do.
   const most = <T>(read: (entries: Entry[]) => T, count: (found: T) => number, fromMs: number) =>
     entries.map((all) => read(all.filter(({ ms }) => ms >= fromMs))).sort((one, other) => count(other) - count(one))[0]
-  const findings: { kind: string; text: string }[] = []
+  const findings: Found[] = []
   const refused = most(refusals, ({ length }) => length, nowMs - HOUR_MS) ?? []
   // With one every half an hour it would begin and end again and again.
   if (refused.length >= (stands('refused clients') ? 1 : WORTH_A_NOTICE)) {

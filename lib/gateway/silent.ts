@@ -9,7 +9,7 @@ import type { Settings } from '../tier/settings.ts'
 import { type Answer, shell } from '../tier/shell.ts'
 import { isRecord, readState, shaped, tried, writeState } from '../tier/state.ts'
 import { ofProfile } from './advice.ts'
-import { PROBE_SESSION, readFailures } from './failed-runs.ts'
+import { type Found, PROBE_SESSION, readFailures } from './failed-runs.ts'
 import { openclawCommand } from './host.ts'
 import { probe } from './probe.ts'
 import { knownSecrets } from './secrets.ts'
@@ -58,7 +58,7 @@ export async function checkForSilence(run: TierRun): Promise<void> {
   if (!isToRead && !isToAsk && !isToProbe) return
   const found: Finding[] = []
   const sources: Finding['from'][] = []
-  const find = (from: Finding['from'], what: Omit<Finding, 'from'>[]) => {
+  const find = (from: Finding['from'], what: Found[]) => {
     sources.push(from)
     found.push(...what.map(({ kind, text }) => ({ from, kind, text: run.hide(ofProfile(settings, text)) })))
   }
@@ -94,7 +94,10 @@ export async function checkForSilence(run: TierRun): Promise<void> {
   if (!dryRun) writeState(join(settings.watchdogDir, 'silence.json'), after)
   meter.set('gatewaySilent', after.findings.length)
   const isIn = (list: Finding[], { kind }: Finding) => list.some((one) => one.kind === kind)
-  for (const one of found.filter((one) => !isIn(before.findings, one))) {
+  const news = found.filter((one) => !isIn(before.findings, one))
+  if (dryRun && news.length === 0)
+    journal.info('dry run: nothing new to report of its agents, channels and credentials')
+  for (const one of news) {
     const notice = `${NEEDS_ATTENTION}the gateway is up, but ${one.text}; a restart will not fix this`
     if (dryRun) journal.info(`dry run: would report: ${notice}`)
     else journal.warn(MARKER.notice(notice))
@@ -123,7 +126,13 @@ async function askOpenclaw(settings: Settings, service: Service, before: typeof 
     isSeen ? '' : (channelsAnswer.failure ?? '`openclaw channels status --json` names no channels'),
     isRecord(auth) ? '' : (modelsAnswer.failure ?? '`openclaw models status --json` names no credentials'),
   ].filter(Boolean)
-  const ofChannels = isSeen ? channels.flatMap((one) => channelFindings(settings, one, before.channels)) : undefined
+  // A dry run may ask again after minutes.
+  const isLater = Math.abs(sinceMs) >= ASK_EVERY_MS
+  const hadTrouble = (name: string) =>
+    isLater
+      ? before.channels.some((one) => one.name === name && one.trouble)
+      : before.findings.some(({ kind }) => kind === troubleWith(name))
+  const ofChannels = isSeen ? channels.flatMap((one) => channelFindings(settings, one, hadTrouble)) : undefined
   const ofCredentials = isRecord(auth) ? credentialFindings(settings, auth, nowMs) : undefined
   return { channels, ofChannels, ofCredentials, unknown: wholeWords(unknown.join('; '), 400) }
 }
@@ -159,13 +168,15 @@ function followChannels(status: Json, failing: string[], before: readonly Channe
   )
 }
 
-function channelFindings({ quietChannelDays }: Settings, channel: Channel, before: readonly Channel[]) {
+const troubleWith = (channel: string) => `trouble with ${channel}`
+
+function channelFindings({ quietChannelDays }: Settings, channel: Channel, hadTrouble: (name: string) => boolean) {
   const { name, quietSec, longestSec, trouble } = channel
-  const findings: Omit<Finding, 'from'>[] = []
+  const findings: Found[] = []
   // One that was seen twice does not pass by itself.
-  if (trouble && before.some((one) => one.name === name && one.trouble)) {
+  if (trouble && hadTrouble(name)) {
     const text = `its channel ${name} has had this trouble for hours: "${trouble}"; see \`openclaw channels status --probe\``
-    findings.push({ kind: `trouble with ${name}`, text })
+    findings.push({ kind: troubleWith(name), text })
   }
   if (quietChannelDays > 0 && quietSec >= Math.max(quietChannelDays * 86_400, 2 * longestSec)) {
     const longest = longestSec >= 3600 ? ` (its longest pause before: ${spell(longestSec)})` : ''
@@ -176,7 +187,7 @@ function channelFindings({ quietChannelDays }: Settings, channel: Channel, befor
 }
 
 /** Of each provider that is in OpenClaw's order of credentials. An OAuth login is renewed when it is used: its end says nothing. */
-function credentialFindings({ credentialDays }: Settings, auth: Json, nowMs: number): Omit<Finding, 'from'>[] {
+function credentialFindings({ credentialDays }: Settings, auth: Json, nowMs: number): Found[] {
   if (credentialDays === 0) return []
   const login = (provider: string) => `\`openclaw models auth login --provider ${provider}\``
   const oauth = isRecord(auth.oauth) ? auth.oauth : {}
@@ -207,7 +218,7 @@ function credentialFindings({ credentialDays }: Settings, auth: Json, nowMs: num
 const PROBE_LIMIT_SEC = 60
 
 /** In a session of its own, so that it stands in no person's chat; nothing is delivered through a channel. */
-async function probeAgent(settings: Settings, service: Service): Promise<Omit<Finding, 'from'>[] | undefined> {
+async function probeAgent(settings: Settings, service: Service): Promise<Found[] | undefined> {
   const $ = shell(settings, { timeoutSec: PROBE_LIMIT_SEC + 30 })
   const openclaw = await openclawCommand(settings, service)
   const words = ['--message', 'Reply with the one word OK.', '--timeout', PROBE_LIMIT_SEC, '--json']

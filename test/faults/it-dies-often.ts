@@ -44,7 +44,7 @@ function readyAfter({ box }: StandInScene, before: number): Promise<number> {
   return waitFor(async () => next() ?? 0, `a gateway after ${before}`)
 }
 
-/** Longer than its grace, which this fault has set to a second. */
+/** Longer than the grace of 10b. */
 const olderThanGrace = async () => {
   const since = performance.now()
   await waitFor(() => performance.now() - since > 4500, 'the end of its grace')

@@ -111,6 +111,18 @@ test('--dry-run says what it would report, and keeps nothing of it', async ({ kn
   expect(await toldAfter(box, TEN_MIN)).toHaveLength(1)
 })
 
+test('--dry-run takes no trouble of a channel for one of hours because it asks twice', async ({ known }) => {
+  const { box } = await wellBox(known)
+  plan(box, { telegram: { connected: false } })
+  expect(await toldAfter(box, 3 * HOURS)).toEqual([])
+  const dry = async () => (await box.runScript('gateway-healthcheck', ['--dry-run'])).stdout
+  expect(await dry()).not.toContain('telegram')
+  letTimePass(box, 3 * HOURS)
+  expect(await dry()).toMatch(/dry run: would report: .*telegram/)
+  expect(await toldAfter(box, 0)).toHaveLength(1)
+  expect(await dry()).not.toMatch(/telegram/)
+})
+
 test('its logs that are objects say the same', async ({ known }) => {
   const { box } = await wellBox(known)
   const facts = {
